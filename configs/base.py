@@ -1,0 +1,142 @@
+"""The default: pixel avatars that follow their captions, from nothing, on a laptop CPU.
+
+    python run.py --config=configs/base.py --workdir=runs/base
+
+Every key of the configuration stands here once, with its default. The other files in this folder start from this one
+and change a few keys; the command line changes any key by `--config.group.key=value`.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """Returns the default configuration, locked: a key that is not here cannot be set."""
+    config = ConfigDict()
+
+    config.seed = 0  # the one root seed: parameters, batches, noise
+    config.phases = ("text", "adversarial")  # in this order; leaving out "text" trains on an untrained text encoder
+    config.compute_dtype = "float32"  # or "bfloat16": what networks compute in; parameters, losses stay float32
+
+    # Captioned pictures: where they are and how they become arrays.
+    config.data = data = ConfigDict()
+    data.source = "pixel_avatars"  # "pixel_avatars" (embedded), a folder, or "tfds:NAME"
+    data.image_size_px = 16  # pictures are centre-cropped to a square and resized to this
+    data.channels = 3  # 3 = RGB, 1 = grey
+    data.background = (255, 255, 255)  # what shines through transparent pixels
+    data.train_split = "train"
+    data.test_split = "test"  # made by hashing file names where the data has no such split
+    data.test_fraction = 0.05  # how much of the data that hash holds out
+    data.caption_field = ""  # which text field holds the caption; "" = "text", "caption", "captions", ...
+    data.caption_templates = ("a picture of {label}",)  # captions of data that has labels only
+    data.label_field = "label"  # which field holds that label
+    data.tfds_dir = ""  # where TFDS data sets are prepared; "" = TFDS's own default (~/tensorflow_datasets)
+    data.tfds_files_dir = ""  # the data set's original files, where they are at hand: nothing is downloaded then
+
+    # Captions as token ids: byte-level BPE learned from the training captions.
+    config.tokenizer = tokenizer = ConfigDict()
+    tokenizer.vocab_size = 512  # at most; ids 0, 1, 2 are padding, begin, end
+    tokenizer.max_tokens = 40  # longer training captions are cut, longer prompts refused
+    tokenizer.lowercase = True
+
+    # Networks. Maps grow from base_px by doubling, one entry of `channels` each, then by patch_px at the edge:
+    # image_size_px = base_px * 2 ** (len(channels) - 1) * patch_px.
+    config.text_encoder = text = ConfigDict()
+    text.width = 64  # of the word vectors
+    text.layers = 2
+    text.heads = 4
+    text.pooling_queries = 8  # learned queries that pool the words into the sentence
+    text.sentence_dim = 128
+
+    config.image_encoder = image = ConfigDict()  # the tower that teaches the text encoder in the first phase
+    image.channels = (64, 40)
+    image.features = 128
+    image.blocks = 1
+    image.patch_px = 2
+
+    config.generator = generator = ConfigDict()
+    generator.kind = "residual"  # or "mlp": fully connected, `channels` are then the widths of its layers
+    generator.z_dim = 64
+    generator.channels = (128, 96, 64)
+    generator.base_px = 4
+    generator.patch_px = 1
+    generator.blocks = 1  # residual blocks a map size
+    generator.style_dim = 256
+    generator.attention_from_px = 8  # maps of this size (in pixels of the picture) and larger read the words; 0 = none
+    generator.attention_heads = 4
+
+    config.discriminator = discriminator = ConfigDict()
+    discriminator.kind = "residual"  # or "mlp"
+    discriminator.channels = (128, 96, 64)
+    discriminator.features = 256
+    discriminator.blocks = 1
+    discriminator.patch_px = 1
+
+    # The adversarial game (docs/method.md).
+    config.loss = loss = ConfigDict()
+    loss.adversarial = "non_saturating"  # minimax, least_squares, hinge, wasserstein, relativistic
+    loss.penalty = "r1"  # none, r2, r1_r2, wgan_gp, ma_gp, finite_difference
+    loss.penalty_weight = 0.1  # gamma of R1 and R2; 10 is usual for wgan_gp, 2 for ma_gp
+    loss.penalty_weight_end = 0.1
+    loss.penalty_every = 1  # lazy: only every so many discriminator updates, and as much stronger
+    loss.mismatch_weight = 0.0  # share of real pictures with another's caption among the fakes; 0.5 is usual
+    loss.contrastive_weight = 0.0  # generated pictures matched to their captions by the text phase's image tower
+
+    # Phase "adversarial". Its length is the first of steps, images, epochs that is not 0; likewise for other phases.
+    config.train = train = ConfigDict()
+    train.steps = 0
+    train.images = 256_000
+    train.epochs = 0.0
+    train.batch_images = 32  # over all devices
+    train.generator_learning_rate = 1e-3
+    train.discriminator_learning_rate = 1e-3
+    train.learning_rate_end = 0.05  # as a share of the above
+    train.schedule = "cosine"  # constant, linear, exponential; for every setting here that has an end
+    train.warmup_steps = 0
+    train.beta1 = 0.0
+    train.beta2 = 0.99
+    train.beta2_end = 0.99
+    train.clip_norm = 0.0  # of each network's gradient; 0 = none
+    train.discriminator_steps = 1  # updates of the discriminator for one of the generator, each on its own batch
+    train.ema_half_life_images = 4_500.0
+    train.ema_ramp = 0.05  # early on the half-life is at most this share of the images seen; 0 = none
+    train.tune_text = False  # True: the text encoder goes on learning from the generator's loss
+    train.text_learning_rate = 1e-5  # if it does
+
+    # Phase "text": the text encoder learns which caption belongs to which picture.
+    config.pretrain_text = pretrain = ConfigDict()
+    pretrain.steps = 0
+    pretrain.images = 256_000
+    pretrain.epochs = 0.0
+    pretrain.batch_images = 128
+    pretrain.learning_rate = 2e-3
+    pretrain.learning_rate_end = 0.02
+    pretrain.schedule = "cosine"
+    pretrain.warmup_steps = 100
+    pretrain.beta2 = 0.99
+    pretrain.contrastive_weight = 1.0
+    pretrain.sketch_weight = 4.0  # of guessing a small version of the picture from the sentence
+    pretrain.sketch_px = 16  # size of that version, a divisor of image_size_px
+
+    # Watching and keeping. Every `..._images` is counted in pictures of the adversarial phase.
+    config.log = log = ConfigDict()
+    log.every_images = 3_200  # metrics.jsonl, TensorBoard and the progress bar
+    log.wandb = False  # Weights & Biases too: pip install 't2igan[wandb]'
+    log.wandb_project = "t2igan"
+
+    config.sample = sample = ConfigDict()
+    sample.every_images = 64_000  # a sheet of the fixed captions; 0 = only at the end
+    sample.captions = ()  # captions of the sheet; () = the first ones of the test split
+    sample.num_captions = 8  # so many of them
+    sample.num_seeds = 6  # pictures a caption, one a seed
+
+    config.evaluate = evaluate = ConfigDict()
+    evaluate.every_images = 64_000  # cheap figures during training; 0 = only at the end
+    evaluate.num_images = 425  # generated and judged each time
+    evaluate.at_end = True  # all figures on the test split when training is done
+
+    config.checkpoint = checkpoint = ConfigDict()
+    checkpoint.every_images = 32_000  # 0 = only at the end of a phase
+    checkpoint.best_metric = ""  # "" = attributes right where the data has attributes, else the Frechet distance
+
+    config.devices = 0  # how many to use; 0 = all accelerators, or on a CPU one simulated device a core
+    return config.lock()

@@ -1,0 +1,144 @@
+"""The command line: python run.py [train | sample | evaluate] --flags. `python run.py --help` lists the flags."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from absl import flags, logging
+from ml_collections import config_flags
+
+from t2igan.errors import UserError, nearest
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "train: file in configs/; keys by --config.group.key=value")
+WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; train: runs/NAME OF THE CONFIG by default")
+PROMPT = flags.DEFINE_multi_string("prompt", [], "sample: a caption; may be given several times")
+PROMPTS = flags.DEFINE_string("prompts", None, "sample: text file with a caption a line")
+NUM = flags.DEFINE_integer("num", None, "sample: pictures a prompt (default 1); evaluate: pictures in all")
+SEED = flags.DEFINE_integer("seed", 0, "sample: seed of the first picture of a prompt; evaluate: seed of the noise")
+TRUNCATION = flags.DEFINE_float("truncation", 1.0, "sample: 1 = the noise of training, less = more typical pictures")
+OUT = flags.DEFINE_string("out", "sample.png", "sample: a .png for a sheet of all pictures, or a folder for one file each")
+SCALE = flags.DEFINE_integer("scale", 0, "sample: enlarge pixels so many times; 0 = so that a picture has 128 px at least")
+SPLIT = flags.DEFINE_string("split", "test", "evaluate: which split of the data")
+
+
+def run_train() -> None:
+    """Trains, or goes on where the same command was stopped."""
+    if CONFIG.value is None:
+        known = sorted(str(path) for path in Path("configs").glob("*.py"))
+        raise UserError(f"--config is missing; give one of {', '.join(known) or 'configs/*.py'}")
+    from t2igan.train import train
+
+    overrides = [arg for arg in sys.argv[1:] if arg.startswith("--config.")]
+    train(CONFIG.value, Path(WORKDIR.value or default_workdir()), tuple(overrides))
+
+
+def run_sample() -> None:
+    """Draws pictures from prompts into a sheet or a folder."""
+    import t2igan
+    from t2igan import parallel
+    from t2igan.pictures import enlarge, save_png, sheet
+
+    prompts = list(PROMPT.value)
+    if PROMPTS.value:
+        try:
+            lines = Path(PROMPTS.value).read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"--prompts={PROMPTS.value} cannot be read ({error}); give a UTF-8 text file") from error
+        prompts += [line for line in lines if line.strip()]
+    if not prompts:
+        raise UserError('there is no prompt; give --prompt="..." (once or more) or --prompts=FILE, a caption a line')
+    num = 1 if NUM.value is None else NUM.value
+    if num < 1:
+        raise UserError(f"--num={num} must be 1 or more")
+    if SCALE.value < 0:
+        raise UserError(f"--scale={SCALE.value} must be 0 or more")
+    parallel.start(devices=1)
+    generator = t2igan.load(required_workdir("sample"))
+    everyone = [(prompt, SEED.value + i) for prompt in prompts for i in range(num)]
+    images = generator.sample([p for p, _ in everyone], [s for _, s in everyone], truncation=TRUNCATION.value)
+    facts = {"model": generator.digest, "t2igan": t2igan.__version__, "truncation": TRUNCATION.value}
+    out = Path(OUT.value)
+    if out.suffix.lower() == ".png":
+        picture = sheet(images, prompts, columns=num, scale=SCALE.value)
+        seeds = list(range(SEED.value, SEED.value + num))
+        save_png(out, picture, facts | {"prompts": prompts, "seeds": seeds})
+        print(f"{len(images)} pictures in {out}")
+        return
+    if out.suffix:
+        raise UserError(f"--out={out} must end in .png, or be a folder")
+    for i, ((prompt, seed), image) in enumerate(zip(everyone, enlarge(images, SCALE.value), strict=True)):
+        save_png(out / f"{i:05d}_seed{seed}.png", image, facts | {"prompt": prompt, "seed": seed})
+    print(f"{len(images)} pictures in {out}/")
+
+
+def run_evaluate() -> None:
+    """Measures a trained run on a split of its data."""
+    from t2igan.evaluate import evaluate_run
+
+    evaluate_run(required_workdir("evaluate"), SPLIT.value, NUM.value, SEED.value)
+
+
+VERBS: dict[str, Callable[[], None]] = {"train": run_train, "sample": run_sample, "evaluate": run_evaluate}
+
+
+def default_workdir() -> str:
+    """The run's folder for a configuration file: runs/ and its name."""
+    return f"runs/{Path(config_flags.get_config_filename(flags.FLAGS['config']).split(':')[0]).stem}"
+
+
+def required_workdir(verb: str) -> Path:
+    """The --workdir that a verb cannot do without."""
+    if not WORKDIR.value:
+        raise UserError(f"--workdir is missing; `{verb}` wants the folder of a run, such as --workdir=runs/base")
+    return Path(WORKDIR.value)
+
+
+def parse(argv: list[str]) -> Callable[[], None]:
+    """Reads flags and configuration; returns what the verb does."""
+    try:
+        positional = flags.FLAGS(argv)[1:]
+    except flags.Error as error:
+        raise UserError(str(error).strip().splitlines()[0]) from error
+    except (AttributeError, KeyError) as error:
+        raise UserError(f"{unknown_key(error)}; configs/base.py has every key with its default") from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{str(error).splitlines()[0]}; configs/base.py has every key with its type") from error
+    except OSError as error:
+        known = sorted(str(path) for path in Path("configs").glob("*.py"))
+        name = error.filename or error
+        raise UserError(f"--config={name} cannot be read{nearest(str(name), known)}; there are {', '.join(known)}") from error
+    verb = positional[0] if positional else "train"
+    if verb not in VERBS:
+        raise UserError(f"there is no verb {verb!r}{nearest(verb, VERBS)}; verbs are {', '.join(VERBS)}")
+    if len(positional) > 1:
+        raise UserError(f"{positional[1]!r} is one word too many; flags look like --workdir=runs/base")
+    return VERBS[verb]
+
+
+def unknown_key(error: Exception) -> str:
+    """One line of ml_collections' message about a key that the configuration does not have."""
+    text = str(error.args[0] if error.args else error).splitlines()[0]
+    return f"the configuration has no such key: {text}"
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command line; returns the exit code: 0, 2 for a user's mistake, 130 when interrupted."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.set_verbosity(logging.ERROR)
+    try:
+        parse(argv)()
+    except UserError as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as error:
+        print(f"run.py: {error or 'interrupted; the same command goes on from the last checkpoint'}", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,38 @@
+"""t2igan: a text-to-image GAN for captions and pictures of one's own, in JAX and Flax.
+
+    generator = t2igan.load("runs/base")
+    images = generator.sample(["a pixel person with a red cap and a blue top, light skin"], seed=0)  # uint8 [N, H, W, C]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from t2igan.version import __version__
+
+if TYPE_CHECKING:
+    from t2igan.data import open_dataset
+    from t2igan.errors import UserError
+    from t2igan.sample import Generator, load
+    from t2igan.train import train
+
+__all__ = ["Generator", "UserError", "__version__", "load", "open_dataset", "train"]
+
+_HOMES = {
+    "Generator": "t2igan.sample",
+    "UserError": "t2igan.errors",
+    "load": "t2igan.sample",
+    "open_dataset": "t2igan.data",
+    "train": "t2igan.train",
+}
+
+
+def __getattr__(name: str):
+    # Imported on first use: `import t2igan` itself starts neither JAX nor anything else that takes seconds.
+    if name not in _HOMES:
+        raise AttributeError(f"module 't2igan' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

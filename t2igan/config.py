@@ -1,0 +1,225 @@
+"""Checks a configuration once, early, before anything compiles; turns durations into steps.
+
+A configuration is the `ConfigDict` of a file in `configs/`. What is wrong with it is a `UserError` of one line that
+names the key, its value, what is accepted and what to do.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from t2igan.errors import UserError, nearest
+
+PHASES = ("text", "adversarial")
+NETWORK_KINDS = ("residual", "mlp")
+SCHEDULES = ("constant", "cosine", "linear", "exponential")
+ADVERSARIAL = ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic")
+PENALTIES = ("none", "r1", "r2", "r1_r2", "wgan_gp", "ma_gp", "finite_difference")
+DTYPES = ("float32", "bfloat16")
+
+# Keys that change how a run is watched or placed, not what it computes: free to differ when a run goes on.
+FREE_TO_CHANGE = ("log", "evaluate", "sample", "checkpoint", "data.tfds_dir", "data.tfds_files_dir", "devices")
+# Durations may grow or shrink only together with their schedules, so they count as what is computed.
+
+
+def check(config: ConfigDict) -> None:
+    """Raises `UserError` for a value that is not accepted or a combination that cannot work."""
+    _check_choices(config)
+    _check_positive(config)
+    _check_sizes(config)
+    _check_losses(config)
+
+
+def _check_choices(config: ConfigDict) -> None:
+    _among(config, "compute_dtype", DTYPES)
+    if not config.phases:
+        raise UserError(f"config.phases is empty; give one or more of {_listed(PHASES)}")
+    for phase in config.phases:
+        if phase not in PHASES:
+            raise UserError(
+                f"config.phases has {phase!r}{nearest(phase, PHASES)}; phases are {_listed(PHASES)}, in this order"
+            )
+    if tuple(sorted(config.phases, key=PHASES.index)) != tuple(config.phases) or len(set(config.phases)) != len(
+        config.phases
+    ):
+        raise UserError(f"config.phases={tuple(config.phases)} must name each phase once, in the order {_listed(PHASES)}")
+    _among(config, "generator.kind", NETWORK_KINDS)
+    _among(config, "discriminator.kind", NETWORK_KINDS)
+    _among(config, "loss.adversarial", ADVERSARIAL)
+    _among(config, "loss.penalty", PENALTIES)
+    _among(config, "train.schedule", SCHEDULES)
+    _among(config, "pretrain_text.schedule", SCHEDULES)
+    _among(config, "data.channels", (1, 3))
+    if len(config.data.background) != 3 or not all(0 <= v <= 255 for v in config.data.background):
+        raise UserError(f"config.data.background={config.data.background} must be three numbers from 0 to 255")
+
+
+def _check_positive(config: ConfigDict) -> None:
+    for key in (
+        "data.image_size_px tokenizer.max_tokens text_encoder.width text_encoder.layers text_encoder.heads "
+        "text_encoder.pooling_queries text_encoder.sentence_dim image_encoder.features image_encoder.blocks "
+        "image_encoder.patch_px generator.z_dim generator.base_px generator.patch_px generator.blocks "
+        "generator.style_dim generator.attention_heads discriminator.features discriminator.blocks "
+        "discriminator.patch_px loss.penalty_every train.batch_images train.discriminator_steps "
+        "train.generator_learning_rate train.discriminator_learning_rate pretrain_text.batch_images "
+        "pretrain_text.learning_rate log.every_images"
+    ).split():
+        if not get(config, key) > 0:
+            raise UserError(f"config.{key}={get(config, key)} must be greater than 0")
+    for key in (
+        "train.steps train.images train.epochs pretrain_text.steps pretrain_text.images pretrain_text.epochs "
+        "train.clip_norm train.warmup_steps pretrain_text.warmup_steps loss.penalty_weight loss.penalty_weight_end "
+        "loss.mismatch_weight loss.contrastive_weight train.ema_half_life_images train.ema_ramp "
+        "generator.attention_from_px sample.every_images evaluate.every_images checkpoint.every_images devices"
+    ).split():
+        if not get(config, key) >= 0:
+            raise UserError(f"config.{key}={get(config, key)} must be 0 or greater")
+    for key in ("train.beta1", "train.beta2", "train.beta2_end", "pretrain_text.beta2"):
+        if not 0 <= get(config, key) < 1:
+            raise UserError(f"config.{key}={get(config, key)} must be at least 0 and less than 1")
+    if not 0 < config.data.test_fraction < 1:
+        raise UserError(f"config.data.test_fraction={config.data.test_fraction} must lie between 0 and 1")
+    if config.tokenizer.vocab_size < 259:
+        raise UserError(
+            f"config.tokenizer.vocab_size={config.tokenizer.vocab_size} must be at least 259: 256 bytes and 3 marks"
+        )
+    if config.tokenizer.max_tokens < 3:
+        raise UserError(f"config.tokenizer.max_tokens={config.tokenizer.max_tokens} must be at least 3")
+
+
+def _check_sizes(config: ConfigDict) -> None:
+    size = config.data.image_size_px
+    for name in ("generator", "discriminator", "image_encoder"):
+        net = config[name]
+        if not net.channels or min(net.channels) < 1:
+            raise UserError(f"config.{name}.channels={tuple(net.channels)} must be one or more numbers above 0")
+        if net.get("kind", "residual") == "mlp":
+            continue
+        doublings = len(net.channels) - 1
+        if name == "generator":
+            makes = net.base_px * 2**doublings * net.patch_px
+            if makes != size:
+                raise UserError(
+                    f"config.data.image_size_px={size} is not what the generator makes: base_px * 2^(channels - 1) * "
+                    f"patch_px = {net.base_px} * 2^{doublings} * {net.patch_px} = {makes}.\n{_advice(size, net)}"
+                )
+        elif size % (2**doublings * net.patch_px):
+            raise UserError(
+                f"config.data.image_size_px={size} cannot be halved {doublings} times by config.{name}: "
+                f"give {name}.channels fewer entries or choose a size divisible by {2**doublings * net.patch_px}"
+            )
+    if config.generator.kind == "residual" and config.generator.attention_from_px:
+        for channels in config.generator.channels:
+            if channels % config.generator.attention_heads:
+                raise UserError(
+                    f"config.generator.channels={tuple(config.generator.channels)} must be divisible by "
+                    f"config.generator.attention_heads={config.generator.attention_heads}"
+                )
+    if config.text_encoder.width % config.text_encoder.heads:
+        raise UserError(
+            f"config.text_encoder.width={config.text_encoder.width} must be divisible by "
+            f"config.text_encoder.heads={config.text_encoder.heads}"
+        )
+
+
+def _advice(size_px: int, net: Any) -> str:
+    """Says which base and how many channels make a picture of this size."""
+    for base_px in (4, 5, 6, 7, 3):
+        maps = math.log2(size_px / net.patch_px / base_px) + 1
+        if maps >= 1 and maps == int(maps):
+            return (
+                f"For {size_px} px set config.generator.base_px={base_px} and give config.generator.channels "
+                f"{int(maps)} entries (smallest map first)."
+            )
+    return "Choose a size such as 16, 28, 32, 64, 128 or 256."
+
+
+def _check_losses(config: ConfigDict) -> None:
+    if config.loss.contrastive_weight and "text" not in config.phases:
+        raise UserError(
+            f"config.loss.contrastive_weight={config.loss.contrastive_weight} needs the image tower of the phase "
+            f"'text', which config.phases={tuple(config.phases)} leaves out; set it to 0 or add the phase"
+        )
+    if config.loss.mismatch_weight > 1:
+        raise UserError(f"config.loss.mismatch_weight={config.loss.mismatch_weight} must be a share from 0 to 1")
+    for section in ("train", "pretrain_text"):
+        if config[section].schedule == "exponential" and not config[section].learning_rate_end > 0:
+            raise UserError(f"config.{section}.learning_rate_end must be above 0 for the exponential schedule")
+    if config.train.schedule == "exponential" and config.loss.penalty_weight != config.loss.penalty_weight_end:
+        if not min(config.loss.penalty_weight, config.loss.penalty_weight_end) > 0:
+            raise UserError("config.loss.penalty_weight and its end must be above 0 for the exponential schedule")
+
+
+def check_devices(batch_images: int, devices: int, key: str) -> None:
+    """Raises `UserError` where a batch cannot be shared out evenly."""
+    if batch_images % devices:
+        smaller = max(batch_images // devices, 1) * devices
+        raise UserError(
+            f"config.{key}={batch_images} cannot be divided among {devices} devices; "
+            f"set it to a multiple such as {smaller} or {smaller + devices}, or set config.devices"
+        )
+
+
+def total_steps(section: Any, dataset_images: int) -> int:
+    """Returns the length of a phase in steps: the first of `steps`, `images`, `epochs` in its section that is not 0."""
+    if section.steps:
+        return section.steps
+    images = section.images or round(section.epochs * dataset_images)
+    return max(math.ceil(images / section.batch_images), 1) if images else 0
+
+
+def get(config: Any, key: str) -> Any:
+    """Returns the value of a dotted key."""
+    for part in key.split("."):
+        config = config[part]
+    return config
+
+
+def flatten(config: Mapping, prefix: str = "") -> dict[str, Any]:
+    """Returns {dotted key: value}, tuples as lists, as JSON would give them back."""
+    flat = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping | ConfigDict):
+            flat |= flatten(value, name + ".")
+        else:
+            flat[name] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def to_json(config: ConfigDict) -> str:
+    """Returns the configuration as JSON; `from_dict(json.loads(...))` reads it back."""
+    return json.dumps(config.to_dict(), indent=2, default=list)
+
+
+def from_dict(values: Mapping) -> ConfigDict:
+    """Returns the configuration that nested dictionaries hold, locked; lists, as JSON has them, become tuples."""
+
+    def restore(value):
+        if isinstance(value, Mapping):
+            return {k: restore(v) for k, v in value.items()}
+        return tuple(value) if isinstance(value, list) else value
+
+    return ConfigDict(restore(values)).lock()
+
+
+def changed_keys(old: Mapping, new: Mapping) -> list[str]:
+    """Returns the dotted keys that differ between two configurations and decide what is computed."""
+    old, new = flatten(old), flatten(new)
+    keys = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    return [key for key in keys if not any(key == free or key.startswith(free + ".") for free in FREE_TO_CHANGE)]
+
+
+def _among(config: ConfigDict, key: str, known: tuple) -> None:
+    value = get(config, key)
+    if value not in known:
+        raise UserError(f"config.{key}={value!r} is none of {_listed(known)}{nearest(str(value), known)}")
+
+
+def _listed(names: tuple) -> str:
+    return ", ".join(repr(name) for name in names)

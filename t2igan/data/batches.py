@@ -1,0 +1,65 @@
+"""The batch of a step, as a pure function of (seed, step, process): to go on, only the step need be known."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from t2igan.data.dataset import Dataset
+from t2igan.errors import UserError
+from t2igan.text import Tokenizer
+
+
+class Batches:
+    """`batches[step]` for any step >= 0, in any order.
+
+    Every epoch is shuffled anew, and batches run across epochs, so that small data makes big batches too.
+    Several processes get consecutive slices of the batch that one process would get.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        tokenizer: Tokenizer,
+        *,
+        seed: int,
+        batch_images: int,
+        process_index: int = 0,
+        process_count: int = 1,
+    ):
+        """UserError for data without pictures and for a batch that the processes cannot share evenly."""
+        import grain
+
+        if not len(dataset):
+            raise UserError(f"{dataset.name}, split {dataset.split!r}: no picture to make batches of.")
+        if batch_images < 1 or batch_images % process_count:
+            raise UserError(
+                f"a batch of {batch_images} pictures cannot be shared by {process_count} process(es): "
+                f"choose a multiple of {process_count}."
+            )
+        self.dataset = dataset
+        self._seed = seed
+        self._batch_images = batch_images
+        share = batch_images // process_count
+        self._slice = slice(process_index * share, (process_index + 1) * share)
+        self._num_captions = np.array([len(captions) for captions in dataset.captions], np.int64)
+        self._first_caption = np.cumsum(self._num_captions) - self._num_captions
+        self._tokens = tokenizer.encode([caption for captions in dataset.captions for caption in captions])
+        self._one_caption_each = bool((self._num_captions == 1).all())
+        self._indices = (
+            grain.MapDataset.range(len(dataset))
+            .seed(seed % 2**32)
+            .shuffle()
+            .repeat()
+            .batch(batch_images, drop_remainder=True, batch_fn=np.asarray)
+        )
+
+    def __getitem__(self, step: int) -> dict[str, np.ndarray]:
+        """Returns `images` uint8 [B / process_count, H, W, C] and `tokens` int32 [B / process_count, T]."""
+        indices = self._indices[step][self._slice]
+        captions = self._first_caption[indices]
+        if not self._one_caption_each:
+            # Drawn for the whole batch and then cut: a caption must not depend on the number of processes.
+            random = np.random.Generator(np.random.Philox(key=[self._seed % 2**64, step]))
+            uniform = random.random(self._batch_images)[self._slice]
+            captions = captions + (uniform * self._num_captions[indices]).astype(np.int64)
+        return {"images": self.dataset.images[indices], "tokens": self._tokens[captions]}

@@ -1,0 +1,171 @@
+"""Adversarial losses, gradient penalties and contrastive matching: pure functions on arrays and callables.
+
+Losses and penalties are per sample, float32; whoever calls takes the mean. `real` and `fake` are logits of the
+discriminator, high = "real and matching". A critic is a callable (images, text) -> logits, where text is any pytree
+with a leading batch axis that has a `sentence`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.nn import relu, softplus
+from jaxtyping import Array, Float
+
+
+class Adversarial(NamedTuple):
+    """A pair of losses on logits, (real, fake) -> per-sample loss, one for each player."""
+
+    discriminator: Callable
+    generator: Callable
+
+
+ADVERSARIAL: dict[str, Adversarial] = {
+    # Goodfellow et al. 2014, arXiv:1406.2661: E[log D(x)] + E[log(1 - D(G(z)))], with D = sigmoid(logit).
+    "minimax": Adversarial(
+        discriminator=lambda real, fake: softplus(-real) + softplus(fake),
+        generator=lambda real, fake: -softplus(fake),  # noqa: ARG005
+    ),
+    # Goodfellow et al. 2014, section 3: the generator maximises log D(G(z)) instead.
+    "non_saturating": Adversarial(
+        discriminator=lambda real, fake: softplus(-real) + softplus(fake),
+        generator=lambda real, fake: softplus(-fake),  # noqa: ARG005
+    ),
+    # Mao et al. 2017, arXiv:1611.04076.
+    "least_squares": Adversarial(
+        discriminator=lambda real, fake: (real - 1) ** 2 + fake**2,
+        generator=lambda real, fake: (fake - 1) ** 2,  # noqa: ARG005
+    ),
+    # Lim & Ye 2017, arXiv:1705.02894.
+    "hinge": Adversarial(
+        discriminator=lambda real, fake: relu(1 - real) + relu(1 + fake),
+        generator=lambda real, fake: -fake,  # noqa: ARG005
+    ),
+    # Arjovsky et al. 2017, arXiv:1701.07875; wants a penalty that keeps the critic Lipschitz.
+    "wasserstein": Adversarial(
+        discriminator=lambda real, fake: fake - real,
+        generator=lambda real, fake: -fake,  # noqa: ARG005
+    ),
+    # Jolicoeur-Martineau 2019, arXiv:1807.00734; R3GAN, Huang et al. 2024, arXiv:2501.05441.
+    "relativistic": Adversarial(
+        discriminator=lambda real, fake: softplus(fake - real),
+        generator=lambda real, fake: softplus(real - fake),
+    ),
+}
+
+
+class Judged(NamedTuple):
+    """Logits of real and fake pictures, and the penalty that came with computing them; all float32 [B]."""
+
+    real: Float[Array, " B"]
+    fake: Float[Array, " B"]
+    penalty: Float[Array, " B"]
+
+
+def judge(critic, real, fake, text, key) -> Judged:  # noqa: ARG001
+    """No penalty: real and fake judged in one pass."""
+    logits = critic(_concat(real, fake), _concat(text, text))
+    real_logits, fake_logits = jnp.split(logits, 2)
+    return Judged(real_logits, fake_logits, jnp.zeros_like(real_logits))
+
+
+def judge_r1(critic, real, fake, text, key) -> Judged:  # noqa: ARG001
+    """R1 = 1/2 ||grad_x D(real)||^2 (Mescheder et al. 2018, arXiv:1801.04406)."""
+    real_logits, gradients = _logits_and_gradients(critic, real, text)
+    return Judged(real_logits, critic(fake, text), _square_norm(gradients) / 2)
+
+
+def judge_r2(critic, real, fake, text, key) -> Judged:  # noqa: ARG001
+    """R2 = 1/2 ||grad_x D(fake)||^2 (Mescheder et al. 2018)."""
+    fake_logits, gradients = _logits_and_gradients(critic, fake, text)
+    return Judged(critic(real, text), fake_logits, _square_norm(gradients) / 2)
+
+
+def judge_r1_r2(critic, real, fake, text, key) -> Judged:  # noqa: ARG001
+    """R1 + R2 from one backward pass over real and fake together."""
+    logits, gradients = _logits_and_gradients(critic, _concat(real, fake), _concat(text, text))
+    real_logits, fake_logits = jnp.split(logits, 2)
+    r1, r2 = jnp.split(_square_norm(gradients) / 2, 2)
+    return Judged(real_logits, fake_logits, r1 + r2)
+
+
+def judge_wgan_gp(critic, real, fake, text, key) -> Judged:
+    """(||grad_x D(mix)|| - 1)^2 between real and fake (Gulrajani et al. 2017, arXiv:1704.00028; weight 10)."""
+    share = jax.random.uniform(key, (len(real), 1, 1, 1), real.dtype)
+    _, gradients = _logits_and_gradients(critic, share * real + (1 - share) * fake, text)
+    judged = judge(critic, real, fake, text, key)
+    return judged._replace(penalty=(_norm(gradients) - 1) ** 2)
+
+
+def judge_ma_gp(critic, real, fake, text, key) -> Judged:  # noqa: ARG001
+    """(||grad_x D|| + ||grad_s D||)^6 on real pictures with their sentence (DF-GAN, arXiv:2008.05865; weight 2)."""
+    real_logits, backward = jax.vjp(lambda x, s: critic(x, text.replace(sentence=s)), real, text.sentence)
+    image_gradients, sentence_gradients = backward(jnp.ones_like(real_logits))
+    penalty = (_norm(image_gradients) + _norm(sentence_gradients)) ** 6
+    return Judged(real_logits, critic(fake, text), penalty)
+
+
+FINITE_DIFFERENCE_SIGMA = 0.01
+
+
+def judge_finite_difference(critic, real, fake, text, key) -> Judged:
+    """1/2 (D(x + sigma n) - D(x))^2 / sigma^2 on real and fake: R1 + R2 in expectation, with no second derivative."""
+    images, texts = _concat(real, fake), _concat(text, text)
+    noise = FINITE_DIFFERENCE_SIGMA * jax.random.normal(key, images.shape, images.dtype)
+    logits = critic(images, texts)
+    slopes = (critic(images + noise, texts) - logits) / FINITE_DIFFERENCE_SIGMA
+    real_logits, fake_logits = jnp.split(logits, 2)
+    r1, r2 = jnp.split(slopes**2 / 2, 2)
+    return Judged(real_logits, fake_logits, r1 + r2)
+
+
+PENALTIES: dict[str, Callable[..., Judged]] = {
+    "none": judge,
+    "r1": judge_r1,
+    "r2": judge_r2,
+    "r1_r2": judge_r1_r2,
+    "wgan_gp": judge_wgan_gp,
+    "ma_gp": judge_ma_gp,
+    "finite_difference": judge_finite_difference,
+}
+
+
+def contrastive(
+    images: Float[Array, "B D"], sentences: Float[Array, "B D"], inverse_temperature: float | Float[Array, ""]
+) -> Float[Array, " B"]:
+    """The symmetric contrastive loss of matching pairs (CLIP, Radford et al. 2021, arXiv:2103.00020), per pair.
+
+    Each row of `images` matches the same row of `sentences` and no other; both are normalised here.
+    """
+    logits = inverse_temperature * normalize(images) @ normalize(sentences).T
+    matching = jnp.diagonal(logits)
+    image_to_text = jax.nn.logsumexp(logits, axis=1) - matching
+    text_to_image = jax.nn.logsumexp(logits, axis=0) - matching
+    return (image_to_text + text_to_image) / 2
+
+
+def normalize(x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
+    """Vectors of length one; the zero vector stays zero, with finite gradient."""
+    return x * jax.lax.rsqrt((x**2).sum(-1, keepdims=True) + 1e-12)
+
+
+def _logits_and_gradients(critic, images, text):
+    """Logits and the gradient of each with respect to its own picture, by one backward pass with cotangents of one."""
+    logits, backward = jax.vjp(lambda x: critic(x, text), images)
+    return logits, backward(jnp.ones_like(logits))[0]
+
+
+def _square_norm(gradients: Float[Array, "B ..."]) -> Float[Array, " B"]:
+    return (gradients.astype(jnp.float32) ** 2).reshape(len(gradients), -1).sum(-1)
+
+
+def _norm(gradients: Float[Array, "B ..."]) -> Float[Array, " B"]:
+    """The norm with a finite gradient at zero, where a fresh discriminator may well be."""
+    return jnp.sqrt(_square_norm(gradients) + 1e-12)
+
+
+def _concat(a, b):
+    return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), a, b)

@@ -1,0 +1,65 @@
+"""The networks of a configuration: linen modules, arrays in and arrays out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from t2igan.nets.discriminator import Discriminator, MLPDiscriminator
+from t2igan.nets.generator import Generator, MLPGenerator
+from t2igan.nets.image_encoder import ImageEncoder
+from t2igan.nets.layers import Text
+from t2igan.nets.matching import MatchingHeads
+from t2igan.nets.text_encoder import TextEncoder
+
+__all__ = ["Networks", "Text", "build"]
+
+
+class Networks(NamedTuple):
+    """The networks, and the size of the generator's noise."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    text_encoder: nn.Module
+    image_encoder: nn.Module
+    matching: nn.Module
+    z_dim: int
+
+
+def build(config, vocab_size: int) -> Networks:
+    """Returns the networks that `config` (a checked one, see `t2igan.config`) describes; no parameters yet."""
+    dtype = jnp.dtype(config.compute_dtype)
+    g, d, t, i = config.generator, config.discriminator, config.text_encoder, config.image_encoder
+    if g.kind == "residual":
+        generator = Generator(
+            image_channels=config.data.channels,
+            channels=tuple(g.channels),
+            base_px=g.base_px,
+            patch_px=g.patch_px,
+            blocks=g.blocks,
+            style_dim=g.style_dim,
+            attention_from_px=g.attention_from_px,
+            attention_heads=g.attention_heads,
+            dtype=dtype,
+        )
+    else:
+        generator = MLPGenerator(config.data.image_size_px, config.data.channels, tuple(g.channels), dtype)
+    if d.kind == "residual":
+        discriminator = Discriminator(tuple(d.channels), d.features, d.blocks, d.patch_px, dtype)
+    else:
+        discriminator = MLPDiscriminator(tuple(d.channels), dtype)
+    text_encoder = TextEncoder(
+        vocab_size=vocab_size,
+        max_tokens=config.tokenizer.max_tokens,
+        width=t.width,
+        layers=t.layers,
+        heads=t.heads,
+        sentence_dim=t.sentence_dim,
+        pooling_queries=t.pooling_queries,
+        dtype=dtype,
+    )
+    image_encoder = ImageEncoder(tuple(i.channels), i.features, i.blocks, i.patch_px, dtype)
+    matching = MatchingHeads(i.features, config.pretrain_text.sketch_px, config.data.channels, dtype)
+    return Networks(generator, discriminator, text_encoder, image_encoder, matching, g.z_dim)

@@ -1,0 +1,73 @@
+"""Noise and an encoded caption to pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from t2igan.nets.layers import Modulate, Text, WordAttention, conv3x3, dense, depth_to_space, leaky_relu, upsample
+
+
+class Generator(nn.Module):
+    """A residual generator: every block is modulated by noise and sentence, and from some size on reads the words.
+
+    `channels` are given from the smallest map (`base_px`) up; each further one doubles the size. No normalisation: the
+    last convolution of a block starts at zero (fix-up initialisation; Zhang et al. 2019, arXiv:1901.09321) instead.
+    """
+
+    image_channels: int
+    channels: tuple[int, ...]
+    base_px: int = 4
+    patch_px: int = 1
+    blocks: int = 1
+    style_dim: int = 256
+    attention_from_px: int = 8
+    attention_heads: int = 4
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: Float[Array, "B Z"], text: Text) -> Float[Array, "B H W C"]:
+        style = jnp.concatenate([z, text.sentence], axis=-1).astype(self.dtype)
+        for layer in range(2):
+            style = leaky_relu(dense(self.style_dim, dtype=self.dtype, name=f"style_{layer}")(style))
+
+        x = dense(self.base_px**2 * self.channels[0], dtype=self.dtype, name="base")(style)
+        x = x.reshape(-1, self.base_px, self.base_px, self.channels[0])
+        for level, channels in enumerate(self.channels):
+            if level:
+                x = upsample(dense(channels, use_bias=False, dtype=self.dtype, name=f"transition_{level}")(x))
+            for _ in range(self.blocks):
+                h = leaky_relu(Modulate(self.dtype)(x, style))
+                h = conv3x3(channels, dtype=self.dtype)(h)
+                h = leaky_relu(Modulate(self.dtype)(h, style))
+                x = x + conv3x3(channels, scale=0.0, dtype=self.dtype)(h)
+            if x.shape[1] * self.patch_px >= self.attention_from_px > 0:
+                x = WordAttention(self.attention_heads, self.dtype)(x, text)
+        x = leaky_relu(Modulate(self.dtype)(x, style))
+        x = dense(self.patch_px**2 * self.image_channels, scale=0.5, dtype=self.dtype, name="pixels")(x)
+        return depth_to_space(x, self.patch_px).astype(jnp.float32)
+
+
+class MLPGenerator(nn.Module):
+    """The classical generator: noise and sentence concatenated, then 128 -> 256 -> 512 -> pixels (Goodfellow 2014).
+
+    The output lies in (-1, 1) by tanh, which is the classical sigmoid on pictures scaled to [-1, 1].
+    """
+
+    image_px: int
+    image_channels: int
+    widths: tuple[int, ...] = (128, 256, 512)
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: Float[Array, "B Z"], text: Text) -> Float[Array, "B H W C"]:
+        x = jnp.concatenate([z, text.sentence], axis=-1).astype(self.dtype)
+        for width in self.widths:
+            x = leaky_relu(dense(width, dtype=self.dtype)(x))
+        x = dense(self.image_px**2 * self.image_channels, dtype=self.dtype, name="pixels")(x)
+        x = jax.nn.tanh(x.astype(jnp.float32))
+        return x.reshape(-1, self.image_px, self.image_px, self.image_channels)

@@ -1,0 +1,147 @@
+"""What the networks are made of: scaled activations, convolutions that run well on CPU and GPU, modulation.
+
+Only three kinds of linear map are used, because XLA runs nothing else well on every device: dense 3x3 convolutions of
+stride 1, 1x1 convolutions as matrix products, and fully connected layers. Resampling is a reshape or a repeat.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+SLOPE = 0.2
+
+
+@flax.struct.dataclass
+class Text:
+    """An encoded caption: one vector for the sentence, one a token, and which tokens are real."""
+
+    sentence: Float[Array, "B D"]
+    words: Float[Array, "B T W"]
+    mask: Bool[Array, "B T"]
+
+
+def leaky_relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Leaky ReLU of slope 0.2, scaled so that unit-variance input gives unit second moment."""
+    gain = (2.0 / (1.0 + SLOPE**2)) ** 0.5
+    return jnp.asarray(gain, x.dtype) * jax.nn.leaky_relu(x, SLOPE)
+
+
+def upsample(x: Float[Array, "B H W C"]) -> Float[Array, "B 2*H 2*W C"]:
+    """Doubles height and width by repeating pixels."""
+    batch, height, width, channels = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None, :], (batch, height, 2, width, 2, channels))
+    return x.reshape(batch, 2 * height, 2 * width, channels)
+
+
+def downsample(x: Float[Array, "B H W C"]) -> Float[Array, "B H//2 W//2 C"]:
+    """Halves height and width by the mean over blocks of 2x2 pixels."""
+    return downsample_to(x, x.shape[1] // 2)
+
+
+def downsample_to(x: Float[Array, "B H W C"], size_px: int) -> Float[Array, "B s s C"]:
+    """Shrinks square pictures to `size_px`, a divisor of their size, by the mean over blocks."""
+    batch, height, width, channels = x.shape
+    block = height // size_px
+    return x.reshape(batch, size_px, block, size_px, width // size_px, channels).mean((2, 4))
+
+
+def space_to_depth(x: Float[Array, "B H W C"], patch_px: int) -> Float[Array, "B h w c"]:
+    """Folds each patch of `patch_px` x `patch_px` pixels into channels."""
+    if patch_px == 1:
+        return x
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height // patch_px, patch_px, width // patch_px, patch_px, channels)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // patch_px, width // patch_px, -1)
+
+
+def depth_to_space(x: Float[Array, "B h w c"], patch_px: int) -> Float[Array, "B H W C"]:
+    """Unfolds channels into patches; the inverse of `space_to_depth`."""
+    if patch_px == 1:
+        return x
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height, width, patch_px, patch_px, channels // patch_px**2)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height * patch_px, width * patch_px, -1)
+
+
+def dense(features: int, *, scale: float = 1.0, use_bias: bool = True, dtype: Any, name: str | None = None):
+    """A fully connected layer (on pictures: a 1x1 convolution) of output variance `scale**2`; 0 starts at zero."""
+    return nn.Dense(features, use_bias=use_bias, kernel_init=initializer(scale), dtype=dtype, name=name)
+
+
+def conv3x3(features: int, *, scale: float = 1.0, dtype: Any, name: str | None = None):
+    """A dense 3x3 convolution of stride 1 with zero padding, of output variance `scale**2`; 0 starts at zero."""
+    return nn.Conv(features, (3, 3), kernel_init=initializer(scale), dtype=dtype, name=name)
+
+
+def initializer(scale: float):
+    """Normal weights of standard deviation scale / sqrt(fan in)."""
+    if scale == 0.0:
+        return nn.initializers.zeros
+    return nn.initializers.variance_scaling(scale**2, "fan_in", "normal")
+
+
+class Modulate(nn.Module):
+    """Scales and shifts channels by a style vector: x * (1 + scale(style)) + shift(style); near identity at first."""
+
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"], style: Float[Array, "B S"]) -> Float[Array, "B H W C"]:
+        scale_shift = dense(2 * x.shape[-1], scale=0.1, dtype=self.dtype)(style)
+        scale, shift = jnp.split(scale_shift[:, None, None, :], 2, axis=-1)
+        return x * (1 + scale) + shift
+
+
+class WordAttention(nn.Module):
+    """Lets each place of a picture look at the words: residual cross-attention, starting at zero."""
+
+    heads: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W C"], text: Text) -> Float[Array, "B H W C"]:
+        batch, height, width, channels = x.shape
+        head_dim = channels // self.heads
+
+        def split_heads(y):
+            return y.reshape(batch, -1, self.heads, head_dim)
+
+        query = split_heads(dense(channels, dtype=self.dtype, name="query")(leaky_relu(x)))
+        key = split_heads(dense(channels, dtype=self.dtype, name="key")(text.words))
+        value = split_heads(dense(channels, dtype=self.dtype, name="value")(text.words))
+        attended = jax.nn.dot_product_attention(query, key, value, mask=text.mask[:, None, None, :])
+        attended = attended.reshape(batch, height, width, channels)
+        return x + dense(channels, scale=0.0, dtype=self.dtype, name="out")(attended)
+
+
+class ResidualTower(nn.Module):
+    """Pictures to a small map of features: what the discriminator and the image encoder have in common.
+
+    `channels` are given from the smallest map up, as in the generator, so that the two mirror each other.
+    """
+
+    channels: tuple[int, ...]
+    blocks: int = 1
+    patch_px: int = 1
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "B H W C"]) -> Float[Array, "B h w F"]:
+        x = space_to_depth(images.astype(self.dtype), self.patch_px)
+        largest_first = self.channels[::-1]
+        x = conv3x3(largest_first[0], dtype=self.dtype, name="stem")(x)
+        for level, channels in enumerate(largest_first):
+            if level:
+                x = downsample(x)
+                x = dense(channels, use_bias=False, dtype=self.dtype, name=f"transition_{level}")(x)
+            for _ in range(self.blocks):
+                h = conv3x3(channels, dtype=self.dtype)(leaky_relu(x))
+                h = conv3x3(channels, scale=0.0, dtype=self.dtype)(leaky_relu(h))
+                x = x + h
+        return x

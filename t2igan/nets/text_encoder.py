@@ -1,0 +1,69 @@
+"""Captions to vectors: a small Transformer over token ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from t2igan.nets.layers import Text, dense
+
+PADDING = 0
+
+
+class TextEncoder(nn.Module):
+    """A pre-norm Transformer encoder whose sentence vector is pooled by learned queries.
+
+    Several queries, because one average of the words mixes up which colour belongs to which thing.
+    """
+
+    vocab_size: int
+    max_tokens: int
+    width: int
+    layers: int
+    heads: int
+    sentence_dim: int
+    pooling_queries: int = 8
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens: Int[Array, "B T"]) -> Text:
+        mask = tokens != PADDING  # [B, T]
+        x = nn.Embed(self.vocab_size, self.width, embedding_init=nn.initializers.normal(0.5), name="tokens")(tokens)
+        x = x + self.param("positions", nn.initializers.normal(0.1), (self.max_tokens, self.width))[: tokens.shape[1]]
+        x = x.astype(self.dtype)
+        for _ in range(self.layers):
+            x = x + SelfAttention(self.heads, self.dtype)(self._norm()(x), mask)
+            h = dense(4 * self.width, dtype=self.dtype)(self._norm()(x))
+            x = x + dense(self.width, scale=0.5, dtype=self.dtype)(jax.nn.gelu(h))
+        words = self._norm()(x)  # [B, T, width]
+
+        queries = dense(self.pooling_queries, dtype=self.dtype, name="pooling")(words)  # [B, T, Q]
+        queries = jnp.where(mask[..., None], queries, -1e9)
+        pooled = jnp.einsum("btq,btw->bqw", jax.nn.softmax(queries, axis=1), words)
+        pooled = pooled.reshape(len(tokens), -1)  # [B, Q * width]
+        sentence = dense(self.sentence_dim, dtype=self.dtype, name="sentence")(pooled)
+        # A frozen encoder has to hand the generator unit-variance input whatever its training left behind.
+        sentence = nn.LayerNorm(use_bias=False, use_scale=False, dtype=jnp.float32)(sentence)
+        return Text(sentence, words.astype(jnp.float32), mask)
+
+    def _norm(self) -> nn.LayerNorm:
+        return nn.LayerNorm(dtype=self.dtype)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over the tokens that are not padding."""
+
+    heads: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B T W"], mask) -> Float[Array, "B T W"]:
+        batch, length, width = x.shape
+        qkv = dense(3 * width, dtype=self.dtype, name="qkv")(x)
+        query, key, value = jnp.split(qkv.reshape(batch, length, self.heads, -1), 3, axis=-1)
+        attended = jax.nn.dot_product_attention(query, key, value, mask=mask[:, None, None, :])
+        return dense(width, scale=0.5, dtype=self.dtype, name="out")(attended.reshape(batch, length, width))

@@ -1,0 +1,89 @@
+"""Devices: the mesh, where arrays live, and the one wrapper of jit, sharding and donation.
+
+Parameters are replicated and batches split over one mesh axis, "data". Inside `jax.jit` the batch is whole, so means over
+it are means over all devices and no step needs a `pmean`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from t2igan.errors import UserError
+
+
+def start(devices: int = 0, batch_divisors: tuple[int, ...] = ()) -> None:
+    """Sets JAX up for this process; to be called before its first computation.
+
+    On a CPU, `devices` simulated devices of one thread each (0 = one a core, so many that they divide each of
+    `batch_divisors`): for networks of this size that is faster than XLA's own threads. Compiled programs are kept in
+    `JAX_COMPILATION_CACHE_DIR` or, if that is not set, in the user's cache folder.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(caches / "t2igan" / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    count = devices or default_cpu_devices(batch_divisors)
+    try:
+        jax.config.update("jax_num_cpu_devices", count)
+    except RuntimeError:  # JAX has started already, in a notebook say: take what it has
+        return
+
+
+def default_cpu_devices(batch_divisors: tuple[int, ...]) -> int:
+    """Returns the largest number of devices, at most the cores at hand, that divides every batch."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(n for n in range(1, cores + 1) if all(size % n == 0 for size in batch_divisors))
+
+
+def make_mesh(devices: int = 0) -> Mesh:
+    """Returns a one-axis mesh over the first `devices` devices of all processes (0 = all)."""
+    available = jax.devices()
+    if devices > len(available):
+        kind = available[0].platform
+        raise UserError(f"config.devices={devices}, but there are {len(available)} ({kind}); set it to that or to 0")
+    # Not jax.make_mesh: its axes are of explicit type, which linen's Embed refuses.
+    return Mesh(np.array(available[: devices or None]), ("data",))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Every device holds all of it."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def split(mesh: Mesh) -> NamedSharding:
+    """Each device holds its share of the leading axis."""
+    return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def compile_step(step: Callable, mesh: Mesh) -> Callable:
+    """Returns (state, batch) -> (state, metrics), compiled over the mesh; the state passed in is used up."""
+    everywhere = replicated(mesh)
+    return jax.jit(
+        step, in_shardings=(everywhere, split(mesh)), out_shardings=(everywhere, everywhere), donate_argnums=0
+    )
+
+
+def init_on(mesh: Mesh, init: Callable[[], Any]) -> Any:
+    """Runs `init()` compiled, its results on every device of the mesh."""
+    return jax.jit(init, out_shardings=replicated(mesh))()
+
+
+def abstract_on(mesh: Mesh, init: Callable[[], Any]) -> Any:
+    """Returns shapes, dtypes and places of what `init_on` would give, without computing it."""
+    everywhere = replicated(mesh)
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), jax.eval_shape(init)
+    )
+
+
+def to_devices(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """Puts this process's part of a batch on its devices; the result is the batch of all processes."""
+    sharding = split(mesh)
+    return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}

@@ -1,0 +1,105 @@
+"""The phases before the adversarial one, in the same form: a method, a state, a pure step.
+
+Phase "text": which caption belongs to which picture. The loss is contrastive between sentence and picture (CLIP, Radford
+et al. 2021) plus a *sketch*: the small picture that the sentence alone lets one expect,
+
+    L = contrastive(E(x), T(c)) + weight * ||down(x) - S(T(c))||^2.
+
+The contrastive term asks only for what tells one caption of a batch from the others and is content too early: it leaves
+colours and the things they belong to mixed up. The sketch asks where each colour goes (docs/method.md has the figures).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from t2igan import losses
+from t2igan.nets import Networks
+from t2igan.nets.layers import downsample_to
+from t2igan.schedules import schedule
+from t2igan.step import Metrics, Params, stream
+
+
+@dataclasses.dataclass(frozen=True)
+class TextMethod:
+    """What the text phase's step needs to know and never changes. Made by `TextMethod.create`."""
+
+    networks: Networks
+    seed: int
+    contrastive_weight: float
+    sketch_weight: float
+    optimizer: optax.GradientTransformation
+    rate: Callable  # step -> learning rate
+
+    @classmethod
+    def create(cls, config, networks: Networks, total_steps: int) -> TextMethod:
+        """Reads `config.pretrain_text` (checked by `t2igan.config`)."""
+        p = config.pretrain_text
+        end = p.learning_rate * p.learning_rate_end
+        rate = schedule(p.schedule, p.learning_rate, end, total_steps, min(p.warmup_steps, total_steps // 2))
+        return cls(
+            networks=networks,
+            seed=config.seed,
+            contrastive_weight=p.contrastive_weight,
+            sketch_weight=p.sketch_weight,
+            optimizer=optax.adam(rate, b2=p.beta2),
+            rate=rate,
+        )
+
+
+@flax.struct.dataclass
+class TextState:
+    """All that the future of the text phase depends on; params are keyed by "text", "image" and "matching"."""
+
+    step: jax.Array  # int32
+    params: dict[str, Params]
+    opt_state: optax.OptState
+
+
+def init_text_state(method: TextMethod, batch: dict) -> TextState:
+    """Returns fresh parameters and optimizer state; of `batch` only the shapes count."""
+    networks, key = method.networks, stream(method.seed, "text init", 0)
+    tokens = jnp.ones((2, *batch["tokens"].shape[1:]), jnp.int32)
+    images = jnp.zeros((2, *batch["images"].shape[1:]), jnp.float32)
+    params = {
+        "text": networks.text_encoder.init(jax.random.fold_in(key, 0), tokens),
+        "image": networks.image_encoder.init(jax.random.fold_in(key, 1), images),
+    }
+    features = networks.image_encoder.apply(params["image"], images)
+    sentence = networks.text_encoder.apply(params["text"], tokens).sentence
+    params["matching"] = networks.matching.init(jax.random.fold_in(key, 2), features, sentence)
+    return TextState(jnp.zeros((), jnp.int32), params, method.optimizer.init(params))
+
+
+def text_step(method: TextMethod, state: TextState, batch: dict[str, jax.Array]) -> tuple[TextState, Metrics]:
+    """One step of text encoder, image tower and heads on a batch; returns the next state and float32 scalars."""
+    networks = method.networks
+    images = batch["images"].astype(jnp.float32) / 127.5 - 1
+
+    def loss_fn(params):
+        sentence = networks.text_encoder.apply(params["text"], batch["tokens"]).sentence
+        matched = networks.matching.apply(
+            params["matching"], networks.image_encoder.apply(params["image"], images), sentence
+        )
+        contrast = losses.contrastive(matched.images, matched.sentences, matched.inverse_temperature).mean()
+        small = downsample_to(images, matched.sketch.shape[1])
+        sketch = ((matched.sketch - small) ** 2).mean()
+        loss = method.contrastive_weight * contrast + method.sketch_weight * sketch
+        metrics = {
+            "loss/contrastive": contrast,
+            "loss/sketch": sketch,
+            "inverse_temperature": matched.inverse_temperature,
+        }
+        return loss, metrics
+
+    grads, metrics = jax.grad(loss_fn, has_aux=True)(state.params)
+    updates, opt_state = method.optimizer.update(grads, state.opt_state, state.params)
+    metrics["gradient_norm/text"] = optax.tree.norm(grads["text"])
+    metrics["learning_rate/text"] = jnp.asarray(method.rate(state.step), jnp.float32)
+    return TextState(state.step + 1, optax.apply_updates(state.params, updates), opt_state), metrics

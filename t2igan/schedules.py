@@ -1,0 +1,47 @@
+"""How a setting moves while training goes on: functions of the step, as Optax has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import optax
+
+SHAPES = ("constant", "cosine", "linear", "exponential")
+
+
+def schedule(shape: str, start: float, end: float, steps: int, warmup_steps: int = 0) -> Callable:
+    """Returns step -> value, from `start` to `end` over `steps` steps, rising linearly from 0 in `warmup_steps`.
+
+    "constant" stays at `start`; "exponential" wants both ends positive. After `steps` the value stays at `end`.
+    """
+    steps = max(steps - warmup_steps, 1)
+    if shape == "constant" or start == end:
+        body = optax.constant_schedule(start)
+    elif shape == "cosine":
+        body = lambda step: end + (start - end) * optax.cosine_decay_schedule(1.0, steps)(step)  # noqa: E731
+    elif shape == "linear":
+        body = optax.linear_schedule(start, end, steps)
+    elif shape == "exponential":
+        body = optax.exponential_decay(start, steps, end / start, end_value=end)
+    else:
+        raise ValueError(f"schedule shape {shape!r} is none of {SHAPES}")
+    if not warmup_steps:
+        return body
+    return optax.join_schedules([optax.linear_schedule(0.0, start, warmup_steps), body], [warmup_steps])
+
+
+def ema_decay(half_life_images: float, ramp: float, batch_images: int) -> Callable:
+    """Returns step -> decay of an exponential moving average whose weight halves every `half_life_images`.
+
+    Early on the half-life is at most `ramp` times the images seen, so that the average forgets the initial weights
+    (EDM, Karras et al. 2022, arXiv:2206.00364); `ramp` 0 switches that off, `half_life_images` 0 the average.
+    """
+
+    def decay(step):
+        half_life = jnp.asarray(half_life_images, jnp.float32)
+        if ramp > 0:
+            half_life = jnp.minimum(half_life, ramp * (step + 1) * batch_images)
+        return jnp.exp2(-batch_images / jnp.maximum(half_life, 1e-6))
+
+    return decay

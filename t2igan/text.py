@@ -1,0 +1,153 @@
+"""Captions as token ids: byte-level BPE, learned from the training captions, kept in one JSON string."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from t2igan.errors import UserError
+
+PAD, BEGIN, END = 0, 1, 2
+SPECIAL_TOKENS = ("<pad>", "<begin>", "<end>")  # in the order of their ids
+MIN_VOCAB_SIZE = len(SPECIAL_TOKENS) + 256  # every byte is a token, so that no text is out of vocabulary
+MIN_MAX_TOKENS = 3  # begin, one token, end
+
+
+class Tokenizer:
+    """Captions <-> ids, with ids 0, 1, 2 for padding, begin and end; there is no unknown token."""
+
+    def __init__(self, json: str):
+        """Reads what `to_json` wrote; ValueError where `json` is anything else."""
+        import tokenizers
+
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_str(json)
+        except Exception as error:  # the library raises bare Exception
+            raise ValueError(f"not a tokenizer: {error}") from error
+        truncation = self._tokenizer.truncation
+        ids = [self._tokenizer.token_to_id(token) for token in SPECIAL_TOKENS]
+        if ids != [PAD, BEGIN, END] or truncation is None or self._tokenizer.padding is None:
+            raise ValueError("not a tokenizer of t2igan: special tokens, padding or truncation are missing")
+        self._json = json
+        self.max_tokens: int = truncation["max_length"]
+        # A caption that spells "<end>" is text, not the end. The file does not keep this setting.
+        self._tokenizer.encode_special_tokens = True
+        # The same vocabulary without truncation and padding, to count with.
+        self._unbounded = tokenizers.Tokenizer.from_str(json)
+        self._unbounded.encode_special_tokens = True
+        self._unbounded.no_truncation()
+        self._unbounded.no_padding()
+
+    @classmethod
+    def train(
+        cls, captions: Iterable[str], vocab_size: int, max_tokens: int, lowercase: bool = True
+    ) -> Tokenizer:
+        """Learns at most `vocab_size` tokens from the captions; the same captions give the same tokenizer.
+
+        Few captions may give fewer tokens. UserError for a `vocab_size` below 259 or a `max_tokens` below 3.
+        """
+        from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
+        from tokenizers import Tokenizer as Backend
+
+        if vocab_size < MIN_VOCAB_SIZE:
+            raise UserError(
+                f"config.tokenizer.vocab_size={vocab_size} is too small: {MIN_VOCAB_SIZE} is the least "
+                f"(256 bytes, padding, begin, end). Try 512."
+            )
+        if max_tokens < MIN_MAX_TOKENS:
+            raise UserError(
+                f"config.tokenizer.max_tokens={max_tokens} is too small: {MIN_MAX_TOKENS} is the least "
+                f"(begin, one token, end). Try 40."
+            )
+        backend = Backend(models.BPE())
+        steps = [normalizers.NFKC()]
+        if lowercase:
+            steps.append(normalizers.Lowercase())
+        # Strip after lowercasing and NFKC: both may leave white space behind.
+        steps += [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+        backend.normalizer = normalizers.Sequence(steps)
+        # With the prefix space a word is the same token at the start of a caption as anywhere else.
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        backend.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=list(SPECIAL_TOKENS),
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        backend.train_from_iterator(_encodable(captions), trainer)
+        backend.post_processor = processors.TemplateProcessing(
+            single=f"{SPECIAL_TOKENS[BEGIN]} $A {SPECIAL_TOKENS[END]}",
+            special_tokens=[(SPECIAL_TOKENS[BEGIN], BEGIN), (SPECIAL_TOKENS[END], END)],
+        )
+        backend.enable_truncation(max_tokens)
+        backend.enable_padding(length=max_tokens, pad_id=PAD, pad_token=SPECIAL_TOKENS[PAD])
+        return cls(backend.to_str())
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens there really are, special tokens included."""
+        return self._tokenizer.get_vocab_size()
+
+    def encode(self, captions: Sequence[str]) -> np.ndarray:
+        """Returns int32 [len(captions), max_tokens]; what does not fit is cut, the end token stays."""
+        encodings = self._tokenizer.encode_batch_fast(_encodable(captions))
+        return np.array([e.ids for e in encodings], np.int32).reshape(len(captions), self.max_tokens)
+
+    def encode_prompts(self, prompts: Sequence[str]) -> np.ndarray:
+        """Returns int32 [len(prompts), max_tokens]; UserError for a prompt that is blank or does not fit."""
+        prompts = _encodable(prompts)
+        for number, (prompt, encoding) in enumerate(
+            zip(prompts, self._unbounded.encode_batch(prompts), strict=True), start=1
+        ):
+            if len(encoding.ids) <= 2:  # begin and end only
+                raise UserError(
+                    f"prompt {number} of {len(prompts)} is empty: {prompt!r}. Say in words what to draw."
+                )
+            if len(encoding.ids) > self.max_tokens:
+                first_cut = encoding.offsets[self.max_tokens - 1][0]
+                # Cut back to the start of the word: the user edits words, not tokens.
+                first_cut = max(prompt.rfind(" ", 0, first_cut + 1) + 1, 0)
+                raise UserError(
+                    f"prompt {number} of {len(prompts)} has {len(encoding.ids) - 2} tokens, and this model "
+                    f"takes {self.max_tokens - 2}: {_shortened(prompt)!r}.\n"
+                    f"Shorten it; what does not fit is {_shortened(prompt[first_cut:])!r}."
+                )
+        return self.encode(prompts)
+
+    def count_truncated(self, captions: Sequence[str]) -> int:
+        """Returns how many of the captions `encode` cuts."""
+        encodings = self._unbounded.encode_batch_fast(_encodable(captions))
+        return sum(len(e.ids) > self.max_tokens for e in encodings)
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """Returns the normalised text of one row of ids, without the special tokens."""
+        return self._tokenizer.decode([int(i) for i in ids], skip_special_tokens=True).strip()
+
+    def to_json(self) -> str:
+        """Returns the whole tokenizer, in the file format of Hugging Face `tokenizers`."""
+        return self._json
+
+    @classmethod
+    def from_json(cls, json: str) -> Tokenizer:
+        """Returns the tokenizer that `to_json` wrote; ValueError where `json` is anything else."""
+        return cls(json)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tokenizer) and self._json == other._json
+
+    def __hash__(self) -> int:
+        return hash(self._json)
+
+    def __repr__(self) -> str:
+        return f"Tokenizer(vocab_size={self.vocab_size}, max_tokens={self.max_tokens})"
+
+
+def _encodable(texts: Iterable[str]) -> list[str]:
+    # A lone surrogate ("\ud83d" in JSON, or an undecodable byte of a command line) has no UTF-8 form.
+    return [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+
+
+def _shortened(text: str, max_characters: int = 160) -> str:
+    return text if len(text) <= max_characters else text[: max_characters - 1] + "…"

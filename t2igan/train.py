@@ -1,0 +1,433 @@
+"""The whole training: phases in order, each a loop over its pure step; resume, logs, checkpoints, evaluation.
+
+The loop keeps one invariant: what is on disk was finite, and together with the configuration it decides all that follows.
+So the same command, given again after whatever stopped it, goes on as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+import signal
+import threading
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from t2igan import config as config_lib
+from t2igan import nets, parallel, pretrain, step
+from t2igan.checkpoint import Checkpoints, Snapshot, save_snapshot, write_json, write_text
+from t2igan.data import open_dataset
+from t2igan.data.batches import Batches
+from t2igan.data.dataset import Dataset
+from t2igan.errors import UserError
+from t2igan.evaluate import Judges, evaluate, summary_line
+from t2igan.logs import Logs, Progress, Rate, say
+from t2igan.pictures import sheet
+from t2igan.sample import SNAPSHOT_NAME, Generator, from_snapshot
+from t2igan.text import Tokenizer
+from t2igan.version import __version__
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What all phases of a run share."""
+
+    config: Any
+    workdir: Path
+    mesh: jax.sharding.Mesh
+    train_data: Dataset
+    test_data: Dataset
+    tokenizer: Tokenizer
+    networks: nets.Networks
+    judges: Judges
+    logs: Logs
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes, of several."""
+        return jax.process_index() == 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """One phase: a pure step with its first state and its length."""
+
+    name: str
+    init: Callable[[], Any]
+    step: Callable[[Any, dict], tuple[Any, dict]]
+    total_steps: int
+    step_images: int  # pictures that one step takes
+    shown: tuple[str, ...]  # metrics behind the progress bar
+    watch: Callable[[Any, int], dict] = lambda state, done: {}  # evaluates after so many steps, where it is time
+
+
+def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Trains by `config` in `workdir`, or goes on there; returns the final figures on the test split.
+
+    Raises:
+      UserError: the configuration, the data or the folder cannot be used, or training went non-finite.
+    """
+    config_lib.check(config)
+    batch_keys = [key for key, phase in _BATCH_KEYS.items() if phase in config.phases]
+    batches = tuple(config_lib.get(config, key) for key in batch_keys)
+    parallel.start(config.devices, batches)
+    mesh = parallel.make_mesh(config.devices)
+    for key in batch_keys:
+        config_lib.check_devices(config_lib.get(config, key), mesh.size, key)
+    _check_same_configuration(config, workdir)
+
+    run = open_run(config, workdir, mesh)
+    _write_configuration(config, workdir, overrides, run)
+    try:
+        state = None
+        for i, name in enumerate(config.phases):
+            if any(_started(workdir, later) for later in config.phases[i + 1 :]):
+                continue  # what this phase left behind is in the later one's state
+            phase = PHASES[name](run, state)
+            state = run_phase(run, phase)
+        return finish(run, state)
+    finally:
+        run.logs.close()
+
+
+def open_run(config, workdir: Path, mesh) -> Run:
+    """Opens data, tokenizer, networks and logs; trains nothing but the tokenizer."""
+    train_data = open_dataset(config.data, config.data.train_split)
+    test_data = open_dataset(config.data, config.data.test_split)
+    path = workdir / "tokenizer.json"
+    if path.is_file():
+        tokenizer = Tokenizer.from_json(path.read_text(encoding="utf-8"))
+    else:
+        captions = [caption for captions in train_data.captions for caption in captions]
+        t = config.tokenizer
+        tokenizer = Tokenizer.train(captions, t.vocab_size, t.max_tokens, t.lowercase)
+        write_text(path, tokenizer.to_json())
+    say(
+        f"{train_data.name}: {len(train_data):,} training pictures of {config.data.image_size_px} px, "
+        f"{len(test_data):,} to test on; {tokenizer.vocab_size} tokens; {mesh.size} x {mesh.devices.flat[0].platform}"
+    )
+    if train_data.skipped:
+        first = train_data.skipped[0]
+        say(f"left out {len(train_data.skipped)} files, the first: {first.file} ({first.reason})")
+    active = jax.process_index() == 0
+    project = config.log.wandb_project if config.log.wandb else ""
+    return Run(
+        config=config,
+        workdir=workdir,
+        mesh=mesh,
+        train_data=train_data,
+        test_data=test_data,
+        tokenizer=tokenizer,
+        networks=nets.build(config, tokenizer.vocab_size),
+        judges=Judges.load_or_train(config, train_data, tokenizer, workdir / "judges"),
+        logs=Logs(workdir, active, project, config.to_dict()),
+    )
+
+
+def run_phase(run: Run, phase: Phase) -> Any:
+    """Runs a phase from its latest checkpoint, or its start, to its end; returns the last state."""
+    config = run.config
+    checkpoints = Checkpoints(_checkpoint_folder(run.workdir, phase.name), *_best_metric(run))
+    like = parallel.abstract_on(run.mesh, phase.init)
+    start = checkpoints.latest_step()
+    if start is None:
+        start, state = 0, parallel.init_on(run.mesh, phase.init)
+    else:
+        state = checkpoints.restore(start, like)
+        if start == phase.total_steps:
+            checkpoints.close()
+            return state
+        say(f"phase {phase.name} goes on after step {start:,} of {phase.total_steps:,}")
+    run.logs.start_phase(phase.name, start)
+    train_step = parallel.compile_step(phase.step, run.mesh)
+    batches = Batches(
+        run.train_data,
+        run.tokenizer,
+        seed=zlib.crc32(f"{phase.name} {config.seed}".encode()),
+        batch_images=phase.step_images,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    every = lambda images: max(images // phase.step_images, 1) if images else phase.total_steps  # noqa: E731
+    log_every, save_every = every(config.log.every_images), every(config.checkpoint.every_images)
+    bar = Progress(phase.name, phase.total_steps * phase.step_images, start * phase.step_images, run.leads)
+    rate, window = Rate(), []
+    with Interruption() as interruption:
+        for done in range(start + 1, phase.total_steps + 1):
+            state, metrics = train_step(state, parallel.to_devices(batches[done - 1], run.mesh))
+            window.append(metrics)
+            last = done == phase.total_steps or interruption.asked
+            logs_now = last or done % log_every == 0
+            saves_now = last or done % save_every == 0
+            if logs_now or saves_now:
+                # Waits for the device. Nothing is saved or shown before it is known to be finite.
+                values = mean_of_finite(window, done, phase.name, checkpoints.latest_step())
+                rate.add(len(window) * phase.step_images)
+                bar.update(len(window) * phase.step_images)
+                bar.show(**{name.split("/")[-1]: values[name] for name in phase.shown if name in values})
+                window = []
+                values["images_per_s"] = rate.take()
+                run.logs.scalars(phase.name, done, done * phase.step_images, values)
+            figures = phase.watch(state, done)
+            if figures:
+                run.logs.scalars(phase.name, done, done * phase.step_images, figures)
+                rate.take()
+            if saves_now:
+                checkpoints.save(done, state, figures or None)
+            if interruption.asked and done < phase.total_steps:
+                checkpoints.close()
+                bar.close()
+                raise Interrupted(f"stopped after step {done:,} of phase {phase.name}; the same command goes on from there")
+    bar.close()
+    checkpoints.close()
+    return state
+
+
+def mean_of_finite(window: list[dict], done: int, phase: str, saved: int | None) -> dict[str, float]:
+    """Returns the mean of each metric over the steps in `window`, the last of which is number `done`.
+
+    Raises:
+      UserError: a value is not finite; names the first such step and term.
+    """
+    window = jax.device_get(window)
+    for i, metrics in enumerate(window):
+        for name, value in metrics.items():
+            if not np.isfinite(value):
+                at = done - len(window) + i + 1
+                kept = f"the last good checkpoint is step {saved:,}" if saved else "nothing was saved yet"
+                raise UserError(
+                    f"{name} is {float(value)} at step {at:,} of phase {phase}; stopped, {kept}.\n"
+                    f"Lower the learning rates, or raise config.loss.penalty_weight or config.train.clip_norm, and "
+                    f"train again in a new --workdir"
+                )
+    return {name: float(np.mean([metrics[name] for metrics in window])) for name in window[0]}
+
+
+def text_phase(run: Run, before: Any) -> Phase:  # noqa: ARG001 - it is the first
+    """The text encoder learns which caption belongs to which picture (`t2igan.pretrain`)."""
+    section = run.config.pretrain_text
+    total_steps = config_lib.total_steps(section, len(run.train_data))
+    method = pretrain.TextMethod.create(run.config, run.networks, total_steps)
+    return Phase(
+        name="text",
+        init=functools.partial(pretrain.init_text_state, method, _batch_shapes(run)),
+        step=functools.partial(pretrain.text_step, method),
+        total_steps=total_steps,
+        step_images=section.batch_images,
+        shown=("loss/contrastive", "loss/sketch"),
+    )
+
+
+def adversarial_phase(run: Run, text_state: pretrain.TextState | None) -> Phase:
+    """Generator against discriminator (`t2igan.step`)."""
+    section = run.config.train
+    total_steps = config_lib.total_steps(section, len(run.train_data))
+    method = step.Method.create(run.config, run.networks, total_steps)
+    text_params = None
+    if text_state is not None:
+        text_params = text_state.params
+    elif "text" in run.config.phases:  # resumed here: only the structure counts
+        text_method = pretrain.TextMethod.create(run.config, run.networks, 1)
+        init = functools.partial(pretrain.init_text_state, text_method, _batch_shapes(run))
+        text_params = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), jax.eval_shape(init).params)
+    step_images = method.batch_images * method.discriminator_steps
+    return Phase(
+        name="adversarial",
+        init=functools.partial(step.init_state, method, _batch_shapes(run), text_params),
+        step=functools.partial(step.train_step, method),
+        total_steps=total_steps,
+        step_images=step_images,
+        shown=("loss/generator", "loss/discriminator"),
+        watch=functools.partial(_watch, run, total_steps, step_images),
+    )
+
+
+PHASES = {"text": text_phase, "adversarial": adversarial_phase}
+_BATCH_KEYS = {"pretrain_text.batch_images": "text", "train.batch_images": "adversarial"}
+
+
+def _watch(run: Run, total_steps: int, step_images: int, state: step.State, done: int) -> dict[str, Any]:
+    """Sheets, cheap figures and a snapshot, each when it is due."""
+    config, images = run.config, done * step_images
+    due = lambda every: every and (images // every != (images - step_images) // every)  # noqa: E731
+    last = done == total_steps
+    evaluates, draws = due(config.evaluate.every_images) and not last, due(config.sample.every_images) or last
+    if not run.leads or not (evaluates or draws):
+        return {}
+    figures = {}
+    generator = from_snapshot(snapshot_of(run, state, {}))
+    if evaluates:
+        figures = evaluate(
+            functools.partial(_draw, generator),
+            run.test_data,
+            run.judges,
+            num_images=config.evaluate.num_images,
+            seed=0,
+            full=False,
+        )
+        say(f"{images:>9,} images: {summary_line(figures)}")
+    save_snapshot(run.workdir / SNAPSHOT_NAME, snapshot_of(run, state, figures))
+    if draws:
+        draw_sheet(run, generator, f"{images:09d}", done)
+    return figures
+
+
+def draw_sheet(run: Run, generator: Generator, name: str, done: int) -> Path:
+    """Draws the fixed captions, a row each, with the same seeds at every step; returns the file."""
+    s = run.config.sample
+    captions = list(s.captions) or [captions[0] for captions in run.test_data.captions[: s.num_captions]]
+    prompts = [caption for caption in captions for _ in range(s.num_seeds)]
+    images = generator.sample(prompts, seed=list(range(s.num_seeds)) * len(captions))
+    facts = {"captions": captions, "seeds": list(range(s.num_seeds)), "step": done}
+    return run.logs.sheet(name, done, sheet(images, captions, columns=s.num_seeds), facts)
+
+
+def snapshot_of(run: Run, state: step.State, metrics: dict[str, Any]) -> Snapshot:
+    """Returns what sampling needs of a state: averaged weights, tokenizer, configuration."""
+    used = state.frozen | state.ema
+    params = jax.device_get({"generator": used["generator"], "text": used["text"]})
+    return Snapshot(
+        params=params,
+        config=run.config.to_dict(),
+        tokenizer=run.tokenizer.to_json(),
+        metrics=metrics,
+        info={"step": int(state.step), "t2igan": __version__, "jax": jax.__version__, "data": run.train_data.name},
+    )
+
+
+def finish(run: Run, state: step.State | pretrain.TextState) -> dict[str, Any]:
+    """Writes the final snapshot, evaluates it, and says what there is and how to use it."""
+    if not isinstance(state, step.State):
+        say(f"done: {run.workdir / 'checkpoints'} holds the text encoder; add the phase 'adversarial' to draw pictures")
+        return {}
+    if not run.leads:
+        return {}
+    path, figures = run.workdir / SNAPSHOT_NAME, {}
+    generator = from_snapshot(snapshot_of(run, state, {}))
+    if run.config.evaluate.at_end:
+        figures = evaluate(
+            functools.partial(_draw, generator),
+            run.test_data,
+            run.judges,
+            num_images=max(run.config.evaluate.num_images, len(run.test_data)),
+            seed=0,
+        )
+        write_json(run.workdir / f"evaluation_{run.test_data.split}.json", figures)
+    save_snapshot(path, snapshot_of(run, state, figures))
+    caption = run.test_data.captions[0][0].replace('"', "'")
+    sheets = sorted((run.workdir / "samples").glob("*.png"))
+    say(f"\nmodel:    {path}")
+    if sheets:
+        say(f"pictures: {sheets[-1]}")
+    if figures:
+        say(f"metrics:  {summary_line(figures)}")
+    say(
+        f'draw your own:\n  python run.py sample --workdir={run.workdir} --prompt="{caption}" --num=8 --seed=0 --out=me.png'
+    )
+    return figures
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user asked to stop, and everything is saved."""
+
+
+class Interruption:
+    """While active, Ctrl-C and SIGTERM only ask to stop after the current step; a second Ctrl-C stops at once."""
+
+    def __init__(self):
+        self.asked = False
+        self._before: dict = {}
+
+    def __enter__(self) -> Interruption:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number, frame):  # noqa: ARG002
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        say("stopping after this step, and saving; once more stops at once")
+
+
+def _draw(generator: Generator, captions: list[str], seeds: list[int]) -> np.ndarray:
+    """Captions of the data may be longer than the model's; they are cut as in training, prompts of users are not."""
+    return generator.sample(captions, seeds, cut_long=True)
+
+
+def _batch_shapes(run: Run) -> dict[str, jax.ShapeDtypeStruct]:
+    images = run.train_data.images
+    return {
+        "images": jax.ShapeDtypeStruct((2, *images.shape[1:]), np.uint8),
+        "tokens": jax.ShapeDtypeStruct((2, run.tokenizer.max_tokens), np.int32),
+    }
+
+
+def _best_metric(run: Run) -> tuple[str, bool]:
+    """The metric by which the best checkpoint is kept, and whether lower is better."""
+    metric = run.config.checkpoint.best_metric
+    if not metric:
+        metric = "attributes/mean" if run.train_data.attributes is not None else "frechet"
+    return metric, metric.startswith("frechet")
+
+
+def _checkpoint_folder(workdir: Path, phase: str) -> Path:
+    return workdir / "checkpoints" / phase
+
+
+def _started(workdir: Path, phase: str) -> bool:
+    """Whether a phase has a whole checkpoint; Orbax names unfinished ones otherwise."""
+    folder = _checkpoint_folder(workdir, phase)
+    return folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())
+
+
+def _check_same_configuration(config, workdir: Path) -> None:
+    path = workdir / "config.json"
+    if not path.is_file():
+        return
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))["config"]
+    except (json.JSONDecodeError, KeyError) as error:
+        raise UserError(f"{path} cannot be read ({error}); choose another --workdir, or delete this one") from error
+    new = json.loads(config_lib.to_json(config))
+    changed = config_lib.changed_keys(old, new)
+    if changed:
+        old, new = config_lib.flatten(old), config_lib.flatten(new)
+        listed = "; ".join(f"config.{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in changed[:4])
+        more = f"; and {len(changed) - 4} more" if len(changed) > 4 else ""
+        raise UserError(
+            f"{workdir} was begun with another configuration: {listed}{more}.\n"
+            f"Set it back to go on there, or choose another --workdir"
+        )
+
+
+def _write_configuration(config, workdir: Path, overrides: tuple[str, ...], run: Run) -> None:
+    path = workdir / "config.json"
+    fingerprint = run.train_data.fingerprint()
+    if path.is_file():
+        old = json.loads(path.read_text(encoding="utf-8"))
+        if old.get("data_fingerprint") != fingerprint:
+            raise UserError(
+                f"the training pictures of {config.data.source} are not those that {workdir} was begun with.\n"
+                f"Bring the old ones back to go on there, or choose another --workdir"
+            )
+    if run.leads:
+        record = {
+            "t2igan": __version__,
+            "overrides": list(overrides),
+            "data_fingerprint": fingerprint,
+            "config": json.loads(config_lib.to_json(config)),
+        }
+        write_json(path, record)
