@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -20,8 +19,8 @@ PROMPTS = flags.DEFINE_string("prompts", None, "sample: text file with a caption
 NUM = flags.DEFINE_integer("num", None, "sample: pictures a prompt (default 1); evaluate: pictures in all")
 SEED = flags.DEFINE_integer("seed", 0, "sample: seed of the first picture of a prompt; evaluate: seed of the noise")
 TRUNCATION = flags.DEFINE_float("truncation", 1.0, "sample: 1 = the noise of training, less = more typical pictures")
-OUT = flags.DEFINE_string("out", "sample.png", "sample: a .png for a sheet of all pictures, or a folder for one file each")
-SCALE = flags.DEFINE_integer("scale", 0, "sample: enlarge pixels so many times; 0 = so that a picture has 128 px at least")
+OUT = flags.DEFINE_string("out", "sample.png", "sample: a .png for one sheet, or a folder for a file each")
+SCALE = flags.DEFINE_integer("scale", 0, "sample: enlarge pixels so many times; 0 = to 128 px at least")
 SPLIT = flags.DEFINE_string("split", "test", "evaluate: which split of the data")
 
 
@@ -110,7 +109,9 @@ def parse(argv: list[str]) -> Callable[[], None]:
     except OSError as error:
         known = sorted(str(path) for path in Path("configs").glob("*.py"))
         name = error.filename or error
-        raise UserError(f"--config={name} cannot be read{nearest(str(name), known)}; there are {', '.join(known)}") from error
+        raise UserError(
+            f"--config={name} cannot be read{nearest(str(name), known)}; there are {', '.join(known)}"
+        ) from error
     verb = positional[0] if positional else "train"
     if verb not in VERBS:
         raise UserError(f"there is no verb {verb!r}{nearest(verb, VERBS)}; verbs are {', '.join(VERBS)}")

@@ -35,7 +35,7 @@ def get_config() -> ConfigDict:
     # Captions as token ids: byte-level BPE learned from the training captions.
     config.tokenizer = tokenizer = ConfigDict()
     tokenizer.vocab_size = 512  # at most; ids 0, 1, 2 are padding, begin, end
-    tokenizer.max_tokens = 40  # longer training captions are cut, longer prompts refused
+    tokenizer.max_tokens = 32  # longer training captions are cut, longer prompts refused
     tokenizer.lowercase = True
 
     # Networks. Maps grow from base_px by doubling, one entry of `channels` each, then by patch_px at the edge:
@@ -56,7 +56,7 @@ def get_config() -> ConfigDict:
     config.generator = generator = ConfigDict()
     generator.kind = "residual"  # or "mlp": fully connected, `channels` are then the widths of its layers
     generator.z_dim = 64
-    generator.channels = (128, 96, 64)
+    generator.channels = (96, 64, 32)
     generator.base_px = 4
     generator.patch_px = 1
     generator.blocks = 1  # residual blocks a map size
@@ -66,7 +66,7 @@ def get_config() -> ConfigDict:
 
     config.discriminator = discriminator = ConfigDict()
     discriminator.kind = "residual"  # or "mlp"
-    discriminator.channels = (128, 96, 64)
+    discriminator.channels = (96, 64, 32)
     discriminator.features = 256
     discriminator.blocks = 1
     discriminator.patch_px = 1

@@ -1,7 +1,7 @@
 """t2igan: a text-to-image GAN for captions and pictures of one's own, in JAX and Flax.
 
-    generator = t2igan.load("runs/base")
-    images = generator.sample(["a pixel person with a red cap and a blue top, light skin"], seed=0)  # uint8 [N, H, W, C]
+generator = t2igan.load("runs/base")
+images = generator.sample(["a pixel person with a red cap, light skin"], seed=0)  # uint8 [N, H, W, C]
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Saving and restoring: the only file that knows Orbax.
 
 A *checkpoint* is all state, to go on: one Orbax folder a phase, written asynchronously, latest and best kept.
-A *snapshot* is one `.safetensors` file, to use: averaged weights, tokenizer, configuration and metrics, readable without
-the run and without Orbax.
+A *snapshot* is one `.safetensors` file, to use: averaged weights, tokenizer, configuration and metrics, readable
+without the run and without Orbax.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Checkpoints:
         return explain_write_errors(self.folder)
 
 
-class explain_write_errors:  # noqa: N801 - a context manager, used as one
+class explain_write_errors:
     """Turns a failed write below `folder` (a full or read-only disk, mostly) into a `UserError`."""
 
     def __init__(self, folder: Path):

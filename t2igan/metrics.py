@@ -17,8 +17,7 @@ TIE = 1e-9  # cosines nearer to each other than this are equal but for rounding
 
 
 def frechet_distance(real: Shaped[np.ndarray, "N D"], fake: Shaped[np.ndarray, "M D"]) -> float:
-    """The Fréchet distance of two Gaussians fitted to features; lower is better, 0 for equal mean and
-    covariance.
+    """The Fréchet distance of two Gaussians fitted to features; lower is better, 0 is the same Gaussian.
 
         |m_r - m_f|^2 + tr(C_r + C_f - 2 (C_r^1/2 C_f C_r^1/2)^1/2)    (Heusel et al. 2017, arXiv:1706.08500)
 
@@ -146,7 +145,7 @@ def diversity_within_captions(images: Shaped[np.ndarray, "N H W C"], groups: Seq
 
 
 def _mean_pairwise_distance(images: np.ndarray) -> float:
-    """Mean of |x_i - x_j| over pairs and pixels, by sum_(i<j) |x_i - x_j| = sum_i (2i - n + 1) x_(i), i from 0."""
+    """Mean of |x_i - x_j| over pairs and pixels, from the pixels in order: sum_i (2i - n + 1) x_(i)."""
     ordered = np.sort(images.reshape(len(images), -1), axis=0)  # [n, pixels]
     n = len(ordered)
     weights = 2.0 * np.arange(n) - n + 1

@@ -1,7 +1,7 @@
 """Devices: the mesh, where arrays live, and the one wrapper of jit, sharding and donation.
 
-Parameters are replicated and batches split over one mesh axis, "data". Inside `jax.jit` the batch is whole, so means over
-it are means over all devices and no step needs a `pmean`.
+Parameters are replicated and batches split over one mesh axis, "data". Inside `jax.jit` the batch is whole, so means
+over it are means over all devices and no step needs a `pmean`.
 """
 
 from __future__ import annotations
@@ -78,9 +78,7 @@ def init_on(mesh: Mesh, init: Callable[[], Any]) -> Any:
 def abstract_on(mesh: Mesh, init: Callable[[], Any]) -> Any:
     """Returns shapes, dtypes and places of what `init_on` would give, without computing it."""
     everywhere = replicated(mesh)
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), jax.eval_shape(init)
-    )
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), jax.eval_shape(init))
 
 
 def to_devices(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:

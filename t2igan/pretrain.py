@@ -1,7 +1,7 @@
 """The phases before the adversarial one, in the same form: a method, a state, a pure step.
 
-Phase "text": which caption belongs to which picture. The loss is contrastive between sentence and picture (CLIP, Radford
-et al. 2021) plus a *sketch*: the small picture that the sentence alone lets one expect,
+Phase "text": which caption belongs to which picture. The loss is contrastive between sentence and picture (CLIP,
+Radford et al. 2021) plus a *sketch*: the small picture that the sentence alone lets one expect,
 
     L = contrastive(E(x), T(c)) + weight * ||down(x) - S(T(c))||^2.
 

@@ -71,7 +71,7 @@ class Generator:
             raise UserError("there is no prompt; give at least one")
         seeds = [seed] * len(prompts) if isinstance(seed, int | np.integer) else list(seed)
         if len(seeds) != len(prompts):
-            raise UserError(f"there are {len(prompts)} prompts and {len(seeds)} seeds; give one seed for all or one each")
+            raise UserError(f"{len(prompts)} prompts but {len(seeds)} seeds; give one seed for all or one each")
         if any(not 0 <= s < 2**32 for s in seeds):
             raise UserError(f"seed={min(seeds)}..{max(seeds)} must lie between 0 and 4294967295")
         if not 0 <= truncation <= 2:

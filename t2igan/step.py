@@ -92,7 +92,7 @@ class Method:
 
 @flax.struct.dataclass
 class State:
-    """All that the future of the training depends on. Dictionaries are keyed by "generator", "discriminator", "text"."""
+    """All that the future of the training depends on; keys are "generator", "discriminator", "text"."""
 
     step: jax.Array  # int32, adversarial steps done
     params: dict[str, Params]
@@ -240,9 +240,7 @@ def stream(seed: int, name: str, step: jax.Array | int) -> jax.Array:
     return jax.random.fold_in(root, step)
 
 
-def _descend(
-    method: Method, state: State, rates: dict[str, Callable], loss_fn: Callable
-) -> tuple[State, Metrics]:
+def _descend(method: Method, state: State, rates: dict[str, Callable], loss_fn: Callable) -> tuple[State, Metrics]:
     """One optimizer update of the networks named in `rates` down `loss_fn(their params) -> loss, metrics`."""
     trained = {name: state.params[name] for name in rates}
     grads, metrics = jax.grad(loss_fn, has_aux=True)(trained)

@@ -1,7 +1,7 @@
 """The whole training: phases in order, each a loop over its pure step; resume, logs, checkpoints, evaluation.
 
-The loop keeps one invariant: what is on disk was finite, and together with the configuration it decides all that follows.
-So the same command, given again after whatever stopped it, goes on as if nothing had happened.
+The loop keeps one invariant: what is on disk was finite, and together with the configuration it decides all that
+follows. So the same command, given again after whatever stopped it, goes on as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import math
 import signal
 import threading
 import zlib
@@ -65,7 +64,7 @@ class Phase:
     total_steps: int
     step_images: int  # pictures that one step takes
     shown: tuple[str, ...]  # metrics behind the progress bar
-    watch: Callable[[Any, int], dict] = lambda state, done: {}  # evaluates after so many steps, where it is time
+    watch: Callable[[Any, int], dict] | None = None  # sheets and figures of the state after so many steps
 
 
 def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -126,7 +125,7 @@ def open_run(config, workdir: Path, mesh) -> Run:
         test_data=test_data,
         tokenizer=tokenizer,
         networks=nets.build(config, tokenizer.vocab_size),
-        judges=Judges.load_or_train(config, train_data, tokenizer, workdir / "judges"),
+        judges=Judges(config, train_data, tokenizer, workdir / "judges"),
         logs=Logs(workdir, active, project, config.to_dict()),
     )
 
@@ -175,7 +174,7 @@ def run_phase(run: Run, phase: Phase) -> Any:
                 window = []
                 values["images_per_s"] = rate.take()
                 run.logs.scalars(phase.name, done, done * phase.step_images, values)
-            figures = phase.watch(state, done)
+            figures = phase.watch(state, done) if phase.watch else {}
             if figures:
                 run.logs.scalars(phase.name, done, done * phase.step_images, figures)
                 rate.take()
@@ -184,7 +183,7 @@ def run_phase(run: Run, phase: Phase) -> Any:
             if interruption.asked and done < phase.total_steps:
                 checkpoints.close()
                 bar.close()
-                raise Interrupted(f"stopped after step {done:,} of phase {phase.name}; the same command goes on from there")
+                raise Interrupted(f"stopped after step {done:,} of phase {phase.name}; the same command goes on")
     bar.close()
     checkpoints.close()
     return state
@@ -328,9 +327,8 @@ def finish(run: Run, state: step.State | pretrain.TextState) -> dict[str, Any]:
         say(f"pictures: {sheets[-1]}")
     if figures:
         say(f"metrics:  {summary_line(figures)}")
-    say(
-        f'draw your own:\n  python run.py sample --workdir={run.workdir} --prompt="{caption}" --num=8 --seed=0 --out=me.png'
-    )
+    command = f'python run.py sample --workdir={run.workdir} --prompt="{caption}" --num=8 --seed=0 --out=me.png'
+    say(f"draw your own:\n  {command}")
     return figures
 
 

@@ -13,8 +13,7 @@ from t2igan.errors import UserError, nearest
 __all__ = ["Batches", "Dataset", "Skipped", "list_splits", "open_dataset"]
 
 ACCEPTED = (
-    '"pixel_avatars" (embedded), "tfds:NAME", a folder of pictures with captions, '
-    "a .parquet file or a folder of them"
+    '"pixel_avatars" (embedded), "tfds:NAME", a folder of pictures with captions, a .parquet file or a folder of them'
 )
 
 

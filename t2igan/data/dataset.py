@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class Record:
     attributes: dict[str, str] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Source(Protocol):
     """Captioned pictures from somewhere."""
 
@@ -195,9 +196,7 @@ def label_captions(label: str, templates: Sequence[str]) -> tuple[str, ...]:
     UserError where there is no template, or {label} is not in it.
     """
     if not templates:
-        raise UserError(
-            'config.data.caption_templates is empty: give at least one, as "a picture of {label}".'
-        )
+        raise UserError('config.data.caption_templates is empty: give at least one, as "a picture of {label}".')
     for template in templates:
         if "{label}" not in template:
             raise UserError(

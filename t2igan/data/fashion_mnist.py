@@ -37,7 +37,7 @@ GZIP_FNAME = 8  # flag: the header holds a file name
 GZIP_HEADER_BYTES = 10
 
 
-def prepare(data_dir: str | Path, files_dir: str, file_format: str) -> None:
+def prepare(data_dir: str, files_dir: str, file_format: str) -> None:
     """Prepares fashion_mnist under `data_dir`, from the original files in `files_dir`; "" downloads them.
 
     UserError where `files_dir` lacks a file, or holds one that is not the original.
@@ -69,9 +69,7 @@ def prepare(data_dir: str | Path, files_dir: str, file_format: str) -> None:
             for name, (sha256, mtime_s) in FILES.items():
                 Path(repaired, name).write_bytes(_original(Path(files_dir, name), sha256, mtime_s))
         # TFDS looks into manual_dir before it downloads, and checks what it finds there.
-        config = tfds.download.DownloadConfig(
-            manual_dir=repaired if files_dir else None, try_download_gcs=False
-        )
+        config = tfds.download.DownloadConfig(manual_dir=repaired if files_dir else None, try_download_gcs=False)
         builder = WithoutTensorFlow(data_dir=data_dir, file_format=file_format)
         builder.download_and_prepare(download_config=config)
 

@@ -158,9 +158,7 @@ class Folder:
         except csv.Error as error:
             raise UserError(f"{self._path / file}, line {reader.line_num}: not CSV: {error}.") from error
 
-    def _read_row(
-        self, metadata: str, row: dict[str, Any]
-    ) -> tuple[str | None, tuple[str, ...], dict[str, str], str]:
+    def _read_row(self, metadata: str, row: dict[str, Any]) -> tuple[str | None, tuple[str, ...], dict[str, str], str]:
         """Returns file, captions, attributes and what is wrong with the row ("" = nothing)."""
         if "problem" in row and not any(field in row for field in FILE_FIELDS):
             return None, (), {}, row["problem"]

@@ -42,8 +42,7 @@ class Tfds:
         self._tfds_name = name if not rest else f"{name}:{rest}" if rest[0].isdigit() else f"{name}/{rest}"
         if not name:
             raise UserError(
-                f"config.data.source={self.name!r} names no data set.\n"
-                'Write "tfds:NAME" or "tfds:NAME:CONFIG".'
+                f'config.data.source={self.name!r} names no data set.\nWrite "tfds:NAME" or "tfds:NAME:CONFIG".'
             )
 
     def splits(self) -> tuple[str, ...]:
@@ -90,7 +89,7 @@ class Tfds:
             try:
                 builder = tfds.builder(self._tfds_name, data_dir=data_dir, file_format=FILE_FORMAT)
             except tfds.core.DatasetNotFoundError as error:
-                near = nearest(self._tfds_name.split("/")[0], tfds.list_builders())
+                near = nearest(self._tfds_name.split("/")[0], tfds.list_builders(with_community_datasets=False))
                 raise UserError(
                     f"config.data.source={self.name!r}: TFDS has no such data set{near or '.'}\n"
                     f"Looked also for prepared data in {data_dir or tfds.core.constants.DATA_DIR} "
@@ -110,13 +109,11 @@ class Tfds:
         if builder.name == "fashion_mnist":
             from t2igan.data import fashion_mnist
 
-            fashion_mnist.prepare(builder.data_dir_root, files_dir, FILE_FORMAT)
+            fashion_mnist.prepare(str(builder.data_dir_root), files_dir, FILE_FORMAT)
             return
         builder.download_and_prepare(
             file_format=FILE_FORMAT,
-            download_config=tfds.download.DownloadConfig(
-                manual_dir=files_dir or None, try_download_gcs=False
-            ),
+            download_config=tfds.download.DownloadConfig(manual_dir=files_dir or None, try_download_gcs=False),
         )
 
     def _data_source(self, tfds: Any, split: str | None, image_field: str) -> Any:

@@ -1,0 +1,35 @@
+"""Fashion-MNIST by TFDS: 60,000 grey garments of 28 px; the captions are made from the labels.
+
+    python run.py --config=configs/fashion_mnist.py --workdir=runs/fashion_mnist
+
+TFDS downloads the data once, without TensorFlow. Where the four original files are at hand already (Debian's package
+`dataset-fashion-mnist` puts them into /usr/share/datasets/fashion-mnist), nothing is downloaded:
+
+    python run.py --config=configs/fashion_mnist.py --config.data.tfds_files_dir=/usr/share/datasets/fashion-mnist
+"""
+
+from configs import base
+
+
+def get_config():
+    """Returns the default configuration with networks for 28 px in grey."""
+    config = base.get_config()
+    config.data.source = "tfds:fashion_mnist"
+    config.data.image_size_px = 28
+    config.data.channels = 1
+    config.data.caption_templates = ("a picture of a {label}", "{label}", "a grey {label}")
+    config.image_encoder.channels = (64, 40)
+    config.generator.base_px = 7
+    config.generator.channels = (64, 48, 24)  # 7, 14, 28 px
+    config.discriminator.channels = (64, 48, 24)
+    config.pretrain_text.images = 64_000
+    config.pretrain_text.sketch_px = 14
+    config.train.images = 160_000
+    config.sample.captions = tuple(
+        f"a picture of a {label}"
+        for label in (
+            "t-shirt or top", "trouser", "pullover", "dress", "coat",
+            "sandal", "shirt", "sneaker", "bag", "ankle boot",
+        )  # fmt: skip
+    )
+    return config

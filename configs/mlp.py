@@ -1,0 +1,23 @@
+"""The classical fully connected pair: noise and text concatenated, 128 -> 256 -> 512 -> pixels (Goodfellow et al. 2014).
+
+    python run.py --config=configs/mlp.py --workdir=runs/mlp
+
+Binary cross-entropy with the non-saturating generator, Adam at 2e-4, no penalty: the textbook's settings.
+"""
+
+from configs import base
+
+
+def get_config():
+    """Returns the default configuration with fully connected networks."""
+    config = base.get_config()
+    config.generator.kind = "mlp"
+    config.generator.channels = (128, 256, 512)
+    config.discriminator.kind = "mlp"
+    config.discriminator.channels = (512, 256, 128)
+    config.loss.penalty = "none"
+    config.train.generator_learning_rate = 2e-4
+    config.train.discriminator_learning_rate = 2e-4
+    config.train.beta1 = 0.5
+    config.train.beta2 = config.train.beta2_end = 0.999
+    return config

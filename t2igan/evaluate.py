@@ -1,0 +1,645 @@
+"""Judges generated pictures by networks that have seen real pictures only, and reports figures with their
+ceilings.
+
+The judges are learned from the training split, with a seed and settings of their own: they share nothing with
+the GAN that they judge, and two runs on the same data are judged alike. There are two,
+
+- a *classifier* of the attributes, where the data has attributes: are the hair and the hat what the caption
+says? - a *retrieval model*, picture and caption in one space: does a picture find its own caption among a
+hundred?
+
+Features for the Fréchet distance come from the classifier where there is one and otherwise from the retrieval
+model; every result names its extractor. Judges look at pictures of at most 32 px, the mean over areas of
+larger ones: finer detail is not judged. They err, above all on data unlike what they learned from, so each
+figure stands beside the same figure on real pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import Array, Float, Int, Shaped, UInt8
+from ml_collections import ConfigDict
+
+from t2igan import losses, metrics
+from t2igan.checkpoint import explain_write_errors
+from t2igan.data import Dataset
+from t2igan.errors import UserError
+from t2igan.nets import Networks, build
+from t2igan.nets.image_encoder import ImageEncoder
+from t2igan.pretrain import TextMethod, init_text_state, text_step
+from t2igan.schedules import schedule
+from t2igan.text import Tokenizer
+
+Draw = Callable[[list[str], list[int]], np.ndarray]  # captions, seeds -> uint8 [N, H, W, C]
+Progress = Callable[[str, int, int], None]  # which judge, steps done, steps in all
+Result = dict[str, float | int | str]
+
+VERSION = 1  # of what a cache file means: to be raised when a judge learns differently
+FORMAT = "t2igan judges"
+SEED = 715_827_883  # of the judges alone; the GAN's is config.seed
+MAX_PX = 32  # larger pictures are shrunk to this
+INFERENCE_IMAGES = 256  # one compiled shape for every use
+DRAWN_AT_ONCE = 512  # pictures in memory at a time, however many are judged
+DIVERSITY_CAPTIONS, DIVERSITY_SEEDS = 32, 4  # pictures drawn to see what noise changes
+MIN_PICTURES_PER_VALUE = 4  # an attribute with rarer values on average (a file name, say) cannot be learned
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the judges learn; part of the key of their cache file. The defaults fit the embedded data on a CPU."""
+
+    classifier_steps: int = 1200
+    classifier_batch_images: int = 64
+    classifier_learning_rate: float = 2e-3
+    classifier_noise: float = 0.1  # added to pictures in [-1, 1], so that a slightly wrong shade is no surprise
+    retrieval_steps: int = 1000
+    retrieval_batch_images: int = 128
+    retrieval_learning_rate: float = 2e-3
+    features: int = 128
+
+
+class Classified(NamedTuple):
+    """What the classifier says of pictures: the index of each attribute's value, and its last features."""
+
+    labels: Int[np.ndarray, "N A"]
+    features: Float[np.ndarray, "N F"]
+
+
+class Embedded(NamedTuple):
+    """What the retrieval model says of pictures with captions: unit vectors in one space, and the tower's features."""
+
+    images: Float[np.ndarray, "N E"]
+    sentences: Float[np.ndarray, "N E"]
+    features: Float[np.ndarray, "N F"]
+
+
+class Judges:
+    """The classifier and the retrieval model of one training split. Made by `Judges.load_or_train`.
+
+    `vocabulary` maps each judged attribute to its values in the training split ("none" where a picture lacks
+    it), and is empty without attributes; `extractor` is "classifier" or "retrieval", whose features the
+    Fréchet distance uses.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        train: Dataset,
+        tokenizer: Tokenizer,
+        folder: Path,
+        progress: Progress | None = None,
+        settings: Settings | None = None,
+    ):
+        self.settings = settings or Settings()
+        self.vocabulary = judged_attributes(train)
+        self.extractor = "classifier" if self.vocabulary else "retrieval"
+        self._train = train
+        self._tokenizer = tokenizer
+        self._progress = progress or (lambda name, done, total: None)
+        self._image_shape = train.images.shape[1:]
+        self._px = judged_px(self._image_shape[0])
+        self._networks = _networks(config, tokenizer.vocab_size, self._px, self._image_shape[-1], self.settings)
+        key = [VERSION, train.fingerprint(), list(train.images.shape), self._px, self.vocabulary]
+        key += [tokenizer.to_json(), asdict(self.settings)]
+        self._key = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+        self.path = Path(folder) / f"judges-{self._key}.safetensors"
+        self._params: dict[str, Any] = {}
+        self._real: dict[tuple, Any] = {}  # what real pictures were judged to be, by fingerprint
+
+    @classmethod
+    def load_or_train(
+        cls,
+        config: Any,
+        train: Dataset,
+        tokenizer: Tokenizer,
+        folder: Path,
+        progress: Progress | None = None,
+        settings: Settings | None = None,
+    ) -> Judges:
+        """Returns the judges of a training split, from the cache file in `folder` or learned now and kept
+        there.
+
+        Only the judge that every evaluation needs is learned here; where that is the classifier, the
+        retrieval model is learned when it is first asked. The file's name holds a hash of pictures, captions,
+        tokenizer and settings; a damaged file is learned anew. `progress(judge, steps done, steps in all)` is
+        called now and then.
+        """
+        judges = cls(config, train, tokenizer, folder, progress, settings)
+        judges._judge(judges.extractor)
+        return judges
+
+    def classify(self, images: UInt8[np.ndarray, "N H W C"]) -> Classified:
+        """Returns what the classifier says of pictures; ValueError where the data has no attributes."""
+        if not self.vocabulary:
+            raise ValueError("there is no classifier: the training split has no attributes that can be learned")
+        sizes = tuple(len(self.vocabulary[name]) for name in sorted(self.vocabulary))
+        apply = partial(_classify, self._networks.image_encoder, sizes)
+        return Classified(*_in_batches(apply, self._judge("classifier"), self._shrunk(images)))
+
+    def embed(self, images: UInt8[np.ndarray, "N H W C"], captions: Sequence[str]) -> Embedded:
+        """Returns what the retrieval model says of pictures and as many captions; too long captions are cut."""
+        if len(images) != len(captions):
+            raise ValueError(f"{len(images)} pictures and {len(captions)} captions")
+        tokens = self._tokenizer.encode(captions)
+        apply = partial(_embed, self._networks)
+        return Embedded(*_in_batches(apply, self._judge("retrieval"), self._shrunk(images), tokens))
+
+    def identities(self, captions: Sequence[str]) -> list[bytes]:
+        """Returns for each caption what is equal for captions that the retrieval model cannot tell apart."""
+        return [row.tobytes() for row in self._tokenizer.encode(captions)]
+
+    def real(self, dataset: Dataset) -> _Judged:
+        """Returns what the judge of the Fréchet distance says of all pictures of a split; remembered."""
+        key = ("split", dataset.fingerprint())
+        if key not in self._real:
+            firsts = [captions[0] for captions in dataset.captions]
+            embed = self.extractor == "retrieval"
+            self._real[key] = _judge_pictures(self, dataset.images, firsts, embed)
+        return self._real[key]
+
+    def training_features(self, num_images: int) -> Float[np.ndarray, "n F"]:
+        """Returns features of at most `num_images` pictures of the training split, always the same; remembered."""
+        key = ("train", num_images)
+        if key not in self._real:
+            rows = np.random.default_rng(SEED).permutation(len(self._train))[:num_images]
+            firsts = [self._train.captions[row][0] for row in rows]
+            embed = self.extractor == "retrieval"
+            self._real[key] = _judge_pictures(self, self._train.images[rows], firsts, embed).features
+        return self._real[key]
+
+    def _shrunk(self, images: np.ndarray) -> np.ndarray:
+        if images.shape[1:] != self._image_shape or images.dtype != np.uint8:
+            raise ValueError(
+                f"pictures must be uint8 {self._image_shape} as in training, not {images.dtype} {images.shape[1:]}"
+            )
+        return shrink(images, self._px)
+
+    def _judge(self, name: str) -> Any:
+        """Returns the parameters of a judge: those at hand, else from the file, else learned now and kept."""
+        if name not in self._params:
+            self._params = _read(self.path, self._key) | self._params
+        if name not in self._params:
+            learn = {"classifier": self._learn_classifier, "retrieval": self._learn_retrieval}[name]
+            self._params[name] = jax.device_get(learn())
+            self._keep()
+        return self._params[name]
+
+    def _keep(self) -> None:
+        try:
+            _write(self.path, self._key, self._params)
+        except UserError as error:  # a read-only folder is no reason not to evaluate
+            log.warning("the judges are not kept: %s", error)
+
+    def _learn_classifier(self) -> Any:
+        s = self.settings
+        images, labels = self._shrunk(self._train.images), self._train.attribute_labels(self.vocabulary)
+        sizes = tuple(len(self.vocabulary[name]) for name in sorted(self.vocabulary))
+        encoder = self._networks.image_encoder
+        key = jax.random.key(SEED)
+        tower = encoder.init(key, jnp.zeros((2, *images.shape[1:]), jnp.float32))
+        heads = {
+            "kernel": jnp.zeros((s.features, sum(sizes)), jnp.float32),
+            "bias": jnp.zeros((sum(sizes),), jnp.float32),
+        }
+        params = {"tower": tower, "heads": heads}
+        rate = schedule("cosine", s.classifier_learning_rate, 0.0, s.classifier_steps)
+        optimizer = optax.adam(rate)
+
+        def loss_fn(params, images, labels, key):
+            noise = s.classifier_noise * jax.random.normal(key, images.shape)
+            _, logits = _classifier_logits(encoder, sizes, params, _to_unit(images) + noise)
+            losses_ = [optax.softmax_cross_entropy_with_integer_labels(l, labels[:, i]) for i, l in enumerate(logits)]
+            return jnp.stack(losses_).sum(0).mean()
+
+        @jax.jit
+        def step(params, opt_state, number, images, labels):
+            grads = jax.grad(loss_fn)(params, images, labels, jax.random.fold_in(key, number))
+            updates, opt_state = optimizer.update(grads, opt_state, params)
+            return optax.apply_updates(params, updates), opt_state
+
+        opt_state = optimizer.init(params)
+        rows_of = _shuffled(len(images), s.classifier_batch_images, SEED)
+        for number in range(s.classifier_steps):
+            rows = next(rows_of)
+            params, opt_state = step(params, opt_state, np.int32(number), images[rows], labels[rows])
+            self._report("classifier", number + 1, s.classifier_steps, opt_state)
+        return params
+
+    def _learn_retrieval(self) -> Any:
+        s = self.settings
+        images = self._shrunk(self._train.images)
+        captions = self._train.captions
+        num_captions = np.array([len(c) for c in captions])
+        first_caption = np.cumsum(num_captions) - num_captions
+        tokens = self._tokenizer.encode([caption for of_one in captions for caption in of_one])
+        config = _retrieval_config(self._px, s)
+        method = TextMethod.create(config, self._networks, s.retrieval_steps)
+        step = jax.jit(partial(text_step, method))
+        state = None
+        rows_of = _shuffled(len(images), s.retrieval_batch_images, SEED + 1)
+        random = np.random.default_rng(SEED + 2)
+        for number in range(s.retrieval_steps):
+            rows = next(rows_of)
+            chosen = first_caption[rows] + random.integers(num_captions[rows])
+            batch = {"images": images[rows], "tokens": tokens[chosen]}
+            if state is None:
+                state = jax.jit(partial(init_text_state, method))(batch)
+            state, _ = step(state, batch)
+            self._report("retrieval", number + 1, s.retrieval_steps, state.step)
+        return state.params
+
+    def _report(self, name: str, done: int, total: int, wait_for: Any) -> None:
+        if done % 50 == 0 or done == total:
+            jax.block_until_ready(wait_for)  # a step is started in no time; say only what is done
+            self._progress(name, done, total)
+
+
+def judged_attributes(train: Dataset) -> dict[str, list[str]]:
+    """Returns the attributes that can be judged, name -> values in the training split, sorted.
+
+    Left out are attributes with one value, which say nothing, and those with hardly a picture a value (names,
+    numbers).
+    """
+    return {
+        name: values
+        for name, values in train.attribute_values().items()
+        if 1 < len(values) <= len(train) / MIN_PICTURES_PER_VALUE
+    }
+
+
+def evaluate(draw: Draw, dataset: Dataset, judges: Judges, *, num_images: int, seed: int, full: bool = True) -> Result:
+    """Draws pictures for the captions of a split, judges them, and returns figures by name, ready for JSON.
+
+    Args:
+      draw: captions and seeds to uint8 [N, H, W, C], of the size that the judges know; called with at most
+      512 at a time. dataset: the split; its captions are drawn from, its pictures are what the generated ones
+      are compared with. judges: of the training split. num_images: how many to draw, cycling through the
+      split's pictures in an order that depends on `seed` alone; each
+        picture drawn has a seed of its own. A picture with several captions is drawn by another one in each
+        cycle.
+      seed: of that order, of the seeds given to `draw`, and of the other captions that R-precision chooses
+      from. full: False leaves out what costs more: R-precision, diversity, and figures of real pictures for
+      comparison.
+
+    Returns:
+      "attributes/mean", "attributes/all", "attributes/each/NAME": shares of attributes as the caption's
+      picture has them,
+        with "attributes/real_mean", "attributes/real_all", "attributes/real_each/NAME" on the split's own
+        pictures. An attribute that a picture lacks has the value "none"; a value that the training split
+        lacks counts as wrong, for generated and real alike ("attributes/unknown" says how many there are).
+        Only where there is a classifier and the split has attributes.
+      "frechet", "frechet/extractor": between num_images generated and all real pictures of the split;
+      "frechet/real"
+        is that of as many pictures of the training split, which is what a perfect generator would get.
+      "r_precision", "r_precision/real", "r_precision/candidates": likewise.
+      "diversity": between pictures of one caption; "diversity/real" where the split repeats captions.
+      "num_images", "num_real", "split", "seed".
+    Figures that cannot be had (one caption only, say) are left out. UserError for fewer than two pictures.
+    """
+    if num_images < 2 or len(dataset) < 2:
+        raise UserError(
+            f"evaluating takes two or more pictures: config.evaluate.num_images={num_images}, and the split "
+            f"{dataset.split!r} of {dataset.name} has {len(dataset)}"
+        )
+    rows, captions = _what_to_draw(dataset, num_images, seed)
+    seeds = np.random.default_rng(seed).integers(2**31, size=num_images).tolist()
+    fake = _draw_and_judge(draw, captions, seeds, judges, embed=full or judges.extractor == "retrieval")
+    real = judges.real(dataset)
+
+    result: Result = {"split": dataset.split, "seed": seed, "num_images": num_images, "num_real": len(dataset)}
+    if judges.vocabulary and dataset.attributes is not None:
+        result |= _attribute_figures(judges, dataset, rows, fake.labels, real.labels)
+    result["frechet"] = metrics.frechet_distance(real.features, fake.features)
+    result["frechet/extractor"] = judges.extractor
+    if full:
+        result["frechet/real"] = metrics.frechet_distance(real.features, judges.training_features(num_images))
+        result |= _retrieval_figures(judges, dataset, rows, captions, fake, seed)
+        result |= _diversity_figures(draw, dataset, seed)
+    return result
+
+
+def summary_line(result: Mapping[str, float | int | str]) -> str:
+    """Returns what matters of a result of `evaluate` in one line, generated pictures first and real ones in brackets."""
+    parts = []
+    if "attributes/mean" in result:
+        parts.append(
+            f"attributes right {_shown(result, 'attributes/mean', 'attributes/real_mean')}, "
+            f"all at once {_shown(result, 'attributes/all', 'attributes/real_all')}"
+        )
+    parts.append(f"Fréchet {_shown(result, 'frechet', 'frechet/real')} by {result['frechet/extractor']}")
+    if "r_precision" in result:
+        found = _shown(result, "r_precision", "r_precision/real")
+        parts.append(f"R-precision {found} of {result['r_precision/candidates']}")
+    if "diversity" in result:
+        parts.append(f"diversity {_shown(result, 'diversity', 'diversity/real')}")
+    return f"{result['split']}, {result['num_images']} pictures: " + " · ".join(parts)
+
+
+def table(result: Mapping[str, float | int | str]) -> str:
+    """Returns all figures of a result of `evaluate` as an aligned table of several lines: figure, generated, real, note."""
+    rows = [("", "generated", "real", "")]
+
+    def row(label: str, key: str, real_key: str, note: str) -> None:
+        if key in result:
+            rows.append((label, _number(result[key]), _number(result.get(real_key)), note))
+
+    row("attributes right", "attributes/mean", "attributes/real_mean", "higher is better, 0 to 1")
+    row("  all at once", "attributes/all", "attributes/real_all", "")
+    for key in result:
+        if key.startswith(prefix := "attributes/each/"):
+            name = key.removeprefix(prefix)
+            row(f"  {name}", key, f"attributes/real_each/{name}", "")
+    row("Fréchet distance", "frechet", "frechet/real", f"lower is better; features: {result['frechet/extractor']}")
+    candidates = result.get("r_precision/candidates")
+    row("R-precision", "r_precision", "r_precision/real", f"higher is better; 1 of {candidates} captions")
+    row("diversity", "diversity", "diversity/real", "within a caption; 0 = noise changes nothing")
+    widths = [max(len(cells[column]) for cells in rows) for column in range(3)]
+    lines = [
+        f"{result['num_images']} pictures drawn from the captions of {result['num_real']} in split "
+        f"{result['split']!r}, seed {result['seed']}"
+    ]
+    for label, generated, real, note in rows:
+        cells = f"{label:<{widths[0]}}  {generated:>{widths[1]}}  {real:>{widths[2]}}  {note}"
+        lines.append(cells.rstrip())
+    if result.get("attributes/unknown"):
+        lines.append(f"{result['attributes/unknown']} values are unknown to the training split and count as wrong")
+    return "\n".join(lines)
+
+
+class _Judged(NamedTuple):
+    """What the judges say of some pictures; labels by the classifier, embeddings if asked for, features by either."""
+
+    labels: np.ndarray | None
+    features: np.ndarray
+    embedded: Embedded | None
+
+
+def _judge_pictures(judges: Judges, images: np.ndarray, captions: Sequence[str], embed: bool) -> _Judged:
+    embedded = judges.embed(images, captions) if embed else None
+    if judges.vocabulary:
+        return _Judged(*judges.classify(images), embedded)
+    return _Judged(None, embedded.features, embedded)
+
+
+def _draw_and_judge(draw: Draw, captions: list[str], seeds: list[int], judges: Judges, embed: bool) -> _Judged:
+    """Draws and forgets pictures bit by bit: only what the judges say is kept."""
+    parts = []
+    for start in range(0, len(captions), DRAWN_AT_ONCE):
+        part = slice(start, start + DRAWN_AT_ONCE)
+        parts.append(_judge_pictures(judges, _drawn(draw, captions[part], seeds[part]), captions[part], embed))
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def _drawn(draw: Draw, captions: list[str], seeds: list[int]) -> np.ndarray:
+    images = np.asarray(draw(captions, seeds))
+    if len(images) != len(captions):
+        raise ValueError(f"draw returned {len(images)} pictures for {len(captions)} captions")
+    return images
+
+
+def _what_to_draw(dataset: Dataset, num_images: int, seed: int) -> tuple[np.ndarray, list[str]]:
+    """Returns the picture (a row of the split) that each drawing is compared with, and the caption to draw."""
+    order = np.random.default_rng([seed, 1]).permutation(len(dataset))
+    cycles, places = np.divmod(np.arange(num_images), len(dataset))
+    rows = order[places]
+    captions = [dataset.captions[row] for row in rows]
+    return rows, [of_one[cycle % len(of_one)] for of_one, cycle in zip(captions, cycles, strict=True)]
+
+
+def _attribute_figures(
+    judges: Judges, dataset: Dataset, rows: np.ndarray, fake_labels: np.ndarray, real_labels: np.ndarray
+) -> Result:
+    expected = dataset.attribute_labels(judges.vocabulary)
+    fake = metrics.attributes_right(fake_labels, expected[rows])
+    real = metrics.attributes_right(real_labels, expected)
+    names = sorted(judges.vocabulary)
+    figures: Result = {
+        "attributes/mean": fake.mean,
+        "attributes/all": fake.all,
+        "attributes/real_mean": real.mean,
+        "attributes/real_all": real.all,
+    }
+    figures |= {f"attributes/each/{name}": float(share) for name, share in zip(names, fake.each, strict=True)}
+    figures |= {f"attributes/real_each/{name}": float(share) for name, share in zip(names, real.each, strict=True)}
+    if unknown := int((expected < 0).sum()):
+        figures["attributes/unknown"] = unknown
+    return figures
+
+
+def _retrieval_figures(
+    judges: Judges, dataset: Dataset, rows: np.ndarray, captions: list[str], fake: _Judged, seed: int
+) -> Result:
+    identities = judges.identities(captions)
+    if len(set(identities)) < 2:
+        return {}
+    once = slice(0, min(len(rows), len(dataset)))  # each real picture once
+    real = judges.embed(dataset.images[rows[once]], captions[once])
+    found = metrics.r_precision(fake.embedded.images, fake.embedded.sentences, captions=identities, seed=seed)
+    ceiling = metrics.r_precision(real.images, real.sentences, captions=identities[once], seed=seed)
+    return {
+        "r_precision": found.precision,
+        "r_precision/real": ceiling.precision,
+        "r_precision/candidates": found.candidates,
+    }
+
+
+def _diversity_figures(draw: Draw, dataset: Dataset, seed: int) -> Result:
+    """Draws a few captions several times each; the split's own pictures of one caption show what is natural."""
+    _, captions = _what_to_draw(dataset, min(len(dataset), DIVERSITY_CAPTIONS), seed)
+    captions = list(dict.fromkeys(captions)) * DIVERSITY_SEEDS
+    seeds = np.random.default_rng([seed, 2]).integers(2**31, size=len(captions)).tolist()
+    figures: Result = {"diversity": metrics.diversity_within_captions(_drawn(draw, captions, seeds), captions)}
+    firsts = [of_one[0] for of_one in dataset.captions]
+    if len(set(firsts)) < len(firsts):
+        figures["diversity/real"] = metrics.diversity_within_captions(dataset.images, firsts)
+    return figures
+
+
+def _shown(result: Mapping[str, Any], key: str, real_key: str) -> str:
+    real = f" ({_number(result[real_key])})" if real_key in result else ""
+    return _number(result[key]) + real
+
+
+def _number(value: float | int | str | None) -> str:
+    return "" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def judged_px(image_px: int) -> int:
+    """Returns the size at which judges look at pictures of `image_px`: a multiple of 4 from 8 to 32."""
+    return int(np.clip(4 * round(image_px / 4), 8, MAX_PX))
+
+
+def shrink(images: UInt8[np.ndarray, "N H W C"], size_px: int) -> UInt8[np.ndarray, "N s s C"]:
+    """Resizes square pictures to `size_px`, each new pixel the mean over its area of the old ones."""
+    if images.shape[1] == size_px:
+        return images
+    (shrunk,) = _in_batches(
+        lambda weights, x: (_area_mean(weights, x),), _area_weights(images.shape[1], size_px), images
+    )
+    return shrunk
+
+
+def _area_weights(from_px: int, to_px: int) -> Float[np.ndarray, "to from"]:
+    """Row i: the share that each old pixel has in the new pixel i."""
+    edges = np.arange(to_px + 1) * from_px / to_px
+    old = np.arange(from_px)
+    overlap = np.minimum(edges[1:, None], old + 1) - np.maximum(edges[:-1, None], old)
+    overlap = np.maximum(overlap, 0)
+    return (overlap / overlap.sum(1, keepdims=True)).astype(np.float32)
+
+
+@jax.jit
+def _area_mean(weights: Float[Array, "s H"], images: UInt8[Array, "N H W C"]) -> UInt8[Array, "N s s C"]:
+    x = images.astype(jnp.float32)
+    x = jnp.einsum("ih,nhwc,jw->nijc", weights, x, weights, precision="highest")
+    return jnp.round(x).astype(jnp.uint8)
+
+
+def _networks(config: Any, vocab_size: int, px: int, channels: int, settings: Settings) -> Networks:
+    """Returns networks of the judges' own sizes, whatever the configuration says of the GAN's."""
+    config = ConfigDict(config.to_dict())
+    config.update(_retrieval_config(px, settings).to_dict())
+    config.compute_dtype = "float32"
+    config.data.channels = channels
+    return build(config, vocab_size)
+
+
+def _retrieval_config(px: int, settings: Settings) -> ConfigDict:
+    first_map_px = px if px < 16 else px // 2
+    return ConfigDict(
+        {
+            "seed": SEED,
+            "text_encoder": {
+                "width": 64,
+                "layers": 2,
+                "heads": 4,
+                "pooling_queries": 8,
+                "sentence_dim": 128,
+            },
+            "image_encoder": {
+                "channels": (64, 48) if first_map_px <= 12 else (64, 32),
+                "features": settings.features,
+                "blocks": 1,
+                "patch_px": px // first_map_px,
+            },
+            "pretrain_text": {
+                "batch_images": settings.retrieval_batch_images,
+                "learning_rate": settings.retrieval_learning_rate,
+                "learning_rate_end": 0.02,
+                "schedule": "cosine",
+                "warmup_steps": 100,
+                "beta2": 0.99,
+                "contrastive_weight": 1.0,
+                "sketch_weight": 4.0,
+                "sketch_px": px if px <= 16 else px // 2,
+            },
+        }
+    )
+
+
+def _to_unit(images: UInt8[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+    return images.astype(jnp.float32) / 127.5 - 1
+
+
+def _classifier_logits(encoder: ImageEncoder, sizes: tuple[int, ...], params: Any, images: Array):
+    """The last features, and the logits of each attribute."""
+    features = encoder.apply(params["tower"], images)
+    logits = features @ params["heads"]["kernel"] + params["heads"]["bias"][None]
+    return features, jnp.split(logits, np.cumsum(sizes)[:-1].tolist(), axis=1)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _classify(encoder: ImageEncoder, sizes: tuple[int, ...], params: Any, images: Array):
+    features, logits = _classifier_logits(encoder, sizes, params, _to_unit(images))
+    return jnp.stack([l.argmax(1).astype(jnp.int32) for l in logits], axis=1), features
+
+
+@partial(jax.jit, static_argnums=0)
+def _embed(networks: Networks, params: Any, images: Array, tokens: Array):
+    features = networks.image_encoder.apply(params["image"], _to_unit(images))
+    sentence = networks.text_encoder.apply(params["text"], tokens).sentence
+    matched = networks.matching.apply(params["matching"], features, sentence)
+    return losses.normalize(matched.images), losses.normalize(matched.sentences), features
+
+
+def _in_batches(function: Callable, params: Any, *arrays: np.ndarray) -> list[np.ndarray]:
+    """Maps `function(params, *arrays) -> several arrays` in batches of one size, the last one padded."""
+    parts = []
+    for start in range(0, len(arrays[0]), INFERENCE_IMAGES):
+        batch = [array[start : start + INFERENCE_IMAGES] for array in arrays]
+        length = len(batch[0])
+        padding = INFERENCE_IMAGES - length
+        batch = [np.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1), mode="edge") for x in batch]
+        parts.append([np.asarray(y)[:length] for y in function(params, *batch)])
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+
+def _shuffled(length: int, batch_images: int, seed: int) -> Iterator[np.ndarray]:
+    """Yields rows of batches without end; every epoch is shuffled anew, batches run across epochs."""
+    random = np.random.default_rng(seed)
+    rows = np.empty(0, np.int64)
+    batch_images = min(batch_images, length)
+    while True:
+        while len(rows) < batch_images:
+            rows = np.concatenate([rows, random.permutation(length)])
+        yield rows[:batch_images]
+        rows = rows[batch_images:]
+
+
+def _read(path: Path, key: str) -> dict[str, Any]:
+    """Returns the judges in a cache file, {} where there is none or it is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        return {}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, ValueError) as error:
+        log.warning("%s is damaged and is made anew: %s", path, error)
+        return {}
+    if metadata != _metadata(tensors, key):
+        log.warning("%s is not what was written and is made anew", path)
+        return {}
+    return unflatten_dict(tensors, sep="/")
+
+
+def _write(path: Path, key: str, params: Mapping[str, Any]) -> None:
+    """Writes the cache file, whole or not at all; UserError where that fails."""
+    from safetensors.numpy import save_file
+
+    tensors = {name: np.ascontiguousarray(x) for name, x in flatten_dict(params, sep="/").items()}
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")  # several runs may share a folder
+    with explain_write_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            save_file(tensors, unfinished, metadata=_metadata(tensors, key))
+            os.replace(unfinished, path)  # noqa: PTH105 - atomic, and says so
+        except Exception as error:
+            unfinished.unlink(missing_ok=True)
+            raise OSError(str(error)) from error  # safetensors has an exception of its own for a failed write
+
+
+def _metadata(tensors: Mapping[str, np.ndarray], key: str) -> dict[str, str]:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape} ".encode())
+        digest.update(tensors[name].tobytes())
+    return {"format": FORMAT, "key": key, "digest": digest.hexdigest()}

@@ -1,0 +1,291 @@
+"""Dataset, decoding, the embedded avatars and the batches of a step."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs.base import get_config
+from t2igan.data import Batches, Dataset, list_splits, open_dataset
+from t2igan.data.dataset import held_out, label_captions, readable_label
+from t2igan.data.decode import decode, decode_many
+from t2igan.errors import UserError
+from t2igan.text import Tokenizer
+
+WHITE = (255, 255, 255)
+
+
+def png(picture: Image.Image, suffix: str = "PNG", **options) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, suffix, **options)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def avatars() -> Dataset:
+    return open_dataset(get_config().data, "test")
+
+
+def small_dataset(num_images: int, captions_each: int = 1) -> Dataset:
+    images = np.arange(num_images, dtype=np.uint8).repeat(4 * 4 * 3).reshape(-1, 4, 4, 3)
+    captions = tuple(tuple(f"picture {i} phrase {j}" for j in range(captions_each)) for i in range(num_images))
+    return Dataset("small", "train", images, captions)
+
+
+# The embedded avatars
+
+
+def test_avatars_have_their_splits_and_attributes(avatars):
+    config = get_config().data
+    assert list_splits(config) == ("train", "test", "unseen")
+    assert avatars.images.shape == (425, 16, 16, 3) and avatars.images.dtype == np.uint8
+    assert not avatars.skipped and all(len(captions) == 1 for captions in avatars.captions)
+    assert avatars.attribute_names() == (
+        "beard", "clothingColor", "glasses", "hair", "hairColor", "hat", "hatColor", "skinColor",
+    )  # fmt: skip
+    assert avatars.attribute_values()["hat"] == ["cap", "hat", "none", "striped hat"]
+    assert "none" not in avatars.attribute_values()["skinColor"]
+
+
+def test_unseen_pairs_never_occur_in_train():
+    config = get_config().data
+    pairs = {
+        split: {(a["hairColor"], a["clothingColor"]) for a in open_dataset(config, split).attributes
+                if "hairColor" in a}
+        for split in ("train", "unseen")
+    }  # fmt: skip
+    assert len(pairs["unseen"]) == 6 and not pairs["train"] & pairs["unseen"]
+
+
+def test_avatars_scale_by_whole_pixels(avatars):
+    config = get_config().data
+    config.image_size_px = 32
+    np.testing.assert_array_equal(
+        open_dataset(config, "test").images, avatars.images.repeat(2, axis=1).repeat(2, axis=2)
+    )
+    config.image_size_px = 8
+    mean = avatars.images.reshape(-1, 8, 2, 8, 2, 3).astype(float).mean((2, 4))
+    assert np.abs(open_dataset(config, "test").images - mean).max() <= 1
+
+
+def test_what_cannot_be_opened_is_said():
+    config = get_config().data
+    with pytest.raises(UserError, match=r"no split 'tset', did you mean 'test'\?\nThere are: train, test"):
+        open_dataset(config, "tset")
+    config.source = "pixel_avatar"
+    with pytest.raises(UserError, match=r"'pixel_avatar' does not exist, did you mean 'pixel_avatars'"):
+        open_dataset(config, "train")
+    config.source = "/no/such/folder"
+    with pytest.raises(UserError, match='Accepted: "pixel_avatars"'):
+        list_splits(config)
+    config.source = "pixel_avatars"
+    for key, bad in (
+        ("channels", 4),
+        ("image_size_px", 0),
+        ("test_fraction", 1.0),
+        ("background", (1, 2, 300)),
+    ):
+        config = get_config().data
+        config[key] = bad
+        with pytest.raises(UserError, match=f"config.data.{key}="):
+            open_dataset(config, "train")
+
+
+def test_importing_is_light():
+    code = (
+        "import sys, t2igan.data, t2igan.text;"
+        "print([m for m in ('jax', 'grain', 'pyarrow', 'tensorflow_datasets', 'PIL') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+# Dataset
+
+
+def test_attribute_labels_against_a_vocabulary():
+    images = np.zeros((3, 2, 2, 1), np.uint8)
+    attributes = ({"hat": "cap"}, {"hat": "crown", "beard": "beard"}, {})
+    dataset = Dataset("x", "test", images, (("a",),) * 3, attributes)
+    assert dataset.attribute_values() == {"beard": ["beard", "none"], "hat": ["cap", "crown", "none"]}
+    assert dataset.attribute_labels().tolist() == [[1, 0], [0, 1], [1, 2]]
+    assert dataset.attribute_labels({"hat": ["none", "cap"]}).tolist() == [[1], [-1], [0]]
+    bare = Dataset("x", "test", images, (("a",),) * 3)
+    assert bare.attribute_names() == () and bare.attribute_labels().shape == (3, 0)
+
+
+def test_fingerprint_follows_pixels_captions_and_order():
+    dataset = small_dataset(4)
+    pixels = dataset.images.copy()
+    pixels[3, 0, 0, 0] ^= 1
+    prints = {
+        dataset.fingerprint(),
+        Dataset("x", "train", pixels, dataset.captions).fingerprint(),
+        Dataset("x", "train", dataset.images, dataset.captions[::-1]).fingerprint(),
+        Dataset("x", "train", dataset.images[::-1], dataset.captions).fingerprint(),
+    }
+    assert len(prints) == 4
+    assert small_dataset(4).fingerprint() == dataset.fingerprint()
+
+
+def test_held_out_pictures_stay_held_out():
+    files = [f"{i}.png" for i in range(2000)]
+    chosen = held_out(files, 0.05)
+    assert 60 < len(chosen) < 140
+    assert held_out(files[::-1][:1500], 0.05) == chosen & set(files[500:])
+    assert held_out(["1.png", "2.png"], 0.001) and len(held_out(["1.png", "2.png"], 0.999)) == 1
+    assert held_out(files, 0.0) == held_out(["1.png"], 0.5) == set()
+
+
+def test_labels_become_captions():
+    assert readable_label("T-shirt/top") == "t-shirt or top"
+    assert label_captions("Ankle_boot", ("a picture of {label}", "{label}")) == (
+        "a picture of ankle boot", "ankle boot",
+    )  # fmt: skip
+    with pytest.raises(UserError, match="'a picture'"):
+        label_captions("x", ("a picture",))
+
+
+# Decoding
+
+
+def test_transparency_shows_the_background():
+    clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    palette = Image.new("P", (8, 8), 0)
+    palette.putpalette([0, 0, 0, 9, 9, 9])
+    grey_alpha = Image.new("LA", (8, 8), (0, 0))
+    files = [
+        png(clear), png(palette, transparency=0), png(grey_alpha), png(palette, "GIF", transparency=0),
+        png(clear, "WEBP", lossless=True), png(Image.new("RGB", (8, 8)), transparency=(0, 0, 0)),
+    ]  # fmt: skip
+    for data in files:
+        assert (decode(data, 8, 3, (10, 200, 30)) == (10, 200, 30)).all()
+    half = png(Image.new("RGBA", (8, 8), (0, 0, 0, 128)))
+    assert abs(int(decode(half, 8, 1, WHITE)[0, 0, 0]) - 127) <= 1
+
+
+def test_all_kinds_of_pixels():
+    deep = np.full((8, 8), 128 * 257, np.uint16)
+    expected = 128
+    for data in (
+        png(Image.fromarray(deep)),
+        png(Image.fromarray(np.uint8(deep >> 8))),
+        png(Image.fromarray(np.full((8, 8), 128 / 255, np.float32)), "TIFF"),
+        png(Image.new("CMYK", (8, 8), (0, 0, 0, 127)), "JPEG", quality=100),
+        png(Image.new("RGB", (8, 8), (128,) * 3), "BMP"),
+    ):
+        for channels in (1, 3):
+            pixels = decode(data, 8, channels, WHITE)
+            assert pixels.shape == (8, 8, channels) and pixels.dtype == np.uint8
+            assert np.abs(pixels.astype(int) - expected).max() <= 2
+    assert decode(png(Image.new("1", (8, 8), 1)), 8, 3, WHITE).min() == 255
+
+
+def test_upright_first_frame_central_square():
+    wide = Image.new("RGB", (64, 32), (255, 0, 0))
+    wide.paste((0, 255, 0), (16, 0, 48, 32))
+    assert (decode(png(wide), 16, 3, WHITE) == (0, 255, 0)).all()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side: what is left in the file is the top
+    sideways = Image.new("RGB", (32, 32), (0, 0, 255))
+    sideways.paste((255, 255, 0), (0, 0, 16, 32))
+    upright = decode(png(sideways, "PNG", exif=exif), 32, 3, WHITE)
+    assert (upright[0] == (255, 255, 0)).all() and (upright[-1] == (0, 0, 255)).all()
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    animated = png(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert (decode(animated, 8, 3, WHITE) == (255, 0, 0)).all()
+
+
+def test_sizes():
+    rng = np.random.default_rng(0)
+    photo = Image.fromarray(rng.integers(0, 256, (301, 200, 3), np.uint8))
+    for data in (png(photo), png(photo, "JPEG")):
+        for size_px in (1, 16, 200, 201, 512):
+            assert decode(data, size_px, 3, WHITE).shape == (size_px, size_px, 3)
+    assert abs(decode(png(photo), 4, 1, WHITE).mean() - 127) < 12
+    tiny = rng.integers(0, 256, (8, 8, 3), np.uint8)
+    np.testing.assert_array_equal(decode(png(Image.fromarray(tiny)), 24, 3, WHITE), tiny.repeat(3, 0).repeat(3, 1))
+
+
+def test_what_cannot_be_decoded_is_reported(tmp_path, monkeypatch):
+    good = png(Image.new("RGB", (9, 9), "red"))
+    items = [good, b"", good[:-30], tmp_path / "none.png", b"not a picture", good]
+    images, failures = decode_many(items, size_px=4, channels=3, background=WHITE)
+    assert images.shape == (2, 4, 4, 3) and sorted(failures) == [1, 2, 3, 4]
+    assert failures[3] == "there is no such file" and failures[4] == "not a picture that Pillow can read"
+    monkeypatch.setattr("t2igan.data.decode.MAX_PIXELS", 80)
+    assert "9x9" in decode_many([good], size_px=4, channels=3, background=WHITE)[1][0]
+    assert decode_many([], size_px=4, channels=3, background=WHITE)[0].shape == (0, 4, 4, 3)
+
+
+def test_decompression_bombs_are_refused():
+    bomb = png(Image.new("1", (14000, 14000)))
+    images, failures = decode_many([bomb], size_px=4, channels=3, background=WHITE)
+    assert len(images) == 0 and "too big" in failures[0]
+
+
+# Batches
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.train(["picture 0123456789 phrase"], 300, 24, True)
+
+
+def test_a_batch_depends_on_seed_and_step_only(tokenizer):
+    dataset = small_dataset(50, captions_each=3)
+    first = Batches(dataset, tokenizer, seed=1, batch_images=16)
+    again = Batches(dataset, tokenizer, seed=1, batch_images=16)
+    for step in (7, 0, 1000):  # in any order
+        one, other = first[step], again[step]
+        np.testing.assert_array_equal(one["images"], other["images"])
+        np.testing.assert_array_equal(one["tokens"], other["tokens"])
+    assert one["images"].shape == (16, 4, 4, 3) and one["images"].dtype == np.uint8
+    assert one["tokens"].shape == (16, 24) and one["tokens"].dtype == np.int32
+    assert (first[0]["images"] != first[1]["images"]).any()
+    assert (first[0]["images"] != Batches(dataset, tokenizer, seed=2, batch_images=16)[0]["images"]).any()
+
+
+@pytest.mark.parametrize("process_count", [2, 4])
+def test_processes_share_the_batch_of_one(tokenizer, process_count):
+    dataset = small_dataset(50, captions_each=3)
+    whole = Batches(dataset, tokenizer, seed=1, batch_images=16)
+    parts = [
+        Batches(
+            dataset, tokenizer, seed=1, batch_images=16, process_index=i, process_count=process_count
+        )
+        for i in range(process_count)
+    ]  # fmt: skip
+    for step in (0, 5):
+        for key in ("images", "tokens"):
+            np.testing.assert_array_equal(whole[step][key], np.concatenate([p[step][key] for p in parts]))
+
+
+def test_captions_belong_to_their_pictures_and_all_are_used(tokenizer):
+    dataset = small_dataset(10, captions_each=3)
+    batches = Batches(dataset, tokenizer, seed=0, batch_images=20)
+    seen = set()
+    for step in range(10):
+        batch = batches[step]
+        for image, ids in zip(batch["images"], batch["tokens"], strict=True):
+            caption = tokenizer.decode(ids)
+            assert caption.startswith(f"picture {image[0, 0, 0]} ")
+            seen.add(caption)
+    assert len(seen) == 30
+
+
+def test_every_epoch_has_every_picture_and_small_data_makes_big_batches(tokenizer):
+    batches = Batches(small_dataset(12), tokenizer, seed=3, batch_images=4)
+    epochs = [np.concatenate([batches[step]["images"][:, 0, 0, 0] for step in range(3 * e, 3 * e + 3)]) for e in (0, 1)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(12))
+    assert epochs[0].tolist() != epochs[1].tolist()
+    assert len(Batches(small_dataset(3), tokenizer, seed=3, batch_images=8)[5]["images"]) == 8
+
+
+def test_batches_that_cannot_be(tokenizer):
+    with pytest.raises(UserError, match="choose a multiple of 3"):
+        Batches(small_dataset(4), tokenizer, seed=0, batch_images=16, process_count=3)
+    with pytest.raises(UserError, match="no picture"):
+        Batches(small_dataset(0), tokenizer, seed=0, batch_images=16)
