@@ -17,8 +17,12 @@ const WHITE = [255, 255, 255];
 const SKIN = { light: 'ffdbac', medium: 'cb9e6e', dark: '8d5524' };
 const HAIR = { short: ['short01', 'short06', 'short16'], long: ['long03', 'long09', 'long13'] };
 const TOPS = ['variant01', 'variant03', 'variant04'];
-const HAIR_COLOURS = { black: '28150a', brown: '603a14', blond: 'cab188', red: 'bd1700', blue: '009bbd', green: '91cb15' };
-const TOP_COLOURS = { blue: '428bca', 'dark blue': '03396c', green: '00b159', pink: 'ff6f69', red: 'd11141', yellow: 'ffc425' };
+const HAIR_COLOURS = {
+  black: '28150a', brown: '603a14', blond: 'cab188', red: 'bd1700', blue: '009bbd', green: '91cb15',
+};
+const TOP_COLOURS = {
+  blue: '428bca', 'dark blue': '03396c', green: '00b159', pink: 'ff6f69', red: 'd11141', yellow: 'ffc425',
+};
 const HATS = { hat: 'variant06', cap: 'variant07', 'striped hat': 'variant04' };
 const HAT_COLOURS = { blue: '2663a3', green: '3d8a6b', pink: 'cc6192', red: 'a62116' };
 const GLASSES = { glasses: 'light06', sunglasses: 'dark02' };
@@ -79,13 +83,15 @@ function dicebearOptions(chosen) {
   };
 }
 
-/** Returns what can be seen: short hair is out of sight under a hat, and so are the colours of what is not there. */
+/** Returns what captions say: nothing of short hair under a hat, nor of the colour of what is not there. */
 function visibleAttributes(chosen) {
   const seen = { clothingColor: chosen.clothingColor, skinColor: chosen.skinColor };
   if (chosen.glasses) seen.glasses = chosen.glasses;
   if (chosen.beard) seen.beard = 'beard';
   if (chosen.hat) Object.assign(seen, { hat: chosen.hat, hatColor: chosen.hatColor });
-  if (chosen.hair === 'long' || !chosen.hat) Object.assign(seen, { hair: chosen.hair, hairColor: chosen.hairColor });
+  if (chosen.hair === 'long' || !chosen.hat) {
+    Object.assign(seen, { hair: chosen.hair, hairColor: chosen.hairColor });
+  }
   return Object.fromEntries(Object.entries(seen).sort());
 }
 
@@ -151,7 +157,7 @@ const parseColour = (text) => {
   return [0, 2, 4].map((i) => parseInt(full.slice(i, i + 2), 16));
 };
 
-/** Lays a colour over an [r, g, b, a] pixel, in place: a' = a + alpha (1 - a), the colours weighted by their share. */
+/** Lays a colour over an [r, g, b, a] pixel, in place: a' = a + alpha (1 - a), colours weighted by share. */
 function blend(pixel, colour, alpha) {
   const total = pixel[3] + alpha * (1 - pixel[3]);
   if (total === 0) return;
@@ -248,7 +254,8 @@ async function main(folder, count, seed) {
     const isUnseen = UNSEEN.includes(`${chosen.hairColor}/${chosen.clothingColor}`);
     const split = isUnseen ? 'unseen' : isTest ? 'test' : 'train';
     const file_name = `pixelArt-${String(index).padStart(5, '0')}.png`;
-    writeFileSync(join(folder, file_name), encodePng(rasterise(createAvatar(style, dicebearOptions(chosen)).toString())));
+    const svg = createAvatar(style, dicebearOptions(chosen)).toString();
+    writeFileSync(join(folder, file_name), encodePng(rasterise(svg)));
     lines.push(JSON.stringify({ file_name, text: caption(attributes, index), attributes, split }));
     sizes[split] += 1;
   }

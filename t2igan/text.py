@@ -40,9 +40,7 @@ class Tokenizer:
         self._unbounded.no_padding()
 
     @classmethod
-    def train(
-        cls, captions: Iterable[str], vocab_size: int, max_tokens: int, lowercase: bool = True
-    ) -> Tokenizer:
+    def train(cls, captions: Iterable[str], vocab_size: int, max_tokens: int, lowercase: bool = True) -> Tokenizer:
         """Learns at most `vocab_size` tokens from the captions; the same captions give the same tokenizer.
 
         Few captions may give fewer tokens. UserError for a `vocab_size` below 259 or a `max_tokens` below 3.
@@ -102,9 +100,7 @@ class Tokenizer:
             zip(prompts, self._unbounded.encode_batch(prompts), strict=True), start=1
         ):
             if len(encoding.ids) <= 2:  # begin and end only
-                raise UserError(
-                    f"prompt {number} of {len(prompts)} is empty: {prompt!r}. Say in words what to draw."
-                )
+                raise UserError(f"prompt {number} of {len(prompts)} is empty: {prompt!r}. Say in words what to draw.")
             if len(encoding.ids) > self.max_tokens:
                 first_cut = encoding.offsets[self.max_tokens - 1][0]
                 # Cut back to the start of the word: the user edits words, not tokens.

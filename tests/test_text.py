@@ -46,7 +46,7 @@ def test_case_white_space_and_unicode_forms_do_not_matter(tokenizer):
     assert (cased.encode(["a Red cat"]) != cased.encode(["a red cat"])).any()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(st.text(max_size=12))
 def test_any_text_comes_back(text):
     tokenizer = WIDE

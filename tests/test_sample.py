@@ -1,0 +1,129 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import t2igan
+from t2igan import nets
+from t2igan.checkpoint import Snapshot, save_snapshot
+from t2igan.errors import UserError
+from t2igan.pictures import read_facts, save_png, sheet
+from t2igan.sample import BATCH_SIZES, Generator, from_snapshot
+from t2igan.text import Tokenizer
+
+PROMPTS = ["a person with a red cap", "a person with a blue top", "green hair"]
+
+
+@pytest.fixture(scope="module")
+def tiny_snapshot() -> Snapshot:
+    from configs.base import get_config
+    from tiny import shrink
+
+    config = shrink(get_config())
+    tokenizer = Tokenizer.train(PROMPTS, 300, 16)
+    with config.unlocked():
+        config.tokenizer.max_tokens = 16
+    networks = nets.build(config, tokenizer.vocab_size)
+    tokens = jnp.ones((1, 16), jnp.int32)
+    text_params = jax.jit(networks.text_encoder.init)(jax.random.key(0), tokens)
+    text = networks.text_encoder.apply(text_params, tokens)
+    generator = jax.jit(networks.generator.init)(jax.random.key(1), jnp.zeros((1, networks.z_dim)), text)
+    params = jax.tree.map(np.asarray, {"generator": generator, "text": text_params})
+    return Snapshot(params, config.to_dict(), tokenizer.to_json(), {}, {"step": 0})
+
+
+@pytest.fixture(scope="module")
+def generator(tiny_snapshot) -> Generator:
+    return from_snapshot(tiny_snapshot)
+
+
+def close(a, b):
+    """Equal but for rounding to the next of 256 levels, which the compiled batch size may tip."""
+    assert np.abs(a.astype(int) - b.astype(int)).max() <= 1
+
+
+def test_pictures_are_bytes_of_the_size_configured(generator):
+    images = generator.sample(PROMPTS, seed=3)
+    assert images.shape == (3, 16, 16, 3)
+    assert images.dtype == np.uint8
+    assert images.std() > 1
+
+
+def test_a_picture_depends_on_prompt_and_seed_alone(generator):
+    alone = generator.sample(PROMPTS[0], seed=5)[0]
+    among = generator.sample([PROMPTS[1], PROMPTS[0], PROMPTS[2]], seed=[1, 5, 2])[1]
+    many = generator.sample([*PROMPTS * 20, PROMPTS[0]], seed=[*range(60), 5])[-1]
+    close(alone, among)
+    close(alone, many)
+    np.testing.assert_array_equal(among, generator.sample([PROMPTS[0], PROMPTS[2]], seed=[5, 9])[0])
+
+
+def test_seeds_and_prompts_change_the_picture(generator):
+    a = generator.sample(PROMPTS[0], seed=1)
+    assert (a != generator.sample(PROMPTS[0], seed=2)).any()
+    assert (a != generator.sample(PROMPTS[1], seed=1)).any()
+
+
+def test_no_noise_means_one_picture(generator):
+    images = generator.sample([PROMPTS[0]] * 2, seed=[1, 2], truncation=0.0)
+    np.testing.assert_array_equal(images[0], images[1])
+
+
+def test_more_pictures_than_a_batch_come_in_pieces(generator):
+    num = BATCH_SIZES[-1] + 2
+    pieces = list(generator.sample_batches(["red"] * num, seed=list(range(num))))
+    assert [len(piece) for piece in pieces] == [BATCH_SIZES[-1], 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"prompts": []}, "no prompt"),
+        ({"prompts": [" "]}, "empty"),
+        ({"prompts": ["red cap " * 50]}, "Shorten it"),
+        ({"prompts": ["red"], "seed": -1}, "seed=-1"),
+        ({"prompts": ["red"], "seed": 2**32}, "4294967295"),
+        ({"prompts": ["red"], "seed": [1, 2]}, "1 prompts but 2 seeds"),
+        ({"prompts": ["red"], "truncation": -0.5}, "truncation=-0.5"),
+    ],
+)
+def test_what_cannot_be_drawn_is_explained(generator, arguments, words):
+    with pytest.raises(UserError, match=words):
+        generator.sample(**arguments)
+
+
+def test_a_long_caption_can_be_cut(generator):
+    assert generator.sample(["red cap " * 50], cut_long=True).shape == (1, 16, 16, 3)
+
+
+def test_a_run_or_a_file_can_be_loaded(tiny_snapshot, generator, tmp_path):
+    save_snapshot(tmp_path / "snapshot.safetensors", tiny_snapshot)
+    for path in (tmp_path, tmp_path / "snapshot.safetensors", str(tmp_path)):
+        np.testing.assert_array_equal(t2igan.load(path).sample("red", seed=1), generator.sample("red", seed=1))
+
+
+def test_what_cannot_be_loaded_is_explained(tmp_path):
+    with pytest.raises(UserError, match="has no snapshot"):
+        t2igan.load(tmp_path)
+    with pytest.raises(UserError, match="there is no"):
+        t2igan.load(tmp_path / "nowhere")
+
+
+def test_a_png_carries_its_facts(tmp_path):
+    facts = {"prompt": "grüne Haare 🎩", "seed": 3}
+    save_png(tmp_path / "a" / "b.png", np.zeros((4, 4, 3), np.uint8), facts)
+    assert read_facts(tmp_path / "a" / "b.png") == facts
+
+
+def test_a_picture_that_cannot_be_written_is_explained(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="could not write"):
+        save_png(tmp_path / "file" / "a.png", np.zeros((4, 4, 3), np.uint8))
+
+
+def test_a_sheet_shows_every_picture_and_caption():
+    images = np.full((6, 16, 16, 1), 7, np.uint8)
+    drawn = sheet(images, ["a caption", "another that is much longer than the row is wide, again and again"], columns=3)
+    assert drawn.shape[1] == 3 * (128 + 6) + 6
+    assert (drawn == 7).all(-1).sum() == 6 * 128 * 128
+    assert (drawn < 100).sum() > 6 * 128 * 128 * 3  # and ink besides

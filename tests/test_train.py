@@ -1,0 +1,143 @@
+"""The whole training on a tiny configuration, in one process; see test_resume for kills and test_cli for commands."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import t2igan
+from t2igan import step, train
+from t2igan.errors import UserError
+from t2igan.logs import Logs
+
+
+@pytest.fixture
+def tiny(config):
+    with config.unlocked():
+        config.devices = 2
+    return config
+
+
+def final_params(workdir):
+    return t2igan.load(workdir).params
+
+
+def test_a_run_leaves_all_that_a_user_needs(tiny, tmp_path, capsys):
+    train.train(tiny, tmp_path)
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"config.json", "tokenizer.json", "metrics.jsonl", "snapshot.safetensors", "samples/000000048.png"} <= files
+    assert any(file.startswith("tensorboard/adversarial/") for file in files)
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["adversarial", "text"]
+    rows = Logs(tmp_path).read()
+    assert [(row["phase"], row["step"]) for row in rows] == [
+        ("text", 2), ("text", 4), ("adversarial", 2), ("adversarial", 4), ("adversarial", 6),
+    ]  # fmt: skip
+    assert {"loss/generator", "loss/discriminator", "gradient_norm/generator", "images_per_s"} <= rows[-1].keys()
+    said = capsys.readouterr().out
+    assert "python run.py sample --workdir=" in said
+    assert t2igan.load(tmp_path).sample("red hair").shape == (1, 16, 16, 3)
+
+
+def test_the_same_command_on_a_finished_run_changes_nothing(tiny, tmp_path):
+    train.train(tiny, tmp_path)
+    before, rows = final_params(tmp_path), Logs(tmp_path).read()
+    train.train(tiny, tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, before, final_params(tmp_path))
+    assert Logs(tmp_path).read() == rows
+
+
+def test_stopped_and_resumed_equals_uninterrupted(tiny, tmp_path, monkeypatch):
+    """Stopped as by Ctrl-C after every second step, in both phases."""
+    train.train(tiny, tmp_path / "whole")
+
+    class Impatient(train.Interruption):
+        def __enter__(self):
+            self.left = 2
+            return self
+
+        @property
+        def asked(self):
+            self.left -= 0.5  # asked twice a step
+            return self.left <= 0
+
+        @asked.setter
+        def asked(self, value):
+            pass
+
+    monkeypatch.setattr(train, "Interruption", Impatient)
+    stops = 0
+    while True:
+        try:
+            train.train(tiny, tmp_path / "parts")
+        except train.Interrupted:
+            stops += 1
+            assert stops < 20
+        else:
+            break
+    assert stops >= 3
+    whole, parts = final_params(tmp_path / "whole"), final_params(tmp_path / "parts")
+    jax.tree.map(np.testing.assert_array_equal, whole, parts)
+    steps = [[(r["phase"], r["step"]) for r in Logs(tmp_path / name).read()][-1] for name in ("whole", "parts")]
+    assert steps[0] == steps[1]
+
+
+def test_a_non_finite_loss_stops_and_is_named(tiny, tmp_path, monkeypatch):
+    """At step 5 the discriminator's loss becomes infinite; the checkpoint of step 4 stays the last."""
+    original = step.update_discriminator
+
+    def poisoned(method, state, *arguments):
+        state, metrics = original(method, state, *arguments)
+        metrics["loss/discriminator"] = jnp.where(state.step == 4, jnp.inf, metrics["loss/discriminator"])
+        return state, metrics
+
+    monkeypatch.setattr(step, "update_discriminator", poisoned)
+    with pytest.raises(UserError, match="loss/discriminator is inf at step 5 of phase adversarial.*step 4"):
+        train.train(tiny, tmp_path)
+    assert [p.name for p in (tmp_path / "checkpoints" / "adversarial").iterdir() if p.name.isdigit()] == ["4"]
+
+
+def test_a_changed_configuration_is_refused_by_key(tiny, tmp_path):
+    train.train(tiny, tmp_path)
+    with tiny.unlocked():
+        tiny.loss.penalty_weight = 7.0
+        tiny.log.every_images = 8  # free to change
+    with pytest.raises(UserError, match=r"config.loss.penalty_weight was 0.1, is 7.0\.") as caught:
+        train.train(tiny, tmp_path)
+    assert "log" not in str(caught.value)
+
+
+def test_changed_data_is_refused(tiny, tmp_path):
+    train.train(tiny, tmp_path)
+    record = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(record | {"data_fingerprint": "another"}))
+    with pytest.raises(UserError, match="training pictures of pixel_avatars are not those"):
+        train.train(tiny, tmp_path)
+
+
+def test_the_text_phase_can_be_left_out(tiny, tmp_path):
+    with tiny.unlocked():
+        tiny.phases = ("adversarial",)
+        tiny.train.tune_text = True
+    train.train(tiny, tmp_path)
+    assert t2igan.load(tmp_path).sample("red hair").shape == (1, 16, 16, 3)
+
+
+def test_figures_are_logged_and_kept_with_the_best_checkpoint(tiny, tmp_path):
+    with tiny.unlocked():
+        tiny.evaluate.update(every_images=16, at_end=True, classifier_steps=3, retrieval_steps=3)
+    figures = train.train(tiny, tmp_path)
+    assert 0 <= figures["attributes/mean"] <= 1
+    rows = [row for row in Logs(tmp_path).read() if "frechet" in row]
+    assert [row["step"] for row in rows] == [2, 4]
+    saved = json.loads((tmp_path / "evaluation_test.json").read_text())
+    assert saved == figures == t2igan.load(tmp_path).metrics
+
+
+def test_batches_that_do_not_divide_are_refused_before_compiling(tiny, tmp_path):
+    with tiny.unlocked():
+        tiny.devices = 3
+    with pytest.raises(UserError, match="batch_images=8 cannot be divided among 3 devices"):
+        train.train(tiny, tmp_path)
+    assert not (tmp_path / "config.json").exists()
