@@ -84,7 +84,7 @@ def get_config() -> ConfigDict:
     # Phase "adversarial". Its length is the first of steps, images, epochs that is not 0; likewise for other phases.
     config.train = train = ConfigDict()
     train.steps = 0
-    train.images = 256_000
+    train.images = 128_000
     train.epochs = 0.0
     train.batch_images = 32  # over all devices
     train.generator_learning_rate = 1e-3
@@ -105,7 +105,7 @@ def get_config() -> ConfigDict:
     # Phase "text": the text encoder learns which caption belongs to which picture.
     config.pretrain_text = pretrain = ConfigDict()
     pretrain.steps = 0
-    pretrain.images = 256_000
+    pretrain.images = 128_000
     pretrain.epochs = 0.0
     pretrain.batch_images = 128
     pretrain.learning_rate = 2e-3
@@ -113,9 +113,6 @@ def get_config() -> ConfigDict:
     pretrain.schedule = "cosine"
     pretrain.warmup_steps = 100
     pretrain.beta2 = 0.99
-    pretrain.contrastive_weight = 1.0
-    pretrain.sketch_weight = 4.0  # of guessing a small version of the picture from the sentence
-    pretrain.sketch_px = 16  # size of that version, a divisor of image_size_px
 
     # Watching and keeping. Every `..._images` is counted in pictures of the adversarial phase.
     config.log = log = ConfigDict()
@@ -124,15 +121,17 @@ def get_config() -> ConfigDict:
     log.wandb_project = "t2igan"
 
     config.sample = sample = ConfigDict()
-    sample.every_images = 64_000  # a sheet of the fixed captions; 0 = only at the end
+    sample.every_images = 32_000  # a sheet of the fixed captions; 0 = only at the end
     sample.captions = ()  # captions of the sheet; () = the first ones of the test split
     sample.num_captions = 8  # so many of them
     sample.num_seeds = 6  # pictures a caption, one a seed
 
     config.evaluate = evaluate = ConfigDict()
-    evaluate.every_images = 64_000  # cheap figures during training; 0 = only at the end
+    evaluate.every_images = 32_000  # cheap figures during training; 0 = only at the end
     evaluate.num_images = 425  # generated and judged each time
     evaluate.at_end = True  # all figures on the test split when training is done
+    evaluate.classifier_steps = 1_200  # how long the judges learn, once a run
+    evaluate.retrieval_steps = 1_000
 
     config.checkpoint = checkpoint = ConfigDict()
     checkpoint.every_images = 32_000  # 0 = only at the end of a phase

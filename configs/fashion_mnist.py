@@ -23,7 +23,6 @@ def get_config():
     config.generator.channels = (64, 48, 24)  # 7, 14, 28 px
     config.discriminator.channels = (64, 48, 24)
     config.pretrain_text.images = 64_000
-    config.pretrain_text.sketch_px = 14
     config.train.images = 160_000
     config.sample.captions = tuple(
         f"a picture of a {label}"

@@ -14,16 +14,14 @@ if TYPE_CHECKING:
     from t2igan.data import open_dataset
     from t2igan.errors import UserError
     from t2igan.sample import Generator, load
-    from t2igan.train import train
 
-__all__ = ["Generator", "UserError", "__version__", "load", "open_dataset", "train"]
+__all__ = ["Generator", "UserError", "__version__", "load", "open_dataset"]
 
 _HOMES = {
     "Generator": "t2igan.sample",
     "UserError": "t2igan.errors",
     "load": "t2igan.sample",
     "open_dataset": "t2igan.data",
-    "train": "t2igan.train",
 }
 
 

@@ -30,7 +30,7 @@ FREE_TO_CHANGE = ("log", "evaluate", "sample", "checkpoint", "data.tfds_dir", "d
 def check(config: ConfigDict) -> None:
     """Raises `UserError` for a value that is not accepted or a combination that cannot work."""
     _check_choices(config)
-    _check_positive(config)
+    _check_numbers(config)
     _check_sizes(config)
     _check_losses(config)
 
@@ -42,12 +42,11 @@ def _check_choices(config: ConfigDict) -> None:
     for phase in config.phases:
         if phase not in PHASES:
             raise UserError(
-                f"config.phases has {phase!r}{nearest(phase, PHASES)}; phases are {_listed(PHASES)}, in this order"
+                f"config.phases has {phase!r}{nearest(str(phase), PHASES)}; phases are {_listed(PHASES)}, in this order"
             )
-    if tuple(sorted(config.phases, key=PHASES.index)) != tuple(config.phases) or len(set(config.phases)) != len(
-        config.phases
-    ):
-        raise UserError(f"config.phases={tuple(config.phases)} must name each phase once, in the order {_listed(PHASES)}")
+    phases = tuple(config.phases)
+    if phases != tuple(phase for phase in PHASES if phase in phases):
+        raise UserError(f"config.phases={phases} must name each phase once, in the order {_listed(PHASES)}")
     _among(config, "generator.kind", NETWORK_KINDS)
     _among(config, "discriminator.kind", NETWORK_KINDS)
     _among(config, "loss.adversarial", ADVERSARIAL)
@@ -55,11 +54,11 @@ def _check_choices(config: ConfigDict) -> None:
     _among(config, "train.schedule", SCHEDULES)
     _among(config, "pretrain_text.schedule", SCHEDULES)
     _among(config, "data.channels", (1, 3))
-    if len(config.data.background) != 3 or not all(0 <= v <= 255 for v in config.data.background):
-        raise UserError(f"config.data.background={config.data.background} must be three numbers from 0 to 255")
+    if len(config.data.background) != 3 or not all(_whole(v) and 0 <= v <= 255 for v in config.data.background):
+        raise UserError(f"config.data.background={config.data.background} must be three whole numbers from 0 to 255")
 
 
-def _check_positive(config: ConfigDict) -> None:
+def _check_numbers(config: ConfigDict) -> None:
     for key in (
         "data.image_size_px tokenizer.max_tokens text_encoder.width text_encoder.layers text_encoder.heads "
         "text_encoder.pooling_queries text_encoder.sentence_dim image_encoder.features image_encoder.blocks "
@@ -67,18 +66,28 @@ def _check_positive(config: ConfigDict) -> None:
         "generator.style_dim generator.attention_heads discriminator.features discriminator.blocks "
         "discriminator.patch_px loss.penalty_every train.batch_images train.discriminator_steps "
         "train.generator_learning_rate train.discriminator_learning_rate pretrain_text.batch_images "
-        "pretrain_text.learning_rate log.every_images"
+        "pretrain_text.learning_rate log.every_images sample.num_captions sample.num_seeds evaluate.num_images "
+        "evaluate.classifier_steps evaluate.retrieval_steps"
     ).split():
         if not get(config, key) > 0:
             raise UserError(f"config.{key}={get(config, key)} must be greater than 0")
     for key in (
         "train.steps train.images train.epochs pretrain_text.steps pretrain_text.images pretrain_text.epochs "
-        "train.clip_norm train.warmup_steps pretrain_text.warmup_steps loss.penalty_weight loss.penalty_weight_end "
+        "train.clip_norm train.warmup_steps pretrain_text.warmup_steps train.text_learning_rate "
+        "train.learning_rate_end pretrain_text.learning_rate_end loss.penalty_weight loss.penalty_weight_end "
         "loss.mismatch_weight loss.contrastive_weight train.ema_half_life_images train.ema_ramp "
         "generator.attention_from_px sample.every_images evaluate.every_images checkpoint.every_images devices"
     ).split():
         if not get(config, key) >= 0:
             raise UserError(f"config.{key}={get(config, key)} must be 0 or greater")
+    if not 0 <= config.seed < 2**32:
+        raise UserError(f"config.seed={config.seed} must lie between 0 and 4294967295")
+    for phase, section in zip(PHASES, ("pretrain_text", "train"), strict=True):
+        if phase in config.phases and not (config[section].steps or config[section].images or config[section].epochs):
+            raise UserError(
+                f"config.{section} has no length: steps, images and epochs are 0; give one of them, or leave "
+                f"{phase!r} out of config.phases"
+            )
     for key in ("train.beta1", "train.beta2", "train.beta2_end", "pretrain_text.beta2"):
         if not 0 <= get(config, key) < 1:
             raise UserError(f"config.{key}={get(config, key)} must be at least 0 and less than 1")
@@ -96,9 +105,9 @@ def _check_sizes(config: ConfigDict) -> None:
     size = config.data.image_size_px
     for name in ("generator", "discriminator", "image_encoder"):
         net = config[name]
-        if not net.channels or min(net.channels) < 1:
-            raise UserError(f"config.{name}.channels={tuple(net.channels)} must be one or more numbers above 0")
-        if net.get("kind", "residual") == "mlp":
+        if not net.channels or not all(_whole(c) and c > 0 for c in net.channels):
+            raise UserError(f"config.{name}.channels={tuple(net.channels)} must be one or more whole numbers above 0")
+        if net.get("kind", "residual") == "mlp" or (name == "image_encoder" and "text" not in config.phases):
             continue
         doublings = len(net.channels) - 1
         if name == "generator":
@@ -147,12 +156,21 @@ def _check_losses(config: ConfigDict) -> None:
         )
     if config.loss.mismatch_weight > 1:
         raise UserError(f"config.loss.mismatch_weight={config.loss.mismatch_weight} must be a share from 0 to 1")
+    if config.loss.mismatch_weight and config.train.batch_images < 2:
+        raise UserError(
+            f"config.loss.mismatch_weight={config.loss.mismatch_weight} needs another caption in the batch, but "
+            f"config.train.batch_images={config.train.batch_images}; set that to 2 or more"
+        )
     for section in ("train", "pretrain_text"):
-        if config[section].schedule == "exponential" and not config[section].learning_rate_end > 0:
-            raise UserError(f"config.{section}.learning_rate_end must be above 0 for the exponential schedule")
-    if config.train.schedule == "exponential" and config.loss.penalty_weight != config.loss.penalty_weight_end:
-        if not min(config.loss.penalty_weight, config.loss.penalty_weight_end) > 0:
-            raise UserError("config.loss.penalty_weight and its end must be above 0 for the exponential schedule")
+        end = config[section].learning_rate_end
+        if config[section].schedule == "exponential" and not end > 0:
+            raise UserError(f"config.{section}.learning_rate_end={end} must be above 0 for the exponential schedule")
+    for key in ("loss.penalty_weight", "train.beta2"):
+        start, end = get(config, key), get(config, f"{key}_end")
+        if config.train.schedule == "exponential" and start != end and not min(start, end) > 0:
+            raise UserError(
+                f"config.{key}={start} and config.{key}_end={end} must both be above 0 for the exponential schedule"
+            )
 
 
 def check_devices(batch_images: int, devices: int, key: str) -> None:
@@ -170,7 +188,7 @@ def total_steps(section: Any, dataset_images: int) -> int:
     if section.steps:
         return section.steps
     images = section.images or round(section.epochs * dataset_images)
-    return max(math.ceil(images / section.batch_images), 1) if images else 0
+    return max(math.ceil(images / section.batch_images), 1)
 
 
 def get(config: Any, key: str) -> Any:
@@ -219,6 +237,10 @@ def _among(config: ConfigDict, key: str, known: tuple) -> None:
     value = get(config, key)
     if value not in known:
         raise UserError(f"config.{key}={value!r} is none of {_listed(known)}{nearest(str(value), known)}")
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _listed(names: tuple) -> str:

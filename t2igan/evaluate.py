@@ -1,17 +1,15 @@
-"""Judges generated pictures by networks that have seen real pictures only, and reports figures with their
-ceilings.
+"""Judges generated pictures by networks that have seen real pictures only, and reports figures with their ceilings.
 
-The judges are learned from the training split, with a seed and settings of their own: they share nothing with
-the GAN that they judge, and two runs on the same data are judged alike. There are two,
+The judges are learned from the training split, with a seed and settings of their own: they share nothing with the GAN
+that they judge but the tokenizer, and two runs on the same data are judged alike. There are two,
 
-- a *classifier* of the attributes, where the data has attributes: are the hair and the hat what the caption
-says? - a *retrieval model*, picture and caption in one space: does a picture find its own caption among a
-hundred?
+- a *classifier* of the attributes, where the data has attributes: are the hair and the hat what the caption says?
+- a *retrieval model*, picture and caption in one space: does a picture find its own caption among a hundred?
 
-Features for the Fréchet distance come from the classifier where there is one and otherwise from the retrieval
-model; every result names its extractor. Judges look at pictures of at most 32 px, the mean over areas of
-larger ones: finer detail is not judged. They err, above all on data unlike what they learned from, so each
-figure stands beside the same figure on real pictures.
+Features for the Fréchet distance come from the classifier where there is one and otherwise from the retrieval model,
+in units of their own spread on training pictures; every result names its extractor. Judges look at pictures of at most
+32 px, the mean over areas of larger ones: finer detail is not judged. They err, above all on pictures unlike what they
+learned from, so each figure stands beside the same figure on real pictures.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jaxtyping import Array, Float, Int, Shaped, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 from ml_collections import ConfigDict
 
 from t2igan import losses, metrics
@@ -55,6 +53,7 @@ MAX_PX = 32  # larger pictures are shrunk to this
 INFERENCE_IMAGES = 256  # one compiled shape for every use
 DRAWN_AT_ONCE = 512  # pictures in memory at a time, however many are judged
 DIVERSITY_CAPTIONS, DIVERSITY_SEEDS = 32, 4  # pictures drawn to see what noise changes
+SCALE_IMAGES = 1024  # training pictures whose features are given unit variance, on average over features
 MIN_PICTURES_PER_VALUE = 4  # an attribute with rarer values on average (a file name, say) cannot be learned
 
 log = logging.getLogger(__name__)
@@ -64,11 +63,11 @@ log = logging.getLogger(__name__)
 class Settings:
     """How the judges learn; part of the key of their cache file. The defaults fit the embedded data on a CPU."""
 
-    classifier_steps: int = 1200
+    classifier_steps: int = 1000
     classifier_batch_images: int = 64
     classifier_learning_rate: float = 2e-3
     classifier_noise: float = 0.1  # added to pictures in [-1, 1], so that a slightly wrong shade is no surprise
-    retrieval_steps: int = 1000
+    retrieval_steps: int = 300
     retrieval_batch_images: int = 128
     retrieval_learning_rate: float = 2e-3
     features: int = 128
@@ -111,10 +110,10 @@ class Judges:
         self.extractor = "classifier" if self.vocabulary else "retrieval"
         self._train = train
         self._tokenizer = tokenizer
-        self._progress = progress or (lambda name, done, total: None)
+        self._progress = progress
         self._image_shape = train.images.shape[1:]
         self._px = judged_px(self._image_shape[0])
-        self._networks = _networks(config, tokenizer.vocab_size, self._px, self._image_shape[-1], self.settings)
+        self._networks = _networks(config, tokenizer, self._px, self._image_shape[-1], self.settings)
         key = [VERSION, train.fingerprint(), list(train.images.shape), self._px, self.vocabulary]
         key += [tokenizer.to_json(), asdict(self.settings)]
         self._key = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
@@ -132,8 +131,7 @@ class Judges:
         progress: Progress | None = None,
         settings: Settings | None = None,
     ) -> Judges:
-        """Returns the judges of a training split, from the cache file in `folder` or learned now and kept
-        there.
+        """Returns the judges of a training split, from the cache file in `folder` or learned now and kept there.
 
         Only the judge that every evaluation needs is learned here; where that is the classifier, the
         retrieval model is learned when it is first asked. The file's name holds a hash of pictures, captions,
@@ -224,8 +222,9 @@ class Judges:
         def loss_fn(params, images, labels, key):
             noise = s.classifier_noise * jax.random.normal(key, images.shape)
             _, logits = _classifier_logits(encoder, sizes, params, _to_unit(images) + noise)
-            losses_ = [optax.softmax_cross_entropy_with_integer_labels(l, labels[:, i]) for i, l in enumerate(logits)]
-            return jnp.stack(losses_).sum(0).mean()
+            cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+            each = [cross_entropy(of_one, labels[:, i]) for i, of_one in enumerate(logits)]  # A times [B]
+            return jnp.stack(each).sum(0).mean()
 
         @jax.jit
         def step(params, opt_state, number, images, labels):
@@ -239,7 +238,7 @@ class Judges:
             rows = next(rows_of)
             params, opt_state = step(params, opt_state, np.int32(number), images[rows], labels[rows])
             self._report("classifier", number + 1, s.classifier_steps, opt_state)
-        return params
+        return params | {"scale": self._scale(params["tower"], images)}
 
     def _learn_retrieval(self) -> Any:
         s = self.settings
@@ -248,6 +247,7 @@ class Judges:
         num_captions = np.array([len(c) for c in captions])
         first_caption = np.cumsum(num_captions) - num_captions
         tokens = self._tokenizer.encode([caption for of_one in captions for caption in of_one])
+        tokens = tokens[:, : (tokens > 0).any(0).sum()]  # padding that no caption needs would only cost time
         config = _retrieval_config(self._px, s)
         method = TextMethod.create(config, self._networks, s.retrieval_steps)
         step = jax.jit(partial(text_step, method))
@@ -262,10 +262,16 @@ class Judges:
                 state = jax.jit(partial(init_text_state, method))(batch)
             state, _ = step(state, batch)
             self._report("retrieval", number + 1, s.retrieval_steps, state.step)
-        return state.params
+        return state.params | {"scale": self._scale(state.params["image"], images)}
+
+    def _scale(self, tower: Any, images: np.ndarray) -> np.float32:
+        """What features are multiplied by: a network's own scale is arbitrary, and so would be any distance."""
+        rows = next(_shuffled(len(images), SCALE_IMAGES, SEED))
+        (features,) = _in_batches(partial(_features, self._networks.image_encoder), tower, images[rows])
+        return np.float32(1 / max(features.var(0).mean() ** 0.5, 1e-6))
 
     def _report(self, name: str, done: int, total: int, wait_for: Any) -> None:
-        if done % 50 == 0 or done == total:
+        if self._progress and (done % 50 == 0 or done == total):
             jax.block_until_ready(wait_for)  # a step is started in no time; say only what is done
             self._progress(name, done, total)
 
@@ -287,36 +293,30 @@ def evaluate(draw: Draw, dataset: Dataset, judges: Judges, *, num_images: int, s
     """Draws pictures for the captions of a split, judges them, and returns figures by name, ready for JSON.
 
     Args:
-      draw: captions and seeds to uint8 [N, H, W, C], of the size that the judges know; called with at most
-      512 at a time. dataset: the split; its captions are drawn from, its pictures are what the generated ones
-      are compared with. judges: of the training split. num_images: how many to draw, cycling through the
-      split's pictures in an order that depends on `seed` alone; each
-        picture drawn has a seed of its own. A picture with several captions is drawn by another one in each
-        cycle.
-      seed: of that order, of the seeds given to `draw`, and of the other captions that R-precision chooses
-      from. full: False leaves out what costs more: R-precision, diversity, and figures of real pictures for
-      comparison.
+      draw: captions and seeds to uint8 [N, H, W, C], of the size that the judges know; asked for at most 512 at once.
+      dataset: the split: its captions are drawn from, its pictures are what the generated ones are compared with.
+      judges: of the training split.
+      num_images: how many to draw, cycling through the split's pictures in an order that depends on `seed` alone. Each
+        drawing has a seed of its own; a picture with several captions is drawn by another one in each cycle.
+      seed: of that order, of the seeds given to `draw`, and of the other captions that R-precision chooses from.
+      full: False leaves out what costs more: R-precision, diversity, and the Fréchet distance of training pictures.
 
     Returns:
-      "attributes/mean", "attributes/all", "attributes/each/NAME": shares of attributes as the caption's
-      picture has them,
-        with "attributes/real_mean", "attributes/real_all", "attributes/real_each/NAME" on the split's own
-        pictures. An attribute that a picture lacks has the value "none"; a value that the training split
-        lacks counts as wrong, for generated and real alike ("attributes/unknown" says how many there are).
-        Only where there is a classifier and the split has attributes.
-      "frechet", "frechet/extractor": between num_images generated and all real pictures of the split;
-      "frechet/real"
-        is that of as many pictures of the training split, which is what a perfect generator would get.
-      "r_precision", "r_precision/real", "r_precision/candidates": likewise.
-      "diversity": between pictures of one caption; "diversity/real" where the split repeats captions.
+      "attributes/mean", ".../all", ".../each/NAME": shares of drawings with the attributes that the caption's picture
+        has; ".../real_mean", ".../real_all", ".../real_each/NAME" the same of the split's own pictures. What a picture
+        lacks counts as the value "none"; a value that the training split lacks counts as wrong, for generated and real
+        alike (".../unknown" says how many there are). Only where the training split and this one have attributes.
+      "frechet", "frechet/extractor": between the drawings and all real pictures of the split. "frechet/real" is that of
+        as many pictures of the training split: what a generator would get that draws like the training split.
+      "r_precision", ".../real", ".../candidates": of drawings, and of the same captions' real pictures.
+      "diversity": of further drawings of a few captions; "diversity/real" where the split repeats captions.
       "num_images", "num_real", "split", "seed".
-    Figures that cannot be had (one caption only, say) are left out. UserError for fewer than two pictures.
+
+    Figures that cannot be had are left out: the Fréchet distance of one picture, R-precision of one caption. UserError
+    where nothing is to be drawn; ValueError where `draw` returns pictures of another number, size or type.
     """
-    if num_images < 2 or len(dataset) < 2:
-        raise UserError(
-            f"evaluating takes two or more pictures: config.evaluate.num_images={num_images}, and the split "
-            f"{dataset.split!r} of {dataset.name} has {len(dataset)}"
-        )
+    if num_images < 1:
+        raise UserError(f"config.evaluate.num_images={num_images} must be 1 or more")
     rows, captions = _what_to_draw(dataset, num_images, seed)
     seeds = np.random.default_rng(seed).integers(2**31, size=num_images).tolist()
     fake = _draw_and_judge(draw, captions, seeds, judges, embed=full or judges.extractor == "retrieval")
@@ -325,24 +325,28 @@ def evaluate(draw: Draw, dataset: Dataset, judges: Judges, *, num_images: int, s
     result: Result = {"split": dataset.split, "seed": seed, "num_images": num_images, "num_real": len(dataset)}
     if judges.vocabulary and dataset.attributes is not None:
         result |= _attribute_figures(judges, dataset, rows, fake.labels, real.labels)
-    result["frechet"] = metrics.frechet_distance(real.features, fake.features)
-    result["frechet/extractor"] = judges.extractor
+    if min(len(dataset), num_images) > 1:
+        result["frechet"] = metrics.frechet_distance(real.features, fake.features)
+        result["frechet/extractor"] = judges.extractor
     if full:
-        result["frechet/real"] = metrics.frechet_distance(real.features, judges.training_features(num_images))
+        training = judges.training_features(num_images)
+        if "frechet" in result and len(training) > 1:
+            result["frechet/real"] = metrics.frechet_distance(real.features, training)
         result |= _retrieval_figures(judges, dataset, rows, captions, fake, seed)
         result |= _diversity_figures(draw, dataset, seed)
     return result
 
 
 def summary_line(result: Mapping[str, float | int | str]) -> str:
-    """Returns what matters of a result of `evaluate` in one line, generated pictures first and real ones in brackets."""
+    """Returns what matters of a result of `evaluate` in one line, with real pictures in brackets."""
     parts = []
     if "attributes/mean" in result:
         parts.append(
             f"attributes right {_shown(result, 'attributes/mean', 'attributes/real_mean')}, "
             f"all at once {_shown(result, 'attributes/all', 'attributes/real_all')}"
         )
-    parts.append(f"Fréchet {_shown(result, 'frechet', 'frechet/real')} by {result['frechet/extractor']}")
+    if "frechet" in result:
+        parts.append(f"Fréchet {_shown(result, 'frechet', 'frechet/real')} by {result['frechet/extractor']}")
     if "r_precision" in result:
         found = _shown(result, "r_precision", "r_precision/real")
         parts.append(f"R-precision {found} of {result['r_precision/candidates']}")
@@ -352,7 +356,7 @@ def summary_line(result: Mapping[str, float | int | str]) -> str:
 
 
 def table(result: Mapping[str, float | int | str]) -> str:
-    """Returns all figures of a result of `evaluate` as an aligned table of several lines: figure, generated, real, note."""
+    """Returns all figures of a result of `evaluate` as aligned lines: figure, generated, real, note."""
     rows = [("", "generated", "real", "")]
 
     def row(label: str, key: str, real_key: str, note: str) -> None:
@@ -365,7 +369,7 @@ def table(result: Mapping[str, float | int | str]) -> str:
         if key.startswith(prefix := "attributes/each/"):
             name = key.removeprefix(prefix)
             row(f"  {name}", key, f"attributes/real_each/{name}", "")
-    row("Fréchet distance", "frechet", "frechet/real", f"lower is better; features: {result['frechet/extractor']}")
+    row("Fréchet distance", "frechet", "frechet/real", f"lower is better; features: {result.get('frechet/extractor')}")
     candidates = result.get("r_precision/candidates")
     row("R-precision", "r_precision", "r_precision/real", f"higher is better; 1 of {candidates} captions")
     row("diversity", "diversity", "diversity/real", "within a caption; 0 = noise changes nothing")
@@ -511,13 +515,14 @@ def _area_mean(weights: Float[Array, "s H"], images: UInt8[Array, "N H W C"]) ->
     return jnp.round(x).astype(jnp.uint8)
 
 
-def _networks(config: Any, vocab_size: int, px: int, channels: int, settings: Settings) -> Networks:
+def _networks(config: Any, tokenizer: Tokenizer, px: int, channels: int, settings: Settings) -> Networks:
     """Returns networks of the judges' own sizes, whatever the configuration says of the GAN's."""
     config = ConfigDict(config.to_dict())
     config.update(_retrieval_config(px, settings).to_dict())
     config.compute_dtype = "float32"
     config.data.channels = channels
-    return build(config, vocab_size)
+    config.tokenizer.max_tokens = tokenizer.max_tokens
+    return build(config, tokenizer.vocab_size)
 
 
 def _retrieval_config(px: int, settings: Settings) -> ConfigDict:
@@ -527,13 +532,13 @@ def _retrieval_config(px: int, settings: Settings) -> ConfigDict:
             "seed": SEED,
             "text_encoder": {
                 "width": 64,
-                "layers": 2,
+                "layers": 1,
                 "heads": 4,
                 "pooling_queries": 8,
                 "sentence_dim": 128,
             },
             "image_encoder": {
-                "channels": (64, 48) if first_map_px <= 12 else (64, 32),
+                "channels": (64, 32),
                 "features": settings.features,
                 "blocks": 1,
                 "patch_px": px // first_map_px,
@@ -545,9 +550,6 @@ def _retrieval_config(px: int, settings: Settings) -> ConfigDict:
                 "schedule": "cosine",
                 "warmup_steps": 100,
                 "beta2": 0.99,
-                "contrastive_weight": 1.0,
-                "sketch_weight": 4.0,
-                "sketch_px": px if px <= 16 else px // 2,
             },
         }
     )
@@ -567,7 +569,8 @@ def _classifier_logits(encoder: ImageEncoder, sizes: tuple[int, ...], params: An
 @partial(jax.jit, static_argnums=(0, 1))
 def _classify(encoder: ImageEncoder, sizes: tuple[int, ...], params: Any, images: Array):
     features, logits = _classifier_logits(encoder, sizes, params, _to_unit(images))
-    return jnp.stack([l.argmax(1).astype(jnp.int32) for l in logits], axis=1), features
+    labels = jnp.stack([of_one.argmax(1).astype(jnp.int32) for of_one in logits], axis=1)
+    return labels, features * params["scale"]
 
 
 @partial(jax.jit, static_argnums=0)
@@ -575,7 +578,12 @@ def _embed(networks: Networks, params: Any, images: Array, tokens: Array):
     features = networks.image_encoder.apply(params["image"], _to_unit(images))
     sentence = networks.text_encoder.apply(params["text"], tokens).sentence
     matched = networks.matching.apply(params["matching"], features, sentence)
-    return losses.normalize(matched.images), losses.normalize(matched.sentences), features
+    return losses.normalize(matched.images), losses.normalize(matched.sentences), features * params["scale"]
+
+
+@partial(jax.jit, static_argnums=0)
+def _features(encoder: ImageEncoder, tower: Any, images: Array):
+    return (encoder.apply(tower, _to_unit(images)),)
 
 
 def _in_batches(function: Callable, params: Any, *arrays: np.ndarray) -> list[np.ndarray]:
@@ -625,7 +633,7 @@ def _write(path: Path, key: str, params: Mapping[str, Any]) -> None:
     """Writes the cache file, whole or not at all; UserError where that fails."""
     from safetensors.numpy import save_file
 
-    tensors = {name: np.ascontiguousarray(x) for name, x in flatten_dict(params, sep="/").items()}
+    tensors = {name: np.asarray(x, order="C") for name, x in flatten_dict(params, sep="/").items()}
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")  # several runs may share a folder
     with explain_write_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -642,4 +650,5 @@ def _metadata(tensors: Mapping[str, np.ndarray], key: str) -> dict[str, str]:
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape} ".encode())
         digest.update(tensors[name].tobytes())
-    return {"format": FORMAT, "key": key, "digest": digest.hexdigest()}
+    # One entry, because the library writes several in any order, and equal judges shall be equal files.
+    return {FORMAT: f"{key} {digest.hexdigest()}"}

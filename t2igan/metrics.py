@@ -29,9 +29,7 @@ def frechet_distance(real: Shaped[np.ndarray, "N D"], fake: Shaped[np.ndarray, "
     if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]:
         raise ValueError(f"features must be [N, D] and [M, D], not {real.shape} and {fake.shape}")
     if min(len(real), len(fake)) < 2:
-        raise ValueError(
-            f"a covariance needs two or more pictures, not {len(real)} real and {len(fake)} generated"
-        )
+        raise ValueError(f"a covariance needs two or more pictures, not {len(real)} real and {len(fake)} generated")
     if not (np.isfinite(real).all() and np.isfinite(fake).all()):
         raise ValueError("features must be finite")
     root_real, root_fake = _covariance_root(real), _covariance_root(fake)
@@ -66,9 +64,7 @@ def attributes_right(predicted: Int[np.ndarray, "N A"], expected: Int[np.ndarray
     """
     predicted, expected = np.asarray(predicted), np.asarray(expected)
     if predicted.shape != expected.shape or predicted.ndim != 2 or not predicted.size:
-        raise ValueError(
-            f"labels must be [N, A] alike and not empty, not {predicted.shape} and {expected.shape}"
-        )
+        raise ValueError(f"labels must be [N, A] alike and not empty, not {predicted.shape} and {expected.shape}")
     right = (predicted == expected) & (expected >= 0)  # [N, A]
     each = right.mean(0, dtype=np.float64)
     return AttributesRight(each, float(each.mean()), float(right.all(1).mean(dtype=np.float64)))
@@ -106,9 +102,7 @@ def r_precision(
     num_texts = len(first_of)
     candidates = min(candidates, num_texts)
     if candidates < 2:
-        raise ValueError(
-            f"finding a caption among {candidates} says nothing: two different captions are needed"
-        )
+        raise ValueError(f"finding a caption among {candidates} says nothing: two different captions are needed")
     _, rows = np.unique(text_of, return_index=True)
     texts = sentences[rows]  # [num_texts, E]
     random = np.random.default_rng(seed)

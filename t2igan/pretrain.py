@@ -1,18 +1,14 @@
 """The phases before the adversarial one, in the same form: a method, a state, a pure step.
 
-Phase "text": which caption belongs to which picture. The loss is contrastive between sentence and picture (CLIP,
-Radford et al. 2021) plus a *sketch*: the small picture that the sentence alone lets one expect,
-
-    L = contrastive(E(x), T(c)) + weight * ||down(x) - S(T(c))||^2.
-
-The contrastive term asks only for what tells one caption of a batch from the others and is content too early: it leaves
-colours and the things they belong to mixed up. The sketch asks where each colour goes (docs/method.md has the figures).
+Phase "text": text encoder and image tower learn which caption of a batch belongs to which picture, by the contrastive
+loss of CLIP (Radford et al. 2021, arXiv:2103.00020) with a learned temperature.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import flax.struct
 import jax
@@ -21,7 +17,6 @@ import optax
 
 from t2igan import losses
 from t2igan.nets import Networks
-from t2igan.nets.layers import downsample_to
 from t2igan.schedules import schedule
 from t2igan.step import Metrics, Params, stream
 
@@ -32,8 +27,6 @@ class TextMethod:
 
     networks: Networks
     seed: int
-    contrastive_weight: float
-    sketch_weight: float
     optimizer: optax.GradientTransformation
     rate: Callable  # step -> learning rate
 
@@ -46,8 +39,6 @@ class TextMethod:
         return cls(
             networks=networks,
             seed=config.seed,
-            contrastive_weight=p.contrastive_weight,
-            sketch_weight=p.sketch_weight,
             optimizer=optax.adam(rate, b2=p.beta2),
             rate=rate,
         )
@@ -57,9 +48,9 @@ class TextMethod:
 class TextState:
     """All that the future of the text phase depends on; params are keyed by "text", "image" and "matching"."""
 
-    step: jax.Array  # int32
+    step: Any  # int32 []
     params: dict[str, Params]
-    opt_state: optax.OptState
+    opt_state: Any
 
 
 def init_text_state(method: TextMethod, batch: dict) -> TextState:
@@ -87,16 +78,8 @@ def text_step(method: TextMethod, state: TextState, batch: dict[str, jax.Array])
         matched = networks.matching.apply(
             params["matching"], networks.image_encoder.apply(params["image"], images), sentence
         )
-        contrast = losses.contrastive(matched.images, matched.sentences, matched.inverse_temperature).mean()
-        small = downsample_to(images, matched.sketch.shape[1])
-        sketch = ((matched.sketch - small) ** 2).mean()
-        loss = method.contrastive_weight * contrast + method.sketch_weight * sketch
-        metrics = {
-            "loss/contrastive": contrast,
-            "loss/sketch": sketch,
-            "inverse_temperature": matched.inverse_temperature,
-        }
-        return loss, metrics
+        loss = losses.contrastive(matched.images, matched.sentences, matched.inverse_temperature).mean()
+        return loss, {"loss/contrastive": loss, "inverse_temperature": matched.inverse_temperature}
 
     grads, metrics = jax.grad(loss_fn, has_aux=True)(state.params)
     updates, opt_state = method.optimizer.update(grads, state.opt_state, state.params)

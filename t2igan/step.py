@@ -84,7 +84,7 @@ class Method:
             clip_norm=train.clip_norm,
         )
 
-    def optimizer(self, rate: jax.Array, step: jax.Array) -> optax.GradientTransformation:
+    def optimizer(self, rate: jax.Array | float, step: jax.Array | int) -> optax.GradientTransformation:
         """Adam at the rates of this step; its state does not depend on them."""
         adam = optax.adam(rate, b1=self.beta1, b2=self.beta2(step), eps=1e-8)
         return optax.chain(optax.clip_by_global_norm(self.clip_norm), adam) if self.clip_norm else adam
@@ -94,7 +94,7 @@ class Method:
 class State:
     """All that the future of the training depends on; keys are "generator", "discriminator", "text"."""
 
-    step: jax.Array  # int32, adversarial steps done
+    step: Any  # int32 [], adversarial steps done
     params: dict[str, Params]
     ema: dict[str, Params]  # of the generator, and of the text encoder where it is tuned
     opt_state: dict[str, Any]

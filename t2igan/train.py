@@ -220,7 +220,7 @@ def text_phase(run: Run, before: Any) -> Phase:  # noqa: ARG001 - it is the firs
         step=functools.partial(pretrain.text_step, method),
         total_steps=total_steps,
         step_images=section.batch_images,
-        shown=("loss/contrastive", "loss/sketch"),
+        shown=("loss/contrastive",),
     )
 
 

@@ -16,7 +16,7 @@ VOCAB = 50
 SIZES = {
     "16px": {"data.image_size_px": 16},
     "grey": {"data.channels": 1},
-    "28px": {"data.image_size_px": 28, "generator.base_px": 7, "pretrain_text.sketch_px": 14},
+    "28px": {"data.image_size_px": 28, "generator.base_px": 7},
     "32px_by_patches": {"data.image_size_px": 32, "generator.patch_px": 2, "discriminator.patch_px": 2},
     "256px": {
         "data.image_size_px": 256,
@@ -58,7 +58,8 @@ def trained(init, *arguments):
 
 def initial(networks, z, tokens, images):
     """Parameters and outputs of all networks."""
-    keys = iter(jax.random.split(jax.random.key(0), 5))
+    # Not the default generator of bits: that takes XLA half a minute to compile here.
+    keys = iter(jax.random.split(jax.random.key(0, impl="rbg"), 5))
     text, text_params = networks.text_encoder.init_with_output(next(keys), tokens)
     fake, generator_params = networks.generator.init_with_output(next(keys), z, text)
     logits, discriminator_params = networks.discriminator.init_with_output(next(keys), images, text)
@@ -72,7 +73,7 @@ def initial(networks, z, tokens, images):
 @pytest.mark.parametrize("size", SIZES)
 def test_shapes_and_float32_outside(config, size, dtype):
     networks = build(config, SIZES[size] | {"compute_dtype": dtype})
-    px, channels, sketch_px = config.data.image_size_px, config.data.channels, config.pretrain_text.sketch_px
+    px, channels = config.data.image_size_px, config.data.channels
     images = jnp.zeros((3, px, px, channels))
     z, tokens = noise(0, 3, networks.z_dim), some_tokens()
     params, outputs = jax.eval_shape(lambda: initial(networks, z, tokens, images))
@@ -86,7 +87,6 @@ def test_shapes_and_float32_outside(config, size, dtype):
         "images": (3, config.image_encoder.features),
         "sentences": (3, config.image_encoder.features),
         "inverse_temperature": (),
-        "sketch": (3, sketch_px, sketch_px, channels),
     }
     assert outputs.pop("mask").dtype == bool
     assert {x.dtype for x in jax.tree.leaves((params, outputs))} == {jnp.dtype("float32")}
@@ -121,7 +121,7 @@ def test_padding_does_not_influence_text_nor_picture(drawing):
     np.testing.assert_allclose(longer.sentence, text.sentence, atol=1e-5)
     real = np.asarray(text.mask)
     np.testing.assert_allclose(np.asarray(longer.words[:, :12])[real], np.asarray(text.words)[real], atol=1e-5)
-    np.testing.assert_allclose(draw(longer), draw(text), atol=1e-5)
+    np.testing.assert_allclose(draw(longer), draw(text), rtol=1e-4, atol=1e-4)
 
 
 def test_a_token_counts_in_its_own_caption_only(drawing):
@@ -176,8 +176,6 @@ def test_resampling_by_hand():
 def test_resampling_undoes_itself():
     x = noise(0, 2, 8, 8, 3)
     np.testing.assert_allclose(layers.downsample(layers.upsample(x)), x, rtol=1e-6)
-    np.testing.assert_allclose(layers.downsample_to(x, 2), layers.downsample(layers.downsample(x)), atol=1e-6)
-    np.testing.assert_array_equal(layers.downsample_to(x, 8), x)
 
 
 @pytest.mark.parametrize("patch_px", [1, 2, 4])

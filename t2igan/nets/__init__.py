@@ -61,5 +61,5 @@ def build(config, vocab_size: int) -> Networks:
         dtype=dtype,
     )
     image_encoder = ImageEncoder(tuple(i.channels), i.features, i.blocks, i.patch_px, dtype)
-    matching = MatchingHeads(i.features, config.pretrain_text.sketch_px, config.data.channels, dtype)
+    matching = MatchingHeads(i.features)
     return Networks(generator, discriminator, text_encoder, image_encoder, matching, g.z_dim)

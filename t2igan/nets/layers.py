@@ -41,14 +41,8 @@ def upsample(x: Float[Array, "B H W C"]) -> Float[Array, "B 2*H 2*W C"]:
 
 def downsample(x: Float[Array, "B H W C"]) -> Float[Array, "B H//2 W//2 C"]:
     """Halves height and width by the mean over blocks of 2x2 pixels."""
-    return downsample_to(x, x.shape[1] // 2)
-
-
-def downsample_to(x: Float[Array, "B H W C"], size_px: int) -> Float[Array, "B s s C"]:
-    """Shrinks square pictures to `size_px`, a divisor of their size, by the mean over blocks."""
     batch, height, width, channels = x.shape
-    block = height // size_px
-    return x.reshape(batch, size_px, block, size_px, width // size_px, channels).mean((2, 4))
+    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
 
 
 def space_to_depth(x: Float[Array, "B H W C"], patch_px: int) -> Float[Array, "B h w c"]:

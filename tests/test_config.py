@@ -1,0 +1,204 @@
+"""The configurations that are shipped pass; what cannot work is refused with its key, its value and a way out."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from t2igan import config as config_lib
+from t2igan import losses, schedules
+from t2igan.config import changed_keys, check, check_devices, from_dict, get, to_json, total_steps
+from t2igan.errors import UserError
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("[!_]*.py"))
+
+
+@pytest.fixture
+def base():
+    return load(CONFIGS[0].with_name("base.py"))
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configurations_pass(path):
+    config = load(path)
+    check(config)
+    assert config.is_locked
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configurations_have_the_keys_of_base(path, base):
+    assert config_lib.flatten(load(path).to_dict()).keys() == config_lib.flatten(base.to_dict()).keys()
+
+
+def test_the_tiny_configuration_passes(config):
+    check(config)
+
+
+def test_choices_are_those_of_the_code():
+    assert tuple(losses.ADVERSARIAL) == config_lib.ADVERSARIAL
+    assert tuple(losses.PENALTIES) == tuple(config_lib.PENALTIES)
+    assert set(schedules.SHAPES) == set(config_lib.SCHEDULES)
+
+
+# Changed keys, and what the message has to say.
+REFUSED = {
+    "size the generator cannot make": (
+        {"data.image_size_px": 24},
+        ["config.data.image_size_px=24", "4 * 2^2 * 1 = 16", "config.generator.base_px=6", "3 entries"],
+    ),
+    "size no base makes": ({"data.image_size_px": 17}, ["config.data.image_size_px=17", "Choose a size such as"]),
+    "size the discriminator cannot halve": (
+        {"discriminator.channels": (8,) * 6},
+        ["config.data.image_size_px=16", "5 times", "config.discriminator", "divisible by 32"],
+    ),
+    "size the image tower cannot halve": ({"image_encoder.patch_px": 3}, ["config.image_encoder", "divisible by 6"]),
+    "misspelt loss": (
+        {"loss.adversarial": "relativstic"},
+        ["config.loss.adversarial='relativstic'", "'hinge'", "did you mean 'relativistic'?"],
+    ),
+    "misspelt penalty": ({"loss.penalty": "wgan-gp"}, ["config.loss.penalty='wgan-gp'", "did you mean 'wgan_gp'?"]),
+    "misspelt schedule": ({"train.schedule": "cosin"}, ["config.train.schedule='cosin'", "did you mean 'cosine'?"]),
+    "misspelt text schedule": ({"pretrain_text.schedule": "step"}, ["config.pretrain_text.schedule='step'"]),
+    "unknown network": ({"generator.kind": "residul"}, ["config.generator.kind='residul'", "did you mean 'residual'?"]),
+    "unknown judge": ({"discriminator.kind": "cnn"}, ["config.discriminator.kind='cnn'", "'mlp'"]),
+    "unknown dtype": ({"compute_dtype": "float16"}, ["config.compute_dtype='float16'", "did you mean", "'bfloat16'"]),
+    "two channels": ({"data.channels": 2}, ["config.data.channels=2", "1, 3"]),
+    "background of four": ({"data.background": (0, 0, 0, 0)}, ["config.data.background=(0, 0, 0, 0)", "three"]),
+    "background by name": ({"data.background": ("r", "g", "b")}, ["config.data.background=", "three whole numbers"]),
+    "no phase": ({"phases": ()}, ["config.phases", "'adversarial'"]),
+    "unknown phase": ({"phases": ("txt", "adversarial")}, ["config.phases", "'txt'", "did you mean 'text'?"]),
+    "phase that is no name": ({"phases": (1,)}, ["config.phases has 1", "'text'"]),
+    "phases turned round": ({"phases": ("adversarial", "text")}, ["('adversarial', 'text')", "in the order"]),
+    "phase twice": ({"phases": ("text", "text")}, ["('text', 'text')", "once"]),
+    "phase of no length": ({"train.images": 0}, ["config.train", "steps, images and epochs", "'adversarial'"]),
+    "text heads": ({"text_encoder.width": 64, "text_encoder.heads": 3}, ["config.text_encoder.width=64", "config.text_encoder.heads=3"]),
+    "attention heads": (
+        {"generator.channels": (128, 96, 64), "generator.attention_heads": 5},
+        ["config.generator.channels=(128, 96, 64)", "config.generator.attention_heads=5"],
+    ),
+    "no channels": ({"generator.channels": ()}, ["config.generator.channels=()", "one or more"]),
+    "half a channel": ({"discriminator.channels": (8.5,)}, ["config.discriminator.channels=(8.5,)", "whole"]),
+    "channels that are no numbers": ({"image_encoder.channels": ("a",)}, ["config.image_encoder.channels=('a',)"]),
+    "matching without the text phase": (
+        {"loss.contrastive_weight": 1.0, "phases": ("adversarial",)},
+        ["config.loss.contrastive_weight=1.0", "config.phases=('adversarial',)", "set it to 0 or add the phase"],
+    ),
+    "mismatch beyond one": ({"loss.mismatch_weight": 1.5}, ["config.loss.mismatch_weight=1.5", "0 to 1"]),
+    "mismatch with nobody": (
+        {"loss.mismatch_weight": 0.5, "train.batch_images": 1},
+        ["config.loss.mismatch_weight=0.5", "config.train.batch_images=1"],
+    ),
+    "exponential to zero": (
+        {"train.schedule": "exponential", "train.learning_rate_end": 0.0},
+        ["config.train.learning_rate_end=0.0", "exponential"],
+    ),
+    "exponential penalty from zero": (
+        {"train.schedule": "exponential", "loss.penalty_weight": 0.0, "loss.penalty_weight_end": 0.1},
+        ["config.loss.penalty_weight=0.0", "config.loss.penalty_weight_end=0.1", "exponential"],
+    ),
+    "exponential beta from zero": (
+        {"train.schedule": "exponential", "train.beta2": 0.0, "train.beta2_end": 0.99},
+        ["config.train.beta2=0.0", "config.train.beta2_end=0.99", "exponential"],
+    ),
+    "seed beyond 32 bits": ({"seed": 2**32}, ["config.seed=4294967296", "4294967295"]),
+    "small vocabulary": ({"tokenizer.vocab_size": 200}, ["config.tokenizer.vocab_size=200", "259"]),
+    "room for no word": ({"tokenizer.max_tokens": 2}, ["config.tokenizer.max_tokens=2", "3"]),
+    "all of it held out": ({"data.test_fraction": 1.0}, ["config.data.test_fraction=1.0", "between 0 and 1"]),
+    "beta of one": ({"train.beta2_end": 1.0}, ["config.train.beta2_end=1.0", "less than 1"]),
+    "a rate of nothing": ({"train.generator_learning_rate": 0.0}, ["config.train.generator_learning_rate=0.0"]),
+    "a rate of nan": ({"pretrain_text.learning_rate": float("nan")}, ["config.pretrain_text.learning_rate=nan"]),
+    "a rate that ends below zero": ({"train.learning_rate_end": -0.1}, ["config.train.learning_rate_end=-0.1"]),
+    "no batch": ({"train.batch_images": 0}, ["config.train.batch_images=0", "greater than 0"]),
+    "a sheet of nothing": ({"sample.num_captions": 0}, ["config.sample.num_captions=0", "greater than 0"]),
+    "devices below zero": ({"devices": -1}, ["config.devices=-1", "0 or greater"]),
+}
+
+
+@pytest.mark.parametrize(("changes", "said"), REFUSED.values(), ids=REFUSED)
+def test_refused_with_key_and_value(base, changes, said):
+    base.update_from_flattened_dict(changes)
+    with pytest.raises(UserError) as error:
+        check(base)
+    missing = [words for words in said if words not in str(error.value)]
+    assert not missing, str(error.value)
+
+
+def test_the_advice_on_a_size_is_good_advice(base):
+    for size in (12, 20, 24, 28, 32, 48, 64, 96, 128, 256):
+        base.data.image_size_px = size
+        with pytest.raises(UserError) as error:
+            check(base)
+        base_px, maps = map(int, re.search(r"base_px=(\d+) .* (\d+) entries", str(error.value)).groups())
+        base.generator.update(base_px=base_px, channels=(64,) * maps)
+        check(base)
+        base.generator.update(base_px=4, channels=(128, 96, 64))
+
+
+def test_fully_connected_networks_make_any_size(base):
+    base.update_from_flattened_dict({"data.image_size_px": 18, "generator.kind": "mlp", "discriminator.kind": "mlp"})
+    base.phases = ("adversarial",)
+    check(base)
+    base.phases = ("text", "adversarial")
+    with pytest.raises(UserError, match=r"image_size_px=18 .* config\.image_encoder"):
+        check(base)
+
+
+def test_batches_divide_among_devices():
+    check_devices(32, 4, "train.batch_images")
+    with pytest.raises(UserError, match=r"config\.train\.batch_images=30 .* 4 devices.* 28 or 32"):
+        check_devices(30, 4, "train.batch_images")
+    with pytest.raises(UserError, match=r"batch_images=3 .* 8 or 16"):
+        check_devices(3, 8, "train.batch_images")
+
+
+def test_only_keys_that_compute_count_as_changed(base):
+    old, changed = base.to_dict(), base.copy_and_resolve_references()
+    changed.update_from_flattened_dict(
+        {"log.every_images": 1, "evaluate.at_end": False, "sample.captions": ("x",), "devices": 2, "data.tfds_dir": "y"}
+    )
+    assert changed_keys(old, changed.to_dict()) == []
+    changed.update_from_flattened_dict({"loss.penalty": "r2", "data.source": "z", "generator.channels": (8, 8, 8)})
+    assert changed_keys(old, changed.to_dict()) == ["data.source", "generator.channels", "loss.penalty"]
+
+
+def test_a_key_that_one_side_lacks_counts_as_changed(base):
+    old = base.to_dict()
+    del old["loss"]["penalty_every"]
+    assert changed_keys(old, base.to_dict()) == changed_keys(base.to_dict(), old) == ["loss.penalty_every"]
+
+
+def test_json_gives_the_configuration_back(base):
+    again = from_dict(json.loads(to_json(base)))
+    assert again.to_dict() == base.to_dict()
+    assert again.generator.channels == base.generator.channels and again.is_locked
+    assert changed_keys(base.to_dict(), json.loads(to_json(base))) == []
+    check(again)
+
+
+@pytest.mark.parametrize(
+    ("steps", "images", "epochs", "expected"),
+    [
+        (7, 100, 3.0, 7),  # steps come first
+        (0, 100, 3.0, 4),  # then images, the last batch not cut
+        (0, 96, 0.0, 3),
+        (0, 0, 2.0, 63),  # then epochs: 2,000 images
+        (0, 0, 0.001, 1),  # never nothing
+    ],
+)
+def test_the_first_duration_that_is_not_zero_counts(steps, images, epochs, expected):
+    section = SimpleNamespace(steps=steps, images=images, epochs=epochs, batch_images=32)
+    assert total_steps(section, dataset_images=1000) == expected
+
+
+def test_get_follows_dots(base):
+    assert get(base, "train.batch_images") == base.train.batch_images and get(base, "seed") == base.seed
