@@ -55,7 +55,7 @@ def run_sample() -> None:
         raise UserError(f"--num={num} must be 1 or more")
     if SCALE.value < 0:
         raise UserError(f"--scale={SCALE.value} must be 0 or more")
-    parallel.start(devices=1)
+    parallel.start()
     generator = t2igan.load(required_workdir("sample"))
     everyone = [(prompt, SEED.value + i) for prompt in prompts for i in range(num)]
     images = generator.sample([p for p, _ in everyone], [s for _, s in everyone], truncation=TRUNCATION.value)
@@ -76,8 +76,10 @@ def run_sample() -> None:
 
 def run_evaluate() -> None:
     """Measures a trained run on a split of its data."""
+    from t2igan import parallel
     from t2igan.evaluate import evaluate_run
 
+    parallel.start()
     evaluate_run(required_workdir("evaluate"), SPLIT.value, NUM.value, SEED.value)
 
 

@@ -130,12 +130,12 @@ def get_config() -> ConfigDict:
     evaluate.every_images = 32_000  # cheap figures during training; 0 = only at the end
     evaluate.num_images = 425  # generated and judged each time
     evaluate.at_end = True  # all figures on the test split when training is done
-    evaluate.classifier_steps = 1_200  # how long the judges learn, once a run
-    evaluate.retrieval_steps = 1_000
+    evaluate.classifier_steps = 1_000  # how long the judges learn, once a run
+    evaluate.retrieval_steps = 300
 
     config.checkpoint = checkpoint = ConfigDict()
     checkpoint.every_images = 32_000  # 0 = only at the end of a phase
     checkpoint.best_metric = ""  # "" = attributes right where the data has attributes, else the Frechet distance
 
-    config.devices = 0  # how many to use; 0 = all accelerators, or on a CPU one simulated device a core
+    config.devices = 0  # how many to use; 0 = all accelerators, or the CPU; more than 1 on a CPU are simulated
     return config.lock()

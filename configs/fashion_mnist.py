@@ -24,11 +24,6 @@ def get_config():
     config.discriminator.channels = (64, 48, 24)
     config.pretrain_text.images = 64_000
     config.train.images = 160_000
-    config.sample.captions = tuple(
-        f"a picture of a {label}"
-        for label in (
-            "t-shirt or top", "trouser", "pullover", "dress", "coat",
-            "sandal", "shirt", "sneaker", "bag", "ankle boot",
-        )  # fmt: skip
-    )
+    labels = "t-shirt or top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot"
+    config.sample.captions = tuple(f"a picture of a {label}" for label in labels.split(", "))
     return config

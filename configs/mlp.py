@@ -1,4 +1,4 @@
-"""The classical fully connected pair: noise and text concatenated, 128 -> 256 -> 512 -> pixels (Goodfellow et al. 2014).
+"""The classical fully connected pair: noise and text concatenated, 128 -> 256 -> 512 -> pixels (Goodfellow 2014).
 
     python run.py --config=configs/mlp.py --workdir=runs/mlp
 

@@ -6,6 +6,7 @@ over it are means over all devices and no step needs a `pmean`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -18,28 +19,25 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from t2igan.errors import UserError
 
 
-def start(devices: int = 0, batch_divisors: tuple[int, ...] = ()) -> None:
+def start(cpu_devices: int = 1) -> None:
     """Sets JAX up for this process; to be called before its first computation.
 
-    On a CPU, `devices` simulated devices of one thread each (0 = one a core, so many that they divide each of
-    `batch_divisors`): for networks of this size that is faster than XLA's own threads. Compiled programs are kept in
-    `JAX_COMPILATION_CACHE_DIR` or, if that is not set, in the user's cache folder.
+    Compiled programs are kept in `JAX_COMPILATION_CACHE_DIR` or, if that is not set, in the user's cache folder.
+
+    Args:
+      cpu_devices: simulated devices, where there is no accelerator. One with XLA's own threads is fastest
+        (docs/performance.md); more are for trying out what runs on many.
     """
     if jax.config.jax_compilation_cache_dir is None:
         caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(caches / "t2igan" / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-    count = devices or default_cpu_devices(batch_divisors)
-    try:
-        jax.config.update("jax_num_cpu_devices", count)
-    except RuntimeError:  # JAX has started already, in a notebook say: take what it has
-        return
-
-
-def default_cpu_devices(batch_divisors: tuple[int, ...]) -> int:
-    """Returns the largest number of devices, at most the cores at hand, that divides every batch."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(n for n in range(1, cores + 1) if all(size % n == 0 for size in batch_divisors))
+    if cpu_devices > 1:
+        # A device that waits for the others in a collective blocks a thread of XLA's one pool, which has a thread a
+        # core: with too few of them all wait for ever. So, before the pool is made:
+        os.environ.setdefault("NPROC", str(8 * cpu_devices))
+    with contextlib.suppress(RuntimeError):  # JAX has started already, in a notebook say: take what it has
+        jax.config.update("jax_num_cpu_devices", cpu_devices)
 
 
 def make_mesh(devices: int = 0) -> Mesh:

@@ -26,7 +26,8 @@ from t2igan.data import open_dataset
 from t2igan.data.batches import Batches
 from t2igan.data.dataset import Dataset
 from t2igan.errors import UserError
-from t2igan.evaluate import Judges, evaluate, summary_line
+from t2igan.evaluate import draw_with, evaluate, summary_line
+from t2igan.judges import Judges
 from t2igan.logs import Logs, Progress, Rate, say
 from t2igan.pictures import sheet
 from t2igan.sample import SNAPSHOT_NAME, Generator, from_snapshot
@@ -75,8 +76,7 @@ def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, A
     """
     config_lib.check(config)
     batch_keys = [key for key, phase in _BATCH_KEYS.items() if phase in config.phases]
-    batches = tuple(config_lib.get(config, key) for key in batch_keys)
-    parallel.start(config.devices, batches)
+    parallel.start(config.devices or 1)
     mesh = parallel.make_mesh(config.devices)
     for key in batch_keys:
         config_lib.check_devices(config_lib.get(config, key), mesh.size, key)
@@ -125,7 +125,7 @@ def open_run(config, workdir: Path, mesh) -> Run:
         test_data=test_data,
         tokenizer=tokenizer,
         networks=nets.build(config, tokenizer.vocab_size),
-        judges=Judges(config, train_data, tokenizer, workdir / "judges"),
+        judges=Judges.of_run(config, train_data, tokenizer, workdir),
         logs=Logs(workdir, active, project, config.to_dict()),
     )
 
@@ -264,7 +264,7 @@ def _watch(run: Run, total_steps: int, step_images: int, state: step.State, done
     generator = from_snapshot(snapshot_of(run, state, {}))
     if evaluates:
         figures = evaluate(
-            functools.partial(_draw, generator),
+            draw_with(generator),
             run.test_data,
             run.judges,
             num_images=config.evaluate.num_images,
@@ -312,7 +312,7 @@ def finish(run: Run, state: step.State | pretrain.TextState) -> dict[str, Any]:
     generator = from_snapshot(snapshot_of(run, state, {}))
     if run.config.evaluate.at_end:
         figures = evaluate(
-            functools.partial(_draw, generator),
+            draw_with(generator),
             run.test_data,
             run.judges,
             num_images=max(run.config.evaluate.num_images, len(run.test_data)),
@@ -358,11 +358,6 @@ class Interruption:
             raise KeyboardInterrupt
         self.asked = True
         say("stopping after this step, and saving; once more stops at once")
-
-
-def _draw(generator: Generator, captions: list[str], seeds: list[int]) -> np.ndarray:
-    """Captions of the data may be longer than the model's; they are cut as in training, prompts of users are not."""
-    return generator.sample(captions, seeds, cut_long=True)
 
 
 def _batch_shapes(run: Run) -> dict[str, jax.ShapeDtypeStruct]:

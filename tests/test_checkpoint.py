@@ -80,7 +80,7 @@ def test_a_snapshot_cut_short_is_named(tmp_path, keep_bytes):
     path = tmp_path / "snapshot.safetensors"
     save_snapshot(path, snapshot())
     path.write_bytes(path.read_bytes()[:keep_bytes])
-    with pytest.raises(UserError, match="not a whole .safetensors file"):
+    with pytest.raises(UserError, match="not a whole"):
         load_snapshot(path)
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from configs.base import get_config
-from t2igan import evaluate as evaluation
+from t2igan import judges as judging
 from t2igan.data import Dataset
 from t2igan.errors import UserError
-from t2igan.evaluate import Judges, Settings, evaluate, judged_px, shrink, summary_line, table
+from t2igan.evaluate import evaluate, summary_line, table
+from t2igan.judges import Judges, Settings, judged_px, shrink
 from t2igan.text import Tokenizer
 
 COLORS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (40, 40, 230), "yellow": (230, 220, 40)}
@@ -162,7 +163,7 @@ def test_values_that_training_lacked_are_wrong_for_all(judges, test):
 def test_attributes_that_cannot_be_learned_are_left_out(train):
     attributes = tuple(a | {"file": str(i), "shape": "square"} for i, a in enumerate(train.attributes))
     dataset = Dataset("squares", "train", train.images, train.captions, attributes)
-    values = evaluation.judged_attributes(dataset)
+    values = judging.judged_attributes(dataset)
     assert values == {"color": ["blue", "green", "none", "red", "yellow"], "size": ["large", "small"]}
 
 
@@ -289,7 +290,7 @@ def test_shrink_is_the_mean_over_areas():
 def test_judging_compiles_once(judges, test):
     judges.classify(test.images[:3])
     with jax.log_compiles(False):
-        before = evaluation._classify._cache_size()
+        before = judging._classify._cache_size()
         judges.classify(test.images)
         judges.classify(test.images[:1])
-        assert evaluation._classify._cache_size() == before
+        assert judging._classify._cache_size() == before

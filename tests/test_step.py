@@ -222,8 +222,8 @@ def test_two_discriminator_steps_see_a_part_each(config):
 
 def test_a_lazy_penalty_comes_rarely_and_as_much_stronger(config):
     lazy, state, batch, _ = start(config, {"loss.penalty_every": 3, "loss.penalty_weight": 0.2, "train.beta1": 0.5})
-    lazy = dataclasses.replace(lazy, penalty_weight=lambda step: 0.2)
-    eager = dataclasses.replace(lazy, penalty_every=1, penalty_weight=lambda step: 0.6)
+    lazy = dataclasses.replace(lazy, penalty_weight=optax.constant_schedule(0.2))
+    eager = dataclasses.replace(lazy, penalty_every=1, penalty_weight=optax.constant_schedule(0.6))
     without = dataclasses.replace(eager, judge=losses.judge)
     real, key = batch["images"].astype(jnp.float32) / 127.5 - 1, jax.random.key(0)
     lazily, eagerly, never = (
@@ -258,8 +258,8 @@ def test_rates_and_weights_follow_their_schedules(config):
 
 def test_the_penalty_counts_by_its_weight(config):
     """The gradient is linear in the weight, which falls from 1 to 0.5 over ten steps."""
-    changes = {"loss.penalty_weight": 1.0, "loss.penalty_weight_end": 0.5, "train.schedule": "linear", "train.beta1": 0.5}
-    method, state, batch, _ = start(config, changes)
+    changes = {"loss.penalty_weight": 1.0, "loss.penalty_weight_end": 0.5, "train.schedule": "linear"}
+    method, state, batch, _ = start(config, changes | {"train.beta1": 0.5})
     real, key = batch["images"].astype(jnp.float32) / 127.5 - 1, jax.random.key(0)
 
     @jax.jit

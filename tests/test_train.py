@@ -93,7 +93,7 @@ def test_a_non_finite_loss_stops_and_is_named(tiny, tmp_path, monkeypatch):
         return state, metrics
 
     monkeypatch.setattr(step, "update_discriminator", poisoned)
-    with pytest.raises(UserError, match="loss/discriminator is inf at step 5 of phase adversarial.*step 4"):
+    with pytest.raises(UserError, match=r"loss/discriminator is inf at step 5 of phase adversarial.*step 4"):
         train.train(tiny, tmp_path)
     assert [p.name for p in (tmp_path / "checkpoints" / "adversarial").iterdir() if p.name.isdigit()] == ["4"]
 
