@@ -91,9 +91,17 @@ class Checkpoints:
             self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits and lets go of the folder."""
-        self.wait()
-        self._manager.close()
+        """Waits and lets go of the folder; raises `UserError` where the last save failed."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
 
     def _explained(self):
         return explain_write_errors(self.folder)
@@ -138,7 +146,7 @@ class Snapshot:
     params: dict[str, Any]  # "generator" and "text": nested dictionaries of float32 arrays
     config: dict  # the whole configuration
     tokenizer: str  # JSON
-    metrics: dict[str, float]
+    metrics: dict[str, Any]  # as `t2igan.evaluate` gave them
     info: dict[str, Any]  # step, images seen, versions
     digest: str = ""  # short hash of the weights
 

@@ -18,7 +18,7 @@ import optax
 from t2igan import losses
 from t2igan.nets import Networks
 from t2igan.schedules import schedule
-from t2igan.step import Metrics, Params, stream
+from t2igan.step import Metrics, stream
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ class TextState:
     """All that the future of the text phase depends on; params are keyed by "text", "image" and "matching"."""
 
     step: Any  # int32 []
-    params: dict[str, Params]
+    params: Any
     opt_state: Any
 
 

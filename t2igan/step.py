@@ -92,13 +92,16 @@ class Method:
 
 @flax.struct.dataclass
 class State:
-    """All that the future of the training depends on; keys are "generator", "discriminator", "text"."""
+    """All that the future of the training depends on; dictionaries are keyed by "generator", "discriminator", "text".
+
+    Leaves are arrays, or whatever a tree of the same structure holds: shapes, shardings, places on disk.
+    """
 
     step: Any  # int32 [], adversarial steps done
-    params: dict[str, Params]
-    ema: dict[str, Params]  # of the generator, and of the text encoder where it is tuned
-    opt_state: dict[str, Any]
-    frozen: dict[str, Params]  # what is used and not trained: the text phase's towers
+    params: Any  # of the networks that are trained
+    ema: Any  # their moving averages: of the generator, and of the text encoder where it is tuned
+    opt_state: Any  # of each network in params
+    frozen: Any  # params that are used and not trained: what the text phase left behind
 
 
 def init_state(method: Method, batch: dict, text_phase: dict[str, Params] | None = None) -> State:

@@ -115,6 +115,8 @@ def open_run(config, workdir: Path, mesh) -> Run:
     if train_data.skipped:
         first = train_data.skipped[0]
         say(f"left out {len(train_data.skipped)} files, the first: {first.file} ({first.reason})")
+    if config.sample.captions:
+        tokenizer.encode_prompts(config.sample.captions)  # too long, empty: better said now than at the first sheet
     active = jax.process_index() == 0
     project = config.log.wandb_project if config.log.wandb else ""
     return Run(
@@ -132,19 +134,27 @@ def open_run(config, workdir: Path, mesh) -> Run:
 
 def run_phase(run: Run, phase: Phase) -> Any:
     """Runs a phase from its latest checkpoint, or its start, to its end; returns the last state."""
-    config = run.config
-    checkpoints = Checkpoints(_checkpoint_folder(run.workdir, phase.name), *_best_metric(run))
-    like = parallel.abstract_on(run.mesh, phase.init)
-    start = checkpoints.latest_step()
-    if start is None:
-        start, state = 0, parallel.init_on(run.mesh, phase.init)
-    else:
-        state = checkpoints.restore(start, like)
+    # Whatever ends the loop, a save under way is finished before.
+    with Checkpoints(_checkpoint_folder(run.workdir, phase.name), *_best_metric(run)) as checkpoints:
+        start = checkpoints.latest_step() or 0
+        if start:
+            state = checkpoints.restore(start, parallel.abstract_on(run.mesh, phase.init))
+        else:
+            state = parallel.init_on(run.mesh, phase.init)
         if start == phase.total_steps:
-            checkpoints.close()
             return state
-        say(f"phase {phase.name} goes on after step {start:,} of {phase.total_steps:,}")
-    run.logs.start_phase(phase.name, start)
+        if start:
+            say(f"phase {phase.name} goes on after step {start:,} of {phase.total_steps:,}")
+        run.logs.start_phase(phase.name, start)
+        bar = Progress(phase.name, phase.total_steps * phase.step_images, start * phase.step_images, run.leads)
+        try:
+            return _loop(run, phase, checkpoints, bar, state, start)
+        finally:
+            bar.close()
+
+
+def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state: Any, start: int) -> Any:
+    config = run.config
     train_step = parallel.compile_step(phase.step, run.mesh)
     batches = Batches(
         run.train_data,
@@ -156,16 +166,14 @@ def run_phase(run: Run, phase: Phase) -> Any:
     )
     every = lambda images: max(images // phase.step_images, 1) if images else phase.total_steps  # noqa: E731
     log_every, save_every = every(config.log.every_images), every(config.checkpoint.every_images)
-    bar = Progress(phase.name, phase.total_steps * phase.step_images, start * phase.step_images, run.leads)
-    rate, window = Rate(), []
+    rate, window, figures = Rate(), [], {}
     with Interruption() as interruption:
         for done in range(start + 1, phase.total_steps + 1):
             state, metrics = train_step(state, parallel.to_devices(batches[done - 1], run.mesh))
             window.append(metrics)
-            last = done == phase.total_steps or interruption.asked
-            logs_now = last or done % log_every == 0
-            saves_now = last or done % save_every == 0
-            if logs_now or saves_now:
+            stops = interruption.asked
+            saves = done % save_every == 0 or done == phase.total_steps or stops
+            if saves or done % log_every == 0:
                 # Waits for the device. Nothing is saved or shown before it is known to be finite.
                 values = mean_of_finite(window, done, phase.name, checkpoints.latest_step())
                 rate.add(len(window) * phase.step_images)
@@ -174,18 +182,15 @@ def run_phase(run: Run, phase: Phase) -> Any:
                 window = []
                 values["images_per_s"] = rate.take()
                 run.logs.scalars(phase.name, done, done * phase.step_images, values)
-            figures = phase.watch(state, done) if phase.watch else {}
+            if phase.watch is not None:
+                figures = phase.watch(state, done)
             if figures:
                 run.logs.scalars(phase.name, done, done * phase.step_images, figures)
-                rate.take()
-            if saves_now:
+                rate.take()  # pictures a second of training, not of evaluation
+            if saves:
                 checkpoints.save(done, state, figures or None)
-            if interruption.asked and done < phase.total_steps:
-                checkpoints.close()
-                bar.close()
+            if stops and done < phase.total_steps:
                 raise Interrupted(f"stopped after step {done:,} of phase {phase.name}; the same command goes on")
-    bar.close()
-    checkpoints.close()
     return state
 
 
@@ -283,7 +288,7 @@ def draw_sheet(run: Run, generator: Generator, name: str, done: int) -> Path:
     s = run.config.sample
     captions = list(s.captions) or [captions[0] for captions in run.test_data.captions[: s.num_captions]]
     prompts = [caption for caption in captions for _ in range(s.num_seeds)]
-    images = generator.sample(prompts, seed=list(range(s.num_seeds)) * len(captions))
+    images = generator.sample(prompts, seed=list(range(s.num_seeds)) * len(captions), cut_long=True)
     facts = {"captions": captions, "seeds": list(range(s.num_seeds)), "step": done}
     return run.logs.sheet(name, done, sheet(images, captions, columns=s.num_seeds), facts)
 

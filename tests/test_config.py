@@ -81,7 +81,10 @@ REFUSED = {
     "phases turned round": ({"phases": ("adversarial", "text")}, ["('adversarial', 'text')", "in the order"]),
     "phase twice": ({"phases": ("text", "text")}, ["('text', 'text')", "once"]),
     "phase of no length": ({"train.images": 0}, ["config.train", "steps, images and epochs", "'adversarial'"]),
-    "text heads": ({"text_encoder.width": 64, "text_encoder.heads": 3}, ["config.text_encoder.width=64", "config.text_encoder.heads=3"]),
+    "text heads": (
+        {"text_encoder.width": 64, "text_encoder.heads": 3},
+        ["config.text_encoder.width=64", "config.text_encoder.heads=3"],
+    ),
     "attention heads": (
         {"generator.channels": (128, 96, 64), "generator.attention_heads": 5},
         ["config.generator.channels=(128, 96, 64)", "config.generator.attention_heads=5"],

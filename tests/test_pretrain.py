@@ -34,8 +34,8 @@ def test_thirty_steps_learn_eight_pairs(phase):
         state, metrics = text_step(state, batch)
         assert all(np.isfinite(value) and value.shape == () for value in metrics.values())
         history.append(float(metrics["loss/contrastive"]))
-    assert abs(history[0] - np.log(8)) < 1.5  # knows nothing
-    assert np.mean(history[-3:]) < 0.3 * history[0]
+    assert history[0] > np.log(8)  # no better than a guess among eight
+    assert max(history[-3:]) < 0.5
     assert state.step == 30 and text_step._cache_size() == 1
 
 

@@ -16,8 +16,9 @@ PROMPTS = ["a person with a red cap", "a person with a blue top", "green hair"]
 
 @pytest.fixture(scope="module")
 def tiny_snapshot() -> Snapshot:
-    from configs.base import get_config
     from tiny import shrink
+
+    from configs.base import get_config
 
     config = shrink(get_config())
     tokenizer = Tokenizer.train(PROMPTS, 300, 16)

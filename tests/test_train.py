@@ -59,7 +59,7 @@ def test_stopped_and_resumed_equals_uninterrupted(tiny, tmp_path, monkeypatch):
 
         @property
         def asked(self):
-            self.left -= 0.5  # asked twice a step
+            self.left -= 1
             return self.left <= 0
 
         @asked.setter
