@@ -16,13 +16,11 @@ ALLOWED = {
     "__init__": {"data", "sample"},
     "train": {
         *("config", "data", "text", "nets", "step", "pretrain", "parallel"),
-        *("checkpoint", "sample", "evaluate", "logs", "pictures"),
+        *("checkpoint", "sample", "judges", "evaluate", "logs", "pictures"),
     },
-    "evaluate": {
-        *("config", "data", "text", "nets", "losses", "schedules", "pretrain", "parallel"),
-        *("checkpoint", "sample", "metrics"),
-    },
-    "sample": {"nets", "text", "checkpoint", "config", "parallel"},
+    "evaluate": {"judges", "sample", "data", "metrics", "config", "checkpoint"},
+    "judges": {"pretrain", "nets", "losses", "schedules", "data", "text", "checkpoint"},
+    "sample": {"nets", "text", "checkpoint", "config"},
     "pretrain": {"step", "nets", "losses", "schedules"},
     "step": {"nets", "losses", "schedules", "augment"},
     "logs": {"checkpoint", "pictures"},

@@ -1,0 +1,1 @@
+"""What is fast and how fast. Prints tables, asserts nothing: python -m benchmarks.NAME."""
