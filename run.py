@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from absl import flags, logging
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from t2igan.errors import UserError, nearest
@@ -27,8 +27,7 @@ SPLIT = flags.DEFINE_string("split", "test", "evaluate: which split of the data"
 def run_train() -> None:
     """Trains, or goes on where the same command was stopped."""
     if CONFIG.value is None:
-        known = sorted(str(path) for path in Path("configs").glob("*.py"))
-        raise UserError(f"--config is missing; give one of {', '.join(known) or 'configs/*.py'}")
+        raise UserError(f"--config is missing; give one of {', '.join(known_configs())}")
     from t2igan.train import train
 
     overrides = [arg for arg in sys.argv[1:] if arg.startswith("--config.")]
@@ -86,6 +85,11 @@ def run_evaluate() -> None:
 VERBS: dict[str, Callable[[], None]] = {"train": run_train, "sample": run_sample, "evaluate": run_evaluate}
 
 
+def known_configs() -> list[str]:
+    """The configuration files at hand."""
+    return sorted(str(path) for path in Path("configs").glob("*.py") if path.stem != "__init__") or ["configs/*.py"]
+
+
 def default_workdir() -> str:
     """The run's folder for a configuration file: runs/ and its name."""
     return f"runs/{Path(config_flags.get_config_filename(flags.FLAGS['config']).split(':')[0]).stem}"
@@ -100,6 +104,11 @@ def required_workdir(verb: str) -> Path:
 
 def parse(argv: list[str]) -> Callable[[], None]:
     """Reads flags and configuration; returns what the verb does."""
+    for arg in argv[1:]:
+        name = arg.partition("=")[2].split(":")[0]  # FILE or FILE:ARGUMENT
+        if arg.startswith("--config=") and not Path(name).is_file():
+            known = known_configs()
+            raise UserError(f"--config={name} is not a file{nearest(name, known)} There are {', '.join(known)}")
     try:
         positional = flags.FLAGS(argv)[1:]
     except flags.Error as error:
@@ -108,15 +117,9 @@ def parse(argv: list[str]) -> Callable[[], None]:
         raise UserError(f"{unknown_key(error)}; configs/base.py has every key with its default") from error
     except (TypeError, ValueError) as error:
         raise UserError(f"{str(error).splitlines()[0]}; configs/base.py has every key with its type") from error
-    except OSError as error:
-        known = sorted(str(path) for path in Path("configs").glob("*.py"))
-        name = error.filename or error
-        raise UserError(
-            f"--config={name} cannot be read{nearest(str(name), known)}; there are {', '.join(known)}"
-        ) from error
     verb = positional[0] if positional else "train"
     if verb not in VERBS:
-        raise UserError(f"there is no verb {verb!r}{nearest(verb, VERBS)}; verbs are {', '.join(VERBS)}")
+        raise UserError(f"there is no verb {verb!r}{nearest(verb, VERBS)} Verbs are {', '.join(VERBS)}")
     if len(positional) > 1:
         raise UserError(f"{positional[1]!r} is one word too many; flags look like --workdir=runs/base")
     return VERBS[verb]
@@ -132,6 +135,7 @@ def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, 2 for a user's mistake, 130 when interrupted."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.set_verbosity(logging.ERROR)
+    app.define_help_flags()
     try:
         parse(argv)()
     except UserError as error:

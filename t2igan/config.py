@@ -42,7 +42,7 @@ def _check_choices(config: ConfigDict) -> None:
     for phase in config.phases:
         if phase not in PHASES:
             raise UserError(
-                f"config.phases has {phase!r}{nearest(str(phase), PHASES)}; phases are {_listed(PHASES)}, in this order"
+                f"config.phases has {phase!r}{nearest(str(phase), PHASES)} Phases are {_listed(PHASES)}, in this order"
             )
     phases = tuple(config.phases)
     if phases != tuple(phase for phase in PHASES if phase in phases):

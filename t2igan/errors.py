@@ -1,5 +1,10 @@
 """What the user did, said in one or two lines."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """A mistake in a setting, a path or a file that the user can mend.
@@ -9,9 +14,7 @@ class UserError(Exception):
     """
 
 
-def nearest(name: str, known, count: int = 1) -> str:
-    """Returns ", did you mean 'x'?" for the known name nearest to `name`, or "" when none is near."""
-    import difflib
-
-    near = difflib.get_close_matches(name, [str(k) for k in known], n=count, cutoff=0.5)
-    return f", did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+def nearest(name: str, known: Iterable) -> str:
+    """Returns "; did you mean 'x'?" for the known name nearest to `name`, or "." when none is near."""
+    near = difflib.get_close_matches(name, [str(k) for k in known], n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else "."

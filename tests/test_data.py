@@ -74,10 +74,10 @@ def test_avatars_scale_by_whole_pixels(avatars):
 
 def test_what_cannot_be_opened_is_said():
     config = get_config().data
-    with pytest.raises(UserError, match=r"no split 'tset', did you mean 'test'\?\nThere are: train, test"):
+    with pytest.raises(UserError, match=r"no split 'tset'; did you mean 'test'\?\nThere are: train, test"):
         open_dataset(config, "tset")
     config.source = "pixel_avatar"
-    with pytest.raises(UserError, match=r"'pixel_avatar' does not exist, did you mean 'pixel_avatars'"):
+    with pytest.raises(UserError, match=r"'pixel_avatar' does not exist; did you mean 'pixel_avatars'"):
         open_dataset(config, "train")
     config.source = "/no/such/folder"
     with pytest.raises(UserError, match='Accepted: "pixel_avatars"'):

@@ -100,7 +100,7 @@ def test_labels_and_a_test_split_of_our_own(tfds_dir):
 
 
 def test_data_that_is_not_there(tfds_dir):
-    with pytest.raises(UserError, match="no such data set, did you mean 'fashion_mnist'"):
+    with pytest.raises(UserError, match="no such data set; did you mean 'fashion_mnist'"):
         list_splits(config_of("fashion_mnistt", tfds_dir))
     with pytest.raises(UserError, match="names no data set"):
         list_splits(config_of("", tfds_dir))

@@ -67,7 +67,7 @@ def _open_source(data_config: Any) -> Source:
 
         return Table(data_config, path) if parquet_files(path) else Folder(data_config, path)
     what = "is not a folder or a .parquet file" if name and path.exists() else "does not exist"
-    hint = nearest(name, ("pixel_avatars",)) or "."
+    hint = nearest(name, ("pixel_avatars",))
     raise UserError(f"config.data.source={name!r} {what}{hint}\nAccepted: {ACCEPTED}.")
 
 

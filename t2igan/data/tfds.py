@@ -91,7 +91,7 @@ class Tfds:
             except tfds.core.DatasetNotFoundError as error:
                 near = nearest(self._tfds_name.split("/")[0], tfds.list_builders(with_community_datasets=False))
                 raise UserError(
-                    f"config.data.source={self.name!r}: TFDS has no such data set{near or '.'}\n"
+                    f"config.data.source={self.name!r}: TFDS has no such data set{near}\n"
                     f"Looked also for prepared data in {data_dir or tfds.core.constants.DATA_DIR} "
                     "(config.data.tfds_dir)."
                 ) from error
@@ -144,7 +144,7 @@ class Tfds:
                     return name
             raise UserError(
                 f"config.data.caption_field={wanted!r}: {self.name} has no such field"
-                f"{nearest(wanted, features) or '.'}\nIt has {_listed(features)}."
+                f"{nearest(wanted, features)}\nIt has {_listed(features)}."
             )
         texts = [name for name in texts if name.split("/")[-1].lower() not in NOT_CAPTIONS]
         # The customary names first, in their order; then whatever text there is.
