@@ -91,11 +91,11 @@ def get_config() -> ConfigDict:
     train.discriminator_learning_rate = 1e-3
     train.learning_rate_end = 0.05  # as a share of the above
     train.schedule = "cosine"  # constant, linear, exponential; for every setting here that has an end
-    train.warmup_steps = 0
+    train.warmup_steps = 200
     train.beta1 = 0.0
     train.beta2 = 0.99
     train.beta2_end = 0.99
-    train.clip_norm = 0.0  # of each network's gradient; 0 = none
+    train.clip_norm = 10.0  # the norm of each network's gradient, at most; 0 = unbounded
     train.discriminator_steps = 1  # updates of the discriminator for one of the generator, each on its own batch
     train.ema_half_life_images = 4_500.0
     train.ema_ramp = 0.05  # early on the half-life is at most this share of the images seen; 0 = none
