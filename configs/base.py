@@ -91,7 +91,7 @@ def get_config() -> ConfigDict:
     train.discriminator_learning_rate = 1e-3
     train.learning_rate_end = 0.05  # as a share of the above
     train.schedule = "cosine"  # constant, linear, exponential; for every setting here that has an end
-    train.warmup_steps = 200
+    train.warmup_steps = 200  # at most half of all
     train.beta1 = 0.0
     train.beta2 = 0.99
     train.beta2_end = 0.99
@@ -111,7 +111,7 @@ def get_config() -> ConfigDict:
     pretrain.learning_rate = 2e-3
     pretrain.learning_rate_end = 0.02
     pretrain.schedule = "cosine"
-    pretrain.warmup_steps = 100
+    pretrain.warmup_steps = 100  # at most half of all
     pretrain.beta2 = 0.99
 
     # Watching and keeping. Every `..._images` is counted in pictures of the adversarial phase.

@@ -63,14 +63,13 @@ class Checkpoints:
         """Returns the step of the best whole checkpoint by `metric`, or None."""
         return self._manager.best_step() if self.metric else None
 
-    def save(self, step: int, state: Any, metrics: Mapping[str, float] | None = None) -> None:
+    def save(self, step: int, state: Any, metrics: Mapping[str, Any] | None = None) -> None:
         """Starts to write `state`; returns before the disk is done. Raises `UserError` where the last one failed."""
         import orbax.checkpoint as ocp
 
-        if self.metric and metrics is not None and self.metric not in metrics:
-            metrics = None
+        kept = {self.metric: metrics[self.metric]} if metrics and self.metric in metrics else None
         with self._explained():
-            self._manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics)
+            self._manager.save(step, args=ocp.args.StandardSave(state), metrics=kept)
 
     def restore(self, step: int, like: Any) -> Any:
         """Returns the state saved at `step`, placed and shaped as `like` (arrays or `jax.ShapeDtypeStruct`s)."""

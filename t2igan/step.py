@@ -61,7 +61,7 @@ class Method:
             return schedule(train.schedule, start, end, total_steps, warmup_steps)
 
         def rate(peak: float) -> Callable:
-            return over_training(peak, peak * train.learning_rate_end, train.warmup_steps)
+            return over_training(peak, peak * train.learning_rate_end, min(train.warmup_steps, total_steps // 2))
 
         return cls(
             networks=networks,
