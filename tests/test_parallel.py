@@ -77,6 +77,7 @@ def compiled(init):
 
 def test_adversarial_steps_on_one_device_equal_four(config):
     config.train.update(discriminator_steps=2, generator_learning_rate=0.05, discriminator_learning_rate=0.05)
+    config.train.warmup_steps = 0
     config.loss.update(penalty="r1_r2", adversarial="relativistic", mismatch_weight=0.5)
     method = Descent.create(config, nets.build(config, VOCAB), 10)
     batches = batches_of(8 * 2)

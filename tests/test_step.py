@@ -14,6 +14,20 @@ from t2igan import losses, nets, parallel, pretrain, step
 from t2igan.step import Method
 
 VOCAB = 40
+# Whatever the defaults are.
+PLAIN = {
+    "loss.adversarial": "non_saturating",
+    "loss.penalty": "r1",
+    "loss.penalty_every": 1,
+    "loss.mismatch_weight": 0.0,
+    "loss.contrastive_weight": 0.0,
+    "train.schedule": "cosine",
+    "train.warmup_steps": 0,
+    "train.beta1": 0.0,
+    "train.clip_norm": 0.0,
+    "train.discriminator_steps": 1,
+    "train.tune_text": False,
+}
 # Networks that compile in no time, for what does not depend on the networks.
 SMALL = {
     "data.image_size_px": 4,
@@ -35,7 +49,7 @@ class Words(nn.Module):
 
 
 def method_of(config, changes=()):
-    config.update_from_flattened_dict(dict(changes))
+    config.update_from_flattened_dict(PLAIN | dict(changes))
     networks = nets.build(config, VOCAB)
     if config.generator.kind == "mlp":
         networks = networks._replace(text_encoder=Words())
@@ -251,6 +265,9 @@ def test_rates_and_weights_follow_their_schedules(config):
     rate = config.train.generator_learning_rate
     values = [float(method.generator_rate(i)) for i in (0, 1, 2, 6, 10)]
     np.testing.assert_allclose(values, [0, rate / 2, rate, 0.75 * rate, 0.5 * rate], rtol=1e-5)
+    config.train.warmup_steps = 100  # of ten steps: half of them at most
+    short = Method.create(config, method.networks, 10)
+    assert float(short.generator_rate(5)) == pytest.approx(rate)
     np.testing.assert_allclose([float(method.beta2(i)) for i in (0, 5, 10)], [0.9, 0.945, 0.99], rtol=1e-5)
     np.testing.assert_allclose([float(method.penalty_weight(i)) for i in (0, 5, 10)], [1, 0.55, 0.1], rtol=1e-5)
 
