@@ -77,7 +77,7 @@ def get_config() -> ConfigDict:
     loss.penalty = "r1"  # none, r2, r1_r2, wgan_gp, ma_gp, finite_difference
     loss.penalty_weight = 0.1  # gamma of R1 and R2; 10 is usual for wgan_gp, 2 for ma_gp
     loss.penalty_weight_end = 0.1
-    loss.penalty_every = 1  # lazy: only every so many discriminator updates, and as much stronger
+    loss.penalty_every = 1  # lazy: only every so many steps, and as much stronger
     loss.mismatch_weight = 0.0  # share of real pictures with another's caption among the fakes; 0.5 is usual
     loss.contrastive_weight = 0.0  # generated pictures matched to their captions by the text phase's image tower
 
@@ -135,7 +135,7 @@ def get_config() -> ConfigDict:
 
     config.checkpoint = checkpoint = ConfigDict()
     checkpoint.every_images = 32_000  # 0 = only at the end of a phase
-    checkpoint.best_metric = ""  # "" = attributes right where the data has attributes, else the Frechet distance
+    checkpoint.best_metric = ""  # or "attributes/mean", "attributes/all", "frechet"; "" = the first that there is
 
     config.devices = 0  # how many to use; 0 = all accelerators, or the CPU; more than 1 on a CPU are simulated
     return config.lock()

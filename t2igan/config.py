@@ -21,6 +21,7 @@ SCHEDULES = ("constant", "cosine", "linear", "exponential")
 ADVERSARIAL = ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic")
 PENALTIES = ("none", "r1", "r2", "r1_r2", "wgan_gp", "ma_gp", "finite_difference")
 DTYPES = ("float32", "bfloat16")
+BEST_METRICS = ("", "attributes/mean", "attributes/all", "frechet")
 
 # Keys that change how a run is watched or placed, not what it computes: free to differ when a run goes on.
 FREE_TO_CHANGE = ("log", "evaluate", "sample", "checkpoint", "data.tfds_dir", "data.tfds_files_dir", "devices")
@@ -54,6 +55,7 @@ def _check_choices(config: ConfigDict) -> None:
     _among(config, "train.schedule", SCHEDULES)
     _among(config, "pretrain_text.schedule", SCHEDULES)
     _among(config, "data.channels", (1, 3))
+    _among(config, "checkpoint.best_metric", BEST_METRICS)
     if len(config.data.background) != 3 or not all(_whole(v) and 0 <= v <= 255 for v in config.data.background):
         raise UserError(f"config.data.background={config.data.background} must be three whole numbers from 0 to 255")
 
@@ -198,7 +200,7 @@ def get(config: Any, key: str) -> Any:
     return config
 
 
-def flatten(config: Mapping, prefix: str = "") -> dict[str, Any]:
+def flatten(config: Mapping | ConfigDict, prefix: str = "") -> dict[str, Any]:
     """Returns {dotted key: value}, tuples as lists, as JSON would give them back."""
     flat = {}
     for key, value in config.items():

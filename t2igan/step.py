@@ -187,10 +187,10 @@ def update_discriminator(method: Method, state: State, real, tokens, key) -> tup
         if method.mismatch_weight:
             # GAN-CLS (Reed et al. 2016, arXiv:1605.05396): a real picture with another's caption is a fake too.
             mismatched = critic(real, jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), text))
-            share = method.mismatch_weight
-            adversarial = (1 - share) * adversarial + share * (
-                method.adversarial.discriminator(judged.real, mismatched)
-            )
+            mismatched = method.adversarial.discriminator(judged.real, mismatched)
+            same = (tokens == jnp.roll(tokens, 1, axis=0)).all(-1)  # the neighbour may have the same caption
+            share = jnp.where(same, 0.0, method.mismatch_weight)
+            adversarial = (1 - share) * adversarial + share * mismatched
         metrics = {
             "loss/discriminator": adversarial,
             "loss/penalty": judged.penalty,
