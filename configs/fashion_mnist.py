@@ -23,7 +23,7 @@ def get_config():
     config.generator.channels = (64, 48, 24)  # 7, 14, 28 px
     config.discriminator.channels = (64, 48, 24)
     config.pretrain_text.images = 64_000
-    config.train.images = 160_000
+    config.train.images = 96_000
     labels = "t-shirt or top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot"
     config.sample.captions = tuple(f"a picture of a {label}" for label in labels.split(", "))
     return config

@@ -97,6 +97,8 @@ class Tfds:
                 ) from error
             if not builder.is_prepared():
                 self._prepare(tfds, builder)
+                # Anew: the builder at hand was made before there were splits and would say that there are none.
+                builder = tfds.builder_from_directory(builder.data_dir)
         return builder
 
     def _prepare(self, tfds: Any, builder: Any) -> None:
