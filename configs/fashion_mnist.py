@@ -18,12 +18,13 @@ def get_config():
     config.data.image_size_px = 28
     config.data.channels = 1
     config.data.caption_templates = ("a picture of a {label}", "{label}", "a grey {label}")
-    config.image_encoder.channels = (64, 40)
     config.generator.base_px = 7
-    config.generator.channels = (64, 48, 24)  # 7, 14, 28 px
-    config.discriminator.channels = (64, 48, 24)
+    config.generator.channels = (64, 48)  # 7, 14, and patches of 2 at the edge
+    config.generator.patch_px = 2
+    config.discriminator.channels = (64, 48)
+    config.discriminator.patch_px = 2
     config.pretrain_text.images = 64_000
-    config.train.images = 96_000
+    config.train.images = 64_000
     labels = "t-shirt or top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot"
     config.sample.captions = tuple(f"a picture of a {label}" for label in labels.split(", "))
     return config

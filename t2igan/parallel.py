@@ -6,6 +6,7 @@ over it are means over all devices and no step needs a `pmean`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -35,11 +36,9 @@ def start(cpu_devices: int = 1) -> None:
         # A device that waits for the others in a collective blocks a thread of XLA's one pool, which has a thread a
         # core: with too few of them all wait for ever. So, before the pool is made:
         os.environ.setdefault("NPROC", str(8 * cpu_devices))
-    if cpu_devices > 1 or jax.config.jax_num_cpu_devices == -1:
-        try:
+    if jax.config.jax_num_cpu_devices == -1:  # nobody has chosen yet, as by JAX_NUM_CPU_DEVICES
+        with contextlib.suppress(RuntimeError):  # JAX has started already, in a notebook say: take what it has
             jax.config.update("jax_num_cpu_devices", cpu_devices)
-        except RuntimeError:  # JAX has started already, in a notebook say: take what it has
-            return
 
 
 def make_mesh(devices: int = 0) -> Mesh:

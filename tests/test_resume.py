@@ -77,7 +77,7 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(tmp_path, request):
     process = start(request.config.rootpath, tmp_path)
     folder = tmp_path / "checkpoints" / "text"
     deadline = time.monotonic() + 300
-    while not folder.is_dir() and time.monotonic() < deadline and process.poll() is None:
+    while not list(folder.glob("[0-9]*")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=300)
