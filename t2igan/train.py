@@ -6,13 +6,10 @@ follows. So the same command, given again after whatever stopped it, goes on as 
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import json
 import signal
 import threading
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,52 +17,18 @@ import jax
 import numpy as np
 
 from t2igan import config as config_lib
-from t2igan import nets, parallel, pretrain, step
-from t2igan.checkpoint import Checkpoints, Snapshot, save_snapshot, write_json, write_text
+from t2igan import nets, parallel, step
+from t2igan.checkpoint import Checkpoints, save_snapshot, write_json, write_text
 from t2igan.data import open_dataset
 from t2igan.data.batches import Batches
-from t2igan.data.dataset import Dataset
 from t2igan.errors import UserError
 from t2igan.evaluate import draw_with, evaluate, summary_line
 from t2igan.judges import Judges
 from t2igan.logs import Logs, Progress, Rate, say
-from t2igan.pictures import sheet
-from t2igan.sample import SNAPSHOT_NAME, Generator, from_snapshot
+from t2igan.phases import BATCH_KEYS, PHASES, Phase, Run, snapshot_of
+from t2igan.sample import SNAPSHOT_NAME, from_snapshot
 from t2igan.text import Tokenizer
 from t2igan.version import __version__
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What all phases of a run share."""
-
-    config: Any
-    workdir: Path
-    mesh: jax.sharding.Mesh
-    train_data: Dataset
-    test_data: Dataset
-    tokenizer: Tokenizer
-    networks: nets.Networks
-    judges: Judges
-    logs: Logs
-
-    @property
-    def leads(self) -> bool:
-        """Whether this process writes, of several."""
-        return jax.process_index() == 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Phase:
-    """One phase: a pure step with its first state and its length."""
-
-    name: str
-    init: Callable[[], Any]
-    step: Callable[[Any, dict], tuple[Any, dict]]
-    total_steps: int
-    step_images: int  # pictures that one step takes
-    shown: tuple[str, ...]  # metrics behind the progress bar
-    watch: Callable[[Any, int], dict] | None = None  # sheets and figures of the state after so many steps
 
 
 def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -75,7 +38,7 @@ def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, A
       UserError: the configuration, the data or the folder cannot be used, or training went non-finite.
     """
     config_lib.check(config)
-    batch_keys = [key for key, phase in _BATCH_KEYS.items() if phase in config.phases]
+    batch_keys = [key for key, phase in BATCH_KEYS.items() if phase in config.phases]
     parallel.start(config.devices or 1)
     mesh = parallel.make_mesh(config.devices)
     for key in batch_keys:
@@ -166,14 +129,15 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
     )
     every = lambda images: max(images // phase.step_images, 1) if images else phase.total_steps  # noqa: E731
     log_every, save_every = every(config.log.every_images), every(config.checkpoint.every_images)
-    rate, window, figures = Rate(), [], {}
+    rate, window = Rate(), []
     with Interruption() as interruption:
         for done in range(start + 1, phase.total_steps + 1):
             state, metrics = train_step(state, parallel.to_devices(batches[done - 1], run.mesh))
             window.append(metrics)
             stops = interruption.asked
             saves = done % save_every == 0 or done == phase.total_steps or stops
-            if saves or done % log_every == 0:
+            watches = phase.watches(done)
+            if saves or watches or done % log_every == 0:
                 # Waits for the device. Nothing is saved or shown before it is known to be finite.
                 values = mean_of_finite(window, done, phase.name, checkpoints.latest_step())
                 rate.add(len(window) * phase.step_images)
@@ -182,8 +146,7 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
                 window = []
                 values["images_per_s"] = rate.take()
                 run.logs.scalars(phase.name, done, done * phase.step_images, values)
-            if phase.watch is not None:
-                figures = phase.watch(state, done)
+            figures = phase.watch(state, done) if watches else {}
             if figures:
                 run.logs.scalars(phase.name, done, done * phase.step_images, figures)
                 rate.take()  # pictures a second of training, not of evaluation
@@ -214,99 +177,7 @@ def mean_of_finite(window: list[dict], done: int, phase: str, saved: int | None)
     return {name: float(np.mean([metrics[name] for metrics in window])) for name in window[0]}
 
 
-def text_phase(run: Run, before: Any) -> Phase:  # noqa: ARG001 - it is the first
-    """The text encoder learns which caption belongs to which picture (`t2igan.pretrain`)."""
-    section = run.config.pretrain_text
-    total_steps = config_lib.total_steps(section, len(run.train_data))
-    method = pretrain.TextMethod.create(run.config, run.networks, total_steps)
-    return Phase(
-        name="text",
-        init=functools.partial(pretrain.init_text_state, method, _batch_shapes(run)),
-        step=functools.partial(pretrain.text_step, method),
-        total_steps=total_steps,
-        step_images=section.batch_images,
-        shown=("loss/contrastive",),
-    )
-
-
-def adversarial_phase(run: Run, text_state: pretrain.TextState | None) -> Phase:
-    """Generator against discriminator (`t2igan.step`)."""
-    section = run.config.train
-    total_steps = config_lib.total_steps(section, len(run.train_data))
-    method = step.Method.create(run.config, run.networks, total_steps)
-    text_params = None
-    if text_state is not None:
-        text_params = text_state.params
-    elif "text" in run.config.phases:  # resumed here: only the structure counts
-        text_method = pretrain.TextMethod.create(run.config, run.networks, 1)
-        init = functools.partial(pretrain.init_text_state, text_method, _batch_shapes(run))
-        text_params = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), jax.eval_shape(init).params)
-    step_images = method.batch_images * method.discriminator_steps
-    return Phase(
-        name="adversarial",
-        init=functools.partial(step.init_state, method, _batch_shapes(run), text_params),
-        step=functools.partial(step.train_step, method),
-        total_steps=total_steps,
-        step_images=step_images,
-        shown=("loss/generator", "loss/discriminator"),
-        watch=functools.partial(_watch, run, total_steps, step_images),
-    )
-
-
-PHASES = {"text": text_phase, "adversarial": adversarial_phase}
-_BATCH_KEYS = {"pretrain_text.batch_images": "text", "train.batch_images": "adversarial"}
-
-
-def _watch(run: Run, total_steps: int, step_images: int, state: step.State, done: int) -> dict[str, Any]:
-    """Sheets, cheap figures and a snapshot, each when it is due."""
-    config, images = run.config, done * step_images
-    due = lambda every: every and (images // every != (images - step_images) // every)  # noqa: E731
-    last = done == total_steps
-    evaluates, draws = due(config.evaluate.every_images) and not last, due(config.sample.every_images) or last
-    if not run.leads or not (evaluates or draws):
-        return {}
-    figures = {}
-    generator = from_snapshot(snapshot_of(run, state, {}))
-    if evaluates:
-        figures = evaluate(
-            draw_with(generator),
-            run.test_data,
-            run.judges,
-            num_images=config.evaluate.num_images,
-            seed=0,
-            full=False,
-        )
-        say(f"{images:>9,} images: {summary_line(figures)}")
-    save_snapshot(run.workdir / SNAPSHOT_NAME, snapshot_of(run, state, figures))
-    if draws:
-        draw_sheet(run, generator, f"{images:09d}", done)
-    return figures
-
-
-def draw_sheet(run: Run, generator: Generator, name: str, done: int) -> Path:
-    """Draws the fixed captions, a row each, with the same seeds at every step; returns the file."""
-    s = run.config.sample
-    captions = list(s.captions) or [captions[0] for captions in run.test_data.captions[: s.num_captions]]
-    prompts = [caption for caption in captions for _ in range(s.num_seeds)]
-    images = generator.sample(prompts, seed=list(range(s.num_seeds)) * len(captions), cut_long=True)
-    facts = {"captions": captions, "seeds": list(range(s.num_seeds)), "step": done}
-    return run.logs.sheet(name, done, sheet(images, captions, columns=s.num_seeds), facts)
-
-
-def snapshot_of(run: Run, state: step.State, metrics: dict[str, Any]) -> Snapshot:
-    """Returns what sampling needs of a state: averaged weights, tokenizer, configuration."""
-    used = state.frozen | state.ema
-    params = jax.device_get({"generator": used["generator"], "text": used["text"]})
-    return Snapshot(
-        params=params,
-        config=run.config.to_dict(),
-        tokenizer=run.tokenizer.to_json(),
-        metrics=metrics,
-        info={"step": int(state.step), "t2igan": __version__, "jax": jax.__version__, "data": run.train_data.name},
-    )
-
-
-def finish(run: Run, state: step.State | pretrain.TextState) -> dict[str, Any]:
+def finish(run: Run, state: Any) -> dict[str, Any]:
     """Writes the final snapshot, evaluates it, and says what there is and how to use it."""
     if not isinstance(state, step.State):
         say(f"done: {run.workdir / 'checkpoints'} holds the text encoder; add the phase 'adversarial' to draw pictures")
@@ -363,14 +234,6 @@ class Interruption:
             raise KeyboardInterrupt
         self.asked = True
         say("stopping after this step, and saving; once more stops at once")
-
-
-def _batch_shapes(run: Run) -> dict[str, jax.ShapeDtypeStruct]:
-    images = run.train_data.images
-    return {
-        "images": jax.ShapeDtypeStruct((2, *images.shape[1:]), np.uint8),
-        "tokens": jax.ShapeDtypeStruct((2, run.tokenizer.max_tokens), np.int32),
-    }
 
 
 def _best_metric(run: Run) -> tuple[str, bool]:

@@ -15,8 +15,12 @@ ALLOWED = {
     "run": {"train", "sample", "evaluate", "data", "config", "parallel", "pictures"},
     "__init__": {"data", "sample"},
     "train": {
-        *("config", "data", "text", "nets", "step", "pretrain", "parallel"),
-        *("checkpoint", "sample", "judges", "evaluate", "logs", "pictures"),
+        *("config", "data", "text", "nets", "step", "phases", "parallel"),
+        *("checkpoint", "sample", "judges", "evaluate", "logs"),
+    },
+    "phases": {
+        *("config", "data", "text", "nets", "step", "pretrain", "checkpoint"),
+        *("sample", "judges", "evaluate", "logs", "pictures"),
     },
     "evaluate": {"judges", "sample", "data", "metrics", "config", "checkpoint"},
     "judges": {"pretrain", "nets", "losses", "schedules", "data", "text", "checkpoint"},
