@@ -128,7 +128,7 @@ def test_a_typing_slip_does_not_make_a_split(tmp_path):
     for split in ("train", "validation"):
         draw(tmp_path / split / "a.png")
         (tmp_path / split / "a.txt").write_text(split)
-    with pytest.raises(UserError, match="no split 'test'\nThere are: train, validation"):
+    with pytest.raises(UserError, match=r"no split 'test'\.\nThere are: train, validation"):
         open_dataset(config_of(tmp_path, test_fraction=0.5), "test")
 
 
