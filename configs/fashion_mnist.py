@@ -7,9 +7,9 @@ TFDS downloads the data once, without TensorFlow. Where the four original files 
 
     python run.py --config=configs/fashion_mnist.py --config.data.tfds_files_dir=/usr/share/datasets/fashion-mnist
 
-Cost: text phase 2 min and adversarial phase 11 min on one busy CPU core. Result (seed 0): the garment is the one asked for
-in 0.935 of 10,000 pictures drawn from the test captions, as a classifier of the real pictures sees it, which is right on
-0.887 of the real test pictures; Frechet distance 1.59 in its features (0.04 between real train and test pictures).
+Cost: text phase 2 min and adversarial phase 11 min on one busy CPU core. Result (seed 0): the garment is the one asked
+for in 0.935 of 10,000 pictures drawn from the test captions, as a classifier of the real pictures sees it, which is
+right on 0.887 of the real test pictures; Frechet distance 1.59 in its features (0.04 between real train and test).
 """
 
 from configs import base
