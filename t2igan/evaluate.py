@@ -95,9 +95,10 @@ def evaluate_run(workdir: Path, split: str, num_images: int | None = None, seed:
     train = open_dataset(config.data, config.data.train_split)
     judges = Judges.of_run(config, train, generator.tokenizer, workdir)
     result = evaluate(draw_with(generator), dataset, judges, num_images=num_images or len(dataset), seed=seed)
+    result["model"] = generator.digest
     print(table(result))
     path = workdir / f"evaluation_{split}.json"
-    write_json(path, result | {"model": generator.digest})
+    write_json(path, result)
     print(f"written to {path}")
     return result
 

@@ -1,7 +1,11 @@
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import t2igan
 from t2igan import nets
@@ -128,3 +132,24 @@ def test_a_sheet_shows_every_picture_and_caption():
     assert drawn.shape[1] == 3 * (128 + 6) + 6
     assert (drawn == 7).all(-1).sum() == 6 * 128 * 128
     assert (drawn < 100).sum() > 6 * 128 * 128 * 3  # and ink besides
+
+
+def test_the_command_line_draws_a_sheet_or_a_folder(tiny_snapshot, generator, tmp_path, request):
+    save_snapshot(tmp_path / "snapshot.safetensors", tiny_snapshot)
+    (tmp_path / "prompts.txt").write_text("\ufeffred cap\n\ngreen hair\n", encoding="utf-8")
+
+    def draw(*arguments):
+        command = [sys.executable, "run.py", "sample", f"--workdir={tmp_path}", "--num=2", "--seed=7", *arguments]
+        return subprocess.run(command, cwd=request.config.rootpath, capture_output=True, text=True, check=False)
+
+    done = draw(f"--prompts={tmp_path / 'prompts.txt'}", f"--out={tmp_path / 'many'}", "--scale=1")
+    assert done.returncode == 0, done.stderr
+    files = sorted((tmp_path / "many").iterdir())
+    assert [read_facts(file)["prompt"] for file in files] == ["red cap", "red cap", "green hair", "green hair"]
+    assert [read_facts(file)["seed"] for file in files] == [7, 8, 7, 8]
+    close(np.asarray(Image.open(files[1])), generator.sample("red cap", seed=8)[0])
+
+    done = draw("--prompt=red cap", f"--out={tmp_path / 'sheet.png'}")
+    assert done.returncode == 0, done.stderr
+    assert read_facts(tmp_path / "sheet.png")["seeds"] == [7, 8]
+    assert len(read_facts(tmp_path / "sheet.png")["model"]) == 12

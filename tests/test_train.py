@@ -10,6 +10,7 @@ import pytest
 import t2igan
 from t2igan import step, train
 from t2igan.errors import UserError
+from t2igan.evaluate import evaluate_run
 from t2igan.logs import Logs
 
 
@@ -133,6 +134,12 @@ def test_figures_are_logged_and_kept_with_the_best_checkpoint(tiny, tmp_path):
     assert [row["step"] for row in rows] == [2, 4]
     saved = json.loads((tmp_path / "evaluation_test.json").read_text())
     assert saved == figures == t2igan.load(tmp_path).metrics
+    unseen = evaluate_run(tmp_path, "unseen", num_images=16)
+    assert unseen["split"] == "unseen"
+    assert unseen["model"] == t2igan.load(tmp_path).digest
+    assert json.loads((tmp_path / "evaluation_unseen.json").read_text()) == unseen
+    with pytest.raises(UserError, match="no split 'unsen'; did you mean 'unseen'"):
+        evaluate_run(tmp_path, "unsen")
 
 
 def test_batches_that_do_not_divide_are_refused_before_compiling(tiny, tmp_path):
