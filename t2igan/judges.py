@@ -93,7 +93,10 @@ class Judged(NamedTuple):
 
 
 class Judges:
-    """The classifier and the retrieval model of one training split. Made by `Judges.load_or_train`.
+    """The classifier and the retrieval model of one training split, each learned when it is first asked.
+
+    What was learned is kept in a file of `folder` whose name holds a hash of pictures, captions, tokenizer and
+    settings; a damaged file is learned anew. `progress(judge, steps done, steps in all)` is called now and then.
 
     `vocabulary` maps each judged attribute to its values in the training split ("none" where a picture lacks
     it), and is empty without attributes; `extractor` is "classifier" or "retrieval", whose features the
@@ -126,33 +129,17 @@ class Judges:
         self._real: dict[tuple, Any] = {}  # what real pictures were judged to be, by fingerprint
 
     @classmethod
-    def load_or_train(
-        cls,
-        config: Any,
-        train: Dataset,
-        tokenizer: Tokenizer,
-        folder: Path,
-        progress: Progress | None = None,
-        settings: Settings | None = None,
-    ) -> Judges:
-        """Returns the judges of a training split, from the cache file in `folder` or learned now and kept there.
-
-        Only the judge that every evaluation needs is learned here; where that is the classifier, the
-        retrieval model is learned when it is first asked. The file's name holds a hash of pictures, captions,
-        tokenizer and settings; a damaged file is learned anew. `progress(judge, steps done, steps in all)` is
-        called now and then.
-        """
-        judges = cls(config, train, tokenizer, folder, progress, settings)
-        judges._judge(judges.extractor)
-        return judges
-
-    @classmethod
     def of_run(cls, config: Any, train: Dataset, tokenizer: Tokenizer, workdir: Path) -> Judges:
         """Returns the judges of a run, kept in its folder, learned when first asked, with a bar on the terminal."""
         settings = Settings(
             classifier_steps=config.evaluate.classifier_steps, retrieval_steps=config.evaluate.retrieval_steps
         )
         return cls(config, train, tokenizer, workdir / "judges", _Bar(), settings)
+
+    def learn(self) -> Judges:
+        """Reads or learns, now, the judge that every evaluation needs; returns itself."""
+        self._judge(self.extractor)
+        return self
 
     def classify(self, images: UInt8[np.ndarray, "N H W C"]) -> Classified:
         """Returns what the classifier says of pictures; ValueError where the data has no attributes."""

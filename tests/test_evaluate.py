@@ -85,7 +85,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def judges(train, folder):
-    return Judges.load_or_train(get_config(), train, tokenizer_of(train), folder, settings=QUICK)
+    return Judges(get_config(), train, tokenizer_of(train), folder, settings=QUICK).learn()
 
 
 def test_real_pictures_of_the_captions_are_right(judges, test):
@@ -173,7 +173,7 @@ def test_judges_are_kept_and_learned_anew_when_damaged(train, test, tmp_path):
     def load():
         tokenizer = tokenizer_of(train)
         settings = Settings(classifier_steps=3, features=8)
-        return Judges.load_or_train(get_config(), train, tokenizer, tmp_path, lambda *p: learned.append(p), settings)
+        return Judges(get_config(), train, tokenizer, tmp_path, lambda *p: learned.append(p), settings).learn()
 
     first = load()
     assert learned == [("classifier", 3, 3)]
@@ -203,7 +203,7 @@ def test_other_data_or_settings_are_other_judges(train, test, tmp_path):
 def test_a_folder_that_cannot_be_written_does_not_stop_the_judges(train, test, tmp_path, caplog):
     (tmp_path / "file").write_text("not a folder")
     settings = Settings(classifier_steps=2, features=8)
-    judges = Judges.load_or_train(get_config(), train, tokenizer_of(train), tmp_path / "file", settings=settings)
+    judges = Judges(get_config(), train, tokenizer_of(train), tmp_path / "file", settings=settings).learn()
     assert len(judges.classify(test.images).labels) == len(test)
     assert "not kept" in caplog.text
 
@@ -213,7 +213,7 @@ def test_without_attributes_the_retrieval_model_is_the_extractor(tmp_path):
         squares(s, n, seed, px=12, with_attributes=False) for s, n, seed in (("train", 40, 0), ("test", 20, 1))
     )
     settings = Settings(retrieval_steps=3, retrieval_batch_images=64, features=16)
-    judges = Judges.load_or_train(get_config(), train, tokenizer_of(train), tmp_path, settings=settings)
+    judges = Judges(get_config(), train, tokenizer_of(train), tmp_path, settings=settings).learn()
     result = evaluate(any_pictures(test), test, judges, num_images=30, seed=0, full=False)
     assert result["frechet/extractor"] == "retrieval"
     assert not any(key.startswith("attributes") for key in result)
