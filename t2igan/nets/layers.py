@@ -26,7 +26,7 @@ class Text:
     mask: Bool[Array, "B T"]
 
 
-def leaky_relu(x: Float[Array, ...]) -> Float[Array, ...]:
+def leaky_relu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Leaky ReLU of slope 0.2, scaled so that unit-variance input gives unit second moment."""
     gain = (2.0 / (1.0 + SLOPE**2)) ** 0.5
     return jnp.asarray(gain, x.dtype) * jax.nn.leaky_relu(x, SLOPE)
