@@ -45,7 +45,8 @@ def test_frechet_equals_the_symmetric_eigendecomposition():
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ c_fake @ root), 0)).sum()
     expected = ((real.mean(0) - fake.mean(0)) ** 2).sum() + np.trace(c_real + c_fake) - 2 * cross
-    assert frechet_distance(real, fake) == pytest.approx(expected, rel=1e-8)
+    # The reference is the less exact side: it takes roots of eigenvalues that are zero up to rounding.
+    assert frechet_distance(real, fake) == pytest.approx(expected, rel=1e-6)
 
 
 def test_frechet_invariances():
