@@ -104,6 +104,7 @@ def get_config() -> ConfigDict:
     train.clip_norm = 10.0  # the norm of each network's gradient, at most; 0 = unbounded
     train.discriminator_steps = 1  # updates of the discriminator for one of the generator, each on its own batch
     train.ema_half_life_images = 4_500.0
+    train.ema_half_life_images_end = 4_500.0
     train.ema_ramp = 0.05  # early on the half-life is at most this share of the images seen; 0 = none
     train.tune_text = False  # True: the text encoder goes on learning from the generator's loss
     train.text_learning_rate = 1e-5  # if it does

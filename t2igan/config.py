@@ -77,7 +77,8 @@ def _check_numbers(config: ConfigDict) -> None:
         "train.steps train.images train.epochs pretrain_text.steps pretrain_text.images pretrain_text.epochs "
         "train.clip_norm train.warmup_steps pretrain_text.warmup_steps train.text_learning_rate "
         "train.learning_rate_end pretrain_text.learning_rate_end loss.penalty_weight loss.penalty_weight_end "
-        "loss.mismatch_weight loss.contrastive_weight train.ema_half_life_images train.ema_ramp "
+        "loss.mismatch_weight loss.contrastive_weight train.ema_half_life_images "
+        "train.ema_half_life_images_end train.ema_ramp "
         "generator.attention_from_px sample.every_images evaluate.every_images checkpoint.every_images devices"
     ).split():
         if not get(config, key) >= 0:
@@ -167,7 +168,7 @@ def _check_losses(config: ConfigDict) -> None:
         end = config[section].learning_rate_end
         if config[section].schedule == "exponential" and not end > 0:
             raise UserError(f"config.{section}.learning_rate_end={end} must be above 0 for the exponential schedule")
-    for key in ("loss.penalty_weight", "train.beta2"):
+    for key in ("loss.penalty_weight", "train.beta2", "train.ema_half_life_images"):
         start, end = get(config, key), get(config, f"{key}_end")
         if config.train.schedule == "exponential" and start != end and not min(start, end) > 0:
             raise UserError(

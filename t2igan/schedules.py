@@ -31,15 +31,17 @@ def schedule(shape: str, start: float, end: float, steps: int, warmup_steps: int
     return optax.join_schedules([optax.linear_schedule(0.0, start, warmup_steps), body], [warmup_steps])
 
 
-def ema_decay(half_life_images: float, ramp: float, batch_images: int) -> Callable:
+def ema_decay(half_life_images: float | Callable, ramp: float, batch_images: int) -> Callable:
     """Returns step -> decay of an exponential moving average whose weight halves every `half_life_images`.
 
     Early on the half-life is at most `ramp` times the images seen, so that the average forgets the initial weights
-    (EDM, Karras et al. 2022, arXiv:2206.00364); `ramp` 0 switches that off, `half_life_images` 0 the average.
+    (EDM, Karras et al. 2022, arXiv:2206.00364); `ramp` 0 switches that off, `half_life_images` 0 the average. The
+    half-life may be a schedule, step -> images.
     """
 
     def decay(step):
-        half_life = jnp.asarray(half_life_images, jnp.float32)
+        half_life = half_life_images(step) if callable(half_life_images) else half_life_images
+        half_life = jnp.asarray(half_life, jnp.float32)
         if ramp > 0:
             half_life = jnp.minimum(half_life, ramp * (step + 1) * batch_images)
         return jnp.exp2(-batch_images / jnp.maximum(half_life, 1e-6))

@@ -80,7 +80,11 @@ class Method:
             beta1=train.beta1,
             beta2=over_training(train.beta2, train.beta2_end),
             penalty_weight=over_training(loss.penalty_weight, loss.penalty_weight_end),
-            ema_decay=ema_decay(train.ema_half_life_images, train.ema_ramp, train.batch_images),
+            ema_decay=ema_decay(
+                over_training(train.ema_half_life_images, train.ema_half_life_images_end),
+                train.ema_ramp,
+                train.batch_images,
+            ),
             clip_norm=train.clip_norm,
         )
 

@@ -77,3 +77,9 @@ def test_the_ramp_shortens_the_half_life_early():
 @pytest.mark.parametrize("ramp", [0.0, 0.05])
 def test_no_half_life_is_no_average(ramp):
     assert float(ema_decay(0.0, ramp, 32)(3)) == 0.0
+
+
+def test_the_half_life_of_the_average_may_itself_move():
+    decay = ema_decay(schedule("linear", 320.0, 640.0, 10), ramp=0.0, batch_images=32)
+    assert float(decay(0)) == pytest.approx(2 ** (-32 / 320))
+    assert float(decay(10)) == pytest.approx(2 ** (-32 / 640))
