@@ -36,16 +36,16 @@ class Checkpoints:
         self.metric = metric
         policies = ocp.checkpoint_managers
         keep = [policies.LatestN(1)]
+        value = (lambda metrics: metrics[metric]) if metric else None
         if metric:
             # Not `best_fn` with `max_to_keep`, which would delete the latest when it is not the best.
-            value = lambda metrics: metrics[metric]  # noqa: E731
             keep.append(
                 policies.BestN(
                     get_metric_fn=value, reverse=lower_is_better, n=1, keep_checkpoints_without_metrics=False
                 )
             )
         options = ocp.CheckpointManagerOptions(
-            best_fn=(lambda metrics: metrics[metric]) if metric else None,
+            best_fn=value,
             best_mode="min" if lower_is_better else "max",
             preservation_policy=policies.AnyPreservationPolicy(keep),
             cleanup_tmp_directories=True,
@@ -68,7 +68,7 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         kept = {self.metric: metrics[self.metric]} if metrics and self.metric in metrics else None
-        with self._explained():
+        with explain_write_errors(self.folder):
             self._manager.save(step, args=ocp.args.StandardSave(state), metrics=kept)
 
     def restore(self, step: int, like: Any) -> Any:
@@ -86,7 +86,7 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Returns when everything is on disk; raises `UserError` where that failed."""
-        with self._explained():
+        with explain_write_errors(self.folder):
             self._manager.wait_until_finished()
 
     def close(self) -> None:
@@ -101,9 +101,6 @@ class Checkpoints:
 
     def __exit__(self, *_) -> None:
         self.close()
-
-    def _explained(self):
-        return explain_write_errors(self.folder)
 
 
 class explain_write_errors:

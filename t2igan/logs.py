@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from t2igan.checkpoint import explain_write_errors
+from t2igan.checkpoint import explain_write_errors, write_text
 from t2igan.pictures import save_png
 
 
@@ -41,11 +41,8 @@ class Logs:
         if not self.active:
             return
         rows = [row for row in self.read() if row["phase"] != phase or row["step"] <= step]
+        write_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))
         with explain_write_errors(self.workdir):
-            self.workdir.mkdir(parents=True, exist_ok=True)
-            unfinished = self._path.with_name(self._path.name + ".unfinished")
-            unfinished.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-            unfinished.replace(self._path)
             if self._tensorboard is not None:
                 self._tensorboard.close()
             from tensorboardX import SummaryWriter

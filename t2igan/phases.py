@@ -115,7 +115,8 @@ def _watch(run: Run, total_steps: int, step_images: int, state: step.State, done
     config, images = run.config, done * step_images
     evaluates, draws = _due(run, done, total_steps, step_images)
     figures = {}
-    generator = from_snapshot(snapshot_of(run, state, {}))
+    snapshot = snapshot_of(run, state)
+    generator = from_snapshot(snapshot)
     if evaluates:
         figures = evaluate(
             draw_with(generator),
@@ -126,7 +127,7 @@ def _watch(run: Run, total_steps: int, step_images: int, state: step.State, done
             full=False,
         )
         say(f"{images:>9,} images: {summary_line(figures)}")
-    save_snapshot(run.workdir / SNAPSHOT_NAME, snapshot_of(run, state, figures))
+    save_snapshot(run.workdir / SNAPSHOT_NAME, dataclasses.replace(snapshot, metrics=figures))
     if draws:
         draw_sheet(run, generator, f"{images:09d}", done)
     return figures
@@ -142,15 +143,15 @@ def draw_sheet(run: Run, generator: Generator, name: str, done: int) -> Path:
     return run.logs.sheet(name, done, sheet(images, captions, columns=s.num_seeds), facts)
 
 
-def snapshot_of(run: Run, state: step.State, metrics: dict[str, Any]) -> Snapshot:
-    """Returns what sampling needs of a state: averaged weights, tokenizer, configuration."""
+def snapshot_of(run: Run, state: step.State) -> Snapshot:
+    """Returns what sampling needs of a state: averaged weights, tokenizer, configuration; no metrics yet."""
     used = state.frozen | state.ema
     params = jax.device_get({"generator": used["generator"], "text": used["text"]})
     return Snapshot(
         params=params,
         config=run.config.to_dict(),
         tokenizer=run.tokenizer.to_json(),
-        metrics=metrics,
+        metrics={},
         info={"step": int(state.step), "t2igan": __version__, "jax": jax.__version__, "data": run.train_data.name},
     )
 

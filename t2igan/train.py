@@ -6,6 +6,7 @@ follows. So the same command, given again after whatever stopped it, goes on as 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import threading
@@ -185,7 +186,8 @@ def finish(run: Run, state: Any) -> dict[str, Any]:
     if not run.leads:
         return {}
     path, figures = run.workdir / SNAPSHOT_NAME, {}
-    generator = from_snapshot(snapshot_of(run, state, {}))
+    snapshot = snapshot_of(run, state)
+    generator = from_snapshot(snapshot)
     if run.config.evaluate.at_end:
         figures = evaluate(
             draw_with(generator),
@@ -195,7 +197,7 @@ def finish(run: Run, state: Any) -> dict[str, Any]:
             seed=0,
         )
         write_json(run.workdir / f"evaluation_{run.test_data.split}.json", figures)
-    save_snapshot(path, snapshot_of(run, state, figures))
+    save_snapshot(path, dataclasses.replace(snapshot, metrics=figures))
     caption = run.test_data.captions[0][0].replace('"', "'")
     sheets = sorted((run.workdir / "samples").glob("*.png"))
     say(f"\nmodel:    {path}")
