@@ -1,4 +1,4 @@
-"""The command line: python run.py [train | sample | evaluate] --flags. `python run.py --help` lists the flags."""
+"""The command line: python run.py [train | sample | evaluate | data] --flags. `run.py --help` lists the flags."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -16,22 +17,21 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "train: file in configs
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; train: runs/NAME OF THE CONFIG by default")
 PROMPT = flags.DEFINE_multi_string("prompt", [], "sample: a caption; may be given several times")
 PROMPTS = flags.DEFINE_string("prompts", None, "sample: text file with a caption a line")
-NUM = flags.DEFINE_integer("num", None, "sample: pictures a prompt (default 1); evaluate: pictures in all")
+NUM = flags.DEFINE_integer("num", None, "pictures; sample: a prompt (1); evaluate: in all; data: on the sheet (24)")
 SEED = flags.DEFINE_integer("seed", 0, "sample: seed of the first picture of a prompt; evaluate: seed of the noise")
 TRUNCATION = flags.DEFINE_float("truncation", 1.0, "sample: 1 = the noise of training, less = more typical pictures")
-OUT = flags.DEFINE_string("out", "sample.png", "sample: a .png for one sheet, or a folder for a file each")
+OUT = flags.DEFINE_string("out", None, "sample: a .png (sample.png), or a folder for a file each; data: a .png")
 SCALE = flags.DEFINE_integer("scale", 0, "sample: enlarge pixels so many times; 0 = to 128 px at least")
 SPLIT = flags.DEFINE_string("split", "test", "evaluate: which split of the data")
 
 
 def run_train() -> None:
     """Trains, or goes on where the same command was stopped."""
-    if CONFIG.value is None:
-        raise UserError(f"--config is missing; give one of {', '.join(known_configs())}")
+    config = required_config()
     from t2igan.train import train
 
     overrides = [arg for arg in sys.argv[1:] if arg.startswith("--config.")]
-    train(CONFIG.value, Path(WORKDIR.value or default_workdir()), tuple(overrides))
+    train(config, Path(WORKDIR.value or default_workdir()), tuple(overrides))
 
 
 def run_sample() -> None:
@@ -59,7 +59,7 @@ def run_sample() -> None:
     everyone = [(prompt, SEED.value + i) for prompt in prompts for i in range(num)]
     images = generator.sample([p for p, _ in everyone], [s for _, s in everyone], truncation=TRUNCATION.value)
     facts = {"model": generator.digest, "t2igan": t2igan.__version__, "truncation": TRUNCATION.value}
-    out = Path(OUT.value)
+    out = Path(OUT.value or "sample.png")
     if out.suffix.lower() == ".png":
         picture = sheet(images, prompts, columns=num, scale=SCALE.value)
         seeds = list(range(SEED.value, SEED.value + num))
@@ -82,7 +82,38 @@ def run_evaluate() -> None:
     evaluate_run(required_workdir("evaluate"), SPLIT.value, NUM.value, SEED.value)
 
 
-VERBS: dict[str, Callable[[], None]] = {"train": run_train, "sample": run_sample, "evaluate": run_evaluate}
+def run_data() -> None:
+    """Shows what is in the data and what would be left out, before anything is trained."""
+    import json
+
+    from t2igan.data import list_splits, open_dataset
+    from t2igan.data.report import as_json, examples, lines
+    from t2igan.pictures import save_png, sheet
+
+    config = required_config()
+    out = Path(OUT.value) if OUT.value else None
+    if out and out.suffix.lower() != ".png":
+        raise UserError(f"--out={out} must end in .png: a sheet of pictures with their captions")
+    splits = list_splits(config.data)
+    wanted = dict.fromkeys((config.data.train_split, config.data.test_split))
+    datasets = [open_dataset(config.data, split) for split in wanted]
+    print("\n".join(lines(datasets, config.data, config.tokenizer)))
+    if others := [split for split in splits if split not in wanted]:
+        print(f"more splits: {', '.join(others)}")
+    if out:
+        images, captions = examples(datasets[0], NUM.value or 24)
+        save_png(out, sheet(images, captions, columns=6))
+        report = out.with_suffix(".json")
+        report.write_text(json.dumps(as_json(datasets), indent=2) + "\n", encoding="utf-8")
+        print(f"pictures in {out}, all that was left out in {report}")
+
+
+VERBS: dict[str, Callable[[], None]] = {
+    "train": run_train,
+    "sample": run_sample,
+    "evaluate": run_evaluate,
+    "data": run_data,
+}
 
 
 def known_configs() -> list[str]:
@@ -93,6 +124,13 @@ def known_configs() -> list[str]:
 def default_workdir() -> str:
     """The run's folder for a configuration file: runs/ and its name."""
     return f"runs/{Path(config_flags.get_config_filename(flags.FLAGS['config']).split(':')[0]).stem}"
+
+
+def required_config() -> Any:
+    """The configuration that `train` and `data` cannot do without."""
+    if CONFIG.value is None:
+        raise UserError(f"--config is missing; give one of {', '.join(known_configs())}")
+    return CONFIG.value
 
 
 def required_workdir(verb: str) -> Path:

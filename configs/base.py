@@ -25,16 +25,25 @@ def get_config() -> ConfigDict:
 
     # Captioned pictures: where they are and how they become arrays.
     config.data = data = ConfigDict()
-    data.source = "pixel_avatars"  # "pixel_avatars" (embedded), a folder, or "tfds:NAME"
-    data.image_size_px = 16  # pictures are centre-cropped to a square and resized to this
+    data.source = "pixel_avatars"  # (embedded), or a folder, an archive, a table... of your own: docs/data.md
+    data.image_size_px = 16  # pictures become squares of this size
     data.channels = 3  # 3 = RGB, 1 = grey
+    data.resize = "crop"  # to a square by its centre; "pad" adds `background`; "stretch" changes proportions
+    data.resample = "auto"  # "lanczos", "area", "nearest"; "auto" keeps pixel art sharp and is "lanczos" otherwise
     data.background = (255, 255, 255)  # what shines through transparent pixels
     data.train_split = "train"
-    data.test_split = "test"  # made by hashing file names where the data has no such split
+    data.test_split = "test"  # made by hashing the pictures where the data has no such split
     data.test_fraction = 0.05  # how much of the data that hash holds out
     data.caption_field = ""  # which text field holds the caption; "" = "text", "caption", "captions", ...
+    data.captions = "all"  # of a picture with several, one is drawn at random each time; "first" = always that
+    data.language = ""  # of text files with translations ("de.utf8=..."): "de"; "" = the lines that are none
     data.caption_templates = ("a picture of {label}",)  # captions of data that has labels only
     data.label_field = "label"  # which field holds that label
+    data.follow_links = False  # symbolic links that lead out of the folder
+    data.min_usable = 0.5  # share of the pictures that must be usable to go on
+    data.cache_dir = ""  # decoded pictures are kept there; "" = ~/.cache/t2igan
+    data.cache_gb = 10.0  # at most (GB, all data sets together); larger data is decoded anew at every visit
+    data.workers = 0  # processes that decode at every visit; 0 = one a core
     data.tfds_dir = ""  # where TFDS data sets are prepared; "" = TFDS's own default (~/tensorflow_datasets)
     data.tfds_files_dir = ""  # the data set's original files, where they are at hand: nothing is downloaded then
 

@@ -20,11 +20,26 @@ NETWORK_KINDS = ("residual", "mlp")
 SCHEDULES = ("constant", "cosine", "linear", "exponential")
 ADVERSARIAL = ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic")
 PENALTIES = ("none", "r1", "r2", "r1_r2", "wgan_gp", "ma_gp", "finite_difference")
+DATA_CHOICES = {
+    "channels": (1, 3),
+    "resize": ("crop", "pad", "stretch"),
+    "resample": ("auto", "lanczos", "area", "nearest"),
+    "captions": ("all", "first"),
+}
 DTYPES = ("float32", "bfloat16")
 BEST_METRICS = ("", "attributes/mean", "attributes/all", "frechet")
 
 # Keys that change how a run is watched or placed, not what it computes: free to differ when a run goes on.
-FREE_TO_CHANGE = ("log", "evaluate", "sample", "checkpoint", "data.tfds_dir", "data.tfds_files_dir", "devices")
+FREE_TO_CHANGE = (
+    *("log", "evaluate", "sample", "checkpoint", "devices", "data.tfds_dir", "data.tfds_files_dir"),
+    *("data.cache_dir", "data.cache_gb", "data.workers", "data.min_usable", "data.follow_links"),
+)
+# Keys that older runs and snapshots lack, with the value that does what those runs did.
+ADDED = {
+    **{"data.resize": "crop", "data.resample": "auto", "data.captions": "all", "data.language": ""},
+    **{"data.follow_links": True, "data.min_usable": 0.0, "data.cache_dir": "", "data.cache_gb": 10.0},
+    "data.workers": 0,
+}
 # Durations may grow or shrink only together with their schedules, so they count as what is computed.
 
 
@@ -34,6 +49,26 @@ def check(config: ConfigDict) -> None:
     _check_numbers(config)
     _check_sizes(config)
     _check_losses(config)
+    check_data(config.data)
+
+
+def check_data(data: ConfigDict) -> None:
+    """Raises `UserError` for a value of the group `data` that is not accepted; for who opens data without the rest."""
+    for key, known in DATA_CHOICES.items():
+        if data[key] not in known:
+            near = nearest(str(data[key]), known)
+            raise UserError(f"config.data.{key}={data[key]!r} is none of {_listed(known)}{near}")
+    if not data.image_size_px > 0:
+        raise UserError(f"config.data.image_size_px={data.image_size_px} must be greater than 0")
+    for key in ("cache_gb", "workers"):
+        if not data[key] >= 0:
+            raise UserError(f"config.data.{key}={data[key]} must be 0 or greater")
+    if not 0 <= data.min_usable <= 1:
+        raise UserError(f"config.data.min_usable={data.min_usable} must be a share from 0 to 1")
+    if not 0 <= data.test_fraction < 1:
+        raise UserError(f"config.data.test_fraction={data.test_fraction} must be at least 0 and less than 1")
+    if len(data.background) != 3 or not all(_whole(v) and 0 <= v <= 255 for v in data.background):
+        raise UserError(f"config.data.background={data.background} must be three whole numbers from 0 to 255")
 
 
 def _check_choices(config: ConfigDict) -> None:
@@ -54,15 +89,12 @@ def _check_choices(config: ConfigDict) -> None:
     _among(config, "loss.penalty", PENALTIES)
     _among(config, "train.schedule", SCHEDULES)
     _among(config, "pretrain_text.schedule", SCHEDULES)
-    _among(config, "data.channels", (1, 3))
     _among(config, "checkpoint.best_metric", BEST_METRICS)
-    if len(config.data.background) != 3 or not all(_whole(v) and 0 <= v <= 255 for v in config.data.background):
-        raise UserError(f"config.data.background={config.data.background} must be three whole numbers from 0 to 255")
 
 
 def _check_numbers(config: ConfigDict) -> None:
     for key in (
-        "data.image_size_px tokenizer.max_tokens text_encoder.width text_encoder.layers text_encoder.heads "
+        "tokenizer.max_tokens text_encoder.width text_encoder.layers text_encoder.heads "
         "text_encoder.pooling_queries text_encoder.sentence_dim image_encoder.features image_encoder.blocks "
         "image_encoder.patch_px generator.z_dim generator.base_px generator.patch_px generator.blocks "
         "generator.style_dim generator.attention_heads discriminator.features discriminator.blocks "
@@ -94,8 +126,6 @@ def _check_numbers(config: ConfigDict) -> None:
     for key in ("train.beta1", "train.beta2", "train.beta2_end", "pretrain_text.beta2"):
         if not 0 <= get(config, key) < 1:
             raise UserError(f"config.{key}={get(config, key)} must be at least 0 and less than 1")
-    if not 0 < config.data.test_fraction < 1:
-        raise UserError(f"config.data.test_fraction={config.data.test_fraction} must lie between 0 and 1")
     if config.tokenizer.vocab_size < 259:
         raise UserError(
             f"config.tokenizer.vocab_size={config.tokenizer.vocab_size} must be at least 259: 256 bytes and 3 marks"
@@ -226,12 +256,17 @@ def from_dict(values: Mapping) -> ConfigDict:
             return {k: restore(v) for k, v in value.items()}
         return tuple(value) if isinstance(value, list) else value
 
-    return ConfigDict(restore(values)).lock()
+    config = ConfigDict(restore(values))
+    for key, value in ADDED.items():
+        group, _, name = key.rpartition(".")
+        if name not in get(config, group):
+            get(config, group)[name] = value
+    return config.lock()
 
 
 def changed_keys(old: Mapping, new: Mapping) -> list[str]:
     """Returns the dotted keys that differ between two configurations and decide what is computed."""
-    old, new = flatten(old), flatten(new)
+    old, new = ADDED | flatten(old), ADDED | flatten(new)
     keys = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     return [key for key in keys if not any(key == free or key.startswith(free + ".") for free in FREE_TO_CHANGE)]
 

@@ -30,11 +30,11 @@ def enlarge(images: np.ndarray, scale: int = 0) -> np.ndarray:
 
 
 def sheet(images: np.ndarray, captions: Sequence[str], columns: int, scale: int = 0) -> np.ndarray:
-    """Lays pictures out in rows of `columns`, with a caption under each row.
+    """Lays pictures out in rows of `columns`, with captions under them.
 
     Args:
       images: uint8 [N, H, W, C], row after row; one or three channels.
-      captions: one a row, or one a picture if `columns` is 1; "" for none.
+      captions: one a picture, under it, or one a row, under the whole row; "" for none.
       columns: pictures a row.
       scale: as in `enlarge`.
 
@@ -50,18 +50,25 @@ def sheet(images: np.ndarray, captions: Sequence[str], columns: int, scale: int 
     height, width = images.shape[1:3]
     sheet_width = columns * (width + _MARGIN_PX) + _MARGIN_PX
     font = ImageFont.load_default(_FONT_PX)
-    characters = max(int(sheet_width / (_FONT_PX * 0.5)), 8)
-    lines = [textwrap.wrap(caption, characters, max_lines=4, placeholder=" …") for caption in captions]
+    each = len(captions) == len(images)
+    characters = max(int((width if each else sheet_width) / (_FONT_PX * 0.5)), 8)
+    lines = 6 if each else 4
+    texts = [textwrap.wrap(caption, characters, max_lines=lines, placeholder=" …") for caption in captions]
+    a_row = columns if each else 1  # captions
+    texts = [texts[row * a_row : (row + 1) * a_row] for row in range(rows)]
     line_px = _FONT_PX + 3
-    row_heights = [height + _MARGIN_PX + line_px * len(text) + (4 if text else 0) for text in lines]
+    most_lines = [max(map(len, of_row), default=0) for of_row in texts]
+    row_heights = [height + _MARGIN_PX + line_px * lines + (4 if lines else 0) for lines in most_lines]
     canvas = Image.new("RGB", (sheet_width, sum(row_heights) + _MARGIN_PX), (255, 255, 255))
     draw = ImageDraw.Draw(canvas)
     top = _MARGIN_PX
     for row in range(rows):
         for column, image in enumerate(images[row * columns : (row + 1) * columns]):
             canvas.paste(Image.fromarray(image), (_MARGIN_PX + column * (width + _MARGIN_PX), top))
-        for i, line in enumerate(lines[row]):
-            draw.text((_MARGIN_PX, top + height + 2 + i * line_px), line, fill=(30, 30, 30), font=font)
+        for column, lines in enumerate(texts[row]):
+            for i, line in enumerate(lines):
+                left = _MARGIN_PX + column * (width + _MARGIN_PX)
+                draw.text((left, top + height + 2 + i * line_px), line, fill=(30, 30, 30), font=font)
         top += row_heights[row]
     return np.asarray(canvas)
 

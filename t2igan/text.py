@@ -112,10 +112,10 @@ class Tokenizer:
                 )
         return self.encode(prompts)
 
-    def count_truncated(self, captions: Sequence[str]) -> int:
-        """Returns how many of the captions `encode` cuts."""
+    def lengths(self, captions: Sequence[str]) -> np.ndarray:
+        """Returns int32 [len(captions)], begin and end included; what is above `max_tokens` is cut by `encode`."""
         encodings = self._unbounded.encode_batch_fast(_encodable(captions))
-        return sum(len(e.ids) > self.max_tokens for e in encodings)
+        return np.array([len(e.ids) for e in encodings], np.int32)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """Returns the normalised text of one row of ids, without the special tokens."""

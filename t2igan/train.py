@@ -6,6 +6,7 @@ follows. So the same command, given again after whatever stopped it, goes on as 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import signal
@@ -20,8 +21,8 @@ import numpy as np
 from t2igan import config as config_lib
 from t2igan import nets, parallel, step
 from t2igan.checkpoint import Checkpoints, save_snapshot, write_json, write_text
-from t2igan.data import open_dataset
-from t2igan.data.batches import Batches
+from t2igan.data import Batches, check_usable, open_dataset, prefetched
+from t2igan.data.report import as_json, left_out
 from t2igan.errors import UserError
 from t2igan.evaluate import draw_with, evaluate, summary_line
 from t2igan.judges import Judges
@@ -64,6 +65,12 @@ def open_run(config, workdir: Path, mesh) -> Run:
     """Opens data, tokenizer, networks and logs; trains nothing but the tokenizer."""
     train_data = open_dataset(config.data, config.data.train_split)
     test_data = open_dataset(config.data, config.data.test_split)
+    if jax.process_index() == 0:
+        write_json(workdir / "data_report.json", as_json([train_data, test_data]))
+    for dataset in (train_data, test_data):
+        if dataset.skipped:
+            say(f"{left_out(dataset)}; all are listed in {workdir / 'data_report.json'}")
+        check_usable(dataset, config.data)
     path = workdir / "tokenizer.json"
     if path.is_file():
         tokenizer = Tokenizer.from_json(path.read_text(encoding="utf-8"))
@@ -76,9 +83,6 @@ def open_run(config, workdir: Path, mesh) -> Run:
         f"{train_data.name}: {len(train_data):,} training pictures of {config.data.image_size_px} px, "
         f"{len(test_data):,} to test on; {tokenizer.vocab_size} tokens; {mesh.size} x {mesh.devices.flat[0].platform}"
     )
-    if train_data.skipped:
-        first = train_data.skipped[0]
-        say(f"left out {len(train_data.skipped)} files, the first: {first.file} ({first.reason})")
     if config.sample.captions:
         tokenizer.encode_prompts(config.sample.captions)  # too long, empty: better said now than at the first sheet
     active = jax.process_index() == 0
@@ -131,9 +135,10 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
     every = lambda images: max(images // phase.step_images, 1) if images else phase.total_steps  # noqa: E731
     log_every, save_every = every(config.log.every_images), every(config.checkpoint.every_images)
     rate, window = Rate(), []
-    with Interruption() as interruption:
-        for done in range(start + 1, phase.total_steps + 1):
-            state, metrics = train_step(state, parallel.to_devices(batches[done - 1], run.mesh))
+    ahead = prefetched(batches.__getitem__, start, phase.total_steps)
+    with Interruption() as interruption, contextlib.closing(ahead):
+        for done, batch in enumerate(ahead, start=start + 1):
+            state, metrics = train_step(state, parallel.to_devices(batch, run.mesh))
             window.append(metrics)
             stops = interruption.asked
             saves = done % save_every == 0 or done == phase.total_steps or stops

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -12,6 +14,9 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 os.environ.setdefault("NPROC", "64")  # threads enough for eight devices to wait for each other: t2igan.parallel
 CACHE = Path(os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "t2igan-test-xla")))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+# Decoded pictures: nobody's own cache is read or written.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="t2igan-test-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 from jaxtyping import install_import_hook  # noqa: E402
 

@@ -47,6 +47,8 @@ def root(request):
         (["sample", "--workdir=/tmp", "--prompt=x", "--num=0"], ["--num=0"]),
         (["evaluate"], ["--workdir is missing"]),
         (["evaluate", "--workdir=/no/such/run"], ["/no/such/run"]),
+        (["data"], ["--config is missing"]),
+        (["data", "--config=configs/base.py", "--out=sheet.jpg"], ["--out=sheet.jpg", ".png"]),
         (["sample", "evaluate"], ["one word too many"]),
     ],
 )
@@ -66,6 +68,35 @@ def test_a_folder_without_pictures_or_captions_is_told_apart(root, tmp_path):
     common = ["--config=configs/base.py", f"--workdir={tmp_path / 'run'}"]
     says(run(root, *common, f"--config.data.source={empty}"), "no picture")
     says(run(root, *common, f"--config.data.source={mute}"), "not one has a caption")
+
+
+def test_too_few_usable_pictures_stop_before_anything_is_trained(root, tmp_path):
+    import json
+
+    from PIL import Image
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(6):
+        Image.new("RGB", (16, 16), (40 * i, 0, 0)).save(folder / f"{i}.png")
+        (folder / f"{i}.txt").write_text(f"number {i}")
+        (folder / f"broken{i}.png").write_bytes(b"no picture")
+        (folder / f"broken{i}.txt").write_text("broken")
+    (folder / "mute.png").write_bytes(b"")
+    arguments = ["--config=configs/base.py", f"--config.data.source={folder}", f"--workdir={tmp_path / 'run'}"]
+    done = run(root, *arguments)
+    assert done.returncode == 2 and "config.data.min_usable=0.5" in done.stderr and "Traceback" not in done.stderr
+    report = json.loads((tmp_path / "run" / "data_report.json").read_text())["splits"]["train"]
+    assert report["left_out"] == 7 and {"file": "broken3.png", "reason": "not a picture that Pillow can read"} in (
+        report["files_left_out"]
+    )
+    assert not (tmp_path / "run" / "config.json").exists()  # not begun
+    # What is in the data is shown all the same.
+    sheet = tmp_path / "sheet.png"
+    done = run(root, "data", *arguments[:2], f"--out={sheet}")
+    assert done.returncode == 0, done.stderr
+    assert "left out 7 pictures: not a picture that Pillow can read (6)" in done.stdout
+    assert Image.open(sheet).width > 128 and json.loads(sheet.with_suffix(".json").read_text())["splits"]
 
 
 def test_a_workdir_that_cannot_be_written_is_named(root, tmp_path):

@@ -1,30 +1,17 @@
-"""Dataset, decoding, the embedded avatars and the batches of a step."""
+"""Dataset, the embedded avatars and the batches of a step."""
 
-import io
-import struct
 import subprocess
 import sys
-import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from configs.base import get_config
-from t2igan.data import Batches, Dataset, list_splits, open_dataset
+from t2igan.data import Batches, Dataset, list_splits, open_dataset, prefetched
 from t2igan.data.avatars import Avatars
 from t2igan.data.dataset import held_out, label_captions, readable_label
-from t2igan.data.decode import decode, decode_many
 from t2igan.errors import UserError
 from t2igan.text import Tokenizer
-
-WHITE = (255, 255, 255)
-
-
-def png(picture: Image.Image, suffix: str = "PNG", **options) -> bytes:
-    stream = io.BytesIO()
-    picture.save(stream, suffix, **options)
-    return stream.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +85,7 @@ def test_what_cannot_be_opened_is_said():
 def test_importing_is_light():
     code = (
         "import sys, t2igan.data, t2igan.text;"
-        "print([m for m in ('jax', 'grain', 'pyarrow', 'tensorflow_datasets', 'PIL') if m in sys.modules])"
+        "print([m for m in ('jax', 'grain', 'pyarrow', 'tensorflow_datasets') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
@@ -132,12 +119,16 @@ def test_fingerprint_follows_pixels_captions_and_order():
 
 
 def test_held_out_pictures_stay_held_out():
-    files = [f"{i}.png" for i in range(2000)]
-    chosen = held_out(files, 0.05)
-    assert 60 < len(chosen) < 140
-    assert held_out(files[::-1][:1500], 0.05) == chosen & set(files[500:])
-    assert held_out(["1.png", "2.png"], 0.001) and len(held_out(["1.png", "2.png"], 0.999)) == 1
-    assert held_out(files, 0.0) == held_out(["1.png"], 0.5) == set()
+    content = np.random.default_rng(0).integers(0, 256, (2000, 16), np.uint8)
+    chosen = held_out(content, 0.05)
+    assert 60 < chosen.sum() < 140
+    np.testing.assert_array_equal(held_out(content[::-1], 0.05), chosen[::-1])
+    np.testing.assert_array_equal(held_out(content[500:], 0.05), chosen[500:])  # others do not matter
+    assert (chosen <= held_out(content, 0.2)).all()  # more of the data holds out these, too
+    two = content[[0, 1, 1]]  # one of them is there twice, and stays on one side
+    assert held_out(two, 0.001)[1] == held_out(two, 0.001)[2] and held_out(two, 0.001).any()
+    assert held_out(two, 0.999)[1] == held_out(two, 0.999)[2] and not held_out(two, 0.999).all()
+    assert not held_out(content, 0.0).any() and not held_out(content[:1], 0.5).any() and not len(held_out(two[:0], 0.5))
 
 
 def test_labels_become_captions():
@@ -147,86 +138,6 @@ def test_labels_become_captions():
     )  # fmt: skip
     with pytest.raises(UserError, match="'a picture'"):
         label_captions("x", ("a picture",))
-
-
-# Decoding
-
-
-def test_transparency_shows_the_background():
-    clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
-    palette = Image.new("P", (8, 8), 0)
-    palette.putpalette([0, 0, 0, 9, 9, 9])
-    grey_alpha = Image.new("LA", (8, 8), (0, 0))
-    files = [
-        png(clear), png(palette, transparency=0), png(grey_alpha), png(palette, "GIF", transparency=0),
-        png(clear, "WEBP", lossless=True), png(Image.new("RGB", (8, 8)), transparency=(0, 0, 0)),
-    ]  # fmt: skip
-    for data in files:
-        assert (decode(data, 8, 3, (10, 200, 30)) == (10, 200, 30)).all()
-    half = png(Image.new("RGBA", (8, 8), (0, 0, 0, 128)))
-    assert abs(int(decode(half, 8, 1, WHITE)[0, 0, 0]) - 127) <= 1
-
-
-def test_all_kinds_of_pixels():
-    deep = np.full((8, 8), 128 * 257, np.uint16)
-    expected = 128
-    for data in (
-        png(Image.fromarray(deep)),
-        png(Image.fromarray(np.uint8(deep >> 8))),
-        png(Image.fromarray(np.full((8, 8), 128 / 255, np.float32)), "TIFF"),
-        png(Image.new("CMYK", (8, 8), (0, 0, 0, 127)), "JPEG", quality=100),
-        png(Image.new("RGB", (8, 8), (128,) * 3), "BMP"),
-    ):
-        for channels in (1, 3):
-            pixels = decode(data, 8, channels, WHITE)
-            assert pixels.shape == (8, 8, channels) and pixels.dtype == np.uint8
-            assert np.abs(pixels.astype(int) - expected).max() <= 2
-    assert decode(png(Image.new("1", (8, 8), 1)), 8, 3, WHITE).min() == 255
-
-
-def test_upright_first_frame_central_square():
-    wide = Image.new("RGB", (64, 32), (255, 0, 0))
-    wide.paste((0, 255, 0), (16, 0, 48, 32))
-    assert (decode(png(wide), 16, 3, WHITE) == (0, 255, 0)).all()
-    exif = Image.Exif()
-    exif[0x0112] = 6  # lies on its side: what is left in the file is the top
-    sideways = Image.new("RGB", (32, 32), (0, 0, 255))
-    sideways.paste((255, 255, 0), (0, 0, 16, 32))
-    upright = decode(png(sideways, "PNG", exif=exif), 32, 3, WHITE)
-    assert (upright[0] == (255, 255, 0)).all() and (upright[-1] == (0, 0, 255)).all()
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
-    animated = png(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert (decode(animated, 8, 3, WHITE) == (255, 0, 0)).all()
-
-
-def test_sizes():
-    rng = np.random.default_rng(0)
-    photo = Image.fromarray(rng.integers(0, 256, (301, 200, 3), np.uint8))
-    for data in (png(photo), png(photo, "JPEG")):
-        for size_px in (1, 16, 200, 201, 512):
-            assert decode(data, size_px, 3, WHITE).shape == (size_px, size_px, 3)
-    assert abs(decode(png(photo), 4, 1, WHITE).mean() - 127) < 12
-    tiny = rng.integers(0, 256, (8, 8, 3), np.uint8)
-    np.testing.assert_array_equal(decode(png(Image.fromarray(tiny)), 24, 3, WHITE), tiny.repeat(3, 0).repeat(3, 1))
-
-
-def test_what_cannot_be_decoded_is_reported(tmp_path, monkeypatch):
-    good = png(Image.new("RGB", (9, 9), "red"))
-    items = [good, b"", good[:-30], tmp_path / "none.png", b"not a picture", good]
-    images, failures = decode_many(items, size_px=4, channels=3, background=WHITE)
-    assert images.shape == (2, 4, 4, 3) and sorted(failures) == [1, 2, 3, 4]
-    assert failures[3] == "there is no such file" and failures[4] == "not a picture that Pillow can read"
-    monkeypatch.setattr("t2igan.data.decode.MAX_PIXELS", 80)
-    assert "9x9" in decode_many([good], size_px=4, channels=3, background=WHITE)[1][0]
-    assert decode_many([], size_px=4, channels=3, background=WHITE)[0].shape == (0, 4, 4, 3)
-
-
-def test_decompression_bombs_are_refused():
-    small = png(Image.new("1", (8, 8)))
-    header = b"IHDR" + struct.pack(">II", 30000, 30000) + small[24:29]
-    bomb = small[:12] + header + struct.pack(">I", zlib.crc32(header)) + small[33:]
-    images, failures = decode_many([bomb], size_px=4, channels=3, background=WHITE)
-    assert len(images) == 0 and "too big" in failures[0]
 
 
 # Batches
@@ -292,3 +203,17 @@ def test_batches_that_cannot_be(tokenizer):
         Batches(small_dataset(4), tokenizer, seed=0, batch_images=16, process_count=3)
     with pytest.raises(UserError, match="no picture"):
         Batches(small_dataset(0), tokenizer, seed=0, batch_images=16)
+
+
+def test_prefetched_batches_are_those_of_a_plain_loop():
+    def batch_of(step):
+        if step == 7:
+            raise UserError("the disk is gone")
+        return {"step": np.array(step)}
+
+    ahead = prefetched(batch_of, 2, 100, depth=3)
+    assert [int(next(ahead)["step"]) for _ in range(5)] == [2, 3, 4, 5, 6]
+    with pytest.raises(UserError, match="the disk is gone"):  # where its batch would have been
+        next(ahead)
+    assert [int(batch["step"]) for batch in prefetched(batch_of, 8, 12)] == [8, 9, 10, 11]
+    assert list(prefetched(batch_of, 3, 3)) == []

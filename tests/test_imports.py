@@ -28,7 +28,7 @@ ALLOWED = {
     "pretrain": {"step", "nets", "losses", "schedules"},
     "step": {"nets", "losses", "schedules", "augment"},
     "logs": {"checkpoint", "pictures"},
-    "data": {"text"},
+    "data": {"config", "text"},
     "nets": set(),
     "losses": set(),
     "augment": set(),

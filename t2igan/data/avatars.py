@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.resources
 
 from t2igan.data.dataset import Record, Skipped, as_attributes, as_captions
+from t2igan.data.stored import InMemory
 
 SPLITS = ("train", "test", "unseen")
 
@@ -17,6 +18,10 @@ class Avatars:
     """The embedded data set."""
 
     name = "pixel_avatars"
+
+    def describe(self) -> str:
+        """Returns what the pictures are."""
+        return "8,000 pixel people drawn part by part, captions made from the parts (CC0)"
 
     def splits(self) -> tuple[str, ...]:
         """Returns train, test and unseen."""
@@ -32,7 +37,7 @@ class Avatars:
         records = [
             Record(
                 file=row["image"]["path"],
-                image=row["image"]["bytes"],
+                image=InMemory(row["image"]["bytes"]),
                 captions=as_captions(row["text"]),
                 attributes=as_attributes(row["attributes"]),
             )

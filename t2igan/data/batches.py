@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import numpy as np
 
 from t2igan.data.dataset import Dataset
@@ -63,3 +67,21 @@ class Batches:
             uniform = random.random(self._batch_images)[self._slice]
             captions = captions + (uniform * self._num_captions[indices]).astype(np.int64)
         return {"images": self.dataset.images[indices], "tokens": self._tokens[captions]}
+
+
+def prefetched(
+    batch_of: Callable[[int], dict[str, np.ndarray]], start: int, stop: int, depth: int = 4
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields the batches of steps `start` to `stop - 1`, at most `depth` of them made ahead while one is in use.
+
+    The order and the batches are those of a plain loop; an error is raised where its batch would be.
+    """
+    with ThreadPoolExecutor(min(depth, 2), thread_name_prefix="batches") as pool:
+        ahead: deque[Future] = deque()
+        try:
+            for step in range(start, stop):
+                while len(ahead) < depth and step + len(ahead) < stop:
+                    ahead.append(pool.submit(batch_of, step + len(ahead)))
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

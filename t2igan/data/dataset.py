@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from t2igan.data.cache import decoded, images_bytes, is_in_memory
+from t2igan.data.decode import Decoding
+from t2igan.data.rows import Mapped, Streamed
+from t2igan.data.stored import Stored
 from t2igan.errors import UserError
 
 NONE = "none"  # the value of an attribute that a picture lacks
@@ -18,6 +21,9 @@ UNKNOWN = -1  # the label of a value that the vocabulary lacks
 TEST_SPLITS = ("test", "testing", "validation", "valid", "val", "dev", "eval")
 # Folders of these names are splits.
 SPLITS = ("train", "training", *TEST_SPLITS, "unseen", "holdout", "heldout")
+MAX_CAPTION_CHARACTERS = 2_000
+COPIED_BYTES = 1 << 30  # rows of the cache that are copied into memory, rather than looked up each time
+CONTROL_CHARACTERS = dict.fromkeys([*range(32), *range(127, 160)], " ")
 CAPTION_FIELDS = ("text", "caption", "captions", "texts", "sentence", "sentences", "description", "prompt")
 
 
@@ -31,10 +37,10 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Record:
-    """A picture that is not decoded yet: where it is, or its encoded bytes, with captions and attributes."""
+    """A picture that is not decoded yet: where it lies, with its captions and attributes."""
 
-    file: str  # relative and stable: it is shown to the user, and its hash decides about held-out pictures
-    image: Path | bytes
+    file: str  # relative and stable: it is shown to the user
+    image: Stored
     captions: tuple[str, ...]
     attributes: dict[str, str] = field(default_factory=dict)
 
@@ -44,6 +50,10 @@ class Source(Protocol):
     """Captioned pictures from somewhere."""
 
     name: str
+
+    def describe(self) -> str:
+        """Returns what was found, in a line: "folder: 952 pictures with .txt beside them"."""
+        ...
 
     def splits(self) -> tuple[str, ...]:
         """Returns the splits that the data itself names; () where it names none."""
@@ -56,35 +66,41 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Dataset:
-    """One split of captioned pictures, decoded.
+    """One split of captioned pictures.
 
-    `images` is uint8 [N, H, W, C] with C 3 or 1; `captions` has N tuples of one or more captions;
-    `attributes` has N dicts (name -> value), or is None where the data has none at all.
+    `images` is uint8 [N, H, W, C] with C 3 or 1: an array, in memory or mapped from the cache, or for data larger than
+    that something that is indexed like one (`t2igan.data.rows`). `captions` has N tuples of one or more captions;
+    `attributes` has N dicts (name -> value), or is None where the data has none at all. `content` is uint8 [N, 16],
+    equal for pictures whose encoded bytes are the same; `sizes` is int32 [N, 2], width and height before decoding, in
+    pixels. Both are None for data that was made in memory.
     """
 
     name: str
     split: str
-    images: np.ndarray
+    images: Any
     captions: tuple[tuple[str, ...], ...]
     attributes: tuple[dict[str, str], ...] | None = None
     skipped: tuple[Skipped, ...] = ()
+    content: np.ndarray | None = None
+    sizes: np.ndarray | None = None
+    description: str = ""
+    decoding: str = ""  # how `content` became `images`; together they say what the pixels are
 
     def __post_init__(self):
         if self.images.ndim != 4 or self.images.dtype != np.uint8:
             found = f"{self.images.dtype} {self.images.shape}"
             raise ValueError(f"images must be uint8 [N, H, W, C], not {found}")
-        if len(self.captions) != len(self.images):
-            raise ValueError(f"{len(self.images)} images but captions for {len(self.captions)}")
-        if self.attributes is not None and len(self.attributes) != len(self.images):
-            raise ValueError(f"{len(self.images)} images but attributes for {len(self.attributes)}")
+        for what, values in (("captions", self.captions), ("attributes", self.attributes), ("content", self.content)):
+            if values is not None and len(values) != len(self.images):
+                raise ValueError(f"{len(self.images)} images but {what} for {len(values)}")
 
     def __len__(self) -> int:
         return len(self.images)
 
     def fingerprint(self) -> str:
-        """Returns 16 hex digits that change with any pixel, caption, attribute, or with the order."""
-        digest = hashlib.sha256(repr(self.images.shape).encode())
-        digest.update(np.ascontiguousarray(self.images).data)
+        """Returns 16 hex digits that change with any picture, caption, attribute, or with the order."""
+        digest = hashlib.sha256(repr((tuple(self.images.shape), self.decoding)).encode())
+        digest.update(np.ascontiguousarray(self.images if self.content is None else self.content).data)
         digest.update(repr(self.captions).encode())
         if self.attributes is not None:
             digest.update(repr([sorted(a.items()) for a in self.attributes]).encode())
@@ -117,57 +133,89 @@ class Dataset:
 
 
 def read(
-    source: Source, split: str, records: Iterable[Record], skipped: Iterable[Skipped], data_config: Any
+    source: Source, split: str, data_config: Any, part: Literal["all", "train", "test"] = "all", name: str = ""
 ) -> Dataset:
-    """Decodes the records of a split into a Dataset; what cannot be decoded joins `skipped`."""
-    from t2igan.data.decode import decode_many
+    """Decodes a split of a source, or that part of it which a hash of the pictures holds out, into a Dataset.
 
-    records, skipped = list(records), list(skipped)
-    images, failures = decode_many(
-        [record.image for record in records],
-        size_px=data_config.image_size_px,
-        channels=data_config.channels,
-        background=tuple(data_config.background),
-    )
-    skipped += [Skipped(records[i].file, reason) for i, reason in failures.items()]
-    records = [record for i, record in enumerate(records) if i not in failures]
+    Args:
+      source: where the pictures are.
+      split: of the source; "" where it has none.
+      data_config: the `data` group of a configuration.
+      part: "test" is what is held out (`config.data.test_fraction`), "train" the rest.
+      name: of the resulting split; by default `split`.
+
+    What cannot be decoded joins `skipped`, which the part "test" leaves to "train".
+    """
+    records, skipped = source.records(split or None)
+    how = Decoding.of(data_config)
+    places = [record.image for record in records]
+    streamed = images_bytes(len(places), how) > data_config.cache_gb * 1e9 and not is_in_memory(places)
+    found = decoded(places, how, data_config, keep_images=not streamed)
+    rows = np.array([row for row in range(len(records)) if row not in found.failures], np.int64)
+    if part != "all":
+        out = held_out(found.content[rows], data_config.test_fraction)
+        rows = rows[out if part == "test" else ~out]
+    skipped = [*skipped, *(Skipped(records[i].file, why) for i, why in found.failures.items())]
+    if streamed:
+        images: Any = Streamed([places[row] for row in rows], how, data_config.workers)
+    else:
+        images = _rows_of(found.images, rows)
+    chosen = [records[row] for row in rows]
     return Dataset(
         name=source.name,
-        split=split,
+        split=name or split,
         images=images,
-        captions=tuple(record.captions for record in records),
-        attributes=tuple(r.attributes for r in records) if any(r.attributes for r in records) else None,
-        skipped=tuple(skipped),
+        captions=tuple(record.captions for record in chosen),
+        attributes=tuple(r.attributes for r in chosen) if any(r.attributes for r in chosen) else None,
+        skipped=() if part == "test" else tuple(skipped),
+        content=found.content[rows],
+        sizes=found.sizes[rows],
+        description=source.describe(),
+        decoding=repr(how),
     )
 
 
-def held_out(files: Sequence[str], fraction: float) -> set[str]:
-    """Returns the files of the test split, chosen by sha256 of the name: a name is always on the same side.
+def _rows_of(images: np.ndarray, rows: np.ndarray) -> Any:
+    """Returns rows of an array: itself where it is all of them, a copy where that is small, otherwise a view."""
+    if len(rows) == len(images):
+        return images
+    if len(rows) * images[:1].nbytes <= COPIED_BYTES:
+        return images[rows]
+    return Mapped(images, rows)
 
-    Except in tiny data: of two or more files at least one is held out, and at least one is not.
+
+def held_out(content: np.ndarray, fraction: float) -> np.ndarray:
+    """Returns a mask of the pictures of the test split, by their hash: a picture is always on the same side.
+
+    `content` is uint8 [N, >= 8], already a hash. The same picture, twice in the data, is on one side, too. Except in
+    tiny data: of two or more different pictures at least one is held out, and at least one is not.
     """
-    if fraction <= 0 or len(files) < 2:
-        return set()
-    ranks = {file: _rank(file) for file in files}
-    chosen = {file for file, rank in ranks.items() if rank < fraction}
-    if not chosen:
-        return {min(ranks, key=ranks.__getitem__)}
-    if len(chosen) == len(ranks):
-        chosen.remove(max(ranks, key=ranks.__getitem__))
-    return chosen
-
-
-def _rank(file: str) -> float:
-    return int.from_bytes(hashlib.sha256(file.encode("utf-8", "replace")).digest()[:8], "big") / 2**64
+    # The first 8 bytes of the hash, as a number from 0 to 1.
+    ranks = content[:, :8].copy().view(">u8")[:, 0].astype(np.float64) / 2.0**64
+    if fraction == 0 or len(np.unique(ranks)) < 2:
+        return np.zeros(len(ranks), bool)
+    return ((ranks < fraction) | (ranks == ranks.min())) & (ranks != ranks.max())
 
 
 def as_captions(value: Any) -> tuple[str, ...]:
     """Returns the captions in a string or a list of them: white space collapsed, no blanks, no doubles."""
     values = value if isinstance(value, (list, tuple, np.ndarray)) else [value]
     texts = [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in values]
-    # Lone surrogates have no UTF-8 form, and everything later wants one.
-    cleaned = [" ".join(t.encode("utf-8", "replace").decode().split()) for t in texts if isinstance(t, str)]
+    cleaned = [clean_text(text) for text in texts if isinstance(text, str)]
     return tuple(dict.fromkeys(text for text in cleaned if text))
+
+
+def clean_text(text: str) -> str:
+    """Returns a text as one line of at most MAX_CAPTION_CHARACTERS, control characters and white space as single blanks."""
+    # Cut twice: a megabyte of text need not be cleaned whole, and blanks must not crowd out what is left.
+    text = text[: 4 * MAX_CAPTION_CHARACTERS].translate(CONTROL_CHARACTERS)
+    # Lone surrogates have no UTF-8 form, and everything later wants one.
+    return " ".join(text.encode("utf-8", "replace").decode().split())[:MAX_CAPTION_CHARACTERS].rstrip()
+
+
+def chosen_captions(captions: Sequence[str], data_config: Any) -> tuple[str, ...]:
+    """Returns the captions of a picture that are used: all, or the first by `config.data.captions`."""
+    return tuple(captions[:1] if data_config.captions == "first" else captions)
 
 
 def as_attributes(value: Any) -> dict[str, str]:

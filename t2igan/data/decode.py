@@ -1,95 +1,106 @@
-"""Encoded pictures of any kind -> uint8 squares of one size."""
+"""Encoded pictures of any kind -> uint8 squares of one size; how, docs/data.md shows in pictures."""
 
 from __future__ import annotations
 
+import functools
 import io
-import os
-import warnings
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
-from tqdm import tqdm
+from PIL import Image, ImageCms, ImageOps
 
 MAX_PIXELS = 89_478_485  # Pillow's own limit against decompression bombs, where it only warns
 PIXEL_ART_MAX_PX = 32  # pictures up to this side keep hard edges: nearest neighbour up, area down
-PROGRESS_MIN_PICTURES = 2000
-CHUNK_PICTURES = 64  # a thread takes this many at a time
-SMALL_BYTES = 4096
+# What Pillow may open. Not all that it can: EPS, for one, runs a program on what is in the file.
+FORMATS = (
+    *("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000", "PPM", "PFM", "TGA", "QOI"),
+    *("ICO", "ICNS", "PCX", "SGI", "SUN", "DDS", "PSD", "XBM", "XPM"),
+)
+RESAMPLING = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "area": Image.Resampling.BOX,
+    "nearest": Image.Resampling.NEAREST,
+}
 
 
-def decode(
-    image: bytes | Path | str, size_px: int, channels: int = 3, background: Sequence[int] = (255, 255, 255)
-) -> np.ndarray:
-    """Returns uint8 [size_px, size_px, channels]: the first frame, upright, cropped to its central square.
+@dataclass(frozen=True)
+class Decoding:
+    """How pictures become arrays: uint8 [size_px, size_px, channels]; `config.data` has a key for each."""
 
-    Transparent pixels show `background` (RGB). ValueError or OSError where there is no such picture.
+    size_px: int
+    channels: int = 3
+    background: tuple[int, int, int] = (255, 255, 255)
+    resize: str = "crop"
+    resample: str = "auto"
+
+    @classmethod
+    def of(cls, data_config: Any) -> Decoding:
+        """Returns what the `data` group of a configuration asks for."""
+        return cls(
+            size_px=data_config.image_size_px,
+            channels=data_config.channels,
+            background=tuple(data_config.background),
+            resize=data_config.resize,
+            resample=data_config.resample,
+        )
+
+
+def decode(picture: bytes | np.ndarray, how: Decoding) -> tuple[np.ndarray, tuple[int, int]]:
+    """Returns uint8 [size_px, size_px, channels], and the width and height that the picture had, in pixels.
+
+    The first frame, upright, in sRGB. Transparent pixels show `background`. `picture` is an encoded one, or
+    uint8 [H, W] or [H, W, 1, 3 or 4]. Raises whatever Pillow does on a broken file, which is almost anything;
+    `reason` puts it into words.
     """
-    stream = io.BytesIO(image) if isinstance(image, bytes) else image
-    with Image.open(stream) as opened:
+    if isinstance(picture, np.ndarray):
+        if picture.shape == (how.size_px, how.size_px, how.channels) and picture.dtype == np.uint8:
+            return picture, (how.size_px, how.size_px)
+        return _finish(_from_array(picture), None, how)
+    with Image.open(io.BytesIO(picture), formats=_formats()) as opened:
         width, height = opened.size
         if width * height > MAX_PIXELS:
             raise ValueError(f"too big: {width}x{height} pixels, {MAX_PIXELS} are accepted")
         # JPEG decodes at 1/2, 1/4, 1/8 of its size much faster; 3x leaves the filter enough to work on.
-        opened.draft(None, (3 * size_px, 3 * size_px))
-        picture = _upright(opened)
-        picture = _opaque(picture, tuple(background))
-    picture = picture.convert("L" if channels == 1 else "RGB")
-    return np.asarray(_square(picture, size_px), np.uint8).reshape(size_px, size_px, channels)
+        opened.draft(None, (3 * how.size_px, 3 * how.size_px))
+        pixels, _ = _finish(_upright(opened), opened.info.get("icc_profile"), how)
+    return pixels, (width, height)
 
 
-def decode_many(
-    images: Sequence[bytes | Path],
-    *,
-    size_px: int,
-    channels: int,
-    background: Sequence[int],
-    workers: int | None = None,
-) -> tuple[np.ndarray, dict[int, str]]:
-    """Returns uint8 [M, size_px, size_px, channels], in order, and index -> reason for what is not in it.
-
-    Runs on `workers` threads (default: one a core, at most 16; only one where all pictures are tiny).
-    """
-    decoded = np.empty((len(images), size_px, size_px, channels), np.uint8)
-    failures: dict[int, str] = {}
-
-    def decode_chunk(start: int) -> int:
-        stop = min(start + CHUNK_PICTURES, len(images))
-        for i in range(start, stop):
-            try:
-                decoded[i] = decode(images[i], size_px, channels, background)
-            except Exception as error:  # a broken file makes Pillow raise almost anything
-                failures[i] = _reason(error)
-        return stop - start
-
-    # Threads only get in each other's way where a picture is decoded in 0.1 ms.
-    small = all(isinstance(image, bytes) and len(image) < SMALL_BYTES for image in images)
-    workers = workers or (1 if small else min(16, os.cpu_count() or 1))
-    # disable=None: no bar where stderr is not a terminal; delay: none for what is done in a moment.
-    quiet = True if len(images) <= PROGRESS_MIN_PICTURES else None
-    with (
-        warnings.catch_warnings(),
-        ThreadPoolExecutor(workers) as pool,
-        tqdm(total=len(images), desc="decoding", unit=" pictures", disable=quiet, delay=1.0) as bar,
-    ):
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd files; what is unusable is reported anyway
-        for count in pool.map(decode_chunk, range(0, len(images), CHUNK_PICTURES)):
-            bar.update(count)
-    if failures:
-        decoded = np.delete(decoded, sorted(failures), axis=0)
-    return decoded, dict(sorted(failures.items()))
-
-
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Returns in words why a picture could not be read or decoded."""
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
+    if isinstance(error, PermissionError):
+        return "may not be read"
     if isinstance(error, Image.UnidentifiedImageError):
         return "not a picture that Pillow can read"
     if isinstance(error, Image.DecompressionBombError):
         return f"too big: {MAX_PIXELS} pixels are accepted"
-    return f"cannot be decoded: {error or type(error).__name__}"
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text[:300] if text.startswith(("too big", "not a ", "the file ends")) else f"cannot be decoded: {text[:300]}"
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Returns those of FORMATS that this Pillow has."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _finish(picture: Image.Image, profile: bytes | None, how: Decoding) -> tuple[np.ndarray, tuple[int, int]]:
+    size = picture.size
+    picture = _opaque(picture, how.background)
+    # Colours are converted when the picture is small: a profile costs time by the pixel.
+    picture = _in_srgb(_square(picture, how), profile)
+    picture = picture.convert("L" if how.channels == 1 else "RGB")
+    return np.asarray(picture, np.uint8).reshape(how.size_px, how.size_px, how.channels), size
+
+
+def _from_array(pixels: np.ndarray) -> Image.Image:
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4)):
+        raise ValueError(f"not a picture: {pixels.dtype} {pixels.shape}, uint8 [H, W] or [H, W, 1, 3 or 4] is accepted")
+    return Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
 
 
 def _upright(picture: Image.Image) -> Image.Image:
@@ -100,13 +111,18 @@ def _upright(picture: Image.Image) -> Image.Image:
         return picture
 
 
-def _opaque(picture: Image.Image, background: tuple[int, ...]) -> Image.Image:
+def _opaque(picture: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    """Returns the picture in a mode without transparency or palette that can be resized: L, RGB or CMYK."""
     if picture.mode.startswith("I") or picture.mode == "F":
         return _deep_grey(picture)
-    if not picture.has_transparency_data:
-        return picture.convert("RGB") if picture.mode in ("P", "CMYK") else picture
-    canvas = Image.new("RGBA", picture.size, (*background, 255))
-    return Image.alpha_composite(canvas, picture.convert("RGBA"))
+    if picture.mode == "LAB":
+        return ImageCms.profileToProfile(
+            picture, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    if picture.has_transparency_data:
+        canvas = Image.new("RGBA", picture.size, (*background, 255))
+        return Image.alpha_composite(canvas, picture.convert("RGBA")).convert("RGB")
+    return picture if picture.mode in ("L", "RGB", "CMYK") else picture.convert("RGB")
 
 
 def _deep_grey(picture: Image.Image) -> Image.Image:
@@ -116,17 +132,57 @@ def _deep_grey(picture: Image.Image) -> Image.Image:
         values = values * (255 / 65535)
     elif values.size and values.max() <= 1:
         values = values * 255
-    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+    return Image.fromarray(np.clip(np.rint(np.nan_to_num(values)), 0, 255).astype(np.uint8))
 
 
-def _square(picture: Image.Image, size_px: int) -> Image.Image:
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    box = (left, top, left + side, top + side)
-    if side == size_px:
+def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    """Returns the picture in sRGB (or grey); a profile that is broken or of another kind of picture counts as none."""
+    if profile is None or picture.mode not in ("RGB", "CMYK"):
+        return picture
+    try:
+        embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "sRGB" in ImageCms.getProfileDescription(embedded):
+            return picture
+        srgb = ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(picture, embedded, srgb, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return picture
+
+
+def _square(picture: Image.Image, how: Decoding) -> Image.Image:
+    width, height = picture.size
+    size = how.size_px
+    if how.resize == "stretch":
+        return _resized(picture, (size, size), (0, 0, width, height), how)
+    if how.resize == "pad":
+        longer = max(width, height)
+        inner = (max(round(size * width / longer), 1), max(round(size * height / longer), 1))
+        background = Image.new("RGB", (1, 1), how.background).convert(picture.mode).getpixel((0, 0))
+        canvas = Image.new(picture.mode, (size, size), background)
+        resized = _resized(picture, inner, (0, 0, width, height), how)
+        canvas.paste(resized, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+        return canvas
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return _resized(picture, (size, size), (left, top, left + side, top + side), how)
+
+
+def _resized(
+    picture: Image.Image, size: tuple[int, int], box: tuple[int, int, int, int], how: Decoding
+) -> Image.Image:
+    width, height = box[2] - box[0], box[3] - box[1]
+    if (width, height) == size:
         return picture.crop(box)
-    if side <= PIXEL_ART_MAX_PX and size_px % side == 0:
-        return picture.resize((size_px, size_px), Image.Resampling.NEAREST, box)
-    if side <= PIXEL_ART_MAX_PX and size_px < side:
-        return picture.resize((size_px, size_px), Image.Resampling.BOX, box)
-    return picture.resize((size_px, size_px), Image.Resampling.LANCZOS, box, reducing_gap=3.0)
+    if how.resample != "auto":
+        return picture.resize(size, RESAMPLING[how.resample], box, reducing_gap=_gap(how.resample))
+    if max(width, height) <= PIXEL_ART_MAX_PX:
+        if size[0] % width == 0 and size[1] % height == 0:
+            return picture.resize(size, Image.Resampling.NEAREST, box)
+        if size[0] <= width and size[1] <= height:
+            return picture.resize(size, Image.Resampling.BOX, box)
+    return picture.resize(size, Image.Resampling.LANCZOS, box, reducing_gap=_gap("lanczos"))
+
+
+def _gap(resample: str) -> float | None:
+    # Large reductions begin with a cheap exact one, down to three times the size; Pillow has none for nearest.
+    return 3.0 if resample == "lanczos" else None

@@ -1,194 +1,145 @@
-"""A folder of pictures with captions: NAME.txt beside NAME.png, or metadata.jsonl or .csv in any folder.
+"""A folder of pictures with captions, walked without following what leads out of it.
 
-Sub-folders called `train`, `test`, `validation`... at the top are splits; so are the values of a `split`
-column.
+Sub-folders called `train`, `test`, `validation`... are splits; so are the values of a `split` column in metadata.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import os
+import stat
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
-from t2igan.data.dataset import SPLITS, Record, Skipped, as_captions, captions_of_row
+from t2igan.data.dataset import Record, Skipped
+from t2igan.data.names import is_hidden, kind_of, shown_name
+from t2igan.data.pairing import NO_SUCH_FILE, Files, Found, pair, reason_of
+from t2igan.data.stored import InFile, is_inside, open_regular
 from t2igan.errors import UserError
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
-METADATA_NAMES = ("metadata.jsonl", "metadata.csv")
-FILE_FIELDS = ("file_name", "filename", "file", "image")
-MAX_CSV_FIELD_CHARACTERS = 1 << 24
-NO_CAPTION = "no caption: no NAME.txt beside it and no row in metadata.jsonl or metadata.csv"
+FOLDER = "a folder"
+LEADS_OUT = "a link that leads out of the folder (config.data.follow_links=True follows it)"
+FOUND_ELSEWHERE = "a link to a folder inside: what is in it is found there"
+MAX_ENTRIES_LOOKED_AT = 10_000
 
 
 class Folder:
-    """Captioned pictures in a folder and its sub-folders; hidden files and folders are passed over."""
+    """Captioned pictures in a folder and its sub-folders, paired as `t2igan.data.pairing` says."""
 
     def __init__(self, data_config: Any, path: Path):
-        """Looks at nothing yet: `splits` and `records` do, once."""
+        """Looks at nothing yet: the methods do, once."""
         self.name = str(data_config.source)
         self._path = path
         self._config = data_config
 
+    def describe(self) -> str:
+        """Returns how many pictures have captions, and where the captions are."""
+        return f"folder: {self._found.summary}"
+
     def splits(self) -> tuple[str, ...]:
         """Returns the splits that sub-folders or `split` columns name; () where nothing does."""
-        names = {split for split, _ in self._scan[0]}
-        if names <= {None}:
-            return ()
-        # What belongs to no split, beside others that do, is training data.
-        names = {name or self._config.train_split for name in names}
-        return tuple(sorted(names, key=lambda name: (name != self._config.train_split, name)))
+        return self._found.splits(self._config.train_split)
 
     def records(self, split: str | None) -> tuple[list[Record], list[Skipped]]:
-        """Returns the pictures of a split in the order of their names, and what has no caption."""
-        found, skipped = self._scan
-        if split is None:
-            return [record for _, record in found], [s for _, s in skipped]
-        train = self._config.train_split
-        return (
-            [record for name, record in found if (name or train) == split],
-            [s for name, s in skipped if (name or train) == split],
+        """Returns the pictures of a split in the order of their names, and what cannot be used."""
+        return self._found.of_split(split, self._config.train_split)
+
+    @cached_property
+    def _found(self) -> Found:
+        names, skipped = walk(self._path, self._config.follow_links)
+        files = Files(
+            where=self.name,
+            names=names,
+            open=lambda name: open_regular(f"{self._path}/{name}"),
+            place=lambda name: whole_file(f"{self._path}/{name}"),
+            skipped=skipped,
         )
+        return pair(files, self._config)
 
-    @cached_property
-    def _scan(self) -> tuple[list[tuple[str | None, Record]], list[tuple[str | None, Skipped]]]:
-        pictures, captions, metadata = self._walk()
-        skipped: list[tuple[str | None, Skipped]] = []
-        # file -> [captions, attributes, split]; several rows of one file are several captions.
-        rows: dict[str, list[Any]] = {}
-        for path in metadata:
-            for where, row in self._rows(path):
-                file, texts, attributes, problem = self._read_row(path, row)
-                if problem:
-                    skipped.append((self._folder_split(file), Skipped(file or where, problem)))
-                elif file in rows:
-                    rows[file][0] += texts
-                else:
-                    rows[file] = [texts, attributes, str(row.get("split") or "").strip() or None]
-        skipped = [(name, s) for name, s in skipped if s.file not in rows]
-        named = {s.file for _, s in skipped}
-        for file in pictures:
-            if file in rows or file in named:
+
+def holds_pictures(path: Path) -> bool:
+    """Whether there is a picture in a folder or below; looks at no more than 10,000 entries."""
+    entries = islice(_entries(path, follow_links=False), MAX_ENTRIES_LOOKED_AT)
+    return any(not problem and kind_of(name) == "picture" for name, problem in entries)
+
+
+def walk(root: Path, follow_links: bool = False) -> tuple[list[str], list[Skipped]]:
+    """Returns the regular files under a folder as relative posix names, and what was left out with the reason.
+
+    Hidden files and folders are passed over. A link to a file inside counts as a file; a link to a folder inside does
+    not, since what is in it is found where it is. Links that lead out are left out; with `follow_links` they are
+    followed, into each folder once. UserError where the folder itself cannot be listed.
+    """
+    names: list[str] = []
+    skipped: list[Skipped] = []
+    for name, problem in _entries(root, follow_links):
+        if not problem:
+            names.append(name)
+        elif name:
+            skipped.append(Skipped(shown_name(name), problem))
+        else:
+            raise UserError(f"config.data.source={os.fspath(root)!r} {problem}.")
+    return names, skipped
+
+
+def whole_file(path: str | os.PathLike[str]) -> InFile:
+    """Returns the place of a picture that is a file of its own; ValueError for an empty one."""
+    place = InFile.of(path)
+    if not place.size_bytes:
+        raise ValueError("an empty file")
+    return place
+
+
+def _entries(root: Path, follow_links: bool) -> Iterator[tuple[str, str]]:
+    """Yields the name of each file and why it is left out, "" where it is not; folders only where they cannot be read.
+
+    Without recursion: folders may be nested deeper than calls may. Paths are plain strings: to take each apart, as
+    `pathlib` does, costs more than looking at the file.
+    """
+    seen: set[tuple[int, int]] = set()
+    pending = [""]
+    while pending:
+        parent = pending.pop()
+        try:
+            if follow_links:
+                status = os.stat(f"{root}/{parent}")  # noqa: PTH116
+                if (status.st_dev, status.st_ino) in seen:
+                    continue
+                seen.add((status.st_dev, status.st_ino))
+            with os.scandir(f"{root}/{parent}") as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            yield parent, reason_of(error)
+            continue
+        for entry in entries:
+            name = f"{parent}/{entry.name}" if parent else entry.name
+            if is_hidden(entry.name):
                 continue
-            texts = self._beside(captions.get(_stem(file)))
-            if texts:
-                rows[file] = [texts, {}, None]
-            else:
-                skipped.append((self._folder_split(file), Skipped(file, NO_CAPTION)))
-        found = [
-            (
-                split or self._folder_split(file),
-                Record(file, self._path / file, tuple(dict.fromkeys(texts)), attributes),
-            )
-            for file, (texts, attributes, split) in sorted(rows.items())
-        ]
-        return found, skipped
-
-    def _walk(self) -> tuple[list[str], dict[str, str], list[str]]:
-        """Returns pictures, caption files by lower-case stem, and metadata files: relative posix paths."""
-        pictures, captions, metadata = [], {}, []
-        for parent, folders, names in os.walk(self._path):
-            folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
-            for name in sorted(names):
-                if name.startswith("."):
-                    continue
-                file = Path(parent, name).relative_to(self._path).as_posix()
-                suffix = PurePosixPath(name).suffix.lower()
-                if name.lower() in METADATA_NAMES:
-                    metadata.append(file)
-                elif suffix in PICTURE_SUFFIXES:
-                    pictures.append(file)
-                elif suffix == ".txt":
-                    captions[_stem(file)] = file
-        return pictures, captions, metadata
-
-    @cached_property
-    def _split_folders(self) -> frozenset[str]:
-        config = self._config
-        folders = {entry.name for entry in self._path.iterdir() if entry.is_dir()}
-        # Without a folder for training, "test" and "dev" are names like any others.
-        if not folders & {"train", "training", config.train_split}:
-            return frozenset()
-        return frozenset(folders & {*SPLITS, config.train_split, config.test_split})
-
-    def _folder_split(self, file: str | None) -> str | None:
-        parts = PurePosixPath(file or "").parts
-        return parts[0] if len(parts) > 1 and parts[0] in self._split_folders else None
-
-    def _beside(self, file: str | None) -> tuple[str, ...]:
-        if file is None:
-            return ()
-        try:
-            return as_captions((self._path / file).read_text("utf-8-sig", "replace").splitlines())
-        except OSError:
-            return ()
-
-    def _rows(self, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yields "FILE:LINE" and the row, or {"problem": reason} for a line that cannot be read."""
-        with (self._path / file).open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-            if file.lower().endswith(".csv"):
-                yield from self._csv_rows(file, stream)
-                return
-            for number, line in enumerate(stream, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                except ValueError as error:
-                    row = {"problem": f"not JSON: {error}"}
-                yield f"{file}:{number}", row if isinstance(row, dict) else {"problem": "not a JSON object"}
-
-    def _csv_rows(self, file: str, stream: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-        csv.field_size_limit(MAX_CSV_FIELD_CHARACTERS)
-        reader = csv.DictReader(stream)
-        fields = [name for name in reader.fieldnames or () if name]
-        field = self._config.caption_field
-        if not set(fields) & set(FILE_FIELDS) or (field and field not in fields):
-            missing = repr(field) if set(fields) & set(FILE_FIELDS) else "'file_name'"
-            raise UserError(
-                f"{self._path / file} has no column {missing}; it has {', '.join(fields) or 'none'}.\n"
-                "Its first line must name the columns: file_name,text"
-            )
-        try:
-            for row in reader:
-                yield f"{file}:{reader.line_num}", row
-        except csv.Error as error:
-            raise UserError(f"{self._path / file}, line {reader.line_num}: not CSV: {error}.") from error
-
-    def _read_row(self, metadata: str, row: dict[str, Any]) -> tuple[str | None, tuple[str, ...], dict[str, str], str]:
-        """Returns file, captions, attributes and what is wrong with the row ("" = nothing)."""
-        if "problem" in row and not any(field in row for field in FILE_FIELDS):
-            return None, (), {}, row["problem"]
-        name = next((row[f] for f in FILE_FIELDS if isinstance(row.get(f), str) and row[f].strip()), None)
-        if name is None:
-            return None, (), {}, "no file_name in this row"
-        # Names are data: none may lead out of the folder.
-        if PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor or "\0" in name:
-            return None, (), {}, f"file_name {name!r} is not inside the folder"
-        parts = list(PurePosixPath(metadata).parent.parts)
-        for part in name.replace("\\", "/").split("/"):
-            if part == "..":
-                if not parts:
-                    return None, (), {}, f"file_name {name!r} is not inside the folder"
-                parts.pop()
-            elif part not in ("", "."):
-                parts.append(part)
-        file = "/".join(parts)
-        texts, attributes = captions_of_row(row, self._config)
-        if not texts:
-            asked = f" (config.data.caption_field={self._config.caption_field!r})"
-            has = ", ".join(repr(key) for key in row if isinstance(key, str))
-            return (
-                file,
-                (),
-                {},
-                f"no caption: its row has {has}{asked if self._config.caption_field else ''}",
-            )
-        return file, texts, attributes, ""
+            what = _look(entry, root, follow_links)
+            if what == FOLDER:
+                pending.append(name)
+            elif not what or kind_of(name) or (what == LEADS_OUT and entry.is_dir()):
+                yield name, what
 
 
-def _stem(file: str) -> str:
-    return file[: -len(PurePosixPath(file).suffix)].lower()
+def _look(entry: os.DirEntry[str], root: Path, follow_links: bool) -> str:
+    """Returns FOLDER for a folder to be walked, "" for a file, otherwise why the entry is left out."""
+    try:
+        if entry.is_symlink():
+            status = entry.stat()
+            inside = is_inside(entry.path, root)
+            if not (inside or follow_links):
+                return LEADS_OUT
+            if stat.S_ISDIR(status.st_mode):
+                return FOUND_ELSEWHERE if inside else FOLDER
+        elif entry.is_dir():
+            return FOLDER
+        if not entry.is_file():
+            InFile.of(entry.path)  # says what else it is
+    except FileNotFoundError:
+        return "a link to nothing" if entry.is_symlink() else NO_SUCH_FILE
+    except (OSError, ValueError) as error:
+        return reason_of(error)
+    return ""

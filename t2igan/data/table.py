@@ -1,130 +1,91 @@
-"""Parquet in the image convention of Hugging Face: `image` {bytes, path}, `text`, `attributes`, `split`."""
+"""Parquet files with pictures, or with the names of their files, and captions.
+
+Columns by the conventions of Hugging Face (`image` {bytes, path}, `text`, `label`) and of img2dataset (`jpg`,
+`caption`); splits by a `split` column or by the names of files. Pictures stay in the files until they are decoded.
+"""
 
 from __future__ import annotations
 
-import json
-import re
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from t2igan.data.dataset import CAPTION_FIELDS, SPLITS, Record, Skipped, captions_of_row
+from t2igan.data.columns import Columns, choose_columns, file_of, read_rows, to_record
+from t2igan.data.dataset import Record, Skipped
+from t2igan.data.pairing import Found, reason_of
+from t2igan.data.parquet import InParquet, arrow_errors, open_parquet, text_batches
+from t2igan.data.shards import common_folder, relative_name, splits_by_name, whole_files
+from t2igan.data.stored import InFile
 from t2igan.errors import UserError
-
-IMAGE_FIELDS = ("image", "img", "picture", "jpg", "png")
-ROWS_AT_A_TIME = 1024
-
-
-def parquet_files(path: Path) -> list[Path]:
-    """Returns `path` where it is a file, else the .parquet files in the folder and in its `data` folder."""
-    if path.is_file():
-        return [path]
-    files = [*path.glob("*.parquet"), *path.glob("data/*.parquet")]
-    return sorted(file for file in files if not file.name.startswith("."))
 
 
 class Table:
-    """Captioned pictures in one or more Parquet files; the encoded pictures of a split are held in memory."""
+    """Captioned pictures in one or more Parquet files."""
 
-    def __init__(self, data_config: Any, path: Path):
-        """`path` is a .parquet file or a folder of them."""
+    def __init__(self, data_config: Any, files: Sequence[Path]):
+        """Reads nothing yet: `splits` and `records` do, once."""
         self.name = str(data_config.source)
         self._config = data_config
-        self._files = parquet_files(path)
-        self._root = path.parent if path.is_file() else path
+        self._files = list(files)
+        self._root = common_folder(files, data_config)
+
+    def describe(self) -> str:
+        """Returns how many rows there are, and which columns are used."""
+        return self._found.summary
 
     def splits(self) -> tuple[str, ...]:
-        """Returns the values of the `split` column, or what file names begin with: `train-00.parquet`."""
-        names: set[str] = set()
-        for file, parquet in self._opened.items():
-            if "split" in parquet.schema_arrow.names:
-                names |= {str(s) for s in parquet.read(columns=["split"])["split"].unique().to_pylist() if s}
-            elif split := _file_split(file):
-                names.add(split)
-        return tuple(sorted(names, key=lambda name: (name != self._config.train_split, name)))
+        """Returns the values of the `split` columns, or what the names of files say: "train-00000-of-00002"."""
+        return self._found.splits(self._config.train_split)
 
     def records(self, split: str | None) -> tuple[list[Record], list[Skipped]]:
-        """Returns the pictures of a split in the order of the files, and rows without picture or caption."""
-        records: list[Record] = []
-        skipped: list[Skipped] = []
-        for file, parquet in self._opened.items():
-            names = parquet.schema_arrow.names
-            image_field = self._image_field(file, names)
-            wanted = {
-                image_field,
-                "split",
-                "attributes",
-                self._config.caption_field,
-                self._config.label_field,
-            }
-            columns = [name for name in names if name in wanted or name in CAPTION_FIELDS]
-            label_names = _label_names(parquet.schema_arrow, self._config.label_field)
-            number = 0
-            for batch in parquet.iter_batches(ROWS_AT_A_TIME, columns=columns):
-                for row in batch.to_pylist():
-                    number += 1
-                    own = (row.get("split") if "split" in names else _file_split(file)) or None
-                    if split is not None and (own or self._config.train_split) != split:
-                        continue
-                    image, path = _image_and_path(row[image_field])
-                    where = path or f"{file.stem}:{number}"
-                    captions, attributes = captions_of_row(row, self._config, label_names)
-                    if isinstance(image, str):
-                        image = self._inside(image)
-                    if image is None:
-                        skipped.append(Skipped(where, "no picture in this row"))
-                    elif not captions:
-                        skipped.append(Skipped(where, f"no caption: its row has {', '.join(columns)}"))
-                    else:
-                        records.append(Record(where, image, captions, attributes))
-        return records, skipped
+        """Returns the pictures of a split in the order of the files and rows, and rows without picture or caption."""
+        return self._found.of_split(split, self._config.train_split)
 
     @cached_property
-    def _opened(self) -> dict[Path, Any]:
-        import pyarrow
-        import pyarrow.parquet
-
-        opened = {}
-        for file in self._files:
+    def _found(self) -> Found:
+        splits = splits_by_name(self._files, self._root, self._config)
+        files, unreadable = whole_files(self._files, self._root, self._config)
+        records: list[tuple[str | None, Record]] = []
+        skipped: list[tuple[str | None, Skipped]] = [(None, lost) for lost in unreadable]
+        used: dict[Path, Columns] = {}
+        for file, place in files.items():
+            name = relative_name(file, self._root)
             try:
-                opened[file] = pyarrow.parquet.ParquetFile(file)
-            except (pyarrow.ArrowException, OSError) as error:
-                reason = str(error).splitlines()[0]
-                raise UserError(f"{file} cannot be read as Parquet: {reason}") from error
-        return opened
+                with arrow_errors("cannot be read as Parquet"):
+                    used[file] = choose_columns(open_parquet(place).schema_arrow, self._config)
+                    for split, found in self._rows(file, place, used[file]):
+                        (records if isinstance(found, Record) else skipped).append((split or splits[file], found))
+            except (OSError, ValueError) as error:
+                skipped.append((splits[file], Skipped(name, reason_of(error))))
+        if not used:
+            raise self._useless([lost for _, lost in skipped])
+        return Found(tuple(records), tuple(skipped), self._summary(used, len(records)))
 
-    def _image_field(self, file: Path, names: list[str]) -> str:
-        for field in IMAGE_FIELDS:
-            if field in names:
-                return field
-        raise UserError(
-            f"{file} has no column of pictures; it has {', '.join(map(repr, names))}.\n"
-            "Name it 'image', with {bytes, path} or the bytes of a PNG, JPEG... in it."
+    def _rows(self, file: Path, place: InFile, columns: Columns) -> Iterator[tuple[str | None, Record | Skipped]]:
+        name = relative_name(file, self._root)
+        folders = list(dict.fromkeys([file.absolute().parent, self._root]))
+        number = 0
+        for group in range(open_parquet(place).metadata.num_row_groups):
+            before = number
+            for batch in text_batches(place, group, columns.texts):
+                for row in read_rows(batch, columns, self._config):
+                    image = file_of(row, folders, self._config)
+                    if columns.image:
+                        image = InParquet(place, group, columns.image, number - before, image)
+                    number += 1
+                    yield row.split, to_record(row, f"{name}:{number}", image)
+
+    def _summary(self, used: dict[Path, Columns], num_records: int) -> str:
+        files = f"{len(used)} files" if len(used) > 1 else "1 file"
+        ways = list(dict.fromkeys(map(str, used.values())))
+        more = f" (in some files other columns: {len(ways)} kinds)" if len(ways) > 1 else ""
+        return f"Parquet: {num_records:,} captioned pictures in {files}, {ways[0]}{more}"
+
+    def _useless(self, lost: Sequence[Skipped]) -> UserError:
+        first = lost[0] if lost else Skipped(self.name, "no files")
+        more = f" Nor can {len(lost) - 1} others." if len(lost) > 1 else ""
+        return UserError(
+            f"config.data.source={self.name!r}: {first.file}: {first.reason}.{more}\n"
+            "Accepted: a column 'image' with {bytes, path} or the bytes of a PNG, JPEG..., and a column 'text'."
         )
-
-    def _inside(self, path: str) -> Path | None:
-        pure = PurePosixPath(path.replace("\\", "/"))
-        return None if pure.is_absolute() or ".." in pure.parts else self._root / pure
-
-
-def _image_and_path(value: Any) -> tuple[bytes | str | None, str]:
-    if isinstance(value, dict):
-        path = value.get("path") or ""
-        return value.get("bytes") or path or None, path
-    if isinstance(value, str):
-        return value or None, value
-    return value or None, ""
-
-
-def _file_split(file: Path) -> str | None:
-    match = re.match(rf"({'|'.join(SPLITS)})(?![a-z])", file.stem.lower())
-    return match[1] if match else None
-
-
-def _label_names(schema: Any, label_field: str) -> list[str] | None:
-    """Returns the names that Hugging Face `datasets` wrote for an integer label column."""
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return list(features[label_field]["names"])
-    except (KeyError, TypeError, ValueError):
-        return None

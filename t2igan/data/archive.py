@@ -1,0 +1,192 @@
+"""Tar and zip archives: shards of WebDataset and img2dataset, or whatever would be read as a folder.
+
+    00000.tar       000000000.jpg, 000000000.txt (or .caption), 000000000.json: a sample is what has one key
+    train-0001.tar  a.left.png, a.right.png, a.txt: the key ends at the first dot, and here two pictures share a caption
+    emoji.zip       emoji/metadata.jsonl, emoji/train/1.png: a folder, packed
+
+Nothing is unpacked, except for .tar.gz, .bz2 and .xz, which are once, into the cache: pictures are read in any order.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from t2igan.data.dataset import Record, Skipped
+from t2igan.data.names import is_hidden, kind_of, shown_name, stem
+from t2igan.data.pairing import Files, Found, pair, reason_of
+from t2igan.data.shards import common_folder, relative_name, splits_by_name, whole_files
+from t2igan.data.spool import unpacked
+from t2igan.data.stored import MAX_TEXT_BYTES, Stored, decode_text, open_regular
+from t2igan.data.tarred import tar_members
+from t2igan.data.zipped import zip_members
+from t2igan.errors import UserError
+
+PACKED: dict[bytes, Callable[[io.BufferedIOBase], io.BufferedIOBase]] = {
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\0": lzma.LZMAFile,
+}
+ZIP = b"PK"
+ZSTD = b"\x28\xb5\x2f\xfd"
+
+
+class Archive:
+    """Captioned pictures in one archive, or in several that are shards of one set."""
+
+    def __init__(self, data_config: Any, files: Sequence[Path]):
+        """`files` are .tar, .tar.gz, .tar.bz2, .tar.xz or .zip, told apart by what is in them; none is read yet."""
+        self.name = str(data_config.source)
+        self._config = data_config
+        self._files = list(files)
+
+    def describe(self) -> str:
+        """Returns how many pictures have captions, and where the captions are."""
+        return self._found.summary
+
+    def splits(self) -> tuple[str, ...]:
+        """Returns the splits that names of archives, or of folders in them, or `split` columns name."""
+        return self._found.splits(self._config.train_split)
+
+    def records(self, split: str | None) -> tuple[list[Record], list[Skipped]]:
+        """Returns the pictures of a split, archive by archive in the order of their names, and what cannot be used."""
+        return self._found.of_split(split, self._config.train_split)
+
+    @cached_property
+    def _found(self) -> Found:
+        root = common_folder(self._files, self._config)
+        splits = splits_by_name(self._files, root, self._config)
+        usable, lost = whole_files(self._files, root, self._config)
+        found = []
+        for file in usable:
+            shard = relative_name(file, root)
+            where = f"{self.name}: {shard}" if len(self._files) > 1 else self.name
+            try:
+                members, skipped = self._members(file)
+                inner = _pair(where, members, self._config)
+            except (OSError, ValueError) as error:
+                lost.append(Skipped(shard, reason_of(error)))
+            except UserError as error:  # of one of several archives, such an error loses no more than that
+                if len(self._files) == 1:
+                    raise
+                lost.append(Skipped(shard, str(error).removeprefix(f"{where}: ")))
+            else:
+                found.append(_within(shard if len(self._files) > 1 else "", inner, skipped, splits[file], file.name))
+        if not found:
+            raise UserError(
+                f"{self.name}: {lost[0].file} cannot be read: {lost[0].reason}.\n"
+                "Accepted: .tar, also packed as .gz, .bz2 or .xz, and .zip."
+            )
+        records = tuple(record for one in found for record in one.records)
+        skipped = tuple(skip for one in found for skip in one.skipped)
+        if len(self._files) == 1:
+            summary = f"archive: {found[0].summary}"
+        else:
+            summary = f"{len(found)} archives: {len(records)} pictures with captions"
+        return Found(records, (*((None, one) for one in lost), *skipped), summary)
+
+    def _members(self, file: Path) -> tuple[Mapping[str, Stored], list[Skipped]]:
+        """Returns the files in an archive by name, and what in it cannot be read; OSError, ValueError for the whole."""
+        with open_regular(file) as stream:
+            head = stream.read(8)
+        if head.startswith(ZIP) or file.suffix.lower() == ".zip":  # a program that unpacks it may come first
+            return zip_members(file)
+        if head.startswith(ZSTD):
+            raise ValueError("packed with zstd, which is not read: unpack it")
+        opened = next((opened for mark, opened in PACKED.items() if head.startswith(mark)), None)
+        if opened is None:
+            return tar_members(file)
+        with open_regular(file) as stream:
+            return tar_members(unpacked(file, "all.tar", lambda: opened(stream), self._config, keep_damaged=True))
+
+
+def _pair(where: str, members: Mapping[str, Stored], data_config: Any) -> Found:
+    """Returns the pictures of one archive, paired as in a folder; what samples share is laid beside each picture."""
+    shared = shared_captions(members)
+
+    def opened(name: str) -> io.BufferedIOBase:
+        if name not in shared:
+            return io.BytesIO(members[name].read())
+        texts = [decode_text(members[other].read()[:MAX_TEXT_BYTES]) for other in shared[name]]
+        if not _is_class(shared[name][0]):
+            return io.BytesIO("\n".join(texts).encode("utf-8", "replace"))
+        label, *objects = texts
+        return io.BytesIO(json.dumps(_object(objects) | {data_config.label_field: label.strip()}).encode())
+
+    names = [*members, *(name for name in shared if name not in members)]
+    return pair(Files(where, names, opened, members.__getitem__), data_config)
+
+
+def shared_captions(names: Sequence[str] | Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Returns text that WebDataset's conventions give to pictures: name beside the picture -> members that it is in.
+
+    A sample is what shares a key, the path up to the first dot of its last part. A picture that has neither a text nor
+    JSON of its own name gets "NAME.txt", the texts of its sample that are not another picture's, or "NAME.json", such
+    JSON; where no text is its, a class (.cls) goes into its JSON.
+    """
+    samples: dict[str, list[str]] = {}
+    for name in names:
+        if not is_hidden(name):
+            samples.setdefault(_key(name), []).append(name)
+    shared: dict[str, tuple[str, ...]] = {}
+    for members in samples.values():
+        by_kind: dict[str, list[str]] = {"picture": [], "text": [], "json": [], "class": []}
+        for name in members:
+            by_kind.setdefault("class" if _is_class(name) else kind_of(name), []).append(name)
+        pictures, texts, objects, classes, *_ = by_kind.values()
+        own = {stem(name) for name in pictures}
+        for picture in pictures:
+            beside = stem(picture)
+            if any(stem(name) in (beside, picture) for name in texts):
+                continue
+            free_texts = tuple(name for name in texts if stem(name) not in own)
+            json_beside = [name for name in objects if stem(name) == beside]
+            free_objects = json_beside or [name for name in objects if stem(name) not in own]
+            if free_texts:
+                shared[f"{beside}.txt"] = free_texts
+            elif classes:
+                shared[f"{beside}.json"] = (classes[0], *free_objects[:1])
+            elif free_objects and not json_beside:
+                shared[f"{beside}.json"] = (free_objects[0],)
+    return shared
+
+
+def _key(name: str) -> str:
+    folder, slash, base = name.rpartition("/")
+    return folder + slash + base.partition(".")[0]
+
+
+def _is_class(name: str) -> bool:
+    """Whether a member holds a class: a.cls, or a.cls.txt as some write it."""
+    return "cls" in name.rpartition("/")[2].lower().split(".")[1:]
+
+
+def _object(texts: Sequence[str]) -> dict[str, Any]:
+    """Returns the JSON object in the first text; {} where there is none."""
+    try:
+        value = json.loads(texts[0], strict=False) if texts else {}
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _within(shard: str, found: Found, skipped: Sequence[Skipped], split: str | None, file_name: str) -> Found:
+    """Returns what was found in an archive with names that tell which archive, and its split where it has none."""
+
+    def named(name: str) -> str:
+        return f"{shard}/{name}" if shard else name
+
+    records = tuple((own or split, replace(record, file=named(record.file))) for own, record in found.records)
+    lost = [(own or split, replace(one, file=named(one.file))) for own, one in found.skipped]
+    for one in skipped:  # a reason without a name is about the archive itself
+        file = named(shown_name(one.file)) if one.file else shard or file_name
+        lost.append((split, replace(one, file=file)))
+    return Found(records, tuple(lost), found.summary)

@@ -1,0 +1,116 @@
+"""ArrayRecord and TFRecord files of `tf.train.Example`s, given directly: what is not a prepared folder of TFDS.
+
+The names of features are TFDS's own ("image", "text", "label") or those of TensorFlow's object detection
+("image/encoded", "image/caption", "image/class/label").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from t2igan.data.columns import IMAGE_FIELDS
+from t2igan.data.dataset import CAPTION_FIELDS, Record, Skipped, captions_of_row, chosen_captions
+from t2igan.data.examples import InExample, parse, picture_in, values
+from t2igan.data.pairing import Found, reason_of
+from t2igan.data.record_files import open_records
+from t2igan.data.row_files import listed
+from t2igan.data.shards import common_folder, relative_name, splits_by_name, whole_files
+from t2igan.data.stored import InFile
+from t2igan.errors import UserError
+
+PICTURE_NAMES = (*IMAGE_FIELDS, "encoded", "image_raw")
+FOREIGN_RECORDS = 100  # where none of so many, the first, is an example, none is
+
+
+class ArrayRecords:
+    """Captioned pictures in one or more ArrayRecord or TFRecord files."""
+
+    def __init__(self, data_config: Any, files: Sequence[Path]):
+        """Reads nothing yet: `splits` and `records` do, once."""
+        self.name = str(data_config.source)
+        self._config = data_config
+        self._files = list(files)
+        self._root = common_folder(files, data_config)
+
+    def describe(self) -> str:
+        """Returns how many records there are."""
+        return self._found.summary
+
+    def splits(self) -> tuple[str, ...]:
+        """Returns what the names of the files say: "train.array_record-00000-of-00002"."""
+        return self._found.splits(self._config.train_split)
+
+    def records(self, split: str | None) -> tuple[list[Record], list[Skipped]]:
+        """Returns the pictures of a split in the order of the files, and examples without picture or caption."""
+        return self._found.of_split(split, self._config.train_split)
+
+    @cached_property
+    def _found(self) -> Found:
+        splits = splits_by_name(self._files, self._root, self._config)
+        files, lost = whole_files(self._files, self._root, self._config)
+        records: list[tuple[str | None, Record]] = []
+        skipped: list[tuple[str | None, Skipped]] = [(None, s) for s in lost]
+        for file, place in files.items():
+            try:
+                for found in self._examples(relative_name(file, self._root), place):
+                    (records if isinstance(found, Record) else skipped).append((splits[file], found))
+            except (OSError, ValueError) as error:
+                skipped.append((splits[file], Skipped(relative_name(file, self._root), reason_of(error))))
+        if not records:
+            first = skipped[0][1] if skipped else Skipped(self.name, "no files")
+            raise UserError(
+                f"config.data.source={self.name!r}: no captioned picture in {len(self._files)} files. "
+                f"{first.file}: {first.reason}.\nAccepted: records that are tf.train.Examples with 'image' and 'text'."
+            )
+        kind = f"{len(files)} files" if len(files) > 1 else "1 file"
+        summary = f"tf.train.Examples: {len(records):,} captioned pictures in {kind}"
+        return Found(tuple(records), tuple(skipped), summary)
+
+    def _examples(self, name: str, place: InFile) -> Iterator[Record | Skipped]:
+        shard = open_records(place)
+        if not any(map(_is_example, shard.read(0, min(len(shard), FOREIGN_RECORDS)))):
+            raise ValueError("its records are no tf.train.Examples; pickles, msgpack and others are not read")
+        for index, record in enumerate(shard.read(0, len(shard))):
+            where = f"{name}:{index + 1}"
+            try:
+                features = parse(record)
+                key = _key(features, PICTURE_NAMES)
+                picture_in(features, key)
+            except ValueError as error:
+                yield Skipped(where, str(error))
+                continue
+            captions, attributes = self._captions(features)
+            if captions:
+                yield Record(where, InExample(shard.place(index), key), captions, attributes)
+            else:
+                yield Skipped(where, f"no caption: its example has {listed(sorted(features))}")
+        if shard.damage:
+            yield Skipped(name, shard.damage)
+
+    def _captions(self, features: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, str]]:
+        config = self._config
+        names = (config.caption_field,) if config.caption_field else CAPTION_FIELDS
+        row: dict[str, Any] = {name: values(features, _key(features, [name])) for name in names}
+        label = values(features, _key(features, [config.label_field]))
+        if len(label) == 1:
+            row[config.label_field] = label[0].decode("utf-8", "replace") if isinstance(label[0], bytes) else label[0]
+        captions, attributes = captions_of_row(row, config)
+        return chosen_captions(captions, config), attributes
+
+
+def _key(features: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Returns the key of one of these names, the first that there is: "text", or "captions/text" for "text"."""
+    for name in names:
+        if fits := [key for key in features if key == name or key.endswith(f"/{name}")]:
+            return min(fits, key=len)
+    return names[0]
+
+
+def _is_example(record: bytes | str) -> bool:
+    try:
+        return bool(parse(record))
+    except ValueError:
+        return False

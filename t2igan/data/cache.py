@@ -1,0 +1,265 @@
+"""Pictures decoded once, kept as one memory-mapped uint8 array a data set and way of decoding.
+
+    CACHE/pictures/KEY/images.npy     uint8 [N, H, W, C]; rows of pictures that cannot be used are zero
+                       content.npy    uint8 [N, 16]: hash of what was encoded; the same picture has the same
+                       sizes.npy      int32 [N, 2]: width and height before, in pixels
+                       failures.json  {row: reason}
+
+KEY is a hash of where the pictures lie (sizes, times of change: `Stored.stamp`) and of how they were decoded. A folder
+gets its name when all in it is written, so that a killed or failed process leaves nothing that could be taken for
+whole; a lock makes a second process wait instead of decoding the same again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+from tqdm import tqdm
+
+from t2igan.data.decode import Decoding, decode, reason
+from t2igan.data.stored import InMemory, Stored
+from t2igan.errors import UserError
+
+VERSION = 1  # of what decoding yields: to be raised when the same file decodes to other pixels
+CONTENT_BYTES = 16
+CHUNK_PICTURES = 64  # a thread takes this many at a time
+PROGRESS_MIN_PICTURES = 2000
+SAY_WAITING_AFTER_S = 2.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Decoded:
+    """Pictures of a source in the order of their records; rows in `failures` hold nothing.
+
+    `images` is uint8 [N, H, W, C], or None where they were only looked at (`keep_images=False`).
+    """
+
+    images: np.ndarray | None
+    content: np.ndarray
+    sizes: np.ndarray
+    failures: dict[int, str] = field(default_factory=dict)
+    folder: Path | None = None  # where it is kept; None = in memory only
+
+    @classmethod
+    def empty(cls, num: int, images: np.ndarray | None) -> Decoded:
+        """Returns room for `num` pictures, around `images`."""
+        return cls(images, np.zeros((num, CONTENT_BYTES), np.uint8), np.zeros((num, 2), np.int32))
+
+
+def cache_folder(data_config: Any) -> Path:
+    """Returns `config.data.cache_dir`, or by default the user's own cache; it may not exist yet."""
+    if data_config.cache_dir:
+        return Path(data_config.cache_dir).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "t2igan"
+
+
+def images_bytes(num: int, how: Decoding) -> int:
+    """Returns the size of `num` decoded pictures."""
+    return num * how.size_px**2 * how.channels
+
+
+def is_in_memory(places: Sequence[Stored]) -> bool:
+    """Whether all pictures are at hand already, as in the embedded data, and need no cache."""
+    return all(isinstance(place, InMemory) for place in places)
+
+
+def decoded(places: Sequence[Stored], how: Decoding, data_config: Any, keep_images: bool = True) -> Decoded:
+    """Returns pictures decoded, from the cache where they were before.
+
+    With `keep_images=False` they are read, hashed and looked at, and only what was found is kept. Where the cache
+    cannot be written, decodes into memory and says so. Pictures that are in memory anyway are not cached.
+    """
+    if is_in_memory(places):
+        return _in_memory(places, how, keep_images)
+    root = cache_folder(data_config) / "pictures"
+    folder = root / _key(places, how, keep_images)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with _locked(root / f"{folder.name}.lock"):
+            found = _load(folder, len(places), how, keep_images)
+            if found is None:
+                needed = images_bytes(len(places), how) if keep_images else 0
+                _make_room(root, needed, limit_bytes=round(data_config.cache_gb * 1e9))
+                _write(folder, places, how, keep_images)
+                found = _load(folder, len(places), how, keep_images)
+            os.utime(folder)  # used now: the longest unused goes first
+    except OSError as error:
+        log.warning("decoded pictures are not kept in %s (%s): config.data.cache_dir names another folder", root, error)
+        return _in_memory(places, how, keep_images)
+    if found is None:
+        raise UserError(f"{folder} was written and cannot be read back; is the disk sound?")
+    return found
+
+
+def _key(places: Sequence[Stored], how: Decoding, keep_images: bool) -> str:
+    digest = hashlib.sha256(repr((VERSION, PIL.__version__, astuple(how), keep_images)).encode())
+    for place in places:
+        digest.update(repr(place.stamp).encode())
+    return digest.hexdigest()[:24]
+
+
+def _in_memory(places: Sequence[Stored], how: Decoding, keep_images: bool) -> Decoded:
+    shape = (len(places), how.size_px, how.size_px, how.channels)
+    result = Decoded.empty(len(places), np.zeros(shape, np.uint8) if keep_images else None)
+    _fill(result, places, how)
+    return result
+
+
+def _fill(result: Decoded, places: Sequence[Stored], how: Decoding) -> None:
+    """Decodes every picture into its row, on a thread a core: Pillow decodes and resizes without Python's lock."""
+
+    def chunk(start: int) -> int:
+        stop = min(start + CHUNK_PICTURES, len(places))
+        for i in range(start, stop):
+            try:
+                stored = places[i].read()
+                result.content[i] = content_hash(stored)
+                pixels, result.sizes[i] = decode(stored, how)
+                if result.images is not None:
+                    result.images[i] = pixels
+            except Exception as error:  # a broken file makes Pillow raise almost anything
+                result.failures[i] = reason(error)
+        return stop - start
+
+    # Threads only get in each other's way where a picture is decoded in 0.1 ms.
+    small = all(isinstance(place, InMemory) for place in places[:CHUNK_PICTURES])
+    workers = 1 if small else min(16, os.cpu_count() or 1)
+    # disable=None: no bar where stderr is not a terminal; delay: none for what is done in a moment.
+    quiet = True if len(places) <= PROGRESS_MIN_PICTURES else None
+    with (
+        warnings.catch_warnings(),
+        ThreadPoolExecutor(workers) as pool,
+        tqdm(total=len(places), desc="decoding", unit=" pictures", disable=quiet, delay=1.0) as bar,
+    ):
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd files; what is unusable is reported anyway
+        try:
+            for count in pool.map(chunk, range(0, len(places), CHUNK_PICTURES)):
+                bar.update(count)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C need not wait for the whole set
+            raise
+    result.failures = dict(sorted(result.failures.items()))
+
+
+def content_hash(stored: bytes | np.ndarray) -> np.ndarray:
+    """Returns uint8 [16], equal for the same encoded bytes or the same array."""
+    digest = hashlib.sha256()
+    if isinstance(stored, np.ndarray):
+        digest.update(repr((stored.shape, stored.dtype.str)).encode())
+        stored = np.ascontiguousarray(stored).data
+    digest.update(stored)
+    return np.frombuffer(digest.digest()[:CONTENT_BYTES], np.uint8)
+
+
+def _write(folder: Path, places: Sequence[Stored], how: Decoding, keep_images: bool) -> None:
+    for left in folder.parent.glob(f"{folder.name}.*.unfinished"):  # by a process that was killed: we have the lock
+        shutil.rmtree(left, ignore_errors=True)
+    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.unfinished")
+    unfinished.mkdir()
+    try:
+        images = None
+        if keep_images:
+            images = _room_on_disk(unfinished / "images.npy", (len(places), how.size_px, how.size_px, how.channels))
+        result = Decoded.empty(len(places), images)
+        _fill(result, places, how)
+        if images is not None:
+            images.flush()
+        np.save(unfinished / "content.npy", result.content)
+        np.save(unfinished / "sizes.npy", result.sizes)
+        (unfinished / "failures.json").write_text(json.dumps(result.failures), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged one
+        unfinished.rename(folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def _room_on_disk(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """Returns a memory-mapped .npy file whose room is taken: OSError now, where a full disk would kill us later."""
+    images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, max(path.stat().st_size, 1))
+    return images
+
+
+def _load(folder: Path, num: int, how: Decoding, keep_images: bool) -> Decoded | None:
+    """Returns what is kept, or None where there is none or it is damaged."""
+    try:
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False) if keep_images else None
+        content = np.load(folder / "content.npy", allow_pickle=False)
+        sizes = np.load(folder / "sizes.npy", allow_pickle=False)
+        failures = {int(i): str(r) for i, r in json.loads((folder / "failures.json").read_text("utf-8")).items()}
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError, EOFError, AttributeError) as error:
+        log.warning("%s is damaged and is made anew: %s", folder, error)
+        return None
+    if images is not None and images.shape != (num, how.size_px, how.size_px, how.channels):
+        return None
+    if content.shape != (num, CONTENT_BYTES) or sizes.shape != (num, 2):
+        return None
+    return Decoded(images, content, sizes, failures, folder)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds a lock between processes, also against one that runs on another machine on most shared disks."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=SAY_WAITING_AFTER_S)
+    except Timeout:
+        log.warning("another process is decoding the same pictures: waiting for it (%s)", path)
+        lock.acquire()
+    except NotImplementedError:  # a disk without locks: at worst two processes decode the same
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _make_room(root: Path, needed_bytes: int, limit_bytes: int) -> None:
+    """Deletes what was not used for longest until the limit is kept. OSError where the disk has no room even so."""
+    from filelock import FileLock, Timeout
+
+    entries = []
+    for folder in root.iterdir():
+        if folder.is_dir():
+            size_bytes = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+            entries.append((folder.stat().st_mtime, size_bytes, folder))
+    total = sum(size_bytes for _, size_bytes, _ in entries)
+    for used, size_bytes, folder in sorted(entries):
+        if total + needed_bytes <= limit_bytes:
+            break
+        if folder.name.endswith(".unfinished") and time.time() - used < 86_400:
+            continue  # perhaps being written just now
+        try:
+            # Who has mapped the pictures keeps them: the disk lets go of them when the last one does.
+            with FileLock(root / f"{folder.name}.lock", timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
+            total -= size_bytes
+        except (Timeout, NotImplementedError):
+            continue
+    free_bytes = shutil.disk_usage(root).free
+    if free_bytes < needed_bytes:
+        raise OSError(f"{needed_bytes / 1e9:.1f} GB are needed, {free_bytes / 1e9:.1f} GB are free")

@@ -1,0 +1,143 @@
+"""What was found in the data and what was left out, in words for the terminal and as `data_report.json`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from t2igan.data.dataset import NONE, Dataset
+from t2igan.text import Tokenizer
+
+SHOWN_REASONS = 5
+SHOWN_VALUES = 6
+
+
+def as_json(datasets: Sequence[Dataset]) -> dict[str, Any]:
+    """Returns what `data_report.json` holds: for each split counts and, with file and reason, all that was left out."""
+    return {
+        "source": datasets[0].name,
+        "description": datasets[0].description,
+        "splits": {
+            dataset.split: {
+                "pictures": len(dataset),
+                "captions": sum(map(len, dataset.captions)),
+                "left_out": len(dataset.skipped),
+                "reasons": dict(Counter(s.reason for s in dataset.skipped).most_common()),
+                "same_picture_again": _doubles(dataset),
+                "fingerprint": dataset.fingerprint(),
+                "files_left_out": [{"file": s.file, "reason": s.reason} for s in dataset.skipped],
+            }
+            for dataset in datasets
+        },
+        "same_picture_in_two_splits": _shared(datasets),
+    }
+
+
+def left_out(dataset: Dataset) -> str:
+    """Returns in a line how many files of a split were left out, why most of them, and the first."""
+    counts = Counter(s.reason for s in dataset.skipped).most_common()
+    listed = "; ".join(f"{reason} ({count:,})" for reason, count in counts[:SHOWN_REASONS])
+    more = f"; and {len(counts) - SHOWN_REASONS} reasons more" if len(counts) > SHOWN_REASONS else ""
+    return f"{dataset.split}: left out {_pictures(len(dataset.skipped))}: {listed}{more}. The first: {printable(dataset.skipped[0].file)}"
+
+
+def lines(datasets: Sequence[Dataset], data_config: Any, tokenizer_config: Any) -> list[str]:
+    """Returns what a user wants to know of the data before training on it, the first split being the training split."""
+    train = datasets[0]
+    found = [f"{train.name}: {train.description}" if train.description else train.name, ""]
+    found += [f"{d.split:<12} {len(d):>9,} pictures  {sum(map(len, d.captions)):>9,} captions" for d in datasets]
+    found += ["", *_sizes(train, data_config), *_captions(train, tokenizer_config), *_attributes(train)]
+    found += [left_out(dataset) for dataset in datasets if dataset.skipped] or ["nothing was left out"]
+    found += [
+        f"{d.split}: {_pictures(doubles)} again, byte by byte" for d in datasets if (doubles := _doubles(d))
+    ]
+    found += [
+        f"{_pictures(count)} in both {names}: figures on the one flatter what has learned the other"
+        for names, count in _shared(datasets).items()
+    ]
+    return found
+
+
+def examples(dataset: Dataset, num: int) -> tuple[np.ndarray, list[str]]:
+    """Returns uint8 [n, H, W, C], evenly spread over a split, and a caption of each; several take turns."""
+    rows = np.unique(np.linspace(0, len(dataset) - 1, min(num, len(dataset))).round().astype(int))
+    captions = [dataset.captions[row] for row in rows]
+    return dataset.images[rows], [of_one[i % len(of_one)] for i, of_one in enumerate(captions)]
+
+
+def printable(text: str) -> str:
+    """Returns a file name fit for a terminal: what is not printable is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def _pictures(count: int) -> str:
+    return f"{count:,} picture{'s' * (count != 1)}"
+
+
+def _sizes(dataset: Dataset, data_config: Any) -> list[str]:
+    if dataset.sizes is None or not len(dataset):
+        return []
+    size_px = data_config.image_size_px
+    width, height = np.median(dataset.sizes, axis=0).astype(int)
+    (min_width, min_height), (max_width, max_height) = dataset.sizes.min(0), dataset.sizes.max(0)
+    shorter = dataset.sizes.min(1)
+    said = [
+        f"size: {width}x{height} px (median), {min_width} to {max_width} wide, {min_height} to {max_height} high; "
+        f"made {size_px}x{size_px} ({data_config.resize})"
+    ]
+    if small := int((shorter < size_px).sum()):
+        said.append(f"{small:,} are smaller than that and are enlarged")
+    ratios = dataset.sizes.max(1) / np.maximum(shorter, 1)
+    if data_config.resize == "crop" and (long := int((ratios > 2).sum())):
+        said.append(f'{long:,} are more than twice as long as wide, and lose half: config.data.resize="pad" keeps it')
+    return said
+
+
+def _captions(dataset: Dataset, tokenizer_config: Any) -> list[str]:
+    captions = [caption for of_one in dataset.captions for caption in of_one]
+    t = tokenizer_config
+    tokenizer = Tokenizer.train(captions, t.vocab_size, t.max_tokens, t.lowercase)
+    lengths = tokenizer.lengths(captions)
+    words = np.array([len(caption.split()) for caption in captions])
+    said = [
+        f"captions: {np.median(words):.0f} words (median), {words.max()} at most; {len(set(captions)):,} different; "
+        f"{np.median(lengths):.0f} tokens of {tokenizer.vocab_size} kinds (median)"
+    ]
+    if long := int((lengths > t.max_tokens).sum()):
+        said.append(
+            f"{long:,} are longer than config.tokenizer.max_tokens={t.max_tokens} and are cut; "
+            f"the longest has {lengths.max()}"
+        )
+    return said
+
+
+def _attributes(dataset: Dataset) -> list[str]:
+    said = []
+    for name, values in dataset.attribute_values().items():
+        counts = Counter(attributes.get(name, NONE) for attributes in dataset.attributes or ())
+        listed = ", ".join(f"{value} {count:,}" for value, count in counts.most_common(SHOWN_VALUES))
+        more = f", and {len(values) - SHOWN_VALUES} more" if len(values) > SHOWN_VALUES else ""
+        said.append(f"attribute {name}: {listed}{more}")
+    return said
+
+
+def _doubles(dataset: Dataset) -> int:
+    """How many pictures are there already, byte by byte."""
+    return 0 if dataset.content is None else len(dataset) - len(np.unique(dataset.content, axis=0))
+
+
+def _shared(datasets: Sequence[Dataset]) -> dict[str, int]:
+    """How many pictures of later splits are in the first one, too: "train and test" -> number."""
+    first, *others = datasets
+    if first.content is None:
+        return {}
+    known = {row.tobytes() for row in first.content}
+    counts = {
+        f"{first.split} and {other.split}": sum(row.tobytes() in known for row in other.content)
+        for other in others
+        if other.content is not None
+    }
+    return {names: count for names, count in counts.items() if count}

@@ -1,0 +1,68 @@
+"""Several files that together are one data set: where they lie, and which split each belongs to."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from t2igan.data.dataset import SPLITS, Skipped
+from t2igan.data.names import shown_name
+from t2igan.data.pairing import reason_of
+from t2igan.data.stored import InFile, is_inside
+
+LEADS_OUT = "a link that leads out of the folder (config.data.follow_links=True follows it)"
+
+
+def common_folder(files: Sequence[Path], data_config: Any) -> Path:
+    """Returns the folder that the user named, or the one that holds all the files."""
+    named = Path(str(data_config.source)).expanduser()
+    if named.is_dir() and all(named in file.parents for file in files):
+        return named
+    return Path(os.path.commonpath([file.absolute().parent for file in files]))
+
+
+def relative_name(file: Path, root: Path) -> str:
+    """Returns a file's printable name below a folder, which `common_folder` gave."""
+    base, file = root.absolute(), file.absolute()
+    return shown_name(file.relative_to(base).as_posix() if base in file.parents else file.name)
+
+
+def whole_files(files: Sequence[Path], root: Path, data_config: Any) -> tuple[dict[Path, InFile], list[Skipped]]:
+    """Returns the files that may be read, each as it is now, and those that may or can not."""
+    found: dict[Path, InFile] = {}
+    skipped = []
+    named = Path(str(data_config.source)).expanduser()
+    for file in files:
+        try:
+            # A file that the user names is meant, wherever it lies; one that a folder holds may be anything.
+            if file != named and not data_config.follow_links and not is_inside(file, root):
+                raise ValueError(LEADS_OUT)
+            found[file] = InFile.of(file)
+        except (OSError, ValueError) as error:
+            skipped.append(Skipped(relative_name(file, root), reason_of(error)))
+    return found, skipped
+
+
+def splits_by_name(files: Sequence[Path], root: Path, data_config: Any) -> dict[Path, str | None]:
+    """Returns the split of each file: "train-00000-of-00002.parquet", "test/0.parquet", "x-validation.array_record".
+
+    The file's own name goes before the folders that it lies in, the nearest first. Where no name says which files are
+    for training, "test" and "dev" are names like any others, and all files belong to none (None).
+    """
+    train = {"train", "training", data_config.train_split}
+    known = {name.lower(): name for name in (*SPLITS, data_config.train_split, data_config.test_split) if name}
+    longest_first = "|".join(sorted(map(re.escape, known), key=len, reverse=True))
+    pattern = re.compile(rf"(?:^|[-_.])({longest_first})(?=$|[-_.\d])")
+
+    def split_of(file: Path) -> str | None:
+        name = PurePosixPath(relative_name(file, root))
+        if match := pattern.search(name.name.lower()):
+            return known[match[1]]
+        folders = (known.get(folder.lower()) for folder in reversed(name.parts[:-1]))
+        return next((split for split in folders if split), None)
+
+    splits = {file: split_of(file) for file in files}
+    return splits if train & set(splits.values()) else dict.fromkeys(files)

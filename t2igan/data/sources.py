@@ -1,0 +1,131 @@
+"""Which source opens what `config.data.source` names: by its name, its suffix, or by what lies in the folder."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from t2igan.data.dataset import Source
+from t2igan.errors import UserError, nearest
+
+ACCEPTED = (
+    '"pixel_avatars" (embedded), "tfds:NAME", "hf:FOLDER" (save_to_disk), a folder of pictures with captions, .tar or '
+    ".zip archives, .parquet, .csv, .jsonl, COCO's .json, .npz, .array_record"
+)
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+LISTS = (".csv", ".tsv", ".jsonl", ".ndjson")
+
+
+def open_source(data_config: Any) -> Source:
+    """Returns the source of pictures that `data_config.source` names; UserError where there is none."""
+    name = str(data_config.source)
+    if name == "pixel_avatars":
+        from t2igan.data.avatars import Avatars
+
+        return Avatars()
+    if name.startswith("tfds:"):
+        from t2igan.data.tfds import Tfds
+
+        return Tfds(data_config)
+    if name.startswith("hf:"):
+        return _saved(data_config, Path(name.removeprefix("hf:")).expanduser())
+    path = Path(name).expanduser()
+    if name and path.is_dir():
+        return _in_folder(data_config, path)
+    files = _files(name, path)
+    if not files:
+        what = "does not exist" if not path.exists() else "is neither a file nor a folder"
+        raise UserError(
+            f"config.data.source={name!r} {what}{nearest(name, ('pixel_avatars',))}\nAccepted: {ACCEPTED}."
+        )
+    opened = _open_files(data_config, files)
+    if opened is None:
+        raise UserError(
+            f"config.data.source={name!r} is a file of a kind that is not read ({files[0].suffix or 'no suffix'})\n"
+            f"Accepted: {ACCEPTED}."
+        )
+    return opened
+
+
+def _files(name: str, path: Path) -> list[Path]:
+    """Returns the file that is named, or all that a pattern such as "shards/*.tar" stands for."""
+    if not name:
+        return []
+    if path.is_file():
+        return [path]
+    if glob.has_magic(name) and not path.exists():
+        return sorted(file for file in map(Path, glob.glob(str(path))) if file.is_file())  # noqa: PTH207 - absolute too
+    return []
+
+
+def _open_files(data_config: Any, files: list[Path]) -> Source | None:
+    """Returns the source of files of one kind, by the suffix of the first."""
+    name = files[0].name.lower()
+    if name.endswith(ARCHIVES):
+        from t2igan.data.archive import Archive
+
+        return Archive(data_config, files)
+    if name.endswith(".parquet"):
+        from t2igan.data.table import Table
+
+        return Table(data_config, files)
+    if name.endswith(LISTS):
+        from t2igan.data.listing import Listing
+
+        return Listing(data_config, files[0])
+    if name.endswith(".json"):
+        from t2igan.data.coco import Coco
+
+        return Coco(data_config, files[0])
+    if name.endswith(".npz"):
+        from t2igan.data.arrays import Arrays
+
+        return Arrays(data_config, files[0])
+    if ".array_record" in name:
+        from t2igan.data.array_record import ArrayRecords
+
+        return ArrayRecords(data_config, files)
+    return None
+
+
+def _in_folder(data_config: Any, path: Path) -> Source:
+    """Returns the source for a folder; what only one format writes is asked for first."""
+    if (path / "features.json").is_file() and (path / "dataset_info.json").is_file():
+        from t2igan.data.tfds import Tfds
+
+        return Tfds(data_config, path)
+    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+        return _saved(data_config, path)
+    from t2igan.data.coco import annotations
+    from t2igan.data.folder import Folder, holds_pictures
+
+    if annotations(path):
+        from t2igan.data.coco import Coco
+
+        return Coco(data_config, path)
+    # Pictures first: img2dataset writes a Parquet of facts beside each folder or archive of pictures.
+    if holds_pictures(path):
+        return Folder(data_config, path)
+    for suffixes in (ARCHIVES, (".parquet",), (".array_record",)):
+        if files := _below(path, suffixes):
+            opened = _open_files(data_config, files)
+            if opened is not None:
+                return opened
+    return Folder(data_config, path)
+
+
+def _below(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Returns the files of a kind in a folder, in its sub-folders and in theirs; hidden ones are passed over."""
+    fits: Callable[[Path], bool] = lambda file: (  # noqa: E731
+        file.name.lower().endswith(suffixes) or (suffixes == (".array_record",) and ".array_record" in file.name)
+    )
+    files = [file for depth in ("*", "*/*", "*/*/*") for file in path.glob(depth) if fits(file) and file.is_file()]
+    return sorted(file for file in files if not any(p.startswith(".") for p in file.relative_to(path).parts))
+
+
+def _saved(data_config: Any, path: Path) -> Source:
+    from t2igan.data.arrow import Saved
+
+    return Saved(data_config, path)

@@ -1,0 +1,331 @@
+"""Pictures are decoded once, kept whole or not at all, and too many of them are decoded when they are asked for."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs.base import get_config
+from t2igan.data import cache
+from t2igan.data.cache import cache_folder, decoded
+from t2igan.data.dataset import Record, read
+from t2igan.data.decode import Decoding
+from t2igan.data.rows import Mapped, Streamed
+from t2igan.data.stored import InFile, InMemory, inner_name, is_inside, open_regular, read_text
+from t2igan.errors import UserError
+
+HOW = Decoding(8)
+
+
+class Pictures:
+    """A source of so many pictures in files; number `i` has the colour (i, 2 i, 0)."""
+
+    name = "pictures"
+
+    def __init__(self, folder: Path, num: int):
+        folder.mkdir(exist_ok=True)
+        self.files = [folder / f"{i:03d}.png" for i in range(num)]
+        for i, file in enumerate(self.files):
+            Image.new("RGB", (10, 10), (i, 2 * i % 256, 0)).save(file)
+
+    def describe(self) -> str:
+        return "made for a test"
+
+    def splits(self) -> tuple[str, ...]:
+        return ()
+
+    def records(self, split):  # noqa: ARG002
+        return [Record(file.name, InFile.of(file), (f"number {i}",)) for i, file in enumerate(self.files)], []
+
+
+@pytest.fixture
+def data_config(tmp_path):
+    config = get_config().data
+    config.cache_dir = str(tmp_path / "cache")
+    config.image_size_px = 8
+    return config
+
+
+@pytest.fixture
+def places(tmp_path):
+    return [InFile.of(file) for file in Pictures(tmp_path / "pictures", 6).files]
+
+
+def entries(data_config) -> list[Path]:
+    return sorted(path for path in (cache_folder(data_config) / "pictures").iterdir() if path.is_dir())
+
+
+# The cache
+
+
+def test_pictures_are_decoded_once(places, data_config, monkeypatch):
+    first = decoded(places, HOW, data_config)
+    assert first.images.shape == (6, 8, 8, 3) and (first.images[3] == (3, 6, 0)).all() and not first.failures
+    assert first.sizes.tolist() == [[10, 10]] * 6 and len(np.unique(first.content, axis=0)) == 6
+    monkeypatch.setattr(cache, "decode", None)  # nothing may be decoded any more
+    again = decoded(places, HOW, data_config)
+    assert isinstance(again.images, np.memmap) and not again.images.flags.writeable
+    for a, b in ((first.images, again.images), (first.content, again.content), (first.sizes, again.sizes)):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_another_file_setting_or_order_is_another_entry(places, data_config):
+    decoded(places, HOW, data_config)
+    for i, (others, how) in enumerate(
+        [
+            (places, Decoding(8, resize="pad")),
+            (places, Decoding(8, background=(0, 0, 0))),
+            (places[::-1], HOW),
+            (places[:5], HOW),
+        ]
+    ):
+        decoded(others, how, data_config)
+        assert len(entries(data_config)) == i + 2
+    Image.new("RGB", (10, 10), (200, 0, 0)).save(places[0].path)  # as many bytes as before
+    changed = [InFile.of(place.path) for place in places]
+    assert (decoded(changed, HOW, data_config).images[0] == (200, 0, 0)).all()
+
+
+def test_what_cannot_be_decoded_is_remembered_too(places, data_config):
+    Path(places[2].path).write_bytes(b"no picture")
+    Path(places[4].path).unlink()
+    places[2] = InFile.of(places[2].path)
+    for _ in range(2):
+        found = decoded(places, HOW, data_config)
+        assert found.failures == {2: "not a picture that Pillow can read", 4: "there is no such file"}
+
+
+@pytest.mark.parametrize("name", ["images.npy", "content.npy", "sizes.npy", "failures.json"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "gone"])
+def test_a_damaged_entry_is_made_anew(places, data_config, name, damage):
+    expected = decoded(places, HOW, data_config)
+    expected = (np.array(expected.images), expected.content)
+    file = entries(data_config)[0] / name
+    if damage == "gone":
+        file.unlink()
+    else:
+        os.truncate(file, 0 if damage == "empty" else file.stat().st_size - 1)
+    again = decoded(places, HOW, data_config)
+    np.testing.assert_array_equal(again.images, expected[0])
+    np.testing.assert_array_equal(again.content, expected[1])
+
+
+def test_a_process_killed_in_the_middle_leaves_nothing_to_be_taken_for_whole(tmp_path, data_config, places):
+    """SIGKILL while pictures are being decoded; the next process decodes them all."""
+    code = f"""
+        import time
+        from configs.base import get_config
+        from t2igan.data import cache
+        from t2igan.data.decode import Decoding
+        from t2igan.data.stored import InFile
+        def slow(stored, how):
+            open({str(tmp_path / "started")!r}, "w").close()
+            time.sleep(60)
+        cache.decode = slow
+        config = get_config().data
+        config.cache_dir = {data_config.cache_dir!r}
+        cache.decoded([InFile.of(p) for p in {[place.path for place in places]!r}], Decoding(8), config)
+    """
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
+    while not (tmp_path / "started").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    left = entries(data_config)
+    assert len(left) == 1 and left[0].name.endswith(".unfinished")
+    assert (decoded(places, HOW, data_config).images[5] == (5, 10, 0)).all()
+    assert len(entries(data_config)) == 1 and not entries(data_config)[0].name.endswith(".unfinished")
+
+
+def _open_slowly(places, config_dict, log):
+    from ml_collections import ConfigDict
+
+    original = cache.decode
+
+    def counted(stored, how):
+        with Path(log).open("a") as file:
+            file.write("x")
+        time.sleep(0.05)
+        return original(stored, how)
+
+    cache.decode = counted
+    found = decoded(places, HOW, ConfigDict(config_dict))
+    assert (found.images[5] == (5, 10, 0)).all()
+
+
+def test_two_processes_at_once_decode_once(tmp_path, data_config, places):
+    context = multiprocessing.get_context("spawn")
+    log = tmp_path / "log"
+    processes = [context.Process(target=_open_slowly, args=(places, data_config.to_dict(), str(log))) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert len(log.read_text()) == len(places)
+
+
+def test_a_full_or_read_only_disk_is_no_reason_to_stop(places, data_config, monkeypatch, caplog):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    assert (decoded(places, HOW, data_config).images[5] == (5, 10, 0)).all()
+    assert "No space left" in caplog.text and "config.data.cache_dir" in caplog.text and not entries(data_config)
+    Path(data_config.cache_dir, "file").touch()
+    data_config.cache_dir += "/file"
+    assert (decoded(places, HOW, data_config).images[5] == (5, 10, 0)).all()
+
+
+def test_what_was_not_used_for_longest_goes_first(places, data_config):
+    def use(resample):
+        for entry in entries(data_config) if Path(data_config.cache_dir).exists() else ():  # an hour later
+            os.utime(entry, (entry.stat().st_mtime - 3600,) * 2)
+        return decoded(places, Decoding(8, resample=resample), data_config)
+
+    size_bytes = sum(file.stat().st_size for file in use("area").folder.iterdir())
+    data_config.cache_gb = 2.5 * size_bytes / 1e9
+    unused = use("nearest").folder
+    use("area")
+    newest = use("lanczos").folder
+    assert entries(data_config) == sorted([use("area").folder, newest]) and unused not in entries(data_config)
+
+
+def test_pictures_at_hand_are_not_kept(data_config, tmp_path):
+    place = InMemory(Path(Pictures(tmp_path / "pictures", 1).files[0]).read_bytes())
+    assert decoded([place], HOW, data_config).images.shape == (1, 8, 8, 3)
+    assert not Path(data_config.cache_dir).exists()
+
+
+# Larger than the cache
+
+
+def test_streamed_pictures_are_those_of_the_cache(tmp_path, data_config):
+    source = Pictures(tmp_path / "pictures", 40)
+    source.files[7].write_bytes(b"broken")
+    kept = read(source, "", data_config)
+    data_config.cache_gb = 0.0
+    data_config.workers = 2
+    streamed = read(source, "", data_config)
+    assert isinstance(streamed.images, Streamed) and not isinstance(kept.images, Streamed)
+    assert streamed.captions == kept.captions and streamed.skipped == kept.skipped and len(streamed) == 39
+    assert streamed.fingerprint() == kept.fingerprint()
+    rows = np.random.default_rng(0).integers(0, 39, 30)
+    np.testing.assert_array_equal(streamed.images[rows], kept.images[rows])  # by worker processes
+    np.testing.assert_array_equal(streamed.images[rows[:2]], kept.images[rows[:2]])  # by this one
+    np.testing.assert_array_equal(np.asarray(streamed.images), kept.images)
+
+
+def test_a_streamed_picture_that_vanishes_is_replaced(tmp_path, data_config, caplog):
+    source = Pictures(tmp_path / "pictures", 30)
+    data_config.cache_gb = 0.0
+    images = read(source, "", data_config).images
+    source.files[3].unlink()
+    assert (images[3] == (4, 8, 0)).all() and (images[[2, 3]][1] == (4, 8, 0)).all()
+    assert caplog.text.count("003.png") == 1
+    for file in source.files[4:15]:
+        file.unlink()
+    with pytest.raises(UserError, match="10 pictures in a row"):
+        images[3]
+
+
+def test_held_out_parts_are_rows_of_one_entry(tmp_path, data_config, monkeypatch):
+    source = Pictures(tmp_path / "pictures", 60)
+    data_config.test_fraction = 0.2
+    whole = read(source, "", data_config)
+    for limit in (1 << 30, 0):  # copied into memory, and looked up in the mapped file
+        monkeypatch.setattr("t2igan.data.dataset.COPIED_BYTES", limit)
+        train, test = (read(source, "", data_config, part, name=part) for part in ("train", "test"))
+        assert isinstance(train.images, Mapped if limit == 0 else np.ndarray) and (train.split, test.split) == (
+            "train",
+            "test",
+        )
+        assert sorted(train.captions + test.captions) == sorted(whole.captions) and len(test) > 0
+        for part in (train, test):
+            for image, captions in zip(np.asarray(part.images), part.captions, strict=True):
+                assert image[0, 0, 0] == int(captions[0].removeprefix("number "))
+    assert len(entries(data_config)) == 1
+
+
+def test_rows_are_indexed_like_an_array():
+    images = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 3), np.uint8)
+    rows = np.array([3, 1, 19, 7, 7])
+    mapped, plain = Mapped(images, rows), images[rows]
+    assert mapped.shape == plain.shape and len(mapped) == 5 and mapped.ndim == 4 and mapped.dtype == np.uint8
+    for index in (
+        0,
+        -1,
+        slice(1, 4),
+        slice(None, None, -1),
+        [4, 0],
+        np.array([[0, 1], [2, 3]]),
+        plain[:, 0, 0, 0] > 90,
+    ):
+        np.testing.assert_array_equal(mapped[index], plain[index])
+    with pytest.raises(IndexError):
+        mapped[5]
+
+
+# Places
+
+
+def test_only_regular_files_are_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, what in ((tmp_path / "pipe", "a pipe"), ("/dev/zero", "a device"), (tmp_path, "folder|directory")):
+        with pytest.raises((ValueError, OSError), match=what):
+            open_regular(path)
+        with pytest.raises((ValueError, OSError), match=what):
+            InFile.of(path)
+
+
+def test_parts_of_files_are_read_exactly(tmp_path, monkeypatch):
+    path = tmp_path / "archive"
+    path.write_bytes(bytes(range(100)))
+    whole = InFile.of(path)
+    assert InFile(str(path), whole.mtime_ns, 10, 20).read() == bytes(range(20, 30))
+    with pytest.raises(ValueError, match="ends after 5 of 10 bytes"):
+        InFile(str(path), whole.mtime_ns, 10, 95).read()
+    monkeypatch.setattr("t2igan.data.stored.MAX_PICTURE_BYTES", 50)
+    with pytest.raises(ValueError, match="too big"):
+        whole.read()
+
+
+def test_texts_of_any_encoding(tmp_path):
+    path = tmp_path / "x.txt"
+    for data, text in (
+        (b"\xef\xbb\xbfcaf\xc3\xa9", "café"),
+        ("café".encode("utf-16"), "café"),
+        ("café".encode("utf-16-be"), "\0c\0a\0f\0�"),  # without its mark it is bytes like others
+        (b"caf\xe9", "caf�"),
+        (b"\xff\xfea", ""),
+    ):
+        path.write_bytes(data)
+        assert read_text(path) == text
+    path.write_bytes(b"x" * 100)
+    assert read_text(path, max_bytes=10) == "x" * 10
+
+
+def test_names_stay_inside(tmp_path):
+    for name, parent, expected in (
+        ("a/b.png", "", "a/b.png"), ("./a//b.png", "x/y", "x/y/a/b.png"), ("../b.png", "x", "b.png"),
+        ("..\\b.png", "x", "b.png"), ("../b.png", "", None), ("a/../../b", "", None), ("/etc/passwd", "x", None),
+        ("C:\\b.png", "", None), ("\\\\host\\share", "", None), ("a\0b", "", None), ("", "x", "x"), ("..", "x", None),
+    ):  # fmt: skip
+        assert inner_name(name, parent) == expected, name
+    (tmp_path / "root").mkdir()
+    (tmp_path / "out").touch()
+    (tmp_path / "root" / "link").symlink_to(tmp_path / "out")
+    (tmp_path / "root" / "loop").symlink_to(tmp_path / "root" / "loop")
+    (tmp_path / "root" / "fine").symlink_to(tmp_path / "root" / "target")
+    root = tmp_path / "root"
+    assert is_inside(root / "fine", root) and is_inside(root / "none", root)
+    assert not is_inside(root / "link", root)
