@@ -86,7 +86,7 @@ def run_data() -> None:
     """Shows what is in the data and what would be left out, before anything is trained."""
     import json
 
-    from t2igan.data import list_splits, open_dataset
+    from t2igan.data import list_splits, open_datasets
     from t2igan.data.report import as_json, examples, lines
     from t2igan.pictures import save_png, sheet
 
@@ -96,7 +96,7 @@ def run_data() -> None:
         raise UserError(f"--out={out} must end in .png: a sheet of pictures with their captions")
     splits = list_splits(config.data)
     wanted = dict.fromkeys((config.data.train_split, config.data.test_split))
-    datasets = [open_dataset(config.data, split) for split in wanted]
+    datasets = open_datasets(config.data, list(wanted))
     print("\n".join(lines(datasets, config.data, config.tokenizer)))
     if others := [split for split in splits if split not in wanted]:
         print(f"more splits: {', '.join(others)}")

@@ -92,10 +92,11 @@ def batches_from_the_cache(folder: Path, num: int, size_px: int, batch_images: i
         grain=by_example,
     )
     rate = {name: steps * batch_images / s for name, s in times.items()}
+    share, gain = rate["ours"] / rate["plain"], rate["ours"] / rate["grain"]
     print(f"batches of {batch_images} pictures of {size_px} px from a mapped array of {num:,}, one process")
     print(f"  plain NumPy indexing                {rate['plain']:12,.0f} images/s")
-    print(f"  t2igan.data.Batches                 {rate['ours']:12,.0f} images/s, {rate['ours'] / rate['plain']:.2f} of it")
-    print(f"  grain, example by example           {rate['grain']:12,.0f} images/s, ours is {rate['ours'] / rate['grain']:.1f} x")
+    print(f"  t2igan.data.Batches                 {rate['ours']:12,.0f} images/s, {share:.2f} of it")
+    print(f"  grain, example by example           {rate['grain']:12,.0f} images/s, ours is {gain:.1f} x")
 
 
 def behind_a_step(config_file: str, steps: int) -> None:
@@ -169,7 +170,7 @@ def decoding(folder: Path, num: int, side_px: int, size_px: int) -> None:
                     np.asarray(picture.convert("RGB").resize((size_px, size_px), Image.Resampling.LANCZOS))
 
         def into_cache(places=places, how=how):
-            found = decoded(places, how, config)
+            found = decoded(places, [place.path for place in places], how, config)
             for file in (*found.folder.iterdir(), found.folder):
                 file.rmdir() if file.is_dir() else file.unlink()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ SHOWN_PX = 128  # a picture smaller than this is shown enlarged, by whole factor
 PNG_KEY = "t2igan"
 _MARGIN_PX = 6
 _FONT_PX = 13
+_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Arial.ttf", "arial.ttf")
 
 
 def enlarge(images: np.ndarray, scale: int = 0) -> np.ndarray:
@@ -41,7 +43,7 @@ def sheet(images: np.ndarray, captions: Sequence[str], columns: int, scale: int 
     Returns:
       uint8 [H, W, 3].
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     images = enlarge(images, scale)
     if images.shape[-1] == 1:
@@ -49,7 +51,9 @@ def sheet(images: np.ndarray, captions: Sequence[str], columns: int, scale: int 
     rows = -(-len(images) // columns)
     height, width = images.shape[1:3]
     sheet_width = columns * (width + _MARGIN_PX) + _MARGIN_PX
-    font = ImageFont.load_default(_FONT_PX)
+    font, of_many_languages = _font()
+    if not of_many_languages:
+        captions = [_plain(caption) for caption in captions]
     each = len(captions) == len(images)
     characters = max(int((width if each else sheet_width) / (_FONT_PX * 0.5)), 8)
     lines = 6 if each else 4
@@ -71,6 +75,23 @@ def sheet(images: np.ndarray, captions: Sequence[str], columns: int, scale: int 
                 draw.text((left, top + height + 2 + i * line_px), line, fill=(30, 30, 30), font=font)
         top += row_heights[row]
     return np.asarray(canvas)
+
+
+def _font() -> tuple[Any, bool]:
+    """Returns a font of the system with the letters of many languages and True, otherwise Pillow's own and False."""
+    from PIL import ImageFont
+
+    for name in _FONTS:
+        try:
+            return ImageFont.truetype(name, _FONT_PX), True
+        except OSError:
+            continue
+    return ImageFont.load_default(_FONT_PX), False
+
+
+def _plain(text: str) -> str:
+    """Returns a text in the letters that Pillow's own font has: "Löwe" becomes "Lowe"."""
+    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
 
 
 def save_png(path: Path, image: np.ndarray, facts: Mapping[str, Any] | None = None) -> None:

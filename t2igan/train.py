@@ -21,7 +21,7 @@ import numpy as np
 from t2igan import config as config_lib
 from t2igan import nets, parallel, step
 from t2igan.checkpoint import Checkpoints, save_snapshot, write_json, write_text
-from t2igan.data import Batches, check_usable, open_dataset, prefetched
+from t2igan.data import Batches, check_usable, open_datasets, prefetched
 from t2igan.data.report import as_json, left_out
 from t2igan.errors import UserError
 from t2igan.evaluate import draw_with, evaluate, summary_line
@@ -63,8 +63,7 @@ def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, A
 
 def open_run(config, workdir: Path, mesh) -> Run:
     """Opens data, tokenizer, networks and logs; trains nothing but the tokenizer."""
-    train_data = open_dataset(config.data, config.data.train_split)
-    test_data = open_dataset(config.data, config.data.test_split)
+    train_data, test_data = open_datasets(config.data, (config.data.train_split, config.data.test_split))
     if jax.process_index() == 0:
         write_json(workdir / "data_report.json", as_json([train_data, test_data]))
     for dataset in (train_data, test_data):

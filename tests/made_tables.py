@@ -88,7 +88,7 @@ def write_records(path, records, group_size=1):
 
 def tfrecord(record, size=None):
     """A record as TFRecord frames it; `size` lies about its length."""
-    from t2igan.data.record_files import masked_crc32c
+    from t2igan.data.sources.record_files import masked_crc32c
 
     length = struct.pack("<Q", len(record) if size is None else size)
     return length + struct.pack("<I", masked_crc32c(length)) + record + struct.pack("<I", masked_crc32c(record))

@@ -87,8 +87,9 @@ def test_too_few_usable_pictures_stop_before_anything_is_trained(root, tmp_path)
     done = run(root, *arguments)
     assert done.returncode == 2 and "config.data.min_usable=0.5" in done.stderr and "Traceback" not in done.stderr
     report = json.loads((tmp_path / "run" / "data_report.json").read_text())["splits"]["train"]
-    assert report["left_out"] == 7 and {"file": "broken3.png", "reason": "not a picture that Pillow can read"} in (
-        report["files_left_out"]
+    assert (
+        report["left_out"] == 7
+        and {"file": "broken3.png", "reason": "not a picture that Pillow can read"} in (report["files_left_out"])
     )
     assert not (tmp_path / "run" / "config.json").exists()  # not begun
     # What is in the data is shown all the same.

@@ -8,8 +8,9 @@ import pytest
 
 from configs.base import get_config
 from t2igan.data import Batches, Dataset, list_splits, open_dataset, prefetched
-from t2igan.data.avatars import Avatars
-from t2igan.data.dataset import held_out, label_captions, readable_label
+from t2igan.data.dataset import held_out
+from t2igan.data.sources.avatars import Avatars
+from t2igan.data.sources.captions import label_captions, readable_label
 from t2igan.errors import UserError
 from t2igan.text import Tokenizer
 

@@ -16,7 +16,7 @@ from made_archives import COLOURS, config_of, make_tar, make_zip, pairs, png, sk
 from PIL import Image
 
 from t2igan.data import list_splits, open_dataset
-from t2igan.data.archive import Archive
+from t2igan.data.sources.archive import Archive
 from t2igan.errors import UserError
 
 

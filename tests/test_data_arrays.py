@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from made_archives import config_of, skipped
 
 from t2igan.data import list_splits, open_dataset
-from t2igan.data.arrays import Arrays
+from t2igan.data.sources.arrays import Arrays
 from t2igan.errors import UserError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)

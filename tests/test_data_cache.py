@@ -59,6 +59,11 @@ def places(tmp_path):
     return [InFile.of(file) for file in Pictures(tmp_path / "pictures", 6).files]
 
 
+def kept(places, how, data_config):
+    """What `decoded` gives for places in files, named as those."""
+    return decoded(places, [getattr(place, "path", "") for place in places], how, data_config)
+
+
 def entries(data_config) -> list[Path]:
     return sorted(path for path in (cache_folder(data_config) / "pictures").iterdir() if path.is_dir())
 
@@ -67,18 +72,18 @@ def entries(data_config) -> list[Path]:
 
 
 def test_pictures_are_decoded_once(places, data_config, monkeypatch):
-    first = decoded(places, HOW, data_config)
+    first = kept(places, HOW, data_config)
     assert first.images.shape == (6, 8, 8, 3) and (first.images[3] == (3, 6, 0)).all() and not first.failures
     assert first.sizes.tolist() == [[10, 10]] * 6 and len(np.unique(first.content, axis=0)) == 6
     monkeypatch.setattr(cache, "decode", None)  # nothing may be decoded any more
-    again = decoded(places, HOW, data_config)
+    again = kept(places, HOW, data_config)
     assert isinstance(again.images, np.memmap) and not again.images.flags.writeable
     for a, b in ((first.images, again.images), (first.content, again.content), (first.sizes, again.sizes)):
         np.testing.assert_array_equal(a, b)
 
 
 def test_another_file_setting_or_order_is_another_entry(places, data_config):
-    decoded(places, HOW, data_config)
+    kept(places, HOW, data_config)
     for i, (others, how) in enumerate(
         [
             (places, Decoding(8, resize="pad")),
@@ -87,11 +92,11 @@ def test_another_file_setting_or_order_is_another_entry(places, data_config):
             (places[:5], HOW),
         ]
     ):
-        decoded(others, how, data_config)
+        kept(others, how, data_config)
         assert len(entries(data_config)) == i + 2
     Image.new("RGB", (10, 10), (200, 0, 0)).save(places[0].path)  # as many bytes as before
     changed = [InFile.of(place.path) for place in places]
-    assert (decoded(changed, HOW, data_config).images[0] == (200, 0, 0)).all()
+    assert (kept(changed, HOW, data_config).images[0] == (200, 0, 0)).all()
 
 
 def test_what_cannot_be_decoded_is_remembered_too(places, data_config):
@@ -99,21 +104,21 @@ def test_what_cannot_be_decoded_is_remembered_too(places, data_config):
     Path(places[4].path).unlink()
     places[2] = InFile.of(places[2].path)
     for _ in range(2):
-        found = decoded(places, HOW, data_config)
+        found = kept(places, HOW, data_config)
         assert found.failures == {2: "not a picture that Pillow can read", 4: "there is no such file"}
 
 
 @pytest.mark.parametrize("name", ["images.npy", "content.npy", "sizes.npy", "failures.json"])
 @pytest.mark.parametrize("damage", ["cut", "empty", "gone"])
 def test_a_damaged_entry_is_made_anew(places, data_config, name, damage):
-    expected = decoded(places, HOW, data_config)
+    expected = kept(places, HOW, data_config)
     expected = (np.array(expected.images), expected.content)
     file = entries(data_config)[0] / name
     if damage == "gone":
         file.unlink()
     else:
         os.truncate(file, 0 if damage == "empty" else file.stat().st_size - 1)
-    again = decoded(places, HOW, data_config)
+    again = kept(places, HOW, data_config)
     np.testing.assert_array_equal(again.images, expected[0])
     np.testing.assert_array_equal(again.content, expected[1])
 
@@ -132,7 +137,8 @@ def test_a_process_killed_in_the_middle_leaves_nothing_to_be_taken_for_whole(tmp
         cache.decode = slow
         config = get_config().data
         config.cache_dir = {data_config.cache_dir!r}
-        cache.decoded([InFile.of(p) for p in {[place.path for place in places]!r}], Decoding(8), config)
+        files = {[place.path for place in places]!r}
+        cache.decoded([InFile.of(p) for p in files], files, Decoding(8), config)
     """
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
     while not (tmp_path / "started").exists():
@@ -142,7 +148,7 @@ def test_a_process_killed_in_the_middle_leaves_nothing_to_be_taken_for_whole(tmp
     process.wait()
     left = entries(data_config)
     assert len(left) == 1 and left[0].name.endswith(".unfinished")
-    assert (decoded(places, HOW, data_config).images[5] == (5, 10, 0)).all()
+    assert (kept(places, HOW, data_config).images[5] == (5, 10, 0)).all()
     assert len(entries(data_config)) == 1 and not entries(data_config)[0].name.endswith(".unfinished")
 
 
@@ -158,7 +164,7 @@ def _open_slowly(places, config_dict, log):
         return original(stored, how)
 
     cache.decode = counted
-    found = decoded(places, HOW, ConfigDict(config_dict))
+    found = kept(places, HOW, ConfigDict(config_dict))
     assert (found.images[5] == (5, 10, 0)).all()
 
 
@@ -179,18 +185,18 @@ def test_a_full_or_read_only_disk_is_no_reason_to_stop(places, data_config, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    assert (decoded(places, HOW, data_config).images[5] == (5, 10, 0)).all()
+    assert (kept(places, HOW, data_config).images[5] == (5, 10, 0)).all()
     assert "No space left" in caplog.text and "config.data.cache_dir" in caplog.text and not entries(data_config)
     Path(data_config.cache_dir, "file").touch()
     data_config.cache_dir += "/file"
-    assert (decoded(places, HOW, data_config).images[5] == (5, 10, 0)).all()
+    assert (kept(places, HOW, data_config).images[5] == (5, 10, 0)).all()
 
 
 def test_what_was_not_used_for_longest_goes_first(places, data_config):
     def use(resample):
         for entry in entries(data_config) if Path(data_config.cache_dir).exists() else ():  # an hour later
             os.utime(entry, (entry.stat().st_mtime - 3600,) * 2)
-        return decoded(places, Decoding(8, resample=resample), data_config)
+        return kept(places, Decoding(8, resample=resample), data_config)
 
     size_bytes = sum(file.stat().st_size for file in use("area").folder.iterdir())
     data_config.cache_gb = 2.5 * size_bytes / 1e9
@@ -202,7 +208,7 @@ def test_what_was_not_used_for_longest_goes_first(places, data_config):
 
 def test_pictures_at_hand_are_not_kept(data_config, tmp_path):
     place = InMemory(Path(Pictures(tmp_path / "pictures", 1).files[0]).read_bytes())
-    assert decoded([place], HOW, data_config).images.shape == (1, 8, 8, 3)
+    assert kept([place], HOW, data_config).images.shape == (1, 8, 8, 3)
     assert not Path(data_config.cache_dir).exists()
 
 

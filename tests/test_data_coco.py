@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_archives import COLOURS, config_of, png, skipped
 
-from t2igan.data import coco, list_splits, open_dataset
-from t2igan.data.coco import Coco, annotations
+from t2igan.data import list_splits, open_dataset
+from t2igan.data.sources import coco
+from t2igan.data.sources.coco import Coco, annotations
 from t2igan.errors import UserError
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, features
 
-from t2igan.data.decode import Decoding, decode, reason
+from t2igan.data.decode import Decoding, Unusable, decode
 
 
 def png(picture: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -168,9 +168,9 @@ def test_premultiplied_edges_do_not_darken():
 
 
 def refused(data, size_px: int = 4) -> str:
-    with pytest.raises(Exception) as error:
+    with pytest.raises(Unusable) as error:
         pixels(data, size_px)
-    return reason(error.value)
+    return str(error.value)
 
 
 def test_what_cannot_be_decoded_is_said(monkeypatch):

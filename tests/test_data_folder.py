@@ -10,11 +10,11 @@ from PIL import Image
 
 from configs.base import get_config
 from t2igan.data import list_splits, open_dataset
-from t2igan.data.folder import Folder, holds_pictures
-from t2igan.data.listing import Listing
-from t2igan.data.metadata import read_rows
-from t2igan.data.names import Folders, kind_of, shown_name
-from t2igan.data.pairing import Files, pair
+from t2igan.data.sources.folder import Folder, holds_pictures
+from t2igan.data.sources.listing import Listing
+from t2igan.data.sources.metadata import read_rows
+from t2igan.data.sources.names import Folders, kind_of, shown_name
+from t2igan.data.sources.pairing import Files, pair
 from t2igan.data.stored import InMemory
 from t2igan.errors import UserError
 
@@ -388,7 +388,7 @@ def test_kinds_and_shown_names():
 
 
 def test_every_suffix_of_a_picture_is_one_that_pillow_opens():
-    from t2igan.data.names import PICTURE_SUFFIXES, UNREADABLE_SUFFIXES
+    from t2igan.data.sources.names import PICTURE_SUFFIXES, UNREADABLE_SUFFIXES
 
     Image.init()
     opened = {suffix for suffix, format_name in Image.registered_extensions().items() if format_name in Image.OPEN}

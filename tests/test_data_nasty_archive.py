@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_archives import config_of, make_tar, make_zip, pairs, png
 
-from t2igan.data import spool
-from t2igan.data.archive import Archive
-from t2igan.data.tarred import BLOCK, tar_members
-from t2igan.data.zipped import zip_members
+from t2igan.data.sources import spool
+from t2igan.data.sources.archive import Archive
+from t2igan.data.sources.tarred import BLOCK, tar_members
+from t2igan.data.sources.zipped import zip_members
 from t2igan.errors import UserError
 
 TAR, GZ, ZIP = "x.tar", "x.tar.gz", "x.zip"

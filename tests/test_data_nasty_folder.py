@@ -23,12 +23,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from configs.base import get_config
-from t2igan.data import open_dataset, row_files
-from t2igan.data.dataset import MAX_CAPTION_CHARACTERS, clean_text
-from t2igan.data.folder import Folder, holds_pictures, walk
-from t2igan.data.listing import Listing
-from t2igan.data.metadata import read_rows
-from t2igan.data.pairing import Files, pair
+from t2igan.data import open_dataset
+from t2igan.data.sources import row_files
+from t2igan.data.sources.captions import MAX_CAPTION_CHARACTERS, clean_text
+from t2igan.data.sources.folder import Folder, holds_pictures, walk
+from t2igan.data.sources.listing import Listing
+from t2igan.data.sources.metadata import read_rows
+from t2igan.data.sources.pairing import Files, pair
 from t2igan.data.stored import InMemory
 from t2igan.errors import UserError
 
@@ -405,6 +406,15 @@ def nest(root, name, levels):
         os.close(folder)
         folder = inner
     return folder
+
+
+def test_quotation_marks_that_make_reading_slow(root):
+    line = "x" * 5000 + '","\n'
+    (root / "metadata.csv").write_text("file_name,text\n" + line * 2000)
+    start_s = time.process_time()
+    _, skipped = source_of(root).records(None)
+    assert re.search("too many quotation marks .* read up to row 1[0-9][0-9]$", skipped[-1].reason)
+    assert time.process_time() - start_s < 20
 
 
 def test_folders_deeper_than_calls_may_nest(root):

@@ -8,7 +8,7 @@ import pytest
 from made_archives import config_of, png
 from made_tables import example, tfrecord, write_records, zeroed
 
-from t2igan.data.array_record import ArrayRecords
+from t2igan.data.sources.array_record import ArrayRecords
 from t2igan.errors import UserError
 
 GOOD_EXAMPLE = example(image=png("red"), text=b"good")

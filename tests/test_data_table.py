@@ -21,12 +21,13 @@ from made_tables import (
     write_records,
 )
 
-from t2igan.data import list_splits, open_dataset, parquet
-from t2igan.data.array_record import ArrayRecords
-from t2igan.data.arrow import Saved
+from t2igan.data import list_splits, open_dataset
 from t2igan.data.dataset import read
-from t2igan.data.record_files import masked_crc32c
-from t2igan.data.table import Table
+from t2igan.data.sources import parquet
+from t2igan.data.sources.array_record import ArrayRecords
+from t2igan.data.sources.arrow import Saved
+from t2igan.data.sources.record_files import masked_crc32c
+from t2igan.data.sources.table import Table
 
 
 def test_parquet_of_hugging_face(tmp_path):

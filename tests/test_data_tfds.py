@@ -18,9 +18,9 @@ from PIL import Image
 
 from configs.base import get_config
 from t2igan.data import list_splits, open_dataset
-from t2igan.data.fashion_mnist import FILES, repair_gzip
-from t2igan.data.tfds import Tfds
-from t2igan.data.tfds_builders import prepared_folder
+from t2igan.data.sources.fashion_mnist import FILES, repair_gzip
+from t2igan.data.sources.tfds import Tfds
+from t2igan.data.sources.tfds_builders import prepared_folder
 from t2igan.errors import UserError
 
 

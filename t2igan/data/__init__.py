@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from t2igan.config import check_data
@@ -11,7 +12,17 @@ from t2igan.data.dataset import TEST_SPLITS, Dataset, Skipped, Source, read
 from t2igan.data.sources import ACCEPTED, open_source
 from t2igan.errors import UserError, nearest
 
-__all__ = ["Batches", "Dataset", "Skipped", "check_usable", "list_splits", "open_dataset", "prefetched"]
+__all__ = [
+    "Batches",
+    "Dataset",
+    "Skipped",
+    "check_usable",
+    "list_splits",
+    "open_dataset",
+    "open_datasets",
+    "prefetched",
+]
+
 
 def list_splits(data_config: Any) -> tuple[str, ...]:
     """Returns the names of the splits that `open_dataset` opens; UserError where there is no such data."""
@@ -26,8 +37,17 @@ def open_dataset(data_config: Any, split: str) -> Dataset:
     by a hash of what is in their files. UserError for data or a split that is not there, and for a split in which no
     picture can be used; `check_usable` says whether enough of them can.
     """
+    return open_datasets(data_config, [split])[0]
+
+
+def open_datasets(data_config: Any, splits: Sequence[str]) -> list[Dataset]:
+    """Opens several splits as `open_dataset` does; what lies there is listed once for all of them."""
     check_data(data_config)
     source = open_source(data_config)
+    return [_open(source, data_config, split) for split in splits]
+
+
+def _open(source: Source, data_config: Any, split: str) -> Dataset:
     splits = _splits(source, data_config)
     if split not in splits and not _is_slice(source, split):
         raise UserError(

@@ -5,9 +5,9 @@
                        sizes.npy      int32 [N, 2]: width and height before, in pixels
                        failures.json  {row: reason}
 
-KEY is a hash of where the pictures lie (sizes, times of change: `Stored.stamp`) and of how they were decoded. A folder
-gets its name when all in it is written, so that a killed or failed process leaves nothing that could be taken for
-whole; a lock makes a second process wait instead of decoding the same again.
+KEY is a hash of where the pictures lie (names, sizes, times of change: `Stored.stamp`) and how they were decoded. A
+folder gets its name when all in it is written, so that a killed or failed process leaves nothing that could be taken
+for whole; a lock makes a second process wait instead of decoding the same again.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ import numpy as np
 import PIL
 from tqdm import tqdm
 
-from t2igan.data.decode import Decoding, decode, reason
-from t2igan.data.stored import InMemory, Stored
+from t2igan.data.decode import Decoding, Unusable, decode
+from t2igan.data.stored import InMemory, Stored, reason_of
 from t2igan.errors import UserError
 
 VERSION = 1  # of what decoding yields: to be raised when the same file decodes to other pixels
@@ -79,8 +79,10 @@ def is_in_memory(places: Sequence[Stored]) -> bool:
     return all(isinstance(place, InMemory) for place in places)
 
 
-def decoded(places: Sequence[Stored], how: Decoding, data_config: Any, keep_images: bool = True) -> Decoded:
-    """Returns pictures decoded, from the cache where they were before.
+def decoded(
+    places: Sequence[Stored], files: Sequence[str], how: Decoding, data_config: Any, keep_images: bool = True
+) -> Decoded:
+    """Returns pictures decoded, from the cache where they were before; `files` are their names, one a place.
 
     With `keep_images=False` they are read, hashed and looked at, and only what was found is kept. Where the cache
     cannot be written, decodes into memory and says so. Pictures that are in memory anyway are not cached.
@@ -88,7 +90,7 @@ def decoded(places: Sequence[Stored], how: Decoding, data_config: Any, keep_imag
     if is_in_memory(places):
         return _in_memory(places, how, keep_images)
     root = cache_folder(data_config) / "pictures"
-    folder = root / _key(places, how, keep_images)
+    folder = root / _key(places, files, how, keep_images)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with _locked(root / f"{folder.name}.lock"):
@@ -107,10 +109,11 @@ def decoded(places: Sequence[Stored], how: Decoding, data_config: Any, keep_imag
     return found
 
 
-def _key(places: Sequence[Stored], how: Decoding, keep_images: bool) -> str:
+def _key(places: Sequence[Stored], files: Sequence[str], how: Decoding, keep_images: bool) -> str:
     digest = hashlib.sha256(repr((VERSION, PIL.__version__, astuple(how), keep_images)).encode())
-    for place in places:
-        digest.update(repr(place.stamp).encode())
+    # Names too: two files may be of one size and time, and change places.
+    for place, file in zip(places, files, strict=True):
+        digest.update(repr((file, place.stamp)).encode())
     return digest.hexdigest()[:24]
 
 
@@ -131,10 +134,13 @@ def _fill(result: Decoded, places: Sequence[Stored], how: Decoding) -> None:
                 stored = places[i].read()
                 result.content[i] = content_hash(stored)
                 pixels, result.sizes[i] = decode(stored, how)
+            except Unusable as error:
+                result.failures[i] = str(error)
+            except Exception as error:
+                result.failures[i] = reason_of(error)
+            else:
                 if result.images is not None:
                     result.images[i] = pixels
-            except Exception as error:  # a broken file makes Pillow raise almost anything
-                result.failures[i] = reason(error)
         return stop - start
 
     # Threads only get in each other's way where a picture is decoded in 0.1 ms.

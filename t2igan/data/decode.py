@@ -46,39 +46,47 @@ class Decoding:
         )
 
 
+class Unusable(ValueError):
+    """A picture that cannot be decoded; the message is the reason, for the user."""
+
+
 def decode(picture: bytes | np.ndarray, how: Decoding) -> tuple[np.ndarray, tuple[int, int]]:
     """Returns uint8 [size_px, size_px, channels], and the width and height that the picture had, in pixels.
 
     The first frame, upright, in sRGB. Transparent pixels show `background`. `picture` is an encoded one, or
-    uint8 [H, W] or [H, W, 1, 3 or 4]. Raises whatever Pillow does on a broken file, which is almost anything;
-    `reason` puts it into words.
+    uint8 [H, W] or [H, W, 1, 3 or 4]. Raises `Unusable` for whatever is none.
     """
-    if isinstance(picture, np.ndarray):
-        if picture.shape == (how.size_px, how.size_px, how.channels) and picture.dtype == np.uint8:
-            return picture, (how.size_px, how.size_px)
-        return _finish(_from_array(picture), None, how)
+    try:
+        return _from_array(picture, how) if isinstance(picture, np.ndarray) else _from_bytes(picture, how)
+    except Unusable:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise Unusable("not a picture that Pillow can read") from error
+    except Image.DecompressionBombError as error:
+        raise Unusable(f"too big: {MAX_PIXELS} pixels are accepted") from error
+    except Exception as error:  # a broken file makes Pillow raise almost anything
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise Unusable(f"cannot be decoded: {text[:300]}") from error
+
+
+def _from_bytes(picture: bytes, how: Decoding) -> tuple[np.ndarray, tuple[int, int]]:
     with Image.open(io.BytesIO(picture), formats=_formats()) as opened:
         width, height = opened.size
         if width * height > MAX_PIXELS:
-            raise ValueError(f"too big: {width}x{height} pixels, {MAX_PIXELS} are accepted")
+            raise Unusable(f"too big: {width}x{height} pixels, {MAX_PIXELS} are accepted")
         # JPEG decodes at 1/2, 1/4, 1/8 of its size much faster; 3x leaves the filter enough to work on.
         opened.draft(None, (3 * how.size_px, 3 * how.size_px))
-        pixels, _ = _finish(_upright(opened), opened.info.get("icc_profile"), how)
-    return pixels, (width, height)
+        return _finish(_upright(opened), opened.info.get("icc_profile"), how), (width, height)
 
 
-def reason(error: Exception) -> str:
-    """Returns in words why a picture could not be read or decoded."""
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    if isinstance(error, PermissionError):
-        return "may not be read"
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "not a picture that Pillow can read"
-    if isinstance(error, Image.DecompressionBombError):
-        return f"too big: {MAX_PIXELS} pixels are accepted"
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text[:300] if text.startswith(("too big", "not a ", "the file ends")) else f"cannot be decoded: {text[:300]}"
+def _from_array(pixels: np.ndarray, how: Decoding) -> tuple[np.ndarray, tuple[int, int]]:
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4)):
+        raise Unusable(f"not a picture: {pixels.dtype} {pixels.shape}, uint8 [H, W] or [H, W, 1, 3 or 4] is accepted")
+    size = (pixels.shape[1], pixels.shape[0])
+    if pixels.shape == (how.size_px, how.size_px, how.channels):
+        return pixels, size
+    flat = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    return _finish(Image.fromarray(flat), None, how), size
 
 
 @functools.cache
@@ -88,19 +96,12 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _finish(picture: Image.Image, profile: bytes | None, how: Decoding) -> tuple[np.ndarray, tuple[int, int]]:
-    size = picture.size
+def _finish(picture: Image.Image, profile: bytes | None, how: Decoding) -> np.ndarray:
     picture = _opaque(picture, how.background)
     # Colours are converted when the picture is small: a profile costs time by the pixel.
     picture = _in_srgb(_square(picture, how), profile)
     picture = picture.convert("L" if how.channels == 1 else "RGB")
-    return np.asarray(picture, np.uint8).reshape(how.size_px, how.size_px, how.channels), size
-
-
-def _from_array(pixels: np.ndarray) -> Image.Image:
-    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4)):
-        raise ValueError(f"not a picture: {pixels.dtype} {pixels.shape}, uint8 [H, W] or [H, W, 1, 3 or 4] is accepted")
-    return Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
+    return np.asarray(picture, np.uint8).reshape(how.size_px, how.size_px, how.channels)
 
 
 def _upright(picture: Image.Image) -> Image.Image:
@@ -167,9 +168,7 @@ def _square(picture: Image.Image, how: Decoding) -> Image.Image:
     return _resized(picture, (size, size), (left, top, left + side, top + side), how)
 
 
-def _resized(
-    picture: Image.Image, size: tuple[int, int], box: tuple[int, int, int, int], how: Decoding
-) -> Image.Image:
+def _resized(picture: Image.Image, size: tuple[int, int], box: tuple[int, int, int, int], how: Decoding) -> Image.Image:
     width, height = box[2] - box[0], box[3] - box[1]
     if (width, height) == size:
         return picture.crop(box)

@@ -41,7 +41,8 @@ def left_out(dataset: Dataset) -> str:
     counts = Counter(s.reason for s in dataset.skipped).most_common()
     listed = "; ".join(f"{reason} ({count:,})" for reason, count in counts[:SHOWN_REASONS])
     more = f"; and {len(counts) - SHOWN_REASONS} reasons more" if len(counts) > SHOWN_REASONS else ""
-    return f"{dataset.split}: left out {_pictures(len(dataset.skipped))}: {listed}{more}. The first: {printable(dataset.skipped[0].file)}"
+    first = printable(dataset.skipped[0].file)
+    return f"{dataset.split}: left out {_pictures(len(dataset.skipped))}: {listed}{more}. The first: {first}"
 
 
 def lines(datasets: Sequence[Dataset], data_config: Any, tokenizer_config: Any) -> list[str]:
@@ -51,9 +52,7 @@ def lines(datasets: Sequence[Dataset], data_config: Any, tokenizer_config: Any) 
     found += [f"{d.split:<12} {len(d):>9,} pictures  {sum(map(len, d.captions)):>9,} captions" for d in datasets]
     found += ["", *_sizes(train, data_config), *_captions(train, tokenizer_config), *_attributes(train)]
     found += [left_out(dataset) for dataset in datasets if dataset.skipped] or ["nothing was left out"]
-    found += [
-        f"{d.split}: {_pictures(doubles)} again, byte by byte" for d in datasets if (doubles := _doubles(d))
-    ]
+    found += [f"{d.split}: {_pictures(doubles)} again, byte by byte" for d in datasets if (doubles := _doubles(d))]
     found += [
         f"{_pictures(count)} in both {names}: figures on the one flatter what has learned the other"
         for names, count in _shared(datasets).items()

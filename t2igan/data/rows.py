@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from t2igan.data.decode import Decoding, decode, reason
-from t2igan.data.stored import Stored
+from t2igan.data.decode import Decoding, decode
+from t2igan.data.stored import Stored, reason_of
 from t2igan.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -127,6 +127,6 @@ def _decode_all(places: Sequence[Stored], how: Decoding) -> list[np.ndarray | st
         for place in places:
             try:
                 results.append(decode(place.read(), how)[0])
-            except Exception as error:  # a broken file makes Pillow raise almost anything
-                results.append(reason(error))
+            except Exception as error:
+                results.append(reason_of(error))
     return results

@@ -18,6 +18,7 @@ import numpy as np
 
 MAX_PICTURE_BYTES = 1 << 28  # of one encoded picture; more is an attack or a mistake
 MAX_TEXT_BYTES = 1 << 20  # of one file of captions; the rest is not read
+NO_SUCH_FILE = "there is no such file"
 
 
 @runtime_checkable
@@ -64,7 +65,7 @@ class InFile:
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> InFile:
-        """Returns the place of a whole file as it is now; OSError where there is none, ValueError for a pipe, a device."""
+        """Returns the place of a whole file as it is now; OSError where there is none, ValueError for a pipe."""
         status = Path(path).stat()
         _check_regular(status.st_mode)
         return cls(os.fspath(path), status.st_mtime_ns, status.st_size)
@@ -84,6 +85,15 @@ class InFile:
         if len(data) != self.size_bytes:
             raise ValueError(f"the file ends after {len(data)} of {self.size_bytes} bytes")
         return data
+
+
+def reason_of(error: Exception) -> str:
+    """Returns why a file could not be opened or read, for the user."""
+    if isinstance(error, (FileNotFoundError, UnicodeEncodeError)):  # the latter: no file can have such a name
+        return NO_SUCH_FILE
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return str(error) or type(error).__name__
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
@@ -130,9 +140,8 @@ def inner_name(name: str, parent: str = "") -> str | None:
     Backslashes count as slashes, so that Windows lists work; absolute names, drives, NULs and ".." that climb above
     the root are refused.
     """
-    from pathlib import PurePosixPath, PureWindowsPath
-
-    if PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor or "\0" in name:
+    drive = name[1:2] == ":" and name[0].isalpha()
+    if drive or name.startswith(("/", "\\")) or "\0" in name:
         return None
     parts = [part for part in parent.split("/") if part]
     for part in name.replace("\\", "/").split("/"):

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
-from t2igan.data.names import is_hidden, kind_of, shown_name
-from t2igan.data.pairing import NO_SUCH_FILE, Files, Found, pair, reason_of
-from t2igan.data.stored import InFile, is_inside, open_regular
+from t2igan.data.sources.names import is_hidden, kind_of, shown_name
+from t2igan.data.sources.pairing import Files, Found, pair
+from t2igan.data.stored import NO_SUCH_FILE, InFile, is_inside, open_regular, reason_of
 from t2igan.errors import UserError
 
 FOLDER = "a folder"
@@ -26,7 +26,7 @@ MAX_ENTRIES_LOOKED_AT = 10_000
 
 
 class Folder:
-    """Captioned pictures in a folder and its sub-folders, paired as `t2igan.data.pairing` says."""
+    """Captioned pictures in a folder and its sub-folders, paired as `t2igan.data.sources.pairing` says."""
 
     def __init__(self, data_config: Any, path: Path):
         """Looks at nothing yet: the methods do, once."""

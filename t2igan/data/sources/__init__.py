@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Source
+from t2igan.data.sources.record_files import is_record_file
 from t2igan.errors import UserError, nearest
 
 ACCEPTED = (
     '"pixel_avatars" (embedded), "tfds:NAME", "hf:FOLDER" (save_to_disk), a folder of pictures with captions, .tar or '
-    ".zip archives, .parquet, .csv, .jsonl, COCO's .json, .npz, .array_record"
+    ".zip archives, .parquet, .csv, .jsonl, COCO's .json, .npz, .array_record, .tfrecord"
 )
-ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 LISTS = (".csv", ".tsv", ".jsonl", ".ndjson")
 
 
@@ -22,11 +23,11 @@ def open_source(data_config: Any) -> Source:
     """Returns the source of pictures that `data_config.source` names; UserError where there is none."""
     name = str(data_config.source)
     if name == "pixel_avatars":
-        from t2igan.data.avatars import Avatars
+        from t2igan.data.sources.avatars import Avatars
 
         return Avatars()
     if name.startswith("tfds:"):
-        from t2igan.data.tfds import Tfds
+        from t2igan.data.sources.tfds import Tfds
 
         return Tfds(data_config)
     if name.startswith("hf:"):
@@ -37,9 +38,7 @@ def open_source(data_config: Any) -> Source:
     files = _files(name, path)
     if not files:
         what = "does not exist" if not path.exists() else "is neither a file nor a folder"
-        raise UserError(
-            f"config.data.source={name!r} {what}{nearest(name, ('pixel_avatars',))}\nAccepted: {ACCEPTED}."
-        )
+        raise UserError(f"config.data.source={name!r} {what}{nearest(name, ('pixel_avatars',))}\nAccepted: {ACCEPTED}.")
     opened = _open_files(data_config, files)
     if opened is None:
         raise UserError(
@@ -63,28 +62,28 @@ def _files(name: str, path: Path) -> list[Path]:
 def _open_files(data_config: Any, files: list[Path]) -> Source | None:
     """Returns the source of files of one kind, by the suffix of the first."""
     name = files[0].name.lower()
-    if name.endswith(ARCHIVES):
-        from t2igan.data.archive import Archive
+    if _is_archive(files[0]):
+        from t2igan.data.sources.archive import Archive
 
         return Archive(data_config, files)
-    if name.endswith(".parquet"):
-        from t2igan.data.table import Table
+    if _is_parquet(files[0]):
+        from t2igan.data.sources.table import Table
 
         return Table(data_config, files)
     if name.endswith(LISTS):
-        from t2igan.data.listing import Listing
+        from t2igan.data.sources.listing import Listing
 
         return Listing(data_config, files[0])
     if name.endswith(".json"):
-        from t2igan.data.coco import Coco
+        from t2igan.data.sources.coco import Coco
 
         return Coco(data_config, files[0])
     if name.endswith(".npz"):
-        from t2igan.data.arrays import Arrays
+        from t2igan.data.sources.arrays import Arrays
 
         return Arrays(data_config, files[0])
-    if ".array_record" in name:
-        from t2igan.data.array_record import ArrayRecords
+    if is_record_file(files[0]):
+        from t2igan.data.sources.array_record import ArrayRecords
 
         return ArrayRecords(data_config, files)
     return None
@@ -93,39 +92,44 @@ def _open_files(data_config: Any, files: list[Path]) -> Source | None:
 def _in_folder(data_config: Any, path: Path) -> Source:
     """Returns the source for a folder; what only one format writes is asked for first."""
     if (path / "features.json").is_file() and (path / "dataset_info.json").is_file():
-        from t2igan.data.tfds import Tfds
+        from t2igan.data.sources.tfds import Tfds
 
         return Tfds(data_config, path)
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return _saved(data_config, path)
-    from t2igan.data.coco import annotations
-    from t2igan.data.folder import Folder, holds_pictures
+    from t2igan.data.sources.coco import annotations
+    from t2igan.data.sources.folder import Folder, holds_pictures
 
     if annotations(path):
-        from t2igan.data.coco import Coco
+        from t2igan.data.sources.coco import Coco
 
         return Coco(data_config, path)
     # Pictures first: img2dataset writes a Parquet of facts beside each folder or archive of pictures.
     if holds_pictures(path):
         return Folder(data_config, path)
-    for suffixes in (ARCHIVES, (".parquet",), (".array_record",)):
-        if files := _below(path, suffixes):
-            opened = _open_files(data_config, files)
-            if opened is not None:
-                return opened
+    kinds: tuple[Callable[[Path], bool], ...] = (_is_archive, _is_parquet, is_record_file)
+    for of_kind in kinds:
+        files = _below(path, of_kind)
+        if files and (opened := _open_files(data_config, files)) is not None:
+            return opened
     return Folder(data_config, path)
 
 
-def _below(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
+def _is_archive(file: Path) -> bool:
+    return file.name.lower().endswith(ARCHIVES)
+
+
+def _is_parquet(file: Path) -> bool:
+    return file.name.lower().endswith(".parquet")
+
+
+def _below(path: Path, fits: Callable[[Path], bool]) -> list[Path]:
     """Returns the files of a kind in a folder, in its sub-folders and in theirs; hidden ones are passed over."""
-    fits: Callable[[Path], bool] = lambda file: (  # noqa: E731
-        file.name.lower().endswith(suffixes) or (suffixes == (".array_record",) and ".array_record" in file.name)
-    )
     files = [file for depth in ("*", "*/*", "*/*/*") for file in path.glob(depth) if fits(file) and file.is_file()]
     return sorted(file for file in files if not any(p.startswith(".") for p in file.relative_to(path).parts))
 
 
 def _saved(data_config: Any, path: Path) -> Source:
-    from t2igan.data.arrow import Saved
+    from t2igan.data.sources.arrow import Saved
 
     return Saved(data_config, path)

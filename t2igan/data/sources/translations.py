@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from t2igan.data.dataset import as_captions
+from t2igan.data.sources.captions import as_captions
 from t2igan.errors import UserError, nearest
 
 TRANSLATION = re.compile(r"([a-z]{2,3}(?:_[A-Za-z]{2,4})?(?:@[a-z]+)?)\.utf-?8\s*=(.*)", re.DOTALL)

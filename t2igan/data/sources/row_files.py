@@ -17,6 +17,7 @@ from typing import Any
 ROW_SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 MAX_ROW_CHARACTERS = 1 << 24
 MAX_CSV_ROW_LINES = 256  # a quotation mark that is never closed would swallow the rest of the file
+MAX_READ_AGAIN_CHARACTERS = 1 << 27  # of what such marks swallowed, in one file
 MAX_UNREADABLE_ROWS = 10_000  # in one file; the rest of it is not worth reading then
 PARQUET_ROWS_AT_A_TIME = 1024
 
@@ -150,14 +151,17 @@ def _csv_records(lines: Iterator[str | None], delimiter: str, start: int) -> Ite
     row: list[str | None] = []  # the lines of the row that is being read
 
     def feed() -> Iterator[str]:
+        characters = 0
         for line in iter(lambda: again.popleft() if again else next(lines, ""), ""):
+            characters = len(line or "") + (characters if row else 0)
             row.append(line)
-            if line is None or len(row) > MAX_CSV_ROW_LINES:
+            if line is None or len(row) > MAX_CSV_ROW_LINES or characters > MAX_ROW_CHARACTERS:
                 raise _Unclosed
             yield line
         if row:
             raise _Unclosed
 
+    read_again = 0
     number, reader = start, csv.reader(feed(), delimiter=delimiter)
     while True:
         row.clear()
@@ -168,6 +172,9 @@ def _csv_records(lines: Iterator[str | None], delimiter: str, start: int) -> Ite
         except (_Unclosed, csv.Error) as error:
             what = "a quotation mark that is never closed" if isinstance(error, _Unclosed) else f"not CSV: {error}"
             yield number, f"longer than {MAX_ROW_CHARACTERS} characters" if row[0] is None else what
+            read_again += sum(len(line or "") for line in row[1:])
+            if read_again > MAX_READ_AGAIN_CHARACTERS:
+                raise ValueError(f"too many quotation marks that are never closed: read up to row {number}") from error
             again.extendleft(reversed(row[1:]))
             del row[1:]
             reader = csv.reader(feed(), delimiter=delimiter)

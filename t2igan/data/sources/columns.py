@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from t2igan.data.dataset import CAPTION_FIELDS, Record, Skipped, captions_of_row, chosen_captions
-from t2igan.data.names import shown_name
-from t2igan.data.pairing import reason_of
-from t2igan.data.row_files import listed
-from t2igan.data.stored import InFile, Stored, inner_name, is_inside
+from t2igan.data.dataset import Record, Skipped
+from t2igan.data.sources.captions import CAPTION_FIELDS, captions_of_row, chosen_captions
+from t2igan.data.sources.names import shown_name
+from t2igan.data.sources.row_files import listed
+from t2igan.data.stored import InFile, Stored, inner_name, is_inside, reason_of
 
 Leaf = tuple[str, ...]
 

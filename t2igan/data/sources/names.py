@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from t2igan.data.dataset import SPLITS
+from t2igan.data.sources.captions import SPLITS
 
 # What Pillow decodes by itself. Not here: .eps and .ps, for which it starts Ghostscript.
 PICTURE_SUFFIXES = frozenset(

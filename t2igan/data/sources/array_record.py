@@ -11,14 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from t2igan.data.columns import IMAGE_FIELDS
-from t2igan.data.dataset import CAPTION_FIELDS, Record, Skipped, captions_of_row, chosen_captions
-from t2igan.data.examples import InExample, parse, picture_in, values
-from t2igan.data.pairing import Found, reason_of
-from t2igan.data.record_files import open_records
-from t2igan.data.row_files import listed
-from t2igan.data.shards import common_folder, relative_name, splits_by_name, whole_files
-from t2igan.data.stored import InFile
+from t2igan.data.dataset import Record, Skipped
+from t2igan.data.sources.captions import CAPTION_FIELDS, captions_of_row, chosen_captions
+from t2igan.data.sources.columns import IMAGE_FIELDS
+from t2igan.data.sources.examples import InExample, parse, picture_in, values
+from t2igan.data.sources.pairing import Found
+from t2igan.data.sources.record_files import open_records
+from t2igan.data.sources.row_files import listed
+from t2igan.data.sources.shards import common_folder, relative_name, splits_by_name, whole_files
+from t2igan.data.stored import InFile, reason_of
 from t2igan.errors import UserError
 
 PICTURE_NAMES = (*IMAGE_FIELDS, "encoded", "image_raw")

@@ -19,12 +19,12 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from t2igan.data.columns import Columns, Leaf, choose_columns, file_of, leaf_array, read_rows, to_record
 from t2igan.data.dataset import Record, Skipped
-from t2igan.data.pairing import Found, reason_of
-from t2igan.data.parquet import arrow_errors, cell_bytes
-from t2igan.data.shards import relative_name, whole_files
-from t2igan.data.stored import InFile, inner_name, open_regular, read_text
+from t2igan.data.sources.columns import Columns, Leaf, choose_columns, file_of, leaf_array, read_rows, to_record
+from t2igan.data.sources.pairing import Found
+from t2igan.data.sources.parquet import arrow_errors, cell_bytes
+from t2igan.data.sources.shards import relative_name, whole_files
+from t2igan.data.stored import InFile, inner_name, open_regular, read_text, reason_of
 from t2igan.errors import UserError
 
 MAX_JSON_BYTES = 64 << 20

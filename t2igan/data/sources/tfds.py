@@ -11,13 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from t2igan.data.dataset import Record, Skipped, as_captions, chosen_captions, label_captions, readable_label
-from t2igan.data.examples import InExample, parse, picture_in, values
-from t2igan.data.pairing import reason_of
-from t2igan.data.record_files import KINDS, open_records
-from t2igan.data.stored import InFile, is_inside
-from t2igan.data.tfds_builders import named_builder, prepared_builder, prepared_folder
-from t2igan.data.tfds_features import Chosen, choose_features
+from t2igan.data.dataset import Record, Skipped
+from t2igan.data.sources.captions import as_captions, chosen_captions, label_captions, readable_label
+from t2igan.data.sources.examples import InExample, parse, picture_in, values
+from t2igan.data.sources.record_files import KINDS, open_records
+from t2igan.data.sources.tfds_builders import named_builder, prepared_builder, prepared_folder
+from t2igan.data.sources.tfds_features import Chosen, choose_features
+from t2igan.data.stored import InFile, is_inside, reason_of
 from t2igan.errors import UserError, nearest
 
 

@@ -15,15 +15,15 @@ from functools import cached_property
 from itertools import chain
 from typing import Any
 
-from t2igan.data.dataset import Record, Skipped, chosen_captions, label_captions, readable_label
-from t2igan.data.metadata import Gathered, Row, captions_in, gather, read_rows
-from t2igan.data.names import Folders, folded, is_hidden, kind_of, shown_name, stem
-from t2igan.data.stored import MAX_TEXT_BYTES, Stored, decode_text
-from t2igan.data.translations import Captions
+from t2igan.data.dataset import Record, Skipped
+from t2igan.data.sources.captions import chosen_captions, label_captions, readable_label
+from t2igan.data.sources.metadata import Gathered, Row, captions_in, gather, read_rows
+from t2igan.data.sources.names import Folders, folded, is_hidden, kind_of, shown_name, stem
+from t2igan.data.sources.translations import Captions
+from t2igan.data.stored import MAX_TEXT_BYTES, NO_SUCH_FILE, Stored, decode_text, reason_of
 from t2igan.errors import UserError
 
 NO_CAPTION = "no caption: no text of its name beside it, and no row in metadata.jsonl or metadata.csv"
-NO_SUCH_FILE = "there is no such file"
 
 
 @dataclass(frozen=True)
@@ -77,15 +77,6 @@ def pair(files: Files, data_config: Any) -> Found:
     `config.data.language` asks for.
     """
     return _Pairing(files, data_config).found()
-
-
-def reason_of(error: Exception) -> str:
-    """Returns why a file could not be opened or read, for the user."""
-    if isinstance(error, (FileNotFoundError, UnicodeEncodeError)):  # the latter: no file can have such a name
-        return NO_SUCH_FILE
-    if isinstance(error, OSError) and error.strerror:
-        return f"cannot be read: {error.strerror[0].lower()}{error.strerror[1:]}"
-    return str(error) or type(error).__name__
 
 
 class _Beside:

@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 
 from t2igan.data.dataset import Skipped
-from t2igan.data.names import shown_name
-from t2igan.data.pairing import reason_of
-from t2igan.data.spool import unpacked
-from t2igan.data.stored import MAX_PICTURE_BYTES, InFile, open_regular
-from t2igan.data.zipped import data_start, list_zip, member_problem
+from t2igan.data.sources.names import shown_name
+from t2igan.data.sources.spool import unpacked
+from t2igan.data.sources.zipped import data_start, list_zip, member_problem
+from t2igan.data.stored import MAX_PICTURE_BYTES, InFile, open_regular, reason_of
 
 CHUNK_BYTES = 1 << 24
 OBJECTS = "Python objects, which are not read since that would run what is in them: save text as numpy.array(list, str)"

@@ -11,12 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from t2igan.data.columns import Columns, choose_columns, file_of, read_rows, to_record
 from t2igan.data.dataset import Record, Skipped
-from t2igan.data.pairing import Found, reason_of
-from t2igan.data.parquet import InParquet, arrow_errors, open_parquet, text_batches
-from t2igan.data.shards import common_folder, relative_name, splits_by_name, whole_files
-from t2igan.data.stored import InFile
+from t2igan.data.sources.columns import Columns, choose_columns, file_of, read_rows, to_record
+from t2igan.data.sources.pairing import Found
+from t2igan.data.sources.parquet import InParquet, arrow_errors, open_parquet, text_batches
+from t2igan.data.sources.shards import common_folder, relative_name, splits_by_name, whole_files
+from t2igan.data.stored import InFile, reason_of
 from t2igan.errors import UserError
 
 

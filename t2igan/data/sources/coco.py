@@ -18,12 +18,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from t2igan.data.dataset import Record, Skipped, as_captions, captions_of_row, chosen_captions
-from t2igan.data.metadata import Row, row_of
-from t2igan.data.names import shown_name
-from t2igan.data.pairing import Found, reason_of
-from t2igan.data.shards import LEADS_OUT
-from t2igan.data.stored import InFile, decode_text, is_inside, open_regular
+from t2igan.data.dataset import Record, Skipped
+from t2igan.data.sources.captions import as_captions, captions_of_row, chosen_captions
+from t2igan.data.sources.metadata import Row, row_of
+from t2igan.data.sources.names import shown_name
+from t2igan.data.sources.pairing import Found
+from t2igan.data.sources.shards import LEADS_OUT
+from t2igan.data.stored import InFile, decode_text, is_inside, open_regular, reason_of
 from t2igan.errors import UserError
 
 MAX_JSON_BYTES = 1 << 30  # such a document is read whole; captions of COCO's training split are 92 MB

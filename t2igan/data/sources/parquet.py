@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from t2igan.data.columns import Leaf, leaf_array
+from t2igan.data.sources.columns import Leaf, leaf_array
 from t2igan.data.stored import MAX_PICTURE_BYTES, InFile, open_regular
 
 WINDOW_BYTES = 16 << 20  # rows of pictures that are read together; one row may be larger
 MAX_WINDOW_ROWS = 256
-TEXT_BYTES = 64 << 20
+TEXT_BYTES = 64 << 20  # rows of texts that are read together
 MAX_TEXT_ROWS = 4096
-KEPT_BYTES = 128 << 20  # windows that are kept, a process
-KEPT_CURSORS = 16
-KEPT_FILES = 32
+KEPT_BYTES = 64 << 20  # windows that are kept, a process
+KEPT_CURSORS = 8
+KEPT_FILES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,11 @@ def arrow_errors(what: str = "damaged") -> Iterator[None]:
 
 
 @lru_cache(maxsize=KEPT_FILES)
-def open_parquet(file: InFile) -> Any:
-    """Returns a `pyarrow.parquet.ParquetFile`; OSError or ValueError where it cannot be read, or was changed since."""
+def open_parquet(file: InFile, dictionary: Leaf | None = None) -> Any:
+    """Returns a `pyarrow.parquet.ParquetFile`; OSError or ValueError where it cannot be read, or was changed since.
+
+    Of the column `dictionary`, values that are repeated are held once.
+    """
     import pyarrow
     import pyarrow.parquet
 
@@ -89,7 +92,12 @@ def open_parquet(file: InFile) -> Any:
     if InFile.of(file.path) != file:
         raise ValueError("the file has changed since it was listed")
     # Column chunks as streams of pages: as a whole they may be as large as the file.
-    return pyarrow.parquet.ParquetFile(pyarrow.OSFile(file.path), buffer_size=1 << 20, pre_buffer=False)
+    return pyarrow.parquet.ParquetFile(
+        pyarrow.OSFile(file.path),
+        buffer_size=1 << 20,
+        pre_buffer=False,
+        read_dictionary=[".".join(dictionary)] if dictionary else None,
+    )
 
 
 def text_batches(file: InFile, group: int, leaves: Sequence[Leaf]) -> Iterator[Any]:
@@ -110,14 +118,20 @@ class _Windows:
         self._cursors: OrderedDict[tuple, list] = OrderedDict()
 
     def find(self, file: InFile, group: int, leaf: Leaf, row: int) -> tuple[Any, int]:
-        """Returns the array with a row, and where in it the row is."""
+        """Returns the array with a row, and where in it the row is; ValueError where the file lacks it."""
         with self._lock:
             rows = _window_rows(file, group, leaf)
-            column, number = (file, group, leaf), row // rows
+            column, number = (file, group, leaf), row // rows if rows else 0
             if (*column, number) not in self._kept:
-                self._read_to(column, number, rows)
+                if rows:
+                    self._read_to(column, number, rows)
+                else:
+                    self._keep((*column, 0), _whole(file, group, leaf))
             self._kept.move_to_end((*column, number))
-            return self._kept[(*column, number)], row % rows
+            window, row = self._kept[(*column, number)], row - number * rows
+        if row >= len(window):
+            raise ValueError("damaged: it has fewer rows than it says")
+        return window, row
 
     def _read_to(self, column: tuple, number: int, rows: int) -> None:
         windows, following = self._cursors.pop(column, (None, 0))
@@ -125,10 +139,11 @@ class _Windows:
             windows, following = _batches(open_parquet(column[0]), column[1], [column[2]], rows), 0
         for i in range(following, number + 1):
             batch = next(windows, None)
-            if batch is None:
-                raise ValueError(f"the file has fewer rows than it says: none at {number * rows}")
+            if batch is None or (i < number and batch.num_rows < rows):
+                raise ValueError("damaged: it has fewer rows than it says")
             self._keep((*column, i), leaf_array(batch, column[2]))
-        self._cursors[column] = [windows, number + 1]
+        if batch.num_rows == rows:  # otherwise it was the last
+            self._cursors[column] = [windows, number + 1]
         if len(self._cursors) > KEPT_CURSORS:
             self._cursors.popitem(last=False)
 
@@ -149,18 +164,27 @@ def _batches(parquet: Any, group: int, leaves: Sequence[Leaf], rows: int) -> Ite
     yield from parquet.iter_batches(rows, row_groups=[group], columns=names, use_threads=False)
 
 
+def _whole(file: InFile, group: int, leaf: Leaf) -> Any:
+    import pyarrow
+
+    parquet = open_parquet(file, leaf)
+    rows = max(parquet.metadata.row_group(group).num_rows, 1)
+    return pyarrow.chunked_array([leaf_array(batch, leaf) for batch in _batches(parquet, group, [leaf], rows)])
+
+
 @lru_cache(maxsize=4096)
 def _window_rows(file: InFile, group: int, leaf: Leaf) -> int:
-    return _rows_at_a_time(open_parquet(file), group, leaf, WINDOW_BYTES, MAX_WINDOW_ROWS)
+    """Returns how many rows of a column are read together; 0 = all of a small row group, repeated values held once."""
+    parquet = open_parquet(file)
+    if sum(chunk.total_uncompressed_size for chunk in _chunks(parquet, group, leaf)) <= WINDOW_BYTES:
+        return 0
+    return _rows_at_a_time(parquet, group, leaf, WINDOW_BYTES, MAX_WINDOW_ROWS)
 
 
 def _rows_at_a_time(parquet: Any, group: int, leaf: Leaf, limit_bytes: int, limit_rows: int) -> int:
     """Returns how many rows of a column surely fit into `limit_bytes`, as far as the file tells the truth."""
-    # A damaged footer makes pyarrow abort the process in `row_group.column`, but only raise where it reads.
-    next(_batches(parquet, group, [leaf], rows=1), None)
-    row_group = parquet.metadata.row_group(group)
-    rows, row_bytes = max(row_group.num_rows, 1), 1
-    for chunk in map(row_group.column, _chunk_numbers(parquet, leaf)):
+    rows, row_bytes = max(parquet.metadata.row_group(group).num_rows, 1), 1
+    for chunk in _chunks(parquet, group, leaf):
         row_bytes = max(row_bytes, chunk.total_uncompressed_size // rows)
         if chunk.has_dictionary_page:
             # Every row may be the longest in the dictionary.
@@ -170,8 +194,10 @@ def _rows_at_a_time(parquet: Any, group: int, leaf: Leaf, limit_bytes: int, limi
     return max(1, min(limit_bytes // row_bytes, limit_rows))
 
 
-def _chunk_numbers(parquet: Any, leaf: Leaf) -> list[int]:
-    """Returns the numbers of the physical columns that make up a leaf."""
-    name = ".".join(leaf)
-    paths = (parquet.schema.column(i).path for i in range(parquet.metadata.num_columns))
-    return [i for i, path in enumerate(paths) if f"{path}.".startswith(f"{name}.")]
+def _chunks(parquet: Any, group: int, leaf: Leaf) -> list[Any]:
+    """Returns what the footer says of the physical columns that make up a leaf (`ColumnChunkMetaData`)."""
+    # A damaged footer makes pyarrow abort the process in `row_group.column`, but only raise where it reads.
+    next(_batches(parquet, group, [leaf], rows=1), None)
+    row_group, name = parquet.metadata.row_group(group), ".".join(leaf)
+    paths = (parquet.schema.column(i).path for i in range(row_group.num_columns))
+    return [row_group.column(i) for i, path in enumerate(paths) if f"{path}.".startswith(f"{name}.")]

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from t2igan.data.dataset import CAPTION_FIELDS, Skipped, captions_of_row
-from t2igan.data.row_files import listed, plain, read_dicts
+from t2igan.data.dataset import Skipped
+from t2igan.data.sources.captions import CAPTION_FIELDS, captions_of_row
+from t2igan.data.sources.row_files import listed, plain, read_dicts
 from t2igan.data.stored import inner_name
 
 FILE_FIELDS = (

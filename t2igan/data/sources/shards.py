@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from t2igan.data.dataset import SPLITS, Skipped
-from t2igan.data.names import shown_name
-from t2igan.data.pairing import reason_of
-from t2igan.data.stored import InFile, is_inside
+from t2igan.data.dataset import Skipped
+from t2igan.data.sources.captions import SPLITS
+from t2igan.data.sources.names import shown_name
+from t2igan.data.stored import InFile, is_inside, reason_of
 
 LEADS_OUT = "a link that leads out of the folder (config.data.follow_links=True follows it)"
 

@@ -6,12 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from t2igan.data.dataset import Record, Skipped, chosen_captions
-from t2igan.data.folder import LEADS_OUT, whole_file
-from t2igan.data.metadata import Gathered, gather, read_rows
-from t2igan.data.names import shown_name
-from t2igan.data.pairing import Found, reason_of
-from t2igan.data.stored import InFile, is_inside, open_regular
+from t2igan.data.dataset import Record, Skipped
+from t2igan.data.sources.captions import chosen_captions
+from t2igan.data.sources.folder import LEADS_OUT, whole_file
+from t2igan.data.sources.metadata import Gathered, gather, read_rows
+from t2igan.data.sources.names import shown_name
+from t2igan.data.sources.pairing import Found
+from t2igan.data.stored import InFile, is_inside, open_regular, reason_of
 from t2igan.errors import UserError
 
 

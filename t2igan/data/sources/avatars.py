@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib.resources
 
-from t2igan.data.dataset import Record, Skipped, as_attributes, as_captions
+from t2igan.data.dataset import Record, Skipped
+from t2igan.data.sources.captions import as_attributes, as_captions
 from t2igan.data.stored import InMemory
 
 SPLITS = ("train", "test", "unseen")

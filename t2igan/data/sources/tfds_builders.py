@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from t2igan.data.pairing import reason_of
-from t2igan.data.stored import read_text
+from t2igan.data.stored import read_text, reason_of
 from t2igan.errors import UserError, nearest
 
 FILE_FORMAT = "array_record"  # what data is prepared as: read by index, and written without TensorFlow
@@ -80,7 +79,7 @@ def _prepare(source: str, builder: Any, files_dir: str) -> None:
     if builder.name != "fashion_mnist" or not files_dir:  # its own preparation looks at each file
         _check_network(source, builder, files_dir)
     if builder.name == "fashion_mnist":
-        from t2igan.data import fashion_mnist
+        from t2igan.data.sources import fashion_mnist
 
         fashion_mnist.prepare(str(builder.data_dir_root), files_dir, FILE_FORMAT)
         return

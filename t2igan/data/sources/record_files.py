@@ -1,6 +1,6 @@
 """Files of records, read by index: ArrayRecord, and TFRecord without TensorFlow.
 
-A record is bytes; `t2igan.data.examples` says what is in them.
+A record is bytes; `t2igan.data.sources.examples` says what is in them.
 """
 
 from __future__ import annotations

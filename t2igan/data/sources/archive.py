@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
-from t2igan.data.names import is_hidden, kind_of, shown_name, stem
-from t2igan.data.pairing import Files, Found, pair, reason_of
-from t2igan.data.shards import common_folder, relative_name, splits_by_name, whole_files
-from t2igan.data.spool import unpacked
-from t2igan.data.stored import MAX_TEXT_BYTES, Stored, decode_text, open_regular
-from t2igan.data.tarred import tar_members
-from t2igan.data.zipped import zip_members
+from t2igan.data.sources.names import is_hidden, kind_of, shown_name, stem
+from t2igan.data.sources.pairing import Files, Found, pair
+from t2igan.data.sources.shards import common_folder, relative_name, splits_by_name, whole_files
+from t2igan.data.sources.spool import unpacked
+from t2igan.data.sources.tarred import tar_members
+from t2igan.data.sources.zipped import zip_members
+from t2igan.data.stored import MAX_TEXT_BYTES, Stored, decode_text, open_regular, reason_of
 from t2igan.errors import UserError
 
 PACKED: dict[bytes, Callable[[io.BufferedIOBase], io.BufferedIOBase]] = {
