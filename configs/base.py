@@ -144,5 +144,11 @@ def get_config() -> ConfigDict:
     checkpoint.every_images = 32_000  # 0 = only at the end of a phase
     checkpoint.best_metric = ""  # or "attributes/mean", "attributes/all", "frechet"; "" = the first that there is
 
+    # What only its owner can say of a model; it goes into the model card, and so into the snapshot.
+    config.model_card = card = ConfigDict()
+    card.license = ""  # of the model, as "CC-BY-4.0"; "" = not stated
+    card.data_license = ""  # of the pictures and captions; "" = what t2igan knows of the data, if anything
+    card.notes = ""  # what it is for, whom to ask: Markdown, as it stands
+
     config.devices = 0  # how many to use; 0 = all accelerators, or the CPU; more than 1 on a CPU are simulated
     return config.lock()

@@ -24,7 +24,10 @@ DTYPES = ("float32", "bfloat16")
 BEST_METRICS = ("", "attributes/mean", "attributes/all", "frechet")
 
 # Keys that change how a run is watched or placed, not what it computes: free to differ when a run goes on.
-FREE_TO_CHANGE = ("log", "evaluate", "sample", "checkpoint", "data.tfds_dir", "data.tfds_files_dir", "devices")
+FREE_TO_CHANGE = (
+    *("log", "evaluate", "sample", "checkpoint", "model_card"),
+    *("data.tfds_dir", "data.tfds_files_dir", "devices"),
+)
 # Durations may grow or shrink only together with their schedules, so they count as what is computed.
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,13 @@ PAD, BEGIN, END = 0, 1, 2
 SPECIAL_TOKENS = ("<pad>", "<begin>", "<end>")  # in the order of their ids
 MIN_VOCAB_SIZE = len(SPECIAL_TOKENS) + 256  # every byte is a token, so that no text is out of vocabulary
 MIN_MAX_TOKENS = 3  # begin, one token, end
+
+
+class Word(NamedTuple):
+    """A word (or a mark) of a caption."""
+
+    text: str  # as written
+    positions: tuple[int, ...]  # of its tokens in a row of ids
 
 
 class Tokenizer:
@@ -111,6 +119,19 @@ class Tokenizer:
                     f"Shorten it; what does not fit is {_shortened(prompt[first_cut:])!r}."
                 )
         return self.encode(prompts)
+
+    def words(self, caption: str) -> list[Word]:
+        """Returns the words of a caption that `encode` does not cut, as written, and where their tokens are."""
+        (caption,) = _encodable([caption])
+        encoding = self._tokenizer.encode(caption)
+        spans: dict[int, list] = {}  # word -> its first character, its last, its tokens
+        for position, (word, (start, end)) in enumerate(zip(encoding.word_ids, encoding.offsets, strict=True)):
+            if word is not None and not encoding.special_tokens_mask[position]:
+                span = spans.setdefault(word, [start, end, []])
+                span[1] = end
+                span[2].append(position)
+        words = [Word(caption[start:end].strip(), tuple(positions)) for start, end, positions in spans.values()]
+        return [word for word in words if word.text]
 
     def count_truncated(self, captions: Sequence[str]) -> int:
         """Returns how many of the captions `encode` cuts."""

@@ -1,0 +1,121 @@
+"""What a report draws anew: pictures of captions, ways between two of them, and where the generator reads which word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt8
+
+from t2igan.nets import Networks, Text
+from t2igan.sample import Generator, noise, to_bytes
+
+
+class Attention(NamedTuple):
+    """A picture, and how much each of its places reads each word of its caption."""
+
+    image: UInt8[np.ndarray, "H W C"]
+    words: tuple[str, ...]
+    weights: Float[np.ndarray, "W h w"]  # over the words and the marks of begin and end they sum to 1 at each place
+
+
+def between_seeds(generator: Generator, caption: str, seeds: tuple[int, int], steps: int) -> UInt8[np.ndarray, "S H W C"]:
+    """Returns pictures of one caption while the noise goes from one seed's to the other's, both ends included.
+
+    The way is the great circle (Shoemake 1985), on which noise of many dimensions keeps its usual length.
+    """
+    z = noise(jnp.asarray(seeds, jnp.uint32), generator.networks.z_dim)
+    shares = jnp.linspace(0, 1, steps)
+    tokens = generator.tokenizer.encode([caption] * steps)
+    return np.asarray(_draw_text(generator.networks, generator.params, slerp(z[0], z[1], shares), tokens, tokens, shares))
+
+
+def between_captions(
+    generator: Generator, captions: tuple[str, str], seed: int, steps: int
+) -> UInt8[np.ndarray, "S H W C"]:
+    """Returns pictures of one seed while the text goes from one caption's to the other's, both ends included."""
+    z = noise(jnp.full(steps, seed, jnp.uint32), generator.networks.z_dim)
+    first, second = (generator.tokenizer.encode([caption] * steps) for caption in captions)
+    shares = jnp.linspace(0, 1, steps)
+    return np.asarray(_draw_text(generator.networks, generator.params, z, first, second, shares))
+
+
+def slerp(a: Float[Array, " Z"], b: Float[Array, " Z"], shares: Float[Array, " S"]) -> Float[Array, "S Z"]:
+    """Returns the points of the great circle from `a` (share 0) to `b` (share 1); of a line where both point one way."""
+    cosine = (a @ b) / jnp.maximum(jnp.linalg.norm(a) * jnp.linalg.norm(b), 1e-12)
+    angle = jnp.arccos(jnp.clip(cosine, -1, 1))
+    sine = jnp.sin(angle)
+    straight = sine < 1e-4
+    sine = jnp.where(straight, 1.0, sine)
+    of_a = jnp.where(straight, 1 - shares, jnp.sin((1 - shares) * angle) / sine)
+    of_b = jnp.where(straight, shares, jnp.sin(shares * angle) / sine)
+    return of_a[:, None] * a[None] + of_b[:, None] * b[None]
+
+
+def mix_texts(first: Text, second: Text, shares: Float[Array, " S"]) -> Text:
+    """Returns the texts on the way from `first` (share 0) to `second` (share 1), which they equal exactly.
+
+    Sentence and words go along straight lines, word by word in order. Where one caption has no more words, the other's
+    stand alone.
+    """
+    words_of_first = jnp.where(first.mask[..., None], first.words, second.words)
+    words_of_second = jnp.where(second.mask[..., None], second.words, first.words)
+    share = shares[:, None]
+    masks = jnp.where(share == 0, first.mask, jnp.where(share == 1, second.mask, first.mask | second.mask))
+    return Text(
+        sentence=(1 - share) * first.sentence + share * second.sentence,
+        words=(1 - share[..., None]) * words_of_first + share[..., None] * words_of_second,
+        mask=masks,
+    )
+
+
+def attend(generator: Generator, caption: str, seed: int) -> Attention | None:
+    """Returns where the generator reads which word of a caption; None for one that reads the sentence only.
+
+    The weights are the mean over the heads and layers of the largest map that reads words. Tokens of one word are
+    added up.
+    """
+    tokens = generator.tokenizer.encode([caption])
+    z = noise(jnp.asarray([seed], jnp.uint32), generator.networks.z_dim)
+    image, maps = _draw_attention(generator.networks, generator.params, z, tokens)
+    if not maps:
+        return None
+    largest_px = max(weights.shape[1] for weights in maps)
+    weights = np.mean([weights[0] for weights in maps if weights.shape[1] == largest_px], axis=0)
+    words = generator.tokenizer.words(caption)
+    of_words = [weights[..., list(word.positions)].sum(-1) for word in words]
+    return Attention(np.asarray(image[0]), tuple(word.text for word in words), np.stack(of_words))
+
+
+def pictures_of(generator: Generator, captions: Sequence[str], seeds: Sequence[int]) -> UInt8[np.ndarray, "N H W C"]:
+    """Returns a picture a caption and seed; no caption gives no picture, and long ones are cut, as in training."""
+    if not captions:
+        size, channels = generator.config["data"]["image_size_px"], generator.config["data"]["channels"]
+        return np.zeros((0, size, size, channels), np.uint8)
+    return generator.sample(list(captions), list(seeds), cut_long=True)
+
+
+@partial(jax.jit, static_argnums=0)
+def _draw_text(
+    networks: Networks,
+    params: Any,
+    z: Float[Array, "S Z"],
+    first: Int[Array, "S T"],
+    second: Int[Array, "S T"],
+    shares: Float[Array, " S"],
+) -> UInt8[Array, "S H W C"]:
+    encode = partial(networks.text_encoder.apply, params["text"])
+    text = mix_texts(encode(first), encode(second), shares)
+    return to_bytes(networks.generator.apply(params["generator"], z, text))
+
+
+@partial(jax.jit, static_argnums=0)
+def _draw_attention(networks: Networks, params: Any, z: Float[Array, "1 Z"], tokens: Int[Array, "1 T"]):
+    text = networks.text_encoder.apply(params["text"], tokens)
+    image, noted = networks.generator.apply(params["generator"], z, text, mutable="intermediates")
+    # Linen returns nested dictionaries of tuples: a leaf is [1, h, w, T].
+    return to_bytes(image), jax.tree.leaves(noted)
