@@ -62,8 +62,8 @@ def charts(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Chart]]:
             steps.setdefault(row["phase"], []).append(row)
         else:
             looks.append(row)
-    drawn = {phase: _step_charts(of_phase) for phase, of_phase in steps.items()}
-    return drawn | {"figures": _look_charts(looks)} if looks else drawn
+    drawn = {phase: _step_charts(of_phase) for phase, of_phase in steps.items()} | {"figures": _look_charts(looks)}
+    return {name: of_one for name, of_one in drawn.items() if of_one}
 
 
 def svg(chart: Chart, prefix: str) -> str:
@@ -74,7 +74,7 @@ def svg(chart: Chart, prefix: str) -> str:
     try:
         import matplotlib
         from matplotlib.figure import Figure
-        from matplotlib.ticker import EngFormatter, MaxNLocator
+        from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
     except ImportError as error:
         raise UserError("a report needs Matplotlib and Jinja: pip install 't2igan[report]'") from error
 
@@ -98,12 +98,15 @@ def svg(chart: Chart, prefix: str) -> str:
                 color=MUTED if series.dashed else SERIES[COLOR_OF.get(series.name, number) % len(SERIES)],
                 linestyle=(0, (4, 3)) if series.dashed else "-",
                 linewidth=1.2 if series.dashed else 1.7,
-                marker="o" if len(series.x) < 2 else None,
-                markersize=4,
+                marker="o" if len(series.x) < 5 else None,
+                markersize=3.5,
                 label=series.name,
             )
         if chart.logarithmic and all(y > 0 for series in chart.series for y in series.y):
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(_short)
+            axes.yaxis.set_minor_locator(NullLocator())
         else:
             axes.yaxis.set_major_locator(MaxNLocator(5))
             axes.yaxis.set_major_formatter(_short)
@@ -111,9 +114,9 @@ def svg(chart: Chart, prefix: str) -> str:
         axes.set_axisbelow(True)
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(length=0)
-        axes.tick_params(which="minor", left=False, labelleft=False)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.set_xlim(left=0)
         axes.set_xlabel("pictures seen")
         if len(chart.series) > 1:
             figure.legend(
@@ -125,7 +128,9 @@ def svg(chart: Chart, prefix: str) -> str:
                 borderaxespad=0,
             )
         file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        figure.savefig(
+            file, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        )
     return _for_page(file.getvalue(), prefix, chart.title)
 
 
@@ -159,7 +164,8 @@ def _look_charts(rows: Sequence[Mapping[str, Any]]) -> list[Chart]:
     for key in names[:MAX_FIGURES]:
         real = _series(rows, f"{key}/real", "real pictures", dashed=True)
         series = (_series(rows, key, "generated"), *([real] if real.x else []))
-        drawn.append(Chart(key.replace("_", " "), series))
+        if len(series[0].x) > 1:  # one look is no curve
+            drawn.append(Chart(key.replace("_", " "), series))
     return drawn
 
 
@@ -175,18 +181,25 @@ def _is_number(value: Any) -> bool:
 
 
 def _short(value: float, _: int) -> str:
-    return f"{value:.3g}".replace("-", "−")
+    return (f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}").replace("-", "−")
 
 
 def _for_page(text: str, prefix: str, title: str) -> str:
     """Only the element, scaled by the page, with the page's colours and font and ids of its own."""
     text = text[text.index("<svg") :]
-    for needless in (r"<!--.*?-->", r"<metadata>.*?</metadata>", r"<style.*?</style>", r' transform="rotate\(-?0 [^"]*"'):
+    for needless in (
+        r"<!--.*?-->",
+        r"<metadata>.*?</metadata>",
+        r"<style.*?</style>",
+        r' transform="rotate\(-?0 [^"]*"',
+    ):
         text = re.sub(needless, "", text, flags=re.DOTALL)
     used = set(re.findall(r"#([\w.-]+)[\")]", text))
     text = re.sub(r' id="([^"]*)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", text)
     text = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}-", text)
-    text = re.sub(r"font-family: [^;\"]*; ", "", re.sub(r"font: ([\d.]+)px ([^;\"]*)", r"font-size: \1px; font-family: \2", text))
+    text = re.sub(
+        r"font-family: [^;\"]*; ", "", re.sub(r"font: ([\d.]+)px ([^;\"]*)", r"font-size: \1px; font-family: \2", text)
+    )
     for stand_in, variable in VARIABLES.items():
         text = text.replace(stand_in, f"var({variable})")
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)

@@ -1,4 +1,4 @@
-"""What a report draws anew: pictures of captions, ways between two of them, and where the generator reads which word."""
+"""What a report draws anew: captions, ways between two of them, and where the generator reads which word."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class Attention(NamedTuple):
     weights: Float[np.ndarray, "W h w"]  # over the words and the marks of begin and end they sum to 1 at each place
 
 
-def between_seeds(generator: Generator, caption: str, seeds: tuple[int, int], steps: int) -> UInt8[np.ndarray, "S H W C"]:
+def between_seeds(
+    generator: Generator, caption: str, seeds: tuple[int, int], steps: int
+) -> UInt8[np.ndarray, "S H W C"]:
     """Returns pictures of one caption while the noise goes from one seed's to the other's, both ends included.
 
     The way is the great circle (Shoemake 1985), on which noise of many dimensions keeps its usual length.
@@ -31,7 +33,9 @@ def between_seeds(generator: Generator, caption: str, seeds: tuple[int, int], st
     z = noise(jnp.asarray(seeds, jnp.uint32), generator.networks.z_dim)
     shares = jnp.linspace(0, 1, steps)
     tokens = generator.tokenizer.encode([caption] * steps)
-    return np.asarray(_draw_text(generator.networks, generator.params, slerp(z[0], z[1], shares), tokens, tokens, shares))
+    return np.asarray(
+        _draw_text(generator.networks, generator.params, slerp(z[0], z[1], shares), tokens, tokens, shares)
+    )
 
 
 def between_captions(
@@ -45,7 +49,7 @@ def between_captions(
 
 
 def slerp(a: Float[Array, " Z"], b: Float[Array, " Z"], shares: Float[Array, " S"]) -> Float[Array, "S Z"]:
-    """Returns the points of the great circle from `a` (share 0) to `b` (share 1); of a line where both point one way."""
+    """Returns the points of the great circle from `a` (share 0) to `b` (share 1); of a line where it has no length."""
     cosine = (a @ b) / jnp.maximum(jnp.linalg.norm(a) * jnp.linalg.norm(b), 1e-12)
     angle = jnp.arccos(jnp.clip(cosine, -1, 1))
     sine = jnp.sin(angle)

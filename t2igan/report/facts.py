@@ -19,7 +19,7 @@ from t2igan.logs import Logs
 from t2igan.text import Tokenizer
 
 EVALUATION_FORMAT = "t2igan evaluation 1"
-MAX_VALUES = 12  # of an attribute, to be listed one by one
+MAX_COUNTED = 100_000  # captions whose tokens are counted, evenly over all
 # Licences of data that come with t2igan or that its configurations name, by the start of their source.
 LICENSES = {
     "pixel_avatars": "CC0 1.0 (DiceBear, style Pixel Art)",
@@ -37,7 +37,7 @@ class SplitFacts:
     skipped: dict[str, int]  # reason -> files left out
     attributes: dict[str, dict[str, int]]  # name -> value -> pictures, most frequent first
     caption_tokens: tuple[int, int, int]  # of the shortest, the median and the longest caption, marks included
-    cut_captions: int  # longer than the model reads
+    cut_share: float  # of captions that are longer than the model reads
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class RunFacts:
     data_name: str = ""
     data_fingerprint: str = ""
     splits: tuple[SplitFacts, ...] = ()
+    example_captions: tuple[str, ...] = ()  # of the test split
     license: str = ""  # of the data; "" where nothing is known
     rows: tuple[dict[str, Any], ...] = ()  # of metrics.jsonl
     evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)  # of this model, by split
@@ -102,6 +103,7 @@ def gather(
         data_name=splits[0].name if splits else (snapshot.info.get("data", "") if snapshot else ""),
         data_fingerprint=record.get("data_fingerprint", ""),
         splits=tuple(split_facts(split, tokenizer) for split in splits),
+        example_captions=tuple(captions[0] for captions in splits[-1].captions[:3]) if splits else (),
         license=data_license(config),
         rows=tuple(Logs(workdir, active=False).read()),
         evaluations=evaluations,
@@ -137,7 +139,8 @@ def split_facts(split: Dataset, tokenizer: Tokenizer | None) -> SplitFacts:
     for name in split.attribute_names():
         counts = Counter(of_one.get(name, "none") for of_one in split.attributes or ())
         attributes[name] = dict(counts.most_common())
-    lengths = (tokenizer.encode(captions) > 0).sum(1) if tokenizer and captions else np.zeros(1, int)
+    counted = captions[:: len(captions) // MAX_COUNTED + 1]
+    lengths = (tokenizer.encode(counted) > 0).sum(1) if tokenizer and counted else np.zeros(1, int)
     return SplitFacts(
         name=split.split,
         num_images=len(split),
@@ -145,7 +148,7 @@ def split_facts(split: Dataset, tokenizer: Tokenizer | None) -> SplitFacts:
         skipped=dict(Counter(skipped.reason for skipped in split.skipped).most_common()),
         attributes=attributes,
         caption_tokens=(int(lengths.min()), int(np.median(lengths)), int(lengths.max())),
-        cut_captions=tokenizer.count_truncated(captions) if tokenizer else 0,
+        cut_share=tokenizer.count_truncated(counted) / len(counted) if tokenizer and counted else 0.0,
     )
 
 
