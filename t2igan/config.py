@@ -21,7 +21,13 @@ SCHEDULES = ("constant", "cosine", "linear", "exponential")
 ADVERSARIAL = ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic")
 PENALTIES = ("none", "r1", "r2", "r1_r2", "wgan_gp", "ma_gp", "finite_difference")
 DTYPES = ("float32", "bfloat16")
-BEST_METRICS = ("", "attributes/mean", "attributes/all", "frechet")
+EXTRACTORS = ("attributes", "probe", "pixels", "inception", "clip")
+BEST_METRICS = (
+    "",
+    "attributes/mean",
+    "attributes/all",
+    *(f"{metric}/{extractor}" for metric in ("frechet", "kernel") for extractor in EXTRACTORS),
+)
 
 # Keys that change how a run is watched or placed, not what it computes: free to differ when a run goes on.
 FREE_TO_CHANGE = (
@@ -72,7 +78,7 @@ def _check_numbers(config: ConfigDict) -> None:
         "discriminator.patch_px loss.penalty_every train.batch_images train.discriminator_steps "
         "train.generator_learning_rate train.discriminator_learning_rate pretrain_text.batch_images "
         "pretrain_text.learning_rate log.every_images sample.num_captions sample.num_seeds evaluate.num_images "
-        "evaluate.classifier_steps evaluate.retrieval_steps"
+        "evaluate.classifier_steps evaluate.probe_steps"
     ).split():
         if not get(config, key) > 0:
             raise UserError(f"config.{key}={get(config, key)} must be greater than 0")
