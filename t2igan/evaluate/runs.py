@@ -59,7 +59,7 @@ def evaluate_runs(
     seed: int = 0,
     metrics: Sequence[str] = tuple(GROUPS),
 ) -> list[Evaluated]:
-    """Evaluates runs one after the other as `evaluate_run` does; prints one table, side by side if there are several."""
+    """Evaluates runs one after the other as `evaluate_run` does, and prints one table with all of them."""
     evaluated = [_evaluate_one(workdir, split, num_images, seed, metrics) for workdir in workdirs]
     print(table([one.result for one in evaluated], [one.workdir.name or str(one.workdir) for one in evaluated]))
     for one in evaluated:

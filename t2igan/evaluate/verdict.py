@@ -111,8 +111,8 @@ def _quality(figures: Mapping) -> list[Finding]:
         if share is not None and share < POOR_PRECISION:
             level = "bad" if share < BAD_PRECISION else "note"
             text = (
-                f"Drawings look unlike real pictures: {figures[name]['value']:.0%} lie among them, of training pictures "
-                f"{figures[name]['real']:.0%}."
+                f"Drawings look unlike real pictures: {figures[name]['value']:.0%} lie among them, and "
+                f"{figures[name]['real']:.0%} of training pictures."
             )
             found = [_finding("poor_quality", level, text, name)]
     name = "coverage/probe"
@@ -154,7 +154,7 @@ def _healthy(figures: Mapping, found: list[Finding]) -> Finding:
     name, share = followed
     start = "No grave fault" if found else "Healthy"
     text = (
-        f"{start}: captions are followed ({share:.0%} of the way to real pictures), drawings vary, none are memorised."
+        f"{start}: captions are followed ({share:.0%} of the way to real pictures), drawings vary and are not copies."
     )
     return _finding("healthy", "good", text, name, *needed)
 
