@@ -116,7 +116,9 @@ class WordAttention(nn.Module):
         attended = jax.nn.dot_product_attention(query, key, value, mask=text.mask[:, None, None, :])
         attended = attended.reshape(batch, height, width, channels)
         if self.is_mutable_collection("intermediates"):
-            self.sow("intermediates", "weights", _attention_weights(query, key, text.mask).reshape(batch, height, width, -1))
+            self.sow(
+                "intermediates", "weights", _attention_weights(query, key, text.mask).reshape(batch, height, width, -1)
+            )
         return x + dense(channels, scale=0.0, dtype=self.dtype, name="out")(attended)
 
 

@@ -64,8 +64,8 @@ def _use(facts: RunFacts) -> str:
     return (
         "## Intended use\n\n"
         f"To draw pictures like those of “{escape(_source(facts))}” from captions in the style of its "
-        "captions; to study text-to-image GANs. Not for pictures that pass for photographs of real events or people, and "
-        "not for decisions about people."
+        "captions; to study text-to-image GANs. Not for pictures that pass for photographs of real events or people, "
+        "and not for decisions about people."
     )
 
 

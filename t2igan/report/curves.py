@@ -170,7 +170,7 @@ def _look_charts(rows: Sequence[Mapping[str, Any]]) -> list[Chart]:
 
 
 def _series(rows: Sequence[Mapping[str, Any]], key: str, name: str, dashed: bool = False) -> Series:
-    points = [(row["images"], row[key]) for row in rows if _is_number(row.get(key))]
+    points = [(float(row["images"]), float(row[key])) for row in rows if _is_number(row.get(key))]
     stride = max(math.ceil(len(points) / MAX_POINTS), 1)
     points = points[::-stride][::-1]  # from the end, which is what one looks for
     return Series(name, tuple(x for x, _ in points), tuple(y for _, y in points), dashed)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int, UInt8, UInt32
 
 from t2igan.nets import Networks, Text
 from t2igan.sample import Generator, noise, to_bytes
@@ -30,22 +30,20 @@ def between_seeds(
 
     The way is the great circle (Shoemake 1985), on which noise of many dimensions keeps its usual length.
     """
-    z = noise(jnp.asarray(seeds, jnp.uint32), generator.networks.z_dim)
-    shares = jnp.linspace(0, 1, steps)
-    tokens = generator.tokenizer.encode([caption] * steps)
-    return np.asarray(
-        _draw_text(generator.networks, generator.params, slerp(z[0], z[1], shares), tokens, tokens, shares)
-    )
+    shares = np.linspace(0, 1, steps, dtype=np.float32)
+    tokens = generator.tokenizer.encode([caption])
+    ends = np.asarray(seeds, np.uint32)
+    return np.asarray(_draw_between_seeds(generator.networks, generator.params, ends, tokens, shares))
 
 
 def between_captions(
     generator: Generator, captions: tuple[str, str], seed: int, steps: int
 ) -> UInt8[np.ndarray, "S H W C"]:
     """Returns pictures of one seed while the text goes from one caption's to the other's, both ends included."""
-    z = noise(jnp.full(steps, seed, jnp.uint32), generator.networks.z_dim)
-    first, second = (generator.tokenizer.encode([caption] * steps) for caption in captions)
-    shares = jnp.linspace(0, 1, steps)
-    return np.asarray(_draw_text(generator.networks, generator.params, z, first, second, shares))
+    shares = np.linspace(0, 1, steps, dtype=np.float32)
+    tokens = generator.tokenizer.encode(list(captions))
+    seeds = np.asarray([seed], np.uint32)
+    return np.asarray(_draw_between_captions(generator.networks, generator.params, seeds, tokens, shares))
 
 
 def slerp(a: Float[Array, " Z"], b: Float[Array, " Z"], shares: Float[Array, " S"]) -> Float[Array, "S Z"]:
@@ -84,8 +82,8 @@ def attend(generator: Generator, caption: str, seed: int) -> Attention | None:
     added up.
     """
     tokens = generator.tokenizer.encode([caption])
-    z = noise(jnp.asarray([seed], jnp.uint32), generator.networks.z_dim)
-    image, maps = _draw_attention(generator.networks, generator.params, z, tokens)
+    seeds = np.asarray([seed], np.uint32)
+    image, maps = _draw_attention(generator.networks, generator.params, seeds, tokens)
     if not maps:
         return None
     largest_px = max(weights.shape[1] for weights in maps)
@@ -104,22 +102,37 @@ def pictures_of(generator: Generator, captions: Sequence[str], seeds: Sequence[i
 
 
 @partial(jax.jit, static_argnums=0)
-def _draw_text(
+def _draw_between_seeds(
     networks: Networks,
     params: Any,
-    z: Float[Array, "S Z"],
-    first: Int[Array, "S T"],
-    second: Int[Array, "S T"],
+    seeds: UInt32[Array, " 2"],
+    tokens: Int[Array, "1 T"],
     shares: Float[Array, " S"],
 ) -> UInt8[Array, "S H W C"]:
-    encode = partial(networks.text_encoder.apply, params["text"])
-    text = mix_texts(encode(first), encode(second), shares)
-    return to_bytes(networks.generator.apply(params["generator"], z, text))
+    first, second = noise(seeds, networks.z_dim)
+    text = networks.text_encoder.apply(params["text"], tokens)
+    text = jax.tree.map(lambda x: jnp.repeat(x, len(shares), axis=0), text)
+    return to_bytes(networks.generator.apply(params["generator"], slerp(first, second, shares), text))
 
 
 @partial(jax.jit, static_argnums=0)
-def _draw_attention(networks: Networks, params: Any, z: Float[Array, "1 Z"], tokens: Int[Array, "1 T"]):
+def _draw_between_captions(
+    networks: Networks,
+    params: Any,
+    seeds: UInt32[Array, " 1"],
+    tokens: Int[Array, "2 T"],
+    shares: Float[Array, " S"],
+) -> UInt8[Array, "S H W C"]:
+    z = jnp.repeat(noise(seeds, networks.z_dim), len(shares), axis=0)
+    both = networks.text_encoder.apply(params["text"], tokens)
+    first, second = (jax.tree.map(lambda x, i=i: jnp.repeat(x[i][None], len(shares), axis=0), both) for i in (0, 1))
+    return to_bytes(networks.generator.apply(params["generator"], z, mix_texts(first, second, shares)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _draw_attention(networks: Networks, params: Any, seeds: UInt32[Array, " 1"], tokens: Int[Array, "1 T"]):
     text = networks.text_encoder.apply(params["text"], tokens)
+    z = noise(seeds, networks.z_dim)
     image, noted = networks.generator.apply(params["generator"], z, text, mutable="intermediates")
     # Linen returns nested dictionaries of tuples: a leaf is [1, h, w, T].
     return to_bytes(image), jax.tree.leaves(noted)

@@ -12,8 +12,8 @@ from jaxtyping import Float, UInt8
 
 from t2igan.pictures import cut_sheet, read_facts
 
-SHARP_PX = 64  # pictures up to this size are shown pixel by pixel and stored without loss
-MAX_PX = 128  # larger ones are stored at this size
+SHARP_PX = 48  # pictures up to this size are shown pixel by pixel and stored without loss
+MAX_PX = 104  # larger ones are stored at this size
 JPEG_QUALITY = 85
 AMBER = (255, 170, 40)
 
@@ -29,7 +29,7 @@ class Sheet:
 
 
 def data_uri(image: UInt8[np.ndarray, "H W C"]) -> str:
-    """Returns a picture as a data URI: PNG up to 64 px, above that JPEG of at most 128 px."""
+    """Returns a picture as a data URI: PNG up to 48 px, above that JPEG of at most 104 px."""
     from PIL import Image
 
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)

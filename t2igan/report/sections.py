@@ -180,7 +180,7 @@ def _attention(generator: Generator, caption: str, seed: int) -> Strip | None:
     whole = _picture(attention.image, caption, note="all")
     # Each word in its own light: the brightest place of a word that is hardly read is still shown.
     parts = [
-        _picture(lit(attention.image, weights, weights.max()), f"where “{word}” is read", note=word)
+        _picture(lit(attention.image, weights, float(weights.max())), f"where “{word}” is read", note=word)
         for word, weights in zip(attention.words, attention.weights, strict=True)
         if any(character.isalnum() for character in word)
     ]
@@ -254,10 +254,11 @@ def _picture(image: np.ndarray, alt: str, note: str = "") -> Picture:
 
 
 def _first_captions(generator: Generator, shown: Dataset | None) -> tuple[str, ...]:
+    """The captions of the sheet that is not drawn yet."""
     captions = tuple(generator.config["sample"]["captions"])
     if captions or shown is None:
         return captions
-    return tuple(dict.fromkeys(of_one[0] for of_one in shown.captions))[:MAX_CAPTIONS]
+    return tuple(of_one[0] for of_one in shown.captions[: generator.config["sample"]["num_captions"]])
 
 
 def _image_px(generator: Generator | None, train: Dataset | None) -> int:

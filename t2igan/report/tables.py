@@ -153,7 +153,7 @@ def figure_row(name: str, figure: Mapping[str, Any]) -> FigureRow:
 def scale(figure: Mapping[str, Any]) -> Scale:
     """Returns where a figure's marks stand: shares on a line from 0 to 1, anything else up to its largest mark."""
     marks = {key: figure.get(key) for key in ("value", "low", "high", "real", "floor")}
-    known = [mark for mark in marks.values() if mark is not None]
+    known = [float(mark) for mark in marks.values() if mark is not None]
     start, end = min(0.0, *known), max(known)
     if figure.get("direction") == "higher" and start == 0 and end <= 1:
         end = 1.0
@@ -189,7 +189,7 @@ def confusions(evaluation: Mapping[str, Any]) -> list[Confusion]:
     return sorted(found, key=lambda confusion: confusion.right)
 
 
-def number(value: float | None) -> str:
+def number(value: float | int | None) -> str:
     """Returns a number as a reader wants it: three or four figures, a real minus sign; "" for None."""
     if value is None:
         return ""
@@ -207,7 +207,7 @@ def number(value: float | None) -> str:
     return text.replace("-", "−")
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float | int) -> str:
     """Returns seconds as "45 s", "12 min" or "3 h 20 min"."""
     minutes = round(seconds / 60)
     if seconds < 90:
