@@ -70,9 +70,7 @@ def evaluate(
       ValueError: `draw` returns pictures of another number, size or type.
     """
     if num_images < 1:
-        raise UserError(
-            f"the number of pictures to evaluate, {num_images}, must be 1 or more (config.evaluate.num_images)"
-        )
+        raise UserError(f"{num_images} pictures cannot be judged; give --num or config.evaluate.num_images 1 or more")
     chosen = _chosen(metrics, GROUPS, "--metrics")
     extractors = _chosen(list(extractors or judges.extractors), judges.extractors, "the extractors")
     start = time.perf_counter()

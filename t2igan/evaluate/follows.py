@@ -163,7 +163,7 @@ def _best_and_worst(look: Look, ranks: np.ndarray, similarity: np.ndarray) -> di
 
     def shown(ordered: np.ndarray) -> list[dict]:
         entries: dict[str, dict] = {}
-        for i in ordered:
+        for i in ordered.tolist():
             caption = look.drawn.captions[i]
             if caption in entries:
                 continue

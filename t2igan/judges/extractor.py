@@ -64,10 +64,10 @@ def read_shrunk(images: Any, rows: np.ndarray, size_px: int) -> UInt8[np.ndarray
     return np.concatenate([shrink(images[part], size_px) for part in in_parts(rows)])
 
 
-def in_parts(rows: np.ndarray, size: int = READ_IMAGES) -> Iterator[np.ndarray]:
-    """Yields at most `size` rows at a time."""
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+def in_parts(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields as many rows at a time as may be in memory."""
+    for start in range(0, len(rows), READ_IMAGES):
+        yield rows[start : start + READ_IMAGES]
 
 
 def in_batches(function: Callable, params: Any, *arrays: np.ndarray, size: int = INFERENCE_IMAGES) -> list[np.ndarray]:
