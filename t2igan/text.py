@@ -161,6 +161,32 @@ class Tokenizer:
         return f"Tokenizer(vocab_size={self.vocab_size}, max_tokens={self.max_tokens})"
 
 
+class PretrainedTokenizer:
+    """The tokenizer of a pretrained text tower, from Hugging Face's `tokenizer.json`."""
+
+    def __init__(self, json: str):
+        """Reads the file's text; ValueError where it is anything else, or adds no end token."""
+        import tokenizers
+
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_str(json)
+        except Exception as error:  # the library raises bare Exception
+            raise ValueError(f"tokenizer.json is not a tokenizer: {error}") from error
+        ids = self._tokenizer.encode("").ids
+        if not ids:
+            raise ValueError("tokenizer.json adds no end token to a caption")
+        self.end_id: int = ids[-1]
+        self._tokenizer.no_padding()
+
+    def encode(self, captions: Sequence[str], max_tokens: int) -> np.ndarray:
+        """Returns int32 [len(captions), max_tokens], padded with ends; what does not fit is cut, the end stays."""
+        self._tokenizer.enable_truncation(max_tokens)
+        ids = np.full((len(captions), max_tokens), self.end_id, np.int32)
+        for row, encoding in zip(ids, self._tokenizer.encode_batch(_encodable(captions)), strict=True):
+            row[: len(encoding.ids)] = encoding.ids
+        return ids
+
+
 def _encodable(texts: Iterable[str]) -> list[str]:
     # A lone surrogate ("\ud83d" in JSON, or an undecodable byte of a command line) has no UTF-8 form.
     return [text.encode("utf-8", "replace").decode("utf-8") for text in texts]

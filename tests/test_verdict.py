@@ -14,6 +14,7 @@ HEALTHY = {
     "memorisation/ratio/pixels": (1.0, 1.0, None),
     "precision/probe": (0.9, 0.9, None),
     "coverage/probe": (0.9, 0.9, None),
+    "recall/probe": (0.9, 0.9, None),
     "discriminator/overfitting": (0.1, None, None),
 }
 
@@ -42,6 +43,7 @@ def test_healthy_figures_are_healthy():
         ("precision/probe", (0.64, 0.9, None), (0.62, 0.9, None), "poor_quality"),
         ("precision/probe", (0.64, 0.9, None), (0.26, 0.9, None), "poor_quality"),
         ("coverage/probe", (0.46, 0.9, None), (0.44, 0.9, None), "narrow"),
+        ("recall/probe", (0.46, 0.9, None), (0.44, 0.9, None), "narrow"),
         ("discriminator/overfitting", (0.49, None, None), (0.51, None, None), "overfitted_discriminator"),
     ],
 )

@@ -17,7 +17,7 @@ MEASURABLE = 0.1  # how far real pictures must be above shuffled captions for th
 COPIED = 0.1  # share of copies of training pictures, above that of held-out real pictures
 NEAR_AUC, NEAR_RATIO = 0.9, 0.5  # nearer than real pictures so often, and so much: near-copies
 BAD_PRECISION, POOR_PRECISION = 0.3, 0.7  # precision over that of training pictures
-NARROW_COVERAGE = 0.5  # coverage over that of training pictures
+NARROW = 0.5  # coverage, or recall, over that of training pictures
 OVERFITTED = 0.5  # Karras et al. 2020 aim for 0.6 of a related figure
 SWAPPED, LEAST_SWAPS = 3.0, 5  # times more often than by chance, and at least so many drawings
 
@@ -115,14 +115,14 @@ def _quality(figures: Mapping) -> list[Finding]:
                 f"{figures[name]['real']:.0%} of training pictures."
             )
             found = [_finding("poor_quality", level, text, name)]
-    name = "coverage/probe"
-    share = _over_real(figures, name)
-    if share is not None and share < NARROW_COVERAGE:
-        text = (
-            f"Many kinds of pictures are missing: {figures[name]['value']:.0%} of the real ones have a drawing near, "
-            f"training pictures {figures[name]['real']:.0%}."
-        )
-        found.append(_finding("narrow", "note", text, name))
+    for name in ("coverage/probe", "recall/probe"):
+        share = _over_real(figures, name)
+        if share is not None and share < NARROW:
+            text = (
+                f"Variety is missing: {figures[name]['value']:.0%} of the real pictures lie among the drawings "
+                f"({name.split('/')[0]}), and {figures[name]['real']:.0%} among training pictures."
+            )
+            return [*found, _finding("narrow", "note", text, name)]
     return found
 
 
