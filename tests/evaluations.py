@@ -24,6 +24,7 @@ def made_up_evaluation(digest, captions, split="test", values=("red", "blue", "n
     wrong = [d | {"wrong": {"hatColor": ["red", "blue"]}} for d in judged]
     near = [d | {"train_row": i, "distance": 0.5 + i, "copy": i == 0} for i, d in enumerate(drawings)]
     strips = [{"caption": caption, "seeds": [1, 2, 3, 4], "distance": 0.01} for caption in captions]
+    spread = {"generated": [1, 2, 3, 4, 5], "real": [0.5, 1.5, 2.5, 3.5, 4.5]}
     n = len(values)
     counts = [[90 if row == column else row + 2 * column for column in range(n)] for row in range(n)]
     return {
@@ -82,7 +83,8 @@ def made_up_evaluation(digest, captions, split="test", values=("red", "blue", "n
                 }
             ],
             "captions": {"best": judged, "worst": wrong},
-            "memorisation": {"pixels": {"nearest": near, "typical": near, "quantiles": {}}},
+            "memorisation": {"pixels": {"nearest": near, "typical": near, "quantiles": spread}},
+            "discriminator": {"step": 4000, "train": spread["real"], "held_out": spread["real"]},
             "diversity": {"least": strips, "most": strips},
             "robustness": {
                 "typos": {

@@ -121,6 +121,7 @@ def test_every_section_shows_what_it_is_for(run, monkeypatch):
     assert pictures_in(document, "pictures") == 2 * 2  # captions, seeds
     assert pictures_in(document, "time") == 2 * 3  # captions, sheets: at 16, 32 and at the end
     figures = text_of(document, "figures")
+    assert figures.count("Fréchet distance ↓") == 1 + 2  # the first extractor's; and all, to be opened
     for shown in ("0.287", "0.250 – 0.330", "2.440", "Fréchet distance", "Something", "Left out: discriminator"):
         assert shown in figures
     assert pictures_in(document, "captions") == 2 * 2 * 2  # best and worst, two captions, beside the real ones
@@ -154,19 +155,28 @@ def test_what_others_wrote_is_text_and_nothing_else(run, monkeypatch):
     assert next(document.iter("h1")).text == "run <b>&"
 
 
-def test_a_model_is_evaluated_once_until_it_changes(run, monkeypatch, capsys):
+def test_a_model_is_evaluated_once_until_it_changes(run, monkeypatch):
     asked = evaluates(monkeypatch)
-    report(run)
-    report(run)
-    assert len(asked) == 1
-    evaluation = json.loads((run / "evaluation_test.json").read_text())
-    (run / "evaluation_test.json").write_text(json.dumps(evaluation | {"model": "of another"}))
-    report(run, num_images=7, seed=3)
+    first = page.collect(run, None, None, 0)
+    assert page.collect(run, None, None, 0).evaluation == first.evaluation
+    assert asked == [("test", None, 0)]
+    (run / "evaluation_test.json").write_text(json.dumps(first.evaluation | {"model": "of another"}))
+    page.collect(run, "test", 7, 3)
     assert asked[1:] == [("test", 7, 3)]
-    report(run, split="unseen")
-    assert asked[2:] == [("unseen", None, 0)]
-    assert "The same on split “test”" in text_of(parsed(report(run, split="unseen")), "verdict")
-    assert "report:" in capsys.readouterr().out
+    monkeypatch.setattr(page, "evaluate_run", lambda *_: None)  # a training goes on: the evaluation is of another model
+    (run / "evaluation_test.json").write_text(json.dumps(first.evaluation | {"model": "of another"}))
+    sources = page.collect(run, None, None, 0)
+    assert sources.evaluation is None
+    assert "make the report once more" in sources.missing
+
+
+def test_another_split_is_shown_beside_the_first(run, monkeypatch):
+    asked = evaluates(monkeypatch)
+    page.collect(run, None, None, 0)
+    document = parsed(report(run, split="unseen"))
+    assert asked == [("test", None, 0), ("unseen", None, 0)]
+    assert "The same on split “test”" in text_of(document, "verdict")
+    assert "1,348 pictures" in text_of(document, "data")
 
 
 def test_without_attributes_captions_or_sheets_the_page_says_so(run, monkeypatch):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from t2igan.pictures import cut_sheet, sheet
-from t2igan.report import curves, images, tables
+from t2igan.report import curves, images, plots, tables
 
 
 @pytest.mark.parametrize(("image_px", "channels"), [(16, 3), (28, 1), (130, 3)])
@@ -96,7 +96,7 @@ def test_what_is_not_finite_is_left_out_of_a_curve():
 def test_a_chart_becomes_an_element_in_the_colours_of_the_page():
     series = (curves.Series("one", (0.0, 1e6), (1.0, 20.0)), curves.Series("two", (0.0,), (3.0,)))
     chart = curves.Chart('a "title" <b>', series)
-    drawn = curves.svg(chart, "c0")
+    drawn = plots.chart_svg(chart, "c0")
     assert drawn.startswith("<svg ")
     assert drawn.rstrip().endswith("</svg>")
     assert 'aria-label="a &quot;title&quot; &lt;b&gt;"' in drawn
@@ -106,10 +106,26 @@ def test_a_chart_becomes_an_element_in_the_colours_of_the_page():
     assert all(name.startswith("c0-") for name in re.findall(r' id="([^"]*)"', drawn))
     assert {f"#{name}" for name in re.findall(r' id="([^"]*)"', drawn)} >= set(re.findall(r"url\((#[^)]*)\)", drawn))
     assert ">1M<" in drawn
-    assert curves.svg(chart, "c0") == drawn  # the same every time
-    logarithmic = curves.svg(curves.Chart("log", (curves.Series("x", (1.0, 2.0), (1.0, 1000.0)),), True), "c1")
+    assert plots.chart_svg(chart, "c0") == drawn  # the same every time
+    logarithmic = plots.chart_svg(curves.Chart("log", (curves.Series("x", (1.0, 2.0), (1.0, 1000.0)),), True), "c1")
     assert ">100<" in logarithmic
-    assert ">100<" not in curves.svg(curves.Chart("log", (curves.Series("x", (1.0, 2.0), (0.0, 1000.0)),), True), "c1")
+    assert ">100<" not in plots.chart_svg(
+        curves.Chart("log", (curves.Series("x", (1.0, 2.0), (0.0, 1000.0)),), True), "c1"
+    )
+
+
+def test_spreads_are_those_of_distances_and_logits():
+    quantiles = [0, 1, 2, 3, 4]
+    details = {
+        "memorisation": {"pixels": {"quantiles": {"generated": quantiles, "real": quantiles}}, "probe": {}},
+        "discriminator": {"step": 9, "train": quantiles, "held_out": quantiles, "generated": quantiles},
+    }
+    distances, logits = curves.spreads(details)
+    assert distances.title.endswith("pixels")
+    assert list(logits.quantiles) == ["training", "held out", "generated"]
+    drawn = plots.spread_svg(logits, "s0")
+    assert drawn.index(">generated<") < drawn.index(">training<")  # drawn from below
+    assert curves.spreads({}) == []
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=5, max_size=5), st.sampled_from(["higher", "lower", "real"]))

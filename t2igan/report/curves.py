@@ -1,21 +1,12 @@
-"""Curves over training, drawn by Matplotlib as SVG that takes its colours and its font from the page."""
+"""Which curves a report shows of what was logged, and which spreads of what was measured."""
 
 from __future__ import annotations
 
-import html
-import io
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from t2igan.errors import UserError
-
-# The page's own colours: Matplotlib draws with the stand-ins, which then become variables of the style sheet.
-INK, MUTED, LINE, SERIES = "#000101", "#000202", "#000303", ("#000404", "#000505", "#000606", "#000707", "#000808")
-VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line"} | {c: f"--series-{i}" for i, c in enumerate(SERIES)}
-SIZE_INCHES = (4.4, 2.5)
 MAX_POINTS = 400  # a curve; more would only make the page larger
 MAX_FIGURES = 6  # charts of figures that were looked at during training
 
@@ -31,7 +22,6 @@ TITLES = {
 ORDER = ("loss", "loss/penalty", "logits", "gradient_norm", "inverse_temperature", "learning_rate", "images_per_s")
 NOT_DRAWN = {"phase", "step", "images"}
 LOGARITHMIC = {"gradient_norm"}
-COLOR_OF = {"generator": 0, "fake": 0, "discriminator": 1, "real": 1}  # the same thing in the same colour everywhere
 
 
 @dataclass(frozen=True)
@@ -53,6 +43,14 @@ class Chart:
     logarithmic: bool = False
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How some numbers spread, kind by kind: kind -> their quantiles at 5, 25, 50, 75 and 95 %."""
+
+    title: str
+    quantiles: dict[str, tuple[float, ...]]
+
+
 def charts(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Chart]]:
     """Returns the charts of the rows of metrics.jsonl: phase -> what its steps measured, "figures" -> looks between."""
     steps: dict[str, list] = {}
@@ -66,72 +64,16 @@ def charts(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Chart]]:
     return {name: of_one for name, of_one in drawn.items() if of_one}
 
 
-def svg(chart: Chart, prefix: str) -> str:
-    """Returns a chart as an `<svg>` element to stand in a page that has the variables of `VARIABLES`.
-
-    `prefix` begins the ids in it, and has to differ between the charts of a page.
-    """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
-    except ImportError as error:
-        raise UserError("a report needs Matplotlib and Jinja: pip install 't2igan[report]'") from error
-
-    settings = {
-        "svg.fonttype": "none",  # text stays text, in the font of the page
-        "svg.hashsalt": prefix,
-        "font.size": 10,
-        "axes.edgecolor": LINE,
-        "axes.labelcolor": MUTED,
-        "text.color": INK,
-        "xtick.color": MUTED,
-        "ytick.color": MUTED,
-    }
-    with matplotlib.rc_context(settings):
-        figure = Figure(figsize=SIZE_INCHES, layout="constrained")
-        axes = figure.add_subplot()
-        for number, series in enumerate(chart.series):
-            axes.plot(
-                series.x,
-                series.y,
-                color=MUTED if series.dashed else SERIES[COLOR_OF.get(series.name, number) % len(SERIES)],
-                linestyle=(0, (4, 3)) if series.dashed else "-",
-                linewidth=1.2 if series.dashed else 1.7,
-                marker="o" if len(series.x) < 5 else None,
-                markersize=3.5,
-                label=series.name,
-            )
-        if chart.logarithmic and all(y > 0 for series in chart.series for y in series.y):
-            axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.yaxis.set_major_formatter(_short)
-            axes.yaxis.set_minor_locator(NullLocator())
-        else:
-            axes.yaxis.set_major_locator(MaxNLocator(5))
-            axes.yaxis.set_major_formatter(_short)
-        axes.grid(axis="y", color=LINE, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.tick_params(length=0)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.set_xlim(left=0)
-        axes.set_xlabel("pictures seen")
-        if len(chart.series) > 1:
-            figure.legend(
-                loc="outside upper left",
-                ncols=min(len(chart.series), 3),
-                frameon=False,
-                handlelength=1.2,
-                columnspacing=1.2,
-                borderaxespad=0,
-            )
-        file = io.StringIO()
-        figure.savefig(
-            file, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        )
-    return _for_page(file.getvalue(), prefix, chart.title)
+def spreads(details: Mapping[str, Any]) -> list[Spread]:
+    """Returns the spreads in the details of an evaluation: distances to training pictures, logits."""
+    found = []
+    for extractor, of_one in details.get("memorisation", {}).items():
+        if quantiles := of_one.get("quantiles"):
+            found.append((f"Distance to the nearest training picture, {extractor}", quantiles))
+    if logits := details.get("discriminator"):
+        names = {"train": "training", "held_out": "held out", "generated": "generated"}
+        found.append(("Logits of the discriminator", {names[key]: logits[key] for key in names if key in logits}))
+    return [Spread(title, {name: tuple(map(float, q)) for name, q in quantiles.items()}) for title, quantiles in found]
 
 
 def _step_charts(rows: Sequence[Mapping[str, Any]]) -> list[Chart]:
@@ -178,30 +120,3 @@ def _series(rows: Sequence[Mapping[str, Any]], key: str, name: str, dashed: bool
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _short(value: float, _: int) -> str:
-    return (f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}").replace("-", "−")
-
-
-def _for_page(text: str, prefix: str, title: str) -> str:
-    """Only the element, scaled by the page, with the page's colours and font and ids of its own."""
-    text = text[text.index("<svg") :]
-    for needless in (
-        r"<!--.*?-->",
-        r"<metadata>.*?</metadata>",
-        r"<style.*?</style>",
-        r' transform="rotate\(-?0 [^"]*"',
-    ):
-        text = re.sub(needless, "", text, flags=re.DOTALL)
-    used = set(re.findall(r"#([\w.-]+)[\")]", text))
-    text = re.sub(r' id="([^"]*)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", text)
-    text = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}-", text)
-    text = re.sub(
-        r"font-family: [^;\"]*; ", "", re.sub(r"font: ([\d.]+)px ([^;\"]*)", r"font-size: \1px; font-family: \2", text)
-    )
-    for stand_in, variable in VARIABLES.items():
-        text = text.replace(stand_in, f"var({variable})")
-    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
-    text = text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(title)}" ', 1)
-    return re.sub(r"\n\s*", " ", text)

@@ -14,7 +14,7 @@ from t2igan.environment import environment
 from t2igan.errors import UserError, nearest
 from t2igan.evaluate import evaluate_run
 from t2igan.logs import say
-from t2igan.report import curves, sections, tables
+from t2igan.report import curves, plots, sections, tables
 from t2igan.report.card import CARD_NAME, model_card
 from t2igan.report.facts import RunFacts, changed_from, gather, is_current, read_json, read_record
 from t2igan.sample import SNAPSHOT_NAME, Generator, from_snapshot
@@ -116,9 +116,10 @@ def context(sources: Sources, base: Mapping[str, Any] | None) -> dict[str, Any]:
     drawn = sections.draw(sources.generator, sources.train, sources.shown, evaluation, sources.workdir)
     charts = curves.charts(facts.rows)
     numbered = {
-        phase: [(chart.title, curves.svg(chart, f"{phase}{number}")) for number, chart in enumerate(of_phase)]
+        phase: [(chart.title, plots.chart_svg(chart, f"{phase}{number}")) for number, chart in enumerate(of_phase)]
         for phase, of_phase in charts.items()
     }
+    spreads = curves.spreads((evaluation or {}).get("details", {}))
     flat = config_lib.flatten(facts.config)
     changed = changed_from(base, facts.config)
     return {
@@ -127,7 +128,8 @@ def context(sources: Sources, base: Mapping[str, Any] | None) -> dict[str, Any]:
         "missing": sources.missing,
         "verdict": (evaluation or {}).get("verdict", []),
         "headlines": tables.headlines(evaluation) if evaluation else [],
-        "groups": tables.figure_groups(evaluation) if evaluation else [],
+        "groups": tables.figure_groups(evaluation, all_of_them=False) if evaluation else [],
+        "all_groups": tables.figure_groups(evaluation) if evaluation else [],
         "confusions": tables.confusions(evaluation) if evaluation else [],
         "binding": (evaluation or {}).get("details", {}).get("binding", []),
         "others": {
@@ -137,6 +139,7 @@ def context(sources: Sources, base: Mapping[str, Any] | None) -> dict[str, Any]:
         },
         "drawn": drawn,
         "charts": numbered,
+        "spreads": [(spread.title, plots.spread_svg(spread, f"spread{i}")) for i, spread in enumerate(spreads)],
         "changed": changed,
         "compared": base is not None,
         "unchanged": {key: value for key, value in flat.items() if key not in changed},

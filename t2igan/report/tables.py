@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,11 @@ HEADLINES = (
 )
 MAX_TILES = 6
 GROUPS = {
-    "frechet": ("Fréchet distance", "How far the features of generated and real pictures lie apart, as two Gaussians."),
+    "frechet": (
+        "Fréchet distance",
+        "How far the features of generated and real pictures lie apart, as two Gaussians. Real: as many training "
+        "pictures, whose captions are others, so that drawings of the split's own captions may come out below them.",
+    ),
     "kernel": ("Kernel distance", "The same question without the Gaussians, and without bias from few pictures."),
     "neighbours": (
         "Quality and coverage",
@@ -47,6 +52,8 @@ GROUPS = {
 }
 ARROWS = {"higher": "↑", "lower": "↓", "real": "≈"}
 ARROW_WORDS = {"higher": "higher is better", "lower": "lower is better", "real": "nearer to real pictures is better"}
+# What only "all figures" shows: attribute by attribute, other ranks, and any extractor but the first.
+SECONDARY = re.compile(r"/each/|^score/attributes/|_at_5/|_at_10/|_rank_")
 MAX_CONFUSED = 14  # values of an attribute; of more, only the commonest confusions are listed
 MAX_MISTAKES = 6
 
@@ -121,11 +128,16 @@ def headlines(evaluation: Mapping[str, Any]) -> list[FigureRow]:
     return chosen[:MAX_TILES]
 
 
-def figure_groups(evaluation: Mapping[str, Any]) -> list[FigureGroup]:
-    """Returns all figures by kind, in the order of the evaluation."""
+def figure_groups(evaluation: Mapping[str, Any], all_of_them: bool = True) -> list[FigureGroup]:
+    """Returns the figures by kind, in the order of the evaluation; all, or only those that come first."""
     groups: dict[str, list[FigureRow]] = {}
+    shown = set()
     for name, figure in evaluation["figures"].items():
-        groups.setdefault(figure.get("group") or name.partition("/")[0], []).append(figure_row(name, figure))
+        row, extractor = figure_row(name, figure), figure.get("extractor") or ""
+        question = name.removesuffix(f"/{extractor}")
+        if all_of_them or not (SECONDARY.search(name) or question in shown):
+            groups.setdefault(figure.get("group") or name.partition("/")[0], []).append(row)
+        shown.add(question)
     return [
         FigureGroup(*GROUPS.get(group, (group.replace("_", " ").capitalize(), "")), tuple(rows))
         for group, rows in groups.items()
