@@ -52,6 +52,9 @@ def made_up_evaluation(digest, captions, split="test", values=("red", "blue", "n
                 0.984, 0.97, 0.99, 1.0, 0.002, "attributes", "higher", "attributes", "all at once"
             ),
             "attributes/each/hat": figure(0.95, 0.93, 0.97, 1.0, 0.4, "attributes", "higher", "attributes", "hat"),
+            "attributes/each/hatColor": figure(
+                1.0, 1.0, 1.0, 1.0, 0.3, "attributes", "higher", "attributes", "hatColor"
+            ),
             "retrieval/caption_at_1/probe": figure(
                 0.988, 0.97, 0.995, 0.991, 0.01, "probe", "higher", "retrieval", "R-precision at 1"
             ),

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import html5lib
 import numpy as np
@@ -32,6 +34,7 @@ def trained(tmp_path_factory):
         config.devices = 1
         config.sample.every_images = 16
         config.log.every_images = 8
+        config.evaluate.update(classifier_steps=5, retrieval_steps=5)
     workdir = tmp_path_factory.mktemp("trained")
     train.train(config, workdir)
     return workdir
@@ -278,6 +281,46 @@ def test_mistakes_are_explained(run, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="did you mean 'test'"):
         write_report(run, split="tset")
     assert write_report(run, tmp_path / "new" / "page.html") == tmp_path / "new" / "page.html"
+
+
+@pytest.mark.slow
+def test_the_command_evaluates_and_shows_it(run, request):
+    """Nothing made up: what `evaluate` writes is what the page reads."""
+    command = [sys.executable, "run.py", "report", f"--workdir={run}", "--num=24", "--seed=1"]
+    done = subprocess.run(command, cwd=request.config.rootpath, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    document = parsed((run / "report.html").read_text(encoding="utf-8"))
+    evaluation = json.loads((run / "evaluation_test.json").read_text())
+    assert evaluation["verdict"][0]["text"] in text_of(document, "verdict")
+    figures = text_of(document, "figures")
+    assert "24 pictures drawn" in figures
+    assert all(" ".join(figure["label"].split()) in figures for figure in evaluation["figures"].values())
+    assert pictures_in(document, "captions") == 4 * len(evaluation["details"]["captions"]["worst"][:8])
+    assert pictures_in(document, "neighbours") > 8
+    assert pictures_in(document, "diversity") > 8
+    assert pictures_in(document, "robustness") > 8
+    assert "Distance to the nearest training picture" in text_of(document, "neighbours")
+    assert "Changed from configs/base.py" in text_of(document, "configuration")
+    card = load_snapshot(run / "snapshot.safetensors").model_card
+    assert card == (run / "model_card.md").read_text(encoding="utf-8")
+    assert "Split `test`, 24 pictures drawn" in card
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["report"], "--workdir is missing"),
+        (["report", "--workdir=/no/such/run"], "has no config.json"),
+        (["report", "--workdir=/no/such/run", "--out=a.png"], "must end in .html"),
+    ],
+)
+def test_a_mistake_at_the_command_gets_a_line(request, arguments, words):
+    command = [sys.executable, "run.py", *arguments]
+    done = subprocess.run(command, cwd=request.config.rootpath, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
 
 
 browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")

@@ -195,7 +195,7 @@ def _ranked(generator: Generator, shown: Dataset, ranked: Sequence[Mapping[str, 
         notes = [f"seed {one['seed']}"]
         if one.get("rank") is not None:
             notes.append(f"rank {one['rank']}")
-        if one.get("attributes_right") is not None:
+        if one.get("attributes_right") not in (None, 0, 1):
             notes.append(f"{one['attributes_right']:.0%} of attributes right")
         pairs.append(
             Pair(

@@ -123,6 +123,8 @@ def headlines(evaluation: Mapping[str, Any]) -> list[FigureRow]:
     for (start,) in HEADLINES:
         names = [name for name in figures if name == start or name.startswith(f"{start}/")]
         names = [name for name in names if name.count("/") <= start.count("/") + 1]
+        if start == "attributes/all" and sum("/each/" in name for name in figures) < 2:
+            continue  # one attribute: all at once is the mean
         if names:
             chosen.append(figure_row(names[0], figures[names[0]]))
     return chosen[:MAX_TILES]
