@@ -22,6 +22,8 @@ TRUNCATION = flags.DEFINE_float("truncation", 1.0, "sample: 1 = the noise of tra
 OUT = flags.DEFINE_string("out", "sample.png", "sample: .png for one sheet, or a folder for a file each; report: .html")
 SCALE = flags.DEFINE_integer("scale", 0, "sample: enlarge pixels so many times; 0 = to 128 px at least")
 SPLIT = flags.DEFINE_string("split", "test", "evaluate, report: which split of the data")
+INCEPTION = flags.DEFINE_string("inception_weights", None, "evaluate: Inception-v3 for FID, a .safetensors file")
+CLIP = flags.DEFINE_string("clip_weights", None, "evaluate: folder of a CLIP in Hugging Face's layout")
 METRICS = flags.DEFINE_list("metrics", [], "evaluate: groups of metrics, such as attributes,frechet; default: all")
 
 
@@ -81,7 +83,9 @@ def run_evaluate() -> None:
 
     workdirs = required_workdirs("evaluate")
     parallel.start()
-    evaluate_runs(workdirs, SPLIT.value, NUM.value, SEED.value, METRICS.value or tuple(GROUPS))
+    given = {"inception": INCEPTION.value, "clip": CLIP.value}
+    weights = {name: path for name, path in given.items() if path is not None}
+    evaluate_runs(workdirs, SPLIT.value, NUM.value, SEED.value, METRICS.value or tuple(GROUPS), weights)
 
 
 def run_report() -> None:

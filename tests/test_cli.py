@@ -47,6 +47,8 @@ def root(request):
         (["sample", "--workdir=/tmp", "--prompt=x", "--num=0"], ["--num=0"]),
         (["evaluate"], ["--workdir is missing"]),
         (["evaluate", "--workdir=/no/such/run"], ["/no/such/run"]),
+        (["evaluate", "--workdir=/tmp", "--metrics=frechett"], ["--metrics has 'frechett'", "did you mean 'frechet'"]),
+        (["sample", "--workdir=a", "--workdir=b", "--prompt=x"], ["--workdir is given 2 times", "`sample` takes one"]),
         (["sample", "evaluate"], ["one word too many"]),
     ],
 )

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from squares import QUICK, any_pictures, nearly, one_picture, real_pictures, squares, tokenizer_of
+from squares import COLORS, QUICK, any_pictures, nearly, one_picture, real_pictures, squares, tokenizer_of
 
 from configs.base import get_config
 from t2igan.data import Dataset
@@ -266,10 +266,9 @@ def test_the_discriminator_is_asked_about_three_kinds(judges, test, train):
     assert result["details"]["discriminator"]["train"][2] == 2.0
 
 
-def test_swapped_values_are_found():
+def test_swapped_values_are_found(tmp_path):
     """Squares with a frame: two colours in a caption, drawn the wrong way round in a third of the pictures."""
     random = np.random.default_rng(0)
-    from squares import COLORS
 
     def picture(inner, frame):
         image = np.empty((8, 8, 3), np.uint8)
@@ -286,16 +285,13 @@ def test_swapped_values_are_found():
         pairs = [c.split(" in ") for c in captions]
         return np.stack([picture(*(p if s % 3 else p[::-1])) for p, s in zip(pairs, seeds, strict=True)])
 
-    import tempfile
-    from pathlib import Path
-
     train, test = split("train", 200), split("test", 100)
-    with tempfile.TemporaryDirectory() as folder:
-        judges = Judges(get_config(), train, tokenizer_of(train), Path(folder), settings=QUICK)
-        result = evaluate(draw, test, judges, num_images=200, seed=0, metrics=("attributes", "binding"))
+    judges = Judges(get_config(), train, tokenizer_of(train), tmp_path, settings=QUICK)
+    result = evaluate(draw, test, judges, num_images=200, seed=0, metrics=("attributes", "binding"))
     assert value(result, "binding/swaps") > 0.9
     assert result["figures"]["binding/swaps"]["floor"] < 0.4
-    assert result["details"]["binding"][0]["attributes"] == ("frame", "inner")
+    assert result["details"]["binding"][0]["attributes"] == ["frame", "inner"]
+    assert json.loads(json.dumps(result)) == result
     assert "swapped_values" in [finding["finding"] for finding in result["verdict"]]
 
 

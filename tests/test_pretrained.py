@@ -164,6 +164,18 @@ def test_grey_pictures_are_seen_as_three_equal_channels(extractor):
     )
 
 
+def test_weights_given_go_before_those_of_the_configuration(inception_file, clip_folder, tmp_path):
+    train, config = squares("train", 40, 0), get_config()
+    with config.unlocked():
+        config.evaluate.inception_weights = "/no/such"
+    with pytest.raises(UserError, match="'/no/such' is not a file"):
+        Judges.of_run(config, train, tokenizer_of(train), tmp_path)
+    weights = {"inception": str(inception_file), "clip": str(clip_folder)}
+    judges = Judges.of_run(config, train, tokenizer_of(train), tmp_path, weights)
+    assert {"inception", "clip"} < set(judges.extractors)
+    assert "inception" not in Judges.of_run(config, train, tokenizer_of(train), tmp_path, {"inception": ""}).extractors
+
+
 def test_weights_that_are_not_inceptions_are_refused(inception_file, tmp_path):
     with pytest.raises(UserError, match=r"inception_weights='/no/such' is not a file"):
         Inception("/no/such")

@@ -71,7 +71,7 @@ def evaluate(
     """
     if num_images < 1:
         raise UserError(f"{num_images} pictures cannot be judged; give --num or config.evaluate.num_images 1 or more")
-    chosen = _chosen(metrics, GROUPS, "--metrics")
+    chosen = chosen_groups(metrics)
     extractors = _chosen(list(extractors or judges.extractors), judges.extractors, "the extractors")
     start = time.perf_counter()
     rows = real_rows(len(dataset))
@@ -138,6 +138,11 @@ def flat_figures(result: Mapping[str, Any]) -> dict[str, float]:
 def without_details(result: Mapping[str, Any]) -> Result:
     """Returns a result as it goes into a snapshot: without what only a report needs."""
     return {key: value for key, value in result.items() if key != "details"}
+
+
+def chosen_groups(names: Sequence[str]) -> list[str]:
+    """Returns groups of metrics in the order of `GROUPS`; UserError for one that is not known."""
+    return _chosen(names, GROUPS, "--metrics")
 
 
 def _chosen(names: Sequence[str], known: Mapping[str, Any], where: str) -> list[str]:

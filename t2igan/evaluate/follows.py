@@ -62,7 +62,10 @@ def binding(look: Look) -> None:
     if not fake:
         look.left_out["binding"] = "no two attributes share values"
         return
-    look.details["binding"] = [pair._asdict() for pair in sorted(fake, key=lambda pair: (-pair.swaps, -pair.leaks))]
+    worst_first = sorted(fake, key=lambda pair: (-pair.swaps, -pair.leaks))
+    look.details["binding"] = [
+        pair._asdict() | {"attributes": list(pair.attributes), "shared": list(pair.shared)} for pair in worst_first
+    ]
     wrong, wrong_real = sum(pair.wrong for pair in fake), sum(pair.wrong for pair in real)
     if not wrong:
         look.left_out["binding"] = "no drawing is wrong in attributes that share values"

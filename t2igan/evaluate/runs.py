@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ import numpy as np
 from t2igan.checkpoint import latest_params, write_json
 from t2igan.config import from_dict
 from t2igan.data import open_dataset
-from t2igan.evaluate.evaluate import GROUPS, Result, evaluate
+from t2igan.evaluate.evaluate import GROUPS, Result, chosen_groups, evaluate
 from t2igan.evaluate.look import Draw
 from t2igan.evaluate.table import table
 from t2igan.judges import Judges
@@ -58,21 +58,33 @@ def evaluate_runs(
     num_images: int | None = None,
     seed: int = 0,
     metrics: Sequence[str] = tuple(GROUPS),
+    weights: Mapping[str, str] | None = None,
 ) -> list[Evaluated]:
-    """Evaluates runs one after the other as `evaluate_run` does, and prints one table with all of them."""
-    evaluated = [_evaluate_one(workdir, split, num_images, seed, metrics) for workdir in workdirs]
+    """Evaluates runs one after the other as `evaluate_run` does, and prints one table with all of them.
+
+    `weights` of pretrained extractors ("inception": a file, "clip": a folder) go before those that a run names.
+    """
+    metrics = chosen_groups(metrics)  # said before anything is read or learned
+    evaluated = [_evaluate_one(workdir, split, num_images, seed, metrics, weights or {}) for workdir in workdirs]
     print(table([one.result for one in evaluated], [one.workdir.name or str(one.workdir) for one in evaluated]))
     for one in evaluated:
         print(f"written to {one.path}")
     return evaluated
 
 
-def _evaluate_one(workdir: Path, split: str, num_images: int | None, seed: int, metrics: Sequence[str]) -> Evaluated:
+def _evaluate_one(
+    workdir: Path,
+    split: str,
+    num_images: int | None,
+    seed: int,
+    metrics: Sequence[str],
+    weights: Mapping[str, str],
+) -> Evaluated:
     generator = load(workdir)
     config = from_dict(generator.config)
     dataset = open_dataset(config.data, split)
     train = open_dataset(config.data, config.data.train_split)
-    judges = Judges.of_run(config, train, generator.tokenizer, workdir)
+    judges = Judges.of_run(config, train, generator.tokenizer, workdir, weights)
     found = latest_params(workdir / "checkpoints" / "adversarial") if "discriminator" in metrics else None
     discriminate = None
     if found is not None:

@@ -88,6 +88,7 @@ def _captions(figures: Mapping) -> list[Finding]:
     if followed is None:
         return []
     name, share = followed
+    share = max(share, 0.0)
     if share < IGNORED:
         text = (
             f"Captions are ignored: of the way from shuffled captions to real pictures the drawings go {share:.0%} "

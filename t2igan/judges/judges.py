@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,7 +48,7 @@ class Judges:
         folder: Path,
         progress: Progress | None = None,
         settings: Settings | None = None,
-        weights: dict[str, str] | None = None,
+        weights: Mapping[str, str] | None = None,
     ):
         self.train = train
         self.settings = settings or Settings()
@@ -69,18 +69,28 @@ class Judges:
         self.main = "attributes" if self.vocabulary else "probe"
 
     @classmethod
-    def of_run(cls, config: Any, train: Dataset, tokenizer: Tokenizer, workdir: Path) -> Judges:
+    def of_run(
+        cls,
+        config: Any,
+        train: Dataset,
+        tokenizer: Tokenizer,
+        workdir: Path,
+        weights: Mapping[str, str] | None = None,
+    ) -> Judges:
         """Returns the judges of a run, kept in its folder, learned when first asked, with a bar on the terminal.
 
+        `weights` ("inception": a file, "clip": a folder) go before those that the configuration names.
+
         Raises:
-          UserError: a file of weights that the configuration names cannot be used.
+          UserError: weights are not there or not understood.
         """
         evaluate = config.evaluate
         settings = Settings(  # runs of earlier versions lack the newer keys
             classifier_steps=evaluate.classifier_steps,
             probe_steps=evaluate.get("probe_steps", Settings.probe_steps),
         )
-        weights = {name: evaluate.get(f"{name}_weights", "") for name in ("inception", "clip")}
+        named = {name: evaluate.get(f"{name}_weights", "") for name in ("inception", "clip")}
+        weights = named | dict(weights or {})
         return cls(config, train, tokenizer, workdir / "judges", Bar(), settings, weights)
 
     @property
@@ -141,7 +151,7 @@ def joined(parts: Iterable[Seen]) -> Seen:
     return Seen(*(None if column[0] is None else np.concatenate(column) for column in columns))
 
 
-def _pretrained(weights: dict[str, str]) -> dict[str, Extractor]:
+def _pretrained(weights: Mapping[str, str]) -> dict[str, Extractor]:
     """Returns the extractors whose weights are at hand."""
     found: dict[str, Extractor] = {}
     if weights.get("inception"):

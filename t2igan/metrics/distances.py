@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, Shaped
 from threadpoolctl import threadpool_limits
 
 BLOCK = 1024  # rows of a kernel matrix in memory at once
-SMALL = 512  # features whose matrices one thread decomposes
+SMALL = 1024  # features whose matrices one thread decomposes
 
 
 def frechet_distance(real: Shaped[np.ndarray, "N D"], fake: Shaped[np.ndarray, "M D"]) -> float:
