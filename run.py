@@ -1,4 +1,4 @@
-"""The command line: python run.py [train | sample | evaluate | data] --flags. `run.py --help` lists the flags."""
+"""The command line: python run.py [train | sample | evaluate | report | data] --flags; `--help` lists them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from ml_collections import config_flags
 from t2igan.errors import UserError, nearest
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "train: file in configs/; keys by --config.group.key=value")
-WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run; train: runs/NAME OF THE CONFIG by default")
+WORKDIR = flags.DEFINE_multi_string("workdir", None, "folder of the run (train: runs/CONFIG); evaluate takes several")
 PROMPT = flags.DEFINE_multi_string("prompt", [], "sample: a caption; may be given several times")
 PROMPTS = flags.DEFINE_string("prompts", None, "sample: text file with a caption a line")
 NUM = flags.DEFINE_integer("num", None, "pictures; sample: a prompt (1); evaluate: in all; data: on the sheet (24)")
 SEED = flags.DEFINE_integer("seed", 0, "sample: seed of the first picture of a prompt; evaluate: seed of the noise")
 TRUNCATION = flags.DEFINE_float("truncation", 1.0, "sample: 1 = the noise of training, less = more typical pictures")
-OUT = flags.DEFINE_string("out", None, "sample: a .png (sample.png), or a folder for a file each; data: a .png")
+OUT = flags.DEFINE_string("out", None, "sample: .png (sample.png), or a folder for files; report: .html; data: .png")
 SCALE = flags.DEFINE_integer("scale", 0, "sample: enlarge pixels so many times; 0 = to 128 px at least")
-SPLIT = flags.DEFINE_string("split", "test", "evaluate: which split of the data")
+SPLIT = flags.DEFINE_string("split", "test", "evaluate, report: which split of the data")
+INCEPTION = flags.DEFINE_string("inception_weights", None, "evaluate: Inception-v3 for FID, a .safetensors file")
+CLIP = flags.DEFINE_string("clip_weights", None, "evaluate: folder of a CLIP in Hugging Face's layout")
+METRICS = flags.DEFINE_list("metrics", [], "evaluate: groups of metrics, such as attributes,frechet; default: all")
 
 
 def run_train() -> None:
@@ -31,7 +34,7 @@ def run_train() -> None:
     from t2igan.train import train
 
     overrides = [arg for arg in sys.argv[1:] if arg.startswith("--config.")]
-    train(config, Path(WORKDIR.value or default_workdir()), tuple(overrides))
+    train(config, required_workdir("train", default_workdir()), tuple(overrides))
 
 
 def run_sample() -> None:
@@ -74,12 +77,15 @@ def run_sample() -> None:
 
 
 def run_evaluate() -> None:
-    """Measures a trained run on a split of its data."""
+    """Measures trained runs on a split of their data, several side by side."""
     from t2igan import parallel
-    from t2igan.evaluate import evaluate_run
+    from t2igan.evaluate import GROUPS, evaluate_runs
 
+    workdirs = required_workdirs("evaluate")
     parallel.start()
-    evaluate_run(required_workdir("evaluate"), SPLIT.value, NUM.value, SEED.value)
+    given = {"inception": INCEPTION.value, "clip": CLIP.value}
+    weights = {name: path for name, path in given.items() if path is not None}
+    evaluate_runs(workdirs, SPLIT.value, NUM.value, SEED.value, METRICS.value or tuple(GROUPS), weights)
 
 
 def run_data() -> None:
@@ -108,10 +114,29 @@ def run_data() -> None:
         print(f"pictures in {out}, all that was left out in {report}")
 
 
+def run_report() -> None:
+    """Writes one page about a run, and its model card."""
+    from configs.base import get_config
+    from t2igan import parallel
+    from t2igan.report import write_report
+
+    workdir = required_workdir("report")
+    parallel.start()
+    write_report(
+        workdir,
+        Path(OUT.value) if OUT.value else None,
+        SPLIT.value if SPLIT.present else None,
+        base=get_config().to_dict(),
+        num_images=NUM.value,
+        seed=SEED.value,
+    )
+
+
 VERBS: dict[str, Callable[[], None]] = {
     "train": run_train,
     "sample": run_sample,
     "evaluate": run_evaluate,
+    "report": run_report,
     "data": run_data,
 }
 
@@ -133,11 +158,21 @@ def required_config() -> Any:
     return CONFIG.value
 
 
-def required_workdir(verb: str) -> Path:
-    """The --workdir that a verb cannot do without."""
-    if not WORKDIR.value:
+def required_workdirs(verb: str) -> list[Path]:
+    """The folders that a verb cannot do without, one or more."""
+    if not WORKDIR.value or not all(WORKDIR.value):
         raise UserError(f"--workdir is missing; `{verb}` wants the folder of a run, such as --workdir=runs/base")
-    return Path(WORKDIR.value)
+    return [Path(workdir) for workdir in WORKDIR.value]
+
+
+def required_workdir(verb: str, default: str | None = None) -> Path:
+    """The one folder of a verb; UserError for several."""
+    if default and not WORKDIR.value:
+        return Path(default)
+    workdirs = required_workdirs(verb)
+    if len(workdirs) > 1:
+        raise UserError(f"--workdir is given {len(workdirs)} times; `{verb}` takes one, only `evaluate` several")
+    return workdirs[0]
 
 
 def parse(argv: list[str]) -> Callable[[], None]:

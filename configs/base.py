@@ -146,12 +146,22 @@ def get_config() -> ConfigDict:
     evaluate.every_images = 32_000  # cheap figures during training; 0 = only at the end
     evaluate.num_images = 425  # generated and judged each time
     evaluate.at_end = True  # all figures on the test split when training is done
-    evaluate.classifier_steps = 1_000  # how long the judges learn, once a run
-    evaluate.retrieval_steps = 300
+    evaluate.classifier_steps = 1_000  # how long the judges learn, once a run: the classifier of attributes,
+    evaluate.probe_steps = 300  # and the two towers that match pictures and captions
+    evaluate.inception_weights = ""  # a .safetensors file of Inception-v3 for FID; "" = not used (docs/metrics.md)
+    evaluate.clip_weights = ""  # a folder with a CLIP in Hugging Face's layout; "" = not used
 
     config.checkpoint = checkpoint = ConfigDict()
     checkpoint.every_images = 32_000  # 0 = only at the end of a phase
-    checkpoint.best_metric = ""  # or "attributes/mean", "attributes/all", "frechet"; "" = the first that there is
+    checkpoint.best_metric = (
+        ""  # or "attributes/all", "frechet/probe", ...; "" = "attributes/mean", or "frechet/probe" without them
+    )
+
+    # What only its owner can say of a model; it goes into the model card, and so into the snapshot.
+    config.model_card = card = ConfigDict()
+    card.license = ""  # of the model, as "CC-BY-4.0"; "" = not stated
+    card.data_license = ""  # of the pictures and captions; "" = what t2igan knows of the data, if anything
+    card.notes = ""  # what it is for, whom to ask: Markdown, as it stands
 
     config.devices = 0  # how many to use; 0 = all accelerators, or the CPU; more than 1 on a CPU are simulated
     return config.lock()

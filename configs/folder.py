@@ -2,8 +2,8 @@
 
     python run.py --config=configs/folder.py --config.data.source=PATH --workdir=runs/mine
 
-PATH is a folder of pictures with a .txt of the same name beside each, or anything else that docs/data.md lists; the verb
-`data` in place of training shows what was found in it. With a GPU, go larger:
+PATH is a folder of pictures with a .txt of the same name beside each, or anything else that docs/data.md lists;
+`python run.py data` with the same flags shows what was found in it. With a GPU, go larger:
 
     --config.data.image_size_px=64 --config.generator.channels='(256,192,128,64)' --config.train.images=2000000
     --config.discriminator.channels='(256,192,128,64)' --config.image_encoder.patch_px=4

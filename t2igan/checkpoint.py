@@ -103,6 +103,34 @@ class Checkpoints:
         self.close()
 
 
+def latest_params(folder: Path) -> tuple[int, dict[str, Any]] | None:
+    """Returns the step of the newest whole checkpoint of a phase and its trained parameters; None where there is none.
+
+    Whatever devices they were saved on, they come to the first CPU. Nothing is written or cleaned up: the training may
+    be under way. Raises `UserError` for a damaged checkpoint.
+    """
+    import orbax.checkpoint as ocp
+
+    if not folder.is_dir():
+        return None
+    options = ocp.CheckpointManagerOptions(read_only=True, create=False, save_interval_steps=0)
+    handler = ocp.StandardCheckpointHandler()
+    with ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handler) as manager:
+        step = manager.latest_step()
+        if step is None:
+            return None
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices(backend="cpu")[0])
+        try:
+            saved = dict(manager.item_metadata(step))
+            like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), saved)
+            return step, manager.restore(step, args=ocp.args.StandardRestore(like))["params"]
+        except (ValueError, KeyError, OSError, TypeError) as error:
+            raise UserError(
+                f"cannot read {folder / str(step)}: {_first_line(error)}\n"
+                f"If it was damaged, delete that folder: training goes on from the one before."
+            ) from error
+
+
 class explain_write_errors:
     """Turns a failed write below `folder` (a full or read-only disk, mostly) into a `UserError`."""
 
@@ -145,6 +173,7 @@ class Snapshot:
     metrics: dict[str, Any]  # as `t2igan.evaluate` gave them
     info: dict[str, Any]  # step, images seen, versions
     digest: str = ""  # short hash of the weights
+    model_card: str = ""  # Markdown; "" in snapshots on the way, and in those of before there were cards
 
 
 def save_snapshot(path: Path, snapshot: Snapshot) -> str:
@@ -161,6 +190,8 @@ def save_snapshot(path: Path, snapshot: Snapshot) -> str:
         "info": json.dumps(snapshot.info),
         "digest": digest,
     }
+    if snapshot.model_card:
+        metadata["model_card"] = snapshot.model_card
     unfinished = path.with_name(path.name + ".unfinished")
     with explain_write_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -198,7 +229,22 @@ def load_snapshot(path: Path) -> Snapshot:
         metrics=json.loads(metadata["metrics"]),
         info=json.loads(metadata["info"]),
         digest=metadata["digest"],
+        model_card=metadata.get("model_card", ""),
     )
+
+
+def put_model_card(path: Path, model_card: str, digest: str) -> bool:
+    """Puts a card into a snapshot; leaves alone one that has it already, or whose weights have another hash.
+
+    The other hash means that a training went on meanwhile: its newer snapshot must not be replaced by what was read
+    before. Returns whether the snapshot has the card now.
+    """
+    snapshot = load_snapshot(path)
+    if snapshot.digest != digest:
+        return False
+    if snapshot.model_card != model_card:
+        save_snapshot(path, dataclasses.replace(snapshot, model_card=model_card))
+    return True
 
 
 def write_json(path: Path, value: Any) -> None:

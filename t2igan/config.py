@@ -27,18 +27,25 @@ DATA_CHOICES = {
     "captions": ("all", "first"),
 }
 DTYPES = ("float32", "bfloat16")
-BEST_METRICS = ("", "attributes/mean", "attributes/all", "frechet")
+EXTRACTORS = ("attributes", "probe", "pixels", "inception", "clip")
+BEST_METRICS = (
+    "",
+    "attributes/mean",
+    "attributes/all",
+    *(f"{metric}/{extractor}" for metric in ("frechet", "kernel") for extractor in EXTRACTORS),
+)
 
 # Keys that change how a run is watched or placed, not what it computes: free to differ when a run goes on.
 FREE_TO_CHANGE = (
-    *("log", "evaluate", "sample", "checkpoint", "devices", "data.tfds_dir", "data.tfds_files_dir"),
+    *("log", "evaluate", "sample", "checkpoint", "model_card", "devices", "data.tfds_dir", "data.tfds_files_dir"),
     *("data.cache_dir", "data.cache_gb", "data.workers", "data.min_usable", "data.follow_links"),
 )
 # Keys that older runs and snapshots lack, with the value that does what those runs did.
 ADDED = {
     **{"data.resize": "crop", "data.resample": "auto", "data.captions": "all", "data.language": ""},
     **{"data.follow_links": True, "data.min_usable": 0.0, "data.cache_dir": "", "data.cache_gb": 10.0},
-    "data.workers": 0,
+    **{"data.workers": 0, "evaluate.probe_steps": 300, "evaluate.inception_weights": "", "evaluate.clip_weights": ""},
+    **{"model_card.license": "", "model_card.data_license": "", "model_card.notes": ""},
 }
 # Durations may grow or shrink only together with their schedules, so they count as what is computed.
 
@@ -101,7 +108,7 @@ def _check_numbers(config: ConfigDict) -> None:
         "discriminator.patch_px loss.penalty_every train.batch_images train.discriminator_steps "
         "train.generator_learning_rate train.discriminator_learning_rate pretrain_text.batch_images "
         "pretrain_text.learning_rate log.every_images sample.num_captions sample.num_seeds evaluate.num_images "
-        "evaluate.classifier_steps evaluate.retrieval_steps"
+        "evaluate.classifier_steps evaluate.probe_steps"
     ).split():
         if not get(config, key) > 0:
             raise UserError(f"config.{key}={get(config, key)} must be greater than 0")
@@ -259,8 +266,10 @@ def from_dict(values: Mapping) -> ConfigDict:
     config = ConfigDict(restore(values))
     for key, value in ADDED.items():
         group, _, name = key.rpartition(".")
-        if name not in get(config, group):
-            get(config, group)[name] = value
+        if group not in config:
+            config[group] = ConfigDict()
+        if name not in config[group]:
+            config[group][name] = value
     return config.lock()
 
 

@@ -15,7 +15,7 @@ from t2igan import config as config_lib
 from t2igan import nets, pretrain, step
 from t2igan.checkpoint import Snapshot, save_snapshot
 from t2igan.data.dataset import Dataset
-from t2igan.evaluate import draw_with, evaluate, summary_line
+from t2igan.evaluate import CHEAP, draw_with, evaluate, flat_figures, summary_line, without_details
 from t2igan.judges import Judges
 from t2igan.logs import Logs, say
 from t2igan.pictures import sheet
@@ -114,23 +114,37 @@ def _watch(run: Run, total_steps: int, step_images: int, state: step.State, done
     """Sheets, cheap figures and a snapshot, each when it is due."""
     config, images = run.config, done * step_images
     evaluates, draws = _due(run, done, total_steps, step_images)
-    figures = {}
+    looked = {}
     snapshot = snapshot_of(run, state)
     generator = from_snapshot(snapshot)
     if evaluates:
-        figures = evaluate(
+        groups, extractors = looked_at(run)
+        looked = evaluate(
             draw_with(generator),
             run.test_data,
             run.judges,
             num_images=config.evaluate.num_images,
             seed=0,
-            full=False,
+            metrics=groups,
+            extractors=extractors,
+            resamples=0,
         )
-        say(f"{images:>9,} images: {summary_line(figures)}")
-    save_snapshot(run.workdir / SNAPSHOT_NAME, dataclasses.replace(snapshot, metrics=figures))
+        say(f"{images:>9,} images: {summary_line(looked)}")
+    save_snapshot(run.workdir / SNAPSHOT_NAME, dataclasses.replace(snapshot, metrics=without_details(looked)))
     if draws:
         draw_sheet(run, generator, f"{images:09d}", done)
-    return figures
+    return flat_figures(looked) if looked else {}
+
+
+def looked_at(run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns the groups of metrics and the extractors of looks during training: cheap ones, and the best metric's."""
+    group, _, rest = run.config.checkpoint.best_metric.partition("/")
+    groups, extractors = list(CHEAP), [run.judges.main]
+    if group and group not in groups:
+        groups.append(group)
+    if rest in run.judges.extractors and rest not in extractors:
+        extractors.append(rest)
+    return tuple(groups), tuple(extractors)
 
 
 def draw_sheet(run: Run, generator: Generator, name: str, done: int) -> Path:

@@ -17,6 +17,7 @@ SHOWN_PX = 128  # a picture smaller than this is shown enlarged, by whole factor
 PNG_KEY = "t2igan"
 _MARGIN_PX = 6
 _FONT_PX = 13
+_LINE_PX = _FONT_PX + 3
 _FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Arial.ttf", "arial.ttf")
 
 
@@ -48,33 +49,64 @@ def sheet(images: np.ndarray, captions: Sequence[str], columns: int, scale: int 
     images = enlarge(images, scale)
     if images.shape[-1] == 1:
         images = images.repeat(3, axis=-1)
-    rows = -(-len(images) // columns)
     height, width = images.shape[1:3]
-    sheet_width = columns * (width + _MARGIN_PX) + _MARGIN_PX
-    font, of_many_languages = _font()
-    if not of_many_languages:
-        captions = [_plain(caption) for caption in captions]
-    each = len(captions) == len(images)
-    characters = max(int((width if each else sheet_width) / (_FONT_PX * 0.5)), 8)
-    lines = 6 if each else 4
-    texts = [textwrap.wrap(caption, characters, max_lines=lines, placeholder=" …") for caption in captions]
-    a_row = columns if each else 1  # captions
-    texts = [texts[row * a_row : (row + 1) * a_row] for row in range(rows)]
-    line_px = _FONT_PX + 3
-    most_lines = [max(map(len, of_row), default=0) for of_row in texts]
-    row_heights = [height + _MARGIN_PX + line_px * lines + (4 if lines else 0) for lines in most_lines]
-    canvas = Image.new("RGB", (sheet_width, sum(row_heights) + _MARGIN_PX), (255, 255, 255))
-    draw = ImageDraw.Draw(canvas)
-    top = _MARGIN_PX
-    for row in range(rows):
-        for column, image in enumerate(images[row * columns : (row + 1) * columns]):
-            canvas.paste(Image.fromarray(image), (_MARGIN_PX + column * (width + _MARGIN_PX), top))
-        for column, lines in enumerate(texts[row]):
-            for i, line in enumerate(lines):
-                left = _MARGIN_PX + column * (width + _MARGIN_PX)
-                draw.text((left, top + height + 2 + i * line_px), line, fill=(30, 30, 30), font=font)
-        top += row_heights[row]
+    each = columns > 1 and len(captions) == len(images)
+    layout = _Layout(height, width, captions, columns, each)
+    canvas = Image.new("RGB", layout.size_px, (255, 255, 255))
+    draw, (font, of_many_languages) = ImageDraw.Draw(canvas), _font()
+    for i, image in enumerate(images):
+        canvas.paste(Image.fromarray(image), layout.place(i))
+    for i, lines in enumerate(layout.lines):
+        left, top = layout.place(i if each else i * columns)
+        for number, line in enumerate(lines):
+            line = line if of_many_languages else _plain(line)
+            draw.text((left, top + height + 2 + number * _LINE_PX), line, fill=(30, 30, 30), font=font)
     return np.asarray(canvas)
+
+
+def cut_sheet(picture: np.ndarray, captions: Sequence[str], columns: int, image_px: int) -> np.ndarray:
+    """Returns the pictures of a sheet that `sheet` laid out at its default scale: the inverse of it.
+
+    Args:
+      picture: uint8 [H, W, 3], the sheet.
+      captions: those that it was made with, one a row.
+      columns: pictures a row.
+      image_px: the size of a picture before it was enlarged.
+
+    Returns:
+      uint8 [rows * columns, image_px, image_px, 3].
+
+    Raises:
+      ValueError: the sheet has another size than these would give.
+    """
+    scale = -(-SHOWN_PX // image_px)
+    shown_px = scale * image_px
+    layout = _Layout(shown_px, shown_px, captions, columns)
+    if picture.shape != (*layout.size_px[::-1], 3):
+        raise ValueError(f"a sheet of {len(captions)} captions in {columns} columns is not {picture.shape[:2]} px")
+    places = [layout.place(i) for i in range(len(captions) * columns)]
+    return np.stack([picture[top : top + shown_px : scale, left : left + shown_px : scale] for left, top in places])
+
+
+class _Layout:
+    """Where the pictures and the lines of a sheet are, in pixels; `each` picture has a caption, or each row."""
+
+    def __init__(self, height: int, width: int, captions: Sequence[str], columns: int, each: bool = False):
+        sheet_width = columns * (width + _MARGIN_PX) + _MARGIN_PX
+        characters = max(int((width if each else sheet_width) / (_FONT_PX * 0.5)), 8)
+        most = 6 if each else 4
+        self.lines = [textwrap.wrap(caption, characters, max_lines=most, placeholder=" …") for caption in captions]
+        a_row = columns if each else 1
+        most_lines = [max(map(len, self.lines[i : i + a_row])) for i in range(0, len(captions), a_row)]
+        heights = [height + _MARGIN_PX + _LINE_PX * lines + (4 if lines else 0) for lines in most_lines]
+        self.tops = [_MARGIN_PX + sum(heights[:row]) for row in range(len(heights))]
+        self.size_px = (sheet_width, sum(heights) + _MARGIN_PX)
+        self._columns, self._step_px = columns, width + _MARGIN_PX
+
+    def place(self, i: int) -> tuple[int, int]:
+        """The left and upper edge of picture `i`."""
+        row, column = divmod(i, self._columns)
+        return _MARGIN_PX + column * self._step_px, self.tops[row]
 
 
 def _font() -> tuple[Any, bool]:

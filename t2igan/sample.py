@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, UInt8, UInt32
 
 from t2igan import config as config_lib
 from t2igan import nets
@@ -97,9 +98,18 @@ class Generator:
 
 def _draw(networks: nets.Networks, params, tokens, seeds, truncation) -> jax.Array:
     """Tokens [N, T] and seeds [N] to pictures, uint8 [N, H, W, C]."""
-    z = jax.vmap(lambda seed: jax.random.normal(jax.random.key(seed), (networks.z_dim,)))(seeds)
     text = networks.text_encoder.apply(params["text"], tokens)
-    images = networks.generator.apply(params["generator"], truncation * z, text)
+    images = networks.generator.apply(params["generator"], truncation * noise(seeds, networks.z_dim), text)
+    return to_bytes(images)
+
+
+def noise(seeds: UInt32[Array, " N"], z_dim: int) -> Float[Array, "N {z_dim}"]:
+    """Returns the standard normal noise of each seed, the same wherever it is asked for."""
+    return jax.vmap(lambda seed: jax.random.normal(jax.random.key(seed), (z_dim,)))(seeds)
+
+
+def to_bytes(images: Float[Array, "N H W C"]) -> UInt8[Array, "N H W C"]:
+    """Returns pictures in [-1, 1] as bytes; what lies outside is clipped."""
     return jnp.round(jnp.clip(images * 127.5 + 127.5, 0, 255)).astype(jnp.uint8)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,13 @@ PAD, BEGIN, END = 0, 1, 2
 SPECIAL_TOKENS = ("<pad>", "<begin>", "<end>")  # in the order of their ids
 MIN_VOCAB_SIZE = len(SPECIAL_TOKENS) + 256  # every byte is a token, so that no text is out of vocabulary
 MIN_MAX_TOKENS = 3  # begin, one token, end
+
+
+class Word(NamedTuple):
+    """A word (or a mark) of a caption."""
+
+    text: str  # as written
+    positions: tuple[int, ...]  # of its tokens in a row of ids
 
 
 class Tokenizer:
@@ -112,6 +120,19 @@ class Tokenizer:
                 )
         return self.encode(prompts)
 
+    def words(self, caption: str) -> list[Word]:
+        """Returns the words of a caption that `encode` does not cut, as written, and where their tokens are."""
+        (caption,) = _encodable([caption])
+        encoding = self._tokenizer.encode(caption)
+        spans: dict[int, list] = {}  # word -> its first character, its last, its tokens
+        for position, (word, (start, end)) in enumerate(zip(encoding.word_ids, encoding.offsets, strict=True)):
+            if word is not None and not encoding.special_tokens_mask[position]:
+                span = spans.setdefault(word, [start, end, []])
+                span[1] = end
+                span[2].append(position)
+        words = [Word(caption[start:end].strip(), tuple(positions)) for start, end, positions in spans.values()]
+        return [word for word in words if word.text]
+
     def lengths(self, captions: Sequence[str]) -> np.ndarray:
         """Returns int32 [len(captions)], begin and end included; what is above `max_tokens` is cut by `encode`."""
         encodings = self._unbounded.encode_batch_fast(_encodable(captions))
@@ -138,6 +159,32 @@ class Tokenizer:
 
     def __repr__(self) -> str:
         return f"Tokenizer(vocab_size={self.vocab_size}, max_tokens={self.max_tokens})"
+
+
+class PretrainedTokenizer:
+    """The tokenizer of a pretrained text tower, from Hugging Face's `tokenizer.json`."""
+
+    def __init__(self, json: str):
+        """Reads the file's text; ValueError where it is anything else, or adds no end token."""
+        import tokenizers
+
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_str(json)
+        except Exception as error:  # the library raises bare Exception
+            raise ValueError(f"tokenizer.json is not a tokenizer: {error}") from error
+        ids = self._tokenizer.encode("").ids
+        if not ids:
+            raise ValueError("tokenizer.json adds no end token to a caption")
+        self.end_id: int = ids[-1]
+        self._tokenizer.no_padding()
+
+    def encode(self, captions: Sequence[str], max_tokens: int) -> np.ndarray:
+        """Returns int32 [len(captions), max_tokens], padded with ends; what does not fit is cut, the end stays."""
+        self._tokenizer.enable_truncation(max_tokens)
+        ids = np.full((len(captions), max_tokens), self.end_id, np.int32)
+        for row, encoding in zip(ids, self._tokenizer.encode_batch(_encodable(captions)), strict=True):
+            row[: len(encoding.ids)] = encoding.ids
+        return ids
 
 
 def _encodable(texts: Iterable[str]) -> list[str]:

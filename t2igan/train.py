@@ -23,11 +23,14 @@ from t2igan import nets, parallel, step
 from t2igan.checkpoint import Checkpoints, save_snapshot, write_json, write_text
 from t2igan.data import Batches, check_usable, open_datasets, prefetched
 from t2igan.data.report import as_json, left_out
+from t2igan.environment import environment
 from t2igan.errors import UserError
-from t2igan.evaluate import draw_with, evaluate, summary_line
+from t2igan.evaluate import discriminate_with, draw_with, evaluate, summary_line, without_details
 from t2igan.judges import Judges
 from t2igan.logs import Logs, Progress, Rate, say
 from t2igan.phases import BATCH_KEYS, PHASES, Phase, Run, snapshot_of
+from t2igan.report.card import CARD_NAME, model_card
+from t2igan.report.facts import gather
 from t2igan.sample import SNAPSHOT_NAME, from_snapshot
 from t2igan.text import Tokenizer
 from t2igan.version import __version__
@@ -191,17 +194,32 @@ def finish(run: Run, state: Any) -> dict[str, Any]:
         return {}
     path, figures = run.workdir / SNAPSHOT_NAME, {}
     snapshot = snapshot_of(run, state)
-    generator = from_snapshot(snapshot)
+    digest = save_snapshot(path, snapshot)
     if run.config.evaluate.at_end:
+        discriminator = jax.device_get(state.params["discriminator"])
         figures = evaluate(
-            draw_with(generator),
+            draw_with(from_snapshot(snapshot)),
             run.test_data,
             run.judges,
             num_images=max(run.config.evaluate.num_images, len(run.test_data)),
             seed=0,
+            discriminate=discriminate_with(
+                run.networks, snapshot.params | {"discriminator": discriminator}, run.tokenizer
+            ),
         )
+        figures |= {"model": digest, "step": int(state.step)}
         write_json(run.workdir / f"evaluation_{run.test_data.split}.json", figures)
-    save_snapshot(path, dataclasses.replace(snapshot, metrics=figures))
+        snapshot = dataclasses.replace(snapshot, metrics=without_details(figures))
+    facts = gather(
+        run.workdir,
+        run.config.to_dict(),
+        dataclasses.replace(snapshot, digest=digest),
+        [run.train_data, run.test_data],
+        run.tokenizer,
+    )
+    card = model_card(facts)
+    write_text(run.workdir / CARD_NAME, card)
+    save_snapshot(path, dataclasses.replace(snapshot, model_card=card))
     caption = run.test_data.captions[0][0].replace('"', "'")
     sheets = sorted((run.workdir / "samples").glob("*.png"))
     say(f"\nmodel:    {path}")
@@ -209,6 +227,9 @@ def finish(run: Run, state: Any) -> dict[str, Any]:
         say(f"pictures: {sheets[-1]}")
     if figures:
         say(f"metrics:  {summary_line(figures)}")
+        for finding in figures["verdict"]:
+            say(f"verdict:  {finding['text']}")
+    say(f"look:     python run.py report --workdir={run.workdir}")
     command = f'python run.py sample --workdir={run.workdir} --prompt="{caption}" --num=8 --seed=0 --out=me.png'
     say(f"draw your own:\n  {command}")
     return figures
@@ -246,8 +267,13 @@ def _best_metric(run: Run) -> tuple[str, bool]:
     """The metric by which the best checkpoint is kept, and whether lower is better."""
     metric = run.config.checkpoint.best_metric
     if not metric:
-        metric = "attributes/mean" if run.train_data.attributes is not None else "frechet"
-    return metric, metric.startswith("frechet")
+        metric = "attributes/mean" if run.judges.vocabulary else "frechet/probe"
+    if not set(metric.split("/")) & set(run.judges.extractors):
+        raise UserError(
+            f"config.checkpoint.best_metric={metric!r} cannot be had: the data has no attributes, or no weights are "
+            f'given.\nSet it to "", or to frechet/ and one of {", ".join(run.judges.extractors)}'
+        )
+    return metric, metric.startswith(("frechet", "kernel"))
 
 
 def _checkpoint_folder(workdir: Path, phase: str) -> Path:
@@ -295,6 +321,7 @@ def _write_configuration(config, workdir: Path, overrides: tuple[str, ...], run:
             "t2igan": __version__,
             "overrides": list(overrides),
             "data_fingerprint": fingerprint,
+            "environment": environment(),
             "config": json.loads(config_lib.to_json(config)),
         }
         write_json(path, record)

@@ -49,6 +49,8 @@ def root(request):
         (["evaluate", "--workdir=/no/such/run"], ["/no/such/run"]),
         (["data"], ["--config is missing"]),
         (["data", "--config=configs/base.py", "--out=sheet.jpg"], ["--out=sheet.jpg", ".png"]),
+        (["evaluate", "--workdir=/tmp", "--metrics=frechett"], ["--metrics has 'frechett'", "did you mean 'frechet'"]),
+        (["sample", "--workdir=a", "--workdir=b", "--prompt=x"], ["--workdir is given 2 times", "`sample` takes one"]),
         (["sample", "evaluate"], ["one word too many"]),
     ],
 )

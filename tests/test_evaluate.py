@@ -1,137 +1,193 @@
-"""Judges on coloured squares: what is right gets 1, what ignores the caption chance; nothing is learned twice."""
+"""Evaluations of generators of known quality: what is right gets the ceiling, what ignores the caption the floor."""
 
 import json
 
-import jax
 import numpy as np
 import pytest
+from squares import COLORS, QUICK, any_pictures, nearly, one_picture, real_pictures, squares, tokenizer_of
 
 from configs.base import get_config
-from t2igan import judges as judging
 from t2igan.data import Dataset
 from t2igan.errors import UserError
-from t2igan.evaluate import evaluate, summary_line, table
-from t2igan.judges import Judges, Settings, judged_px, shrink
-from t2igan.text import Tokenizer
-
-COLORS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (40, 40, 230), "yellow": (230, 220, 40)}
-SIZES = {"small": 3, "large": 6}
-QUICK = Settings(
-    classifier_steps=60,
-    classifier_batch_images=32,
-    retrieval_steps=80,
-    retrieval_batch_images=32,
-    features=32,
-)
-
-
-def squares(split, num_images, seed, px=8, with_attributes=True, colors=tuple(COLORS)):
-    """Squares at random places; every fifth has no colour: it is black, and its caption names none."""
-    random = np.random.default_rng(seed)
-    images = np.full((num_images, px, px, 3), 255, np.uint8)
-    captions, attributes = [], []
-    for i in range(num_images):
-        size = random.choice(list(SIZES))
-        side = SIZES[size] * px // 8
-        y, x = random.integers(px - side + 1, size=2)
-        if i % 5 == 0:
-            images[i, y : y + side, x : x + side] = 0
-            captions.append((f"a {size} square",))
-            attributes.append({"size": size})
-        else:
-            color = str(random.choice(colors))
-            images[i, y : y + side, x : x + side] = COLORS[color]
-            captions.append((f"a {size} {color} square", f"a square, {color} and {size}"))
-            attributes.append({"color": color, "size": size})
-    return Dataset("squares", split, images, tuple(captions), tuple(attributes) if with_attributes else None)
-
-
-def tokenizer_of(train):
-    return Tokenizer.train([c for captions in train.captions for c in captions], vocab_size=300, max_tokens=12)
-
-
-def real_pictures(dataset):
-    """A generator that has learned everything: for a caption, some real picture of it."""
-    rows = {}
-    for row, captions in enumerate(dataset.captions):
-        for caption in captions:
-            rows.setdefault(caption, []).append(row)
-
-    def draw(captions, seeds):
-        return dataset.images[[rows[c][s % len(rows[c])] for c, s in zip(captions, seeds, strict=True)]]
-
-    return draw
-
-
-def any_pictures(dataset):
-    """A generator that draws well and does not read."""
-    return lambda _, seeds: dataset.images[np.array(seeds) % len(dataset)]
+from t2igan.evaluate import CHEAP, GROUPS, evaluate, flat_figures, summary_line, table, without_details
+from t2igan.evaluate.robustness import changes, with_typos, with_word
+from t2igan.judges import Judges, Settings
 
 
 @pytest.fixture(scope="module")
 def train():
-    return squares("train", 300, seed=0)
+    return squares("train", 300, seed=0, noise=12)
 
 
 @pytest.fixture(scope="module")
 def test():
-    return squares("test", 90, seed=1)
+    return squares("test", 90, seed=1, noise=12)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("judges")
+def fresh():
+    """What a generator would draw that has learned the data and not its pictures."""
+    return squares("fresh", 300, seed=2, noise=12)
 
 
 @pytest.fixture(scope="module")
-def judges(train, folder):
-    return Judges(get_config(), train, tokenizer_of(train), folder, settings=QUICK).learn()
+def judges(train, tmp_path_factory):
+    return Judges(get_config(), train, tokenizer_of(train), tmp_path_factory.mktemp("judges"), settings=QUICK)
 
 
-def test_real_pictures_of_the_captions_are_right(judges, test):
-    result = evaluate(real_pictures(test), test, judges, num_images=150, seed=0)
-    assert json.loads(json.dumps(result)) == result
-    assert result["attributes/real_mean"] > 0.97
-    assert result["attributes/mean"] > 0.97
-    assert result["attributes/all"] > 0.95
-    assert set(result) >= {"attributes/each/color", "attributes/each/size", "attributes/real_each/color"}
-    assert result["frechet/extractor"] == "classifier"
-    assert result["r_precision/candidates"] == 18  # 2 sizes of 4 colours in 2 wordings, and 2 without colour
-    assert result["diversity"] > 0
-    assert {key: result[key] for key in ("split", "seed", "num_images", "num_real")} == {
-        "split": "test",
-        "seed": 0,
-        "num_images": 150,
+@pytest.fixture(scope="module")
+def healthy(judges, test, fresh):
+    return evaluate(real_pictures(fresh), test, judges, num_images=180, seed=0)
+
+
+def value(result, name):
+    return result["figures"][name]["value"]
+
+
+def test_a_result_is_json_and_says_what_it_is_made_of(healthy):
+    assert json.loads(json.dumps(healthy)) == healthy
+    assert healthy["format"] == "t2igan evaluation 1"
+    assert healthy["counts"] == {
+        "num_images": 180,
+        "num_captions": 18,  # 2 sizes of 4 colours in 2 wordings, and 2 without colour
         "num_real": 90,
+        "num_train": 300,
+        "num_compared": 180,
+        "resamples": 200,
     }
+    assert set(healthy["versions"]) == {"t2igan", "jax", "flax", "numpy", "python"}
+    assert all(len(digest) == 16 for digest in healthy["hashes"].values())
+    assert set(healthy["seconds"]) == {"drawing", *GROUPS}
+    too_few = {f"frechet_infinity/{name}" for name in ("attributes", "probe", "pixels")}
+    assert set(healthy["left_out"]) == {"binding", "discriminator"} | too_few
 
 
-def test_pictures_that_ignore_the_caption_get_chance(judges, test):
-    right = evaluate(real_pictures(test), test, judges, num_images=90, seed=0)
-    wrong = evaluate(any_pictures(test), test, judges, num_images=90, seed=0)
-    assert wrong["attributes/all"] < 0.3
-    assert wrong["attributes/real_all"] == right["attributes/real_all"]
-    assert wrong["r_precision"] < 0.25 < right["r_precision"]
-    assert wrong["frechet"] < 2 * max(right["frechet"], right["frechet/real"])  # they are good pictures
+def test_every_figure_is_finite_and_names_its_extractor_direction_and_group(healthy):
+    keys = {"value", "low", "high", "real", "floor", "extractor", "direction", "group", "label", "num_images"}
+    for name, figure in healthy["figures"].items():
+        assert set(figure) == keys, name
+        assert np.isfinite(figure["value"]), name
+        assert figure["extractor"] in ("attributes", "probe", "pixels"), name
+        assert figure["direction"] in ("higher", "lower", "real"), name
+        assert figure["group"] in GROUPS, name
+        if figure["low"] is not None:
+            assert figure["low"] <= figure["value"] + 1e-9 and figure["value"] <= figure["high"] + 1e-9, name
+        if figure["group"] in ("frechet", "kernel", "neighbours", "retrieval", "diversity"):
+            assert name.split("/")[-1] == figure["extractor"], name
+    assert {figure["group"] for figure in healthy["figures"].values()} == set(GROUPS) - {"binding", "discriminator"}
 
 
-def test_noise_is_far_by_frechet_and_one_picture_is_not_diverse(judges, test):
+def test_a_generator_that_has_learned_the_data_reaches_the_ceiling(healthy):
+    figures = healthy["figures"]
+    assert figures["attributes/mean"]["real"] > 0.9
+    assert value(healthy, "attributes/mean") > figures["attributes/mean"]["real"] - 0.05
+    assert figures["attributes/mean"]["floor"] < 0.5
+    assert value(healthy, "attributes/all") > figures["attributes/all"]["real"] - 0.1
+    assert set(figures) >= {"attributes/each/color", "attributes/each/size", "score/attributes/color"}
+    for name in ("attributes", "probe"):
+        assert value(healthy, f"frechet/{name}") < 2 * figures[f"frechet/{name}"]["real"] + 0.1
+    assert value(healthy, "retrieval/caption_at_5/probe") > 0.9 > 0.5 > figures["retrieval/caption_at_5/probe"]["floor"]
+    assert value(healthy, "memorisation/auc/pixels") == pytest.approx(0.5, abs=0.12)
+    assert value(healthy, "memorisation/copies") == 0.0
+    assert value(healthy, "robustness/paraphrase/attributes") > 0.9
+    assert value(healthy, "robustness/word_order/attributes") < 0.5  # it knows captions by heart only
+    assert healthy["verdict"][-1]["finding"] == "healthy"
+    assert all(finding["level"] != "bad" for finding in healthy["verdict"])
+
+
+def test_details_are_what_the_report_needs(healthy, test, train, judges):
+    details = healthy["details"]
+    assert set(details) == {"attributes", "captions", "retrieval", "diversity", "memorisation", "robustness"}
+    color = details["attributes"]["color"]
+    assert color["values"] == judges.vocabulary["color"]
+    assert np.sum(color["generated"]) == 180 and np.sum(color["real"]) == 90
+    for entry in details["captions"]["best"] + details["captions"]["worst"]:
+        assert entry["caption"] in test.captions[entry["row"]]
+        assert entry["wrong"] == {} or entry["attributes_right"] < 1
+    best, worst = details["captions"]["best"], details["captions"]["worst"]
+    assert len({entry["caption"] for entry in best}) == len(best) == 16
+    assert best[0]["similarity"] >= worst[0]["similarity"]
+    for pairs in details["memorisation"].values():
+        distances = [pair["distance"] for pair in pairs["nearest"]]
+        assert distances == sorted(distances)
+        assert all(0 <= pair["train_row"] < len(train) for pair in pairs["nearest"] + pairs["typical"])
+    for kind in ("typos", "word_order", "paraphrase", "unknown_word"):
+        assert (
+            details["robustness"][kind]["examples"][0]["changed"] != details["robustness"][kind]["examples"][0]["clean"]
+        )
+    least, most = details["diversity"]["least"], details["diversity"]["most"]
+    assert least[0]["distance"] <= most[0]["distance"]
+    assert len(least[0]["seeds"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("finding", "generator"),
+    [
+        ("mode_collapse", lambda data: one_picture(data["fresh"])),
+        ("caption_ignored", lambda data: any_pictures(data["fresh"])),
+        ("memorised", lambda data: real_pictures(data["train"])),
+        ("memorised", lambda data: nearly(real_pictures(data["train"]), 2)),
+    ],
+    ids=["one picture", "shuffled captions", "training pictures", "nearly training pictures"],
+)
+def test_broken_generators_are_told_apart(finding, generator, judges, test, train, fresh):
+    result = evaluate(generator({"train": train, "fresh": fresh}), test, judges, num_images=180, seed=0)
+    assert [f["finding"] for f in result["verdict"] if f["level"] == "bad"][0] == finding  # noqa: RUF015
+    assert finding not in [f["finding"] for f in result["verdict"][1:]]
+    assert "healthy" not in [f["finding"] for f in result["verdict"]]
+    assert set(result["verdict"][0]["figures"]) <= set(result["figures"])
+
+
+def test_pictures_that_ignore_the_caption_get_the_floor(judges, test, fresh, healthy):
+    wrong = evaluate(any_pictures(fresh), test, judges, num_images=180, seed=0)
+    figures = wrong["figures"]
+    assert value(wrong, "attributes/mean") == pytest.approx(figures["attributes/mean"]["floor"], abs=0.1)
+    assert value(wrong, "retrieval/caption_at_1/probe") < 0.2
+    assert figures["attributes/all"]["real"] == healthy["figures"]["attributes/all"]["real"]
+    assert value(wrong, "frechet/probe") < 3 * figures["frechet/probe"]["real"]  # they are good pictures
+    assert "clean captions are hardly followed either" in wrong["left_out"].values()
+
+
+def test_noise_is_far_by_every_distance(judges, test, healthy):
     def noise(captions, seeds):
         return np.random.default_rng(seeds[0]).integers(0, 256, (len(captions), 8, 8, 3), np.uint8)
 
-    def same(captions, _):
-        return np.repeat(test.images[:1], len(captions), axis=0)
-
-    noisy = evaluate(noise, test, judges, num_images=60, seed=0, full=False)
-    real = evaluate(real_pictures(test), test, judges, num_images=60, seed=0)
-    assert noisy["frechet"] > 5 * real["frechet"]
-    assert "r_precision" not in noisy and "diversity" not in noisy
-    assert evaluate(same, test, judges, num_images=60, seed=0)["diversity"] == 0.0
+    noisy = evaluate(noise, test, judges, num_images=180, seed=0, metrics=("frechet", "kernel", "neighbours"))
+    for name in ("attributes", "probe", "pixels"):
+        assert value(noisy, f"frechet/{name}") > 3 * value(healthy, f"frechet/{name}")
+        assert value(noisy, f"kernel/{name}") > 3 * abs(value(healthy, f"kernel/{name}"))
+    assert value(noisy, "precision/pixels") == 0.0 and value(noisy, "coverage/pixels") < 0.05
+    assert noisy["verdict"][0]["finding"] in ("poor_quality", "narrow")
 
 
-def test_the_same_seed_gives_the_same_figures(judges, test):
-    draw = any_pictures(test)
-    first, again, other = (evaluate(draw, test, judges, num_images=50, seed=seed) for seed in (3, 3, 4))
+def test_cheap_figures_are_the_same_and_few(judges, test, fresh, healthy):
+    cheap = evaluate(
+        real_pictures(fresh),
+        test,
+        judges,
+        num_images=180,
+        seed=0,
+        metrics=CHEAP,
+        extractors=("attributes",),
+        resamples=0,
+    )
+    names = {"attributes/mean", "attributes/all", "attributes/each/color", "attributes/each/size", "frechet/attributes"}
+    assert set(cheap["figures"]) == names
+    for name in names:
+        assert value(cheap, name) == pytest.approx(value(healthy, name), rel=1e-5)
+        assert cheap["figures"][name]["low"] is None
+    assert cheap["verdict"][0]["finding"] == "incomplete"
+    flat = flat_figures(cheap)
+    assert flat["attributes/mean"] == value(cheap, "attributes/mean")
+    assert flat["attributes/mean/real"] == cheap["figures"]["attributes/mean"]["real"]
+    assert "details" not in without_details(cheap) and "details" in cheap
+
+
+def test_the_same_seed_gives_the_same_figures(judges, test, fresh):
+    draw = any_pictures(fresh)
+    first, again, other = (
+        {**evaluate(draw, test, judges, num_images=50, seed=seed), "seconds": 0, "seed": 0} for seed in (3, 3, 4)
+    )
     assert first == again != other
 
 
@@ -143,154 +199,130 @@ def test_draw_is_asked_for_each_caption_in_turn_with_seeds_of_their_own(judges, 
         asked.extend(zip(captions, seeds, strict=True))
         return np.zeros((len(captions), 8, 8, 3), np.uint8)
 
-    evaluate(draw, test, judges, num_images=180, seed=0, full=False)
+    evaluate(draw, test, judges, num_images=180, seed=0, metrics=CHEAP, resamples=0)
     assert len({seed for _, seed in asked}) == 180
     once, twice = ([caption for caption, _ in asked[i : i + 90]] for i in (0, 90))
     assert sorted(once) == sorted(captions[0] for captions in test.captions)
     assert sorted(twice) == sorted(captions[-1] for captions in test.captions)
 
 
-def test_values_that_training_lacked_are_wrong_for_all(judges, test):
+def test_values_that_training_lacked_are_wrong_for_all(judges, test, fresh):
     renamed = tuple({**a, "size": "huge"} if i < 45 else a for i, a in enumerate(test.attributes))
     strange = Dataset("squares", "strange", test.images, test.captions, renamed)
-    result = evaluate(real_pictures(test), strange, judges, num_images=90, seed=0, full=False)
-    assert result["attributes/unknown"] == 45
-    assert result["attributes/real_each/size"] <= 0.5
-    assert "45 values are unknown" in table(result)
-    assert "generated" in table(result)
+    result = evaluate(real_pictures(fresh), strange, judges, num_images=90, seed=0, metrics=("attributes",))
+    assert result["details"]["attributes"]["size"]["unknown"] == 45
+    assert result["figures"]["attributes/each/size"]["real"] <= 0.5
 
 
-def test_attributes_that_cannot_be_learned_are_left_out(train):
-    attributes = tuple(a | {"file": str(i), "shape": "square"} for i, a in enumerate(train.attributes))
-    dataset = Dataset("squares", "train", train.images, train.captions, attributes)
-    values = judging.judged_attributes(dataset)
-    assert values == {"color": ["blue", "green", "none", "red", "yellow"], "size": ["large", "small"]}
-
-
-def test_judges_are_kept_and_learned_anew_when_damaged(train, test, tmp_path):
-    learned = []
-
-    def load():
-        tokenizer = tokenizer_of(train)
-        settings = Settings(classifier_steps=3, features=8)
-        return Judges(get_config(), train, tokenizer, tmp_path, lambda *p: learned.append(p), settings).learn()
-
-    first = load()
-    assert learned == [("classifier", 3, 3)]
-    again = load()
-    assert len(learned) == 1
-    for one, other in zip(first.classify(test.images), again.classify(test.images), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-    whole = first.path.read_bytes()
-    for damaged in (whole[:100], whole[: len(whole) // 2], whole[:-8] + b"damaged!", b""):
-        first.path.write_bytes(damaged)
-        learned.clear()
-        load()
-        assert learned == [("classifier", 3, 3)]
-        assert first.path.read_bytes() == whole  # learned alike, written whole
-    assert [p.name for p in tmp_path.iterdir()] == [first.path.name]
-
-
-def test_other_data_or_settings_are_other_judges(train, test, tmp_path):
-    def path(dataset=train, **settings):
-        return Judges(get_config(), dataset, tokenizer_of(train), tmp_path, settings=Settings(**settings)).path
-
-    assert path() == path()
-    assert len({path(), path(test), path(features=64), path(classifier_steps=5)}) == 4
-
-
-def test_a_folder_that_cannot_be_written_does_not_stop_the_judges(train, test, tmp_path, caplog):
-    (tmp_path / "file").write_text("not a folder")
-    settings = Settings(classifier_steps=2, features=8)
-    judges = Judges(get_config(), train, tokenizer_of(train), tmp_path / "file", settings=settings).learn()
-    assert len(judges.classify(test.images).labels) == len(test)
-    assert "not kept" in caplog.text
-
-
-def test_without_attributes_the_retrieval_model_is_the_extractor(tmp_path):
+def test_without_attributes_captions_are_judged_by_the_probe(tmp_path):
     train, test = (
         squares(s, n, seed, px=12, with_attributes=False) for s, n, seed in (("train", 40, 0), ("test", 20, 1))
     )
-    settings = Settings(retrieval_steps=3, retrieval_batch_images=64, features=16)
-    judges = Judges(get_config(), train, tokenizer_of(train), tmp_path, settings=settings).learn()
-    result = evaluate(any_pictures(test), test, judges, num_images=30, seed=0, full=False)
-    assert result["frechet/extractor"] == "retrieval"
-    assert not any(key.startswith("attributes") for key in result)
-    assert "by retrieval" in summary_line(result)
-    with pytest.raises(ValueError, match="no classifier"):
-        judges.classify(test.images)
+    settings = Settings(probe_steps=3, probe_batch_images=64, features=16)
+    judges = Judges(get_config(), train, tokenizer_of(train), tmp_path, settings=settings)
+    result = evaluate(any_pictures(test), test, judges, num_images=30, seed=0)
+    assert {"attributes", "binding", "score"} <= set(result["left_out"])
+    assert "attributes" not in {figure["extractor"] for figure in result["figures"].values()}
+    assert "by probe" in summary_line(result)
+    assert "left out: attributes (the data has no attributes" in table([result])
 
 
-def test_pictures_of_another_size_are_refused(judges, test):
+def test_pictures_of_another_kind_and_unknown_names_are_refused(judges, test, fresh):
+    draw = real_pictures(fresh)
     with pytest.raises(ValueError, match="as in training"):
         evaluate(lambda captions, _: np.zeros((len(captions), 16, 16, 3), np.uint8), test, judges, num_images=5, seed=0)
     with pytest.raises(ValueError, match="2 pictures for 5"):
         evaluate(lambda *_: test.images[:2], test, judges, num_images=5, seed=0)
-    with pytest.raises(UserError, match="num_images=0"):
-        evaluate(real_pictures(test), test, judges, num_images=0, seed=0)
+    with pytest.raises(UserError, match="-1 pictures"):
+        evaluate(draw, test, judges, num_images=-1, seed=0)
+    with pytest.raises(UserError, match="'frechett'; did you mean 'frechet'"):
+        evaluate(draw, test, judges, num_images=5, seed=0, metrics=("frechett",))
+    with pytest.raises(UserError, match="There are attributes, probe, pixels"):
+        evaluate(draw, test, judges, num_images=5, seed=0, extractors=("inception",))
 
 
 def test_a_single_picture_gets_the_figures_it_can_have(judges, test):
     alone = Dataset("squares", "test", test.images[:1], test.captions[:1], test.attributes[:1])
     result = evaluate(real_pictures(alone), alone, judges, num_images=3, seed=0)
-    assert result["attributes/mean"] == result["attributes/real_mean"]
-    assert "frechet" not in result and "r_precision" not in result
+    figure = result["figures"]["attributes/mean"]
+    assert figure["value"] == figure["real"]
+    assert {"frechet", "kernel", "neighbours", "retrieval"} <= set(result["left_out"])
     assert "attributes right" in summary_line(result)
-    assert "attributes right" in table(result)
+    assert "attributes right" in table([result])
 
 
-def test_summary_and_table_say_what_they_mean():
-    result = {
-        "split": "test",
-        "seed": 0,
-        "num_images": 425,
-        "num_real": 425,
-        "attributes/mean": 0.98,
-        "attributes/all": 0.875,
-        "attributes/real_mean": 1.0,
-        "attributes/real_all": 0.999,
-        "attributes/each/hat": 0.98,
-        "attributes/real_each/hat": 1.0,
-        "frechet": 12.34,
-        "frechet/extractor": "classifier",
-        "frechet/real": 3.2,
-        "r_precision": 0.91,
-        "r_precision/real": 0.99,
-        "r_precision/candidates": 100,
-        "diversity": 0.1,
-    }
-    assert summary_line(result) == (
-        "test, 425 pictures: attributes right 0.980 (1.000), all at once 0.875 (0.999) · "
-        "Fréchet 12.340 (3.200) by classifier · R-precision 0.910 (0.990) of 100 · diversity 0.100"
-    )
-    assert table(result).splitlines()[1:5] == [
-        "                  generated   real",
-        "attributes right      0.980  1.000  higher is better, 0 to 1",
-        "  all at once         0.875  0.999",
-        "  hat                 0.980  1.000",
-    ]
+def test_the_discriminator_is_asked_about_three_kinds(judges, test, train):
+    def discriminate(images, _):
+        known = {image.tobytes() for image in train.images}
+        return np.array([2.0 if x.tobytes() in known else 0.5 for x in images]) - 0.5 * (images.mean((1, 2, 3)) < 100)
+
+    result = evaluate(
+        lambda captions, _: np.zeros((len(captions), 8, 8, 3), np.uint8),
+        test, judges, num_images=40, seed=0, metrics=("discriminator",), discriminate=discriminate,
+    )  # fmt: skip
+    assert value(result, "discriminator/overfitting") == pytest.approx(1.5 / 2.0, abs=0.05)
+    assert value(result, "discriminator/auc") == 1.0
+    assert result["verdict"][0]["finding"] == "overfitted_discriminator"
+    assert result["details"]["discriminator"]["train"][2] == 2.0
 
 
-def test_sizes_at_which_judges_look():
-    assert [judged_px(px) for px in (4, 16, 28, 30, 32, 64, 100, 256)] == [8, 16, 28, 32, 32, 32, 32, 32]
+def test_swapped_values_are_found(tmp_path):
+    """Squares with a frame: two colours in a caption, drawn the wrong way round in a third of the pictures."""
+    random = np.random.default_rng(0)
+
+    def picture(inner, frame):
+        image = np.empty((8, 8, 3), np.uint8)
+        image[:], image[2:6, 2:6] = COLORS[frame], COLORS[inner]
+        return image
+
+    def split(name, num):
+        pairs = [tuple(map(str, random.choice(list(COLORS), 2))) for _ in range(num)]
+        captions = tuple((f"{inner} in {frame}",) for inner, frame in pairs)
+        attributes = tuple({"inner": inner, "frame": frame} for inner, frame in pairs)
+        return Dataset("frames", name, np.stack([picture(*pair) for pair in pairs]), captions, attributes)
+
+    def draw(captions, seeds):
+        pairs = [c.split(" in ") for c in captions]
+        return np.stack([picture(*(p if s % 3 else p[::-1])) for p, s in zip(pairs, seeds, strict=True)])
+
+    train, test = split("train", 200), split("test", 100)
+    judges = Judges(get_config(), train, tokenizer_of(train), tmp_path, settings=QUICK)
+    result = evaluate(draw, test, judges, num_images=200, seed=0, metrics=("attributes", "binding"))
+    assert value(result, "binding/swaps") > 0.9
+    assert result["figures"]["binding/swaps"]["floor"] < 0.4
+    assert result["details"]["binding"][0]["attributes"] == ["frame", "inner"]
+    assert json.loads(json.dumps(result)) == result
+    assert "swapped_values" in [finding["finding"] for finding in result["verdict"]]
 
 
-def test_shrink_is_the_mean_over_areas():
-    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
-    blocks = images.reshape(3, 32, 2, 32, 2, 3).astype(float).mean((2, 4))
-    np.testing.assert_allclose(shrink(images, 32), blocks, atol=0.51)
-    assert shrink(images, 64) is images
-    flat = np.full((2, 50, 50, 1), 137, np.uint8)
-    np.testing.assert_array_equal(shrink(flat, 32), np.full((2, 32, 32, 1), 137))
-    ramp = np.arange(3, dtype=np.uint8).reshape(1, 3, 1, 1).repeat(3, axis=2) * 60  # rows 0, 60, 120
-    np.testing.assert_array_equal(shrink(ramp, 2)[0, :, 0, 0], [20, 100])
+def test_changed_captions():
+    random = np.random.default_rng(0)
+    for caption in ("a small red square", "big", "a bee", "an aaaa dddd"):
+        changed = with_typos(caption, random)
+        assert sorted(changed) == sorted(caption)
+        assert [len(word) for word in changed.split()] == [len(word) for word in caption.split()]
+        assert [word[0] for word in changed.split()] == [word[0] for word in caption.split()]
+    assert with_typos("a small red square", random) != "a small red square"
+    assert with_typos("big red", random) == "big red"  # nothing long enough
+    assert set(with_word("a square", ["zorvel"], random).split()) == {"a", "square", "zorvel"}
+    pictures = np.zeros((3, 8, 8, 3), np.uint8)
+    same = ({"color": "red"}, {"color": "red"}, {"color": "blue"})
+    dataset = Dataset("d", "test", pictures, (("one", "two"), ("three",), ("four",)), same)
+    paraphrase = changes(dataset, dataset, np.arange(3), random)["paraphrase"]
+    assert paraphrase("one", 0) == "two"  # of the same picture
+    assert paraphrase("three", 1) in ("one", "two")  # of a picture with the same attributes
+    assert paraphrase("four", 2) is None
 
 
-def test_judging_compiles_once(judges, test):
-    judges.classify(test.images[:3])
-    with jax.log_compiles(False):
-        before = judging._classify._cache_size()
-        judges.classify(test.images)
-        judges.classify(test.images[:1])
-        assert judging._classify._cache_size() == before
+def test_summary_and_table_say_what_they_mean(healthy):
+    line = summary_line(healthy)
+    assert line.startswith("test, 180 pictures: attributes right 0.9") or "1.000" in line
+    assert "Fréchet" in line and "by attributes" in line
+    lines = table([healthy]).splitlines()
+    assert lines[0] == "180 pictures drawn from the captions of 90 in split 'test' of squares, seed 0"
+    assert lines[1].split() == ["generated", "real", "shuffled", "by"]
+    row = next(line for line in lines if line.strip().startswith("all at once"))
+    assert "[" in row and row.endswith("attributes  higher is better")
+    both = table([healthy, healthy], ["one", "other"])
+    assert both.splitlines()[2].split() == ["one", "other", "real", "shuffled", "by"]
+    assert "other: Healthy" in both or "other: No grave fault" in both

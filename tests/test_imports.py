@@ -12,17 +12,21 @@ PACKAGE = ROOT / "t2igan"
 
 # What each module may import of the package besides itself, `errors` and `version`; docs/architecture.md draws it.
 ALLOWED = {
-    "run": {"train", "sample", "evaluate", "data", "config", "parallel", "pictures"},
+    "run": {"train", "sample", "evaluate", "report", "data", "config", "parallel", "pictures"},
     "__init__": {"data", "sample"},
     "train": {
         *("config", "data", "text", "nets", "step", "phases", "parallel"),
-        *("checkpoint", "sample", "judges", "evaluate", "logs"),
+        *("checkpoint", "sample", "judges", "evaluate", "report", "environment", "logs"),
+    },
+    "report": {
+        *("config", "data", "text", "nets", "checkpoint", "sample"),
+        *("evaluate", "environment", "logs", "pictures"),
     },
     "phases": {
         *("config", "data", "text", "nets", "step", "pretrain", "checkpoint"),
         *("sample", "judges", "evaluate", "logs", "pictures"),
     },
-    "evaluate": {"judges", "sample", "data", "metrics", "config", "checkpoint"},
+    "evaluate": {"judges", "sample", "data", "metrics", "nets", "text", "config", "checkpoint"},
     "judges": {"pretrain", "nets", "losses", "schedules", "data", "text", "checkpoint"},
     "sample": {"nets", "text", "checkpoint", "config"},
     "pretrain": {"step", "nets", "losses", "schedules"},
@@ -39,6 +43,7 @@ ALLOWED = {
     "checkpoint": set(),
     "pictures": set(),
     "config": set(),
+    "environment": set(),
     "errors": set(),
     "version": set(),
 }
@@ -52,6 +57,8 @@ ONLY_IN = {
     "tokenizers": {"text"},
     "tensorboardX": {"logs"},
     "wandb": {"logs"},
+    "matplotlib": {"report"},
+    "jinja2": {"report"},
 }
 WITHOUT_JAX = {"text", "data", "metrics", "config", "errors", "version", "pictures", "__init__"}
 

@@ -9,8 +9,9 @@ import pytest
 
 import t2igan
 from t2igan import step, train
+from t2igan.checkpoint import Checkpoints
 from t2igan.errors import UserError
-from t2igan.evaluate import evaluate_run
+from t2igan.evaluate import evaluate_run, evaluate_runs
 from t2igan.logs import Logs
 
 
@@ -127,19 +128,59 @@ def test_the_text_phase_can_be_left_out(tiny, tmp_path):
 
 def test_figures_are_logged_and_kept_with_the_best_checkpoint(tiny, tmp_path):
     with tiny.unlocked():
-        tiny.evaluate.update(every_images=16, at_end=True, classifier_steps=3, retrieval_steps=3)
-    figures = train.train(tiny, tmp_path)
-    assert 0 <= figures["attributes/mean"] <= 1
-    rows = [row for row in Logs(tmp_path).read() if "frechet" in row]
+        tiny.evaluate.update(every_images=16, at_end=True, classifier_steps=3, probe_steps=3)
+    result = train.train(tiny, tmp_path)
+    assert 0 <= result["figures"]["attributes/mean"]["value"] <= 1
+    assert 0 < result["figures"]["discriminator/auc"]["value"] < 1
+    rows = [row for row in Logs(tmp_path).read() if "frechet/attributes" in row]
     assert [row["step"] for row in rows] == [2, 4]
+    assert all(0 <= row["attributes/mean"] <= 1 and "attributes/mean/real" in row for row in rows)
     saved = json.loads((tmp_path / "evaluation_test.json").read_text())
-    assert saved == figures == t2igan.load(tmp_path).metrics
+    assert saved == result
+    assert t2igan.load(tmp_path).metrics == {key: value for key, value in saved.items() if key != "details"}
+    assert (saved["model"], saved["step"]) == (t2igan.load(tmp_path).digest, 6)
+    best = {row["step"]: row["attributes/mean"] for row in rows}
+    with Checkpoints(tmp_path / "checkpoints" / "adversarial", "attributes/mean") as checkpoints:
+        assert checkpoints.best_step() in [step for step, value in best.items() if value == max(best.values())]
     unseen = evaluate_run(tmp_path, "unseen", num_images=16)
     assert unseen["split"] == "unseen"
     assert unseen["model"] == t2igan.load(tmp_path).digest
     assert json.loads((tmp_path / "evaluation_unseen.json").read_text()) == unseen
+    # From the checkpoint on disk the discriminator is the one that training had in memory.
+    again = evaluate_run(tmp_path, "test", metrics=("discriminator",))
+    name = "discriminator/auc"
+    assert again["figures"][name]["value"] == pytest.approx(result["figures"][name]["value"], abs=1e-3)
+    assert again["details"]["discriminator"]["step"] == 6
     with pytest.raises(UserError, match="no split 'unsen'; did you mean 'unseen'"):
         evaluate_run(tmp_path, "unsen")
+
+
+def test_the_best_metric_brings_its_extractor_and_must_be_there(tiny, tmp_path):
+    with tiny.unlocked():
+        tiny.evaluate.update(every_images=16, classifier_steps=3, probe_steps=3)
+        tiny.checkpoint.best_metric = "kernel/pixels"
+    train.train(tiny, tmp_path / "run")
+    rows = [row for row in Logs(tmp_path / "run").read() if "kernel/pixels" in row]
+    assert [row["step"] for row in rows] == [2, 4]
+    with tiny.unlocked():
+        tiny.checkpoint.best_metric = "frechet/clip"
+    with pytest.raises(UserError, match=r"best_metric='frechet/clip' cannot be had"):
+        train.train(tiny, tmp_path / "other")
+
+
+def test_runs_are_evaluated_side_by_side(tiny, tmp_path, capsys):
+    with tiny.unlocked():
+        tiny.evaluate.update(classifier_steps=3, probe_steps=3)
+    for name in ("one", "two"):
+        train.train(tiny, tmp_path / name)
+    capsys.readouterr()
+    evaluated = evaluate_runs([tmp_path / "one", tmp_path / "two"], "test", 8, metrics=("attributes", "kernel"))
+    printed = capsys.readouterr().out
+    assert [one.result["counts"]["num_images"] for one in evaluated] == [8, 8]
+    assert evaluated[0].result["figures"] == evaluated[1].result["figures"]  # the same training twice
+    headings = next(line for line in printed.splitlines() if "shuffled" in line)
+    assert headings.split() == ["one", "two", "real", "shuffled", "by"]
+    assert all((tmp_path / name / "evaluation_test.json").is_file() for name in ("one", "two"))
 
 
 def test_batches_that_do_not_divide_are_refused_before_compiling(tiny, tmp_path):

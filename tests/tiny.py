@@ -1,4 +1,8 @@
-"""A tiny configuration of the real kind."""
+"""A tiny configuration of the real kind, and a generator of it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 
 
 def shrink(config):
@@ -17,3 +21,28 @@ def shrink(config):
         config.evaluate.update(every_images=0, num_images=16, at_end=False)
         config.checkpoint.every_images = 16
     return config
+
+
+def random_snapshot(captions):
+    """A snapshot in which every weight is drawn at random, so that words, places and noise all matter."""
+    from configs.base import get_config
+    from t2igan import nets
+    from t2igan.checkpoint import Snapshot
+    from t2igan.text import Tokenizer
+
+    config = shrink(get_config())
+    tokenizer = Tokenizer.train(captions, 300, 16)
+    with config.unlocked():
+        config.tokenizer.max_tokens = 16
+    networks = nets.build(config, tokenizer.vocab_size)
+    tokens = jnp.ones((1, 16), jnp.int32)
+
+    def init(key):
+        text, text_params = networks.text_encoder.init_with_output(key, tokens)
+        return {"text": text_params, "generator": networks.generator.init(key, jnp.zeros((1, networks.z_dim)), text)}
+
+    random = np.random.default_rng(0)
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    params = jax.tree.map(lambda x: (0.3 * random.normal(size=x.shape)).astype(np.float32), shapes)
+    info = {"step": 4, "t2igan": "1", "data": "caps"}
+    return Snapshot(params, config.to_dict(), tokenizer.to_json(), {}, info)

@@ -93,7 +93,11 @@ class Modulate(nn.Module):
 
 
 class WordAttention(nn.Module):
-    """Lets each place of a picture look at the words: residual cross-attention, starting at zero."""
+    """Lets each place of a picture look at the words: residual cross-attention, starting at zero.
+
+    `apply(..., mutable="intermediates")` also returns where each place looks: "weights", float32 [B, H, W, T], the mean
+    over heads, which sums to 1 over the words. Otherwise the weights are not even computed.
+    """
 
     heads: int
     dtype: Any = jnp.float32
@@ -111,7 +115,20 @@ class WordAttention(nn.Module):
         value = split_heads(dense(channels, dtype=self.dtype, name="value")(text.words))
         attended = jax.nn.dot_product_attention(query, key, value, mask=text.mask[:, None, None, :])
         attended = attended.reshape(batch, height, width, channels)
+        if self.is_mutable_collection("intermediates"):
+            self.sow(
+                "intermediates", "weights", _attention_weights(query, key, text.mask).reshape(batch, height, width, -1)
+            )
         return x + dense(channels, scale=0.0, dtype=self.dtype, name="out")(attended)
+
+
+def _attention_weights(
+    query: Float[Array, "B P N D"], key: Float[Array, "B T N D"], mask: Bool[Array, "B T"]
+) -> Float[Array, "B P T"]:
+    """softmax(q k / sqrt(D)) as in `jax.nn.dot_product_attention`, which keeps it to itself; the mean over heads."""
+    logits = jnp.einsum("bpnd,btnd->bnpt", query, key).astype(jnp.float32) / query.shape[-1] ** 0.5
+    logits = jnp.where(mask[:, None, None, :], logits, -jnp.inf)
+    return jax.nn.softmax(logits, axis=-1).mean(1)
 
 
 class ResidualTower(nn.Module):

@@ -1,0 +1,180 @@
+"""What the figures say in plain words: mode collapse, captions ignored, memorised, or healthy.
+
+Every rule compares a figure with the same figure of real pictures or of shuffled captions, so that thresholds do not
+depend on the data. They are rules of thumb, set between healthy runs and deliberately broken generators
+(docs/metrics.md), and they see only what the figures see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+COLLAPSED_ACROSS = 0.5  # diversity across captions, over that of real pictures, below which it is mode collapse
+COLLAPSED_WITHIN = 0.2  # diversity within a caption, over that of real pictures, below which noise is ignored
+IGNORED, HALF_FOLLOWED = 0.3, 0.8  # of the way from shuffled captions to real pictures
+MEASURABLE = 0.1  # how far real pictures must be above shuffled captions for that way to say anything
+COPIED = 0.1  # share of copies of training pictures, above that of held-out real pictures
+NEAR_AUC, NEAR_RATIO = 0.9, 0.5  # nearer than real pictures so often, and so much: near-copies
+BAD_PRECISION, POOR_PRECISION = 0.3, 0.7  # precision over that of training pictures
+NARROW = 0.5  # coverage, or recall, over that of training pictures
+OVERFITTED = 0.5  # Karras et al. 2020 aim for 0.6 of a related figure
+SWAPPED, LEAST_SWAPS = 3.0, 5  # times more often than by chance, and at least so many drawings
+
+LEVELS = ("bad", "note", "good")
+Finding = dict[str, Any]
+
+
+def verdict(figures: Mapping[str, Mapping[str, Any]], binding: list[Mapping[str, Any]] | None = None) -> list[Finding]:
+    """Returns findings, most serious first, never none.
+
+    `figures` and `binding` are those of an evaluation (docs/metrics.md). A finding has "finding" (its name), "level"
+    ("bad", "note" or "good"), "text" (a sentence), "figures" (names of those it rests on). Without figures of captions,
+    diversity and memorisation nothing is called healthy.
+    """
+    found = [*_collapse(figures), *_memory(figures), *_captions(figures), *_quality(figures)]
+    found += [*_discriminator(figures), *_swaps(binding or [])]
+    if any(finding["finding"] == "mode_collapse" for finding in found):
+        # One picture for all captions cannot follow them either: that is the same fault.
+        found = [finding for finding in found if finding["finding"] != "caption_ignored"]
+    found.sort(key=lambda finding: LEVELS.index(finding["level"]))  # stable
+    if any(finding["level"] == "bad" for finding in found):
+        return found
+    return found + [_healthy(figures, found)]
+
+
+def _collapse(figures: Mapping) -> list[Finding]:
+    across, within = "diversity_across/pixels", "diversity_within/pixels"
+    share = _over_real(figures, across)
+    if share is not None and share < COLLAPSED_ACROSS:
+        text = (
+            f"Mode collapse: pictures of different captions differ {share:.0%} as much as real ones do "
+            f"(below {COLLAPSED_ACROSS:.0%})."
+        )
+        return [_finding("mode_collapse", "bad", text, across)]
+    share = _over_real(figures, within)
+    if share is not None and share < COLLAPSED_WITHIN:
+        text = (
+            f"Noise changes little: pictures of one caption differ {share:.0%} as much as real ones do "
+            f"(below {COLLAPSED_WITHIN:.0%})."
+        )
+        return [_finding("noise_ignored", "note", text, within)]
+    return []
+
+
+def _memory(figures: Mapping) -> list[Finding]:
+    name = "memorisation/copies"
+    if name in figures:
+        copied, of_real = figures[name]["value"], figures[name]["real"] or 0.0
+        if copied - of_real > COPIED:
+            text = (
+                f"Memorised: {copied:.0%} of the drawings are copies of training pictures; of real ones {of_real:.0%}."
+            )
+            return [_finding("memorised", "bad", text, name)]
+    auc, ratio = "memorisation/auc/pixels", "memorisation/ratio/pixels"
+    if auc in figures and ratio in figures:
+        nearer, distance = figures[auc]["value"], figures[ratio]["value"]
+        if nearer > NEAR_AUC and distance < NEAR_RATIO:
+            text = (
+                f"Memorised: drawings are nearer to training pictures than held-out real ones {nearer:.0%} of the "
+                f"time (above {NEAR_AUC:.0%}), at {distance:.0%} of the distance (below {NEAR_RATIO:.0%})."
+            )
+            return [_finding("memorised", "bad", text, auc, ratio)]
+    return []
+
+
+def _captions(figures: Mapping) -> list[Finding]:
+    followed = _followed(figures)
+    if followed is None:
+        return []
+    name, share = followed
+    share = max(share, 0.0)
+    if share < IGNORED:
+        text = (
+            f"Captions are ignored: of the way from shuffled captions to real pictures the drawings go {share:.0%} "
+            f"(below {IGNORED:.0%})."
+        )
+        return [_finding("caption_ignored", "bad", text, name)]
+    if share < HALF_FOLLOWED:
+        text = (
+            f"Captions are followed in part: {share:.0%} of the way from shuffled captions to real pictures "
+            f"(below {HALF_FOLLOWED:.0%})."
+        )
+        return [_finding("caption_half_followed", "note", text, name)]
+    return []
+
+
+def _quality(figures: Mapping) -> list[Finding]:
+    found = []
+    for extractor in ("attributes", "probe"):
+        name = f"precision/{extractor}"
+        share = _over_real(figures, name)
+        if share is not None and share < POOR_PRECISION:
+            level = "bad" if share < BAD_PRECISION else "note"
+            text = (
+                f"Drawings look unlike real pictures: {figures[name]['value']:.0%} lie among them, and "
+                f"{figures[name]['real']:.0%} of training pictures."
+            )
+            found = [_finding("poor_quality", level, text, name)]
+    for name in ("coverage/probe", "recall/probe"):
+        share = _over_real(figures, name)
+        if share is not None and share < NARROW:
+            text = (
+                f"Variety is missing: {figures[name]['value']:.0%} of the real pictures lie among the drawings "
+                f"({name.split('/')[0]}), and {figures[name]['real']:.0%} among training pictures."
+            )
+            return [*found, _finding("narrow", "note", text, name)]
+    return found
+
+
+def _discriminator(figures: Mapping) -> list[Finding]:
+    name = "discriminator/overfitting"
+    if name in figures and figures[name]["value"] > OVERFITTED:
+        text = (
+            f"The discriminator knows its training pictures: {figures[name]['value']:.0%} of what tells them from "
+            f"drawings is missing in held-out pictures (above {OVERFITTED:.0%})."
+        )
+        return [_finding("overfitted_discriminator", "note", text, name)]
+    return []
+
+
+def _swaps(binding: list[Mapping[str, Any]]) -> list[Finding]:
+    swaps, chance = sum(pair["swaps"] for pair in binding), sum(pair["swaps_by_chance"] for pair in binding)
+    if swaps >= LEAST_SWAPS and swaps > SWAPPED * chance:
+        worst = " and ".join(max(binding, key=lambda pair: pair["swaps"])["attributes"])
+        text = f"Values are swapped between things in {swaps} drawings, by chance in {chance:.1f}; most in {worst}."
+        return [_finding("swapped_values", "note", text, "binding/swaps")]
+    return []
+
+
+def _healthy(figures: Mapping, found: list[Finding]) -> Finding:
+    followed = _followed(figures)
+    needed = ("diversity_across/pixels", "memorisation/copies")
+    if followed is None or any(name not in figures for name in needed):
+        return _finding("incomplete", "note", "Too few figures for a verdict: evaluate all groups of metrics.")
+    name, share = followed
+    start = "No grave fault" if found else "Healthy"
+    text = (
+        f"{start}: captions are followed ({share:.0%} of the way to real pictures), drawings vary and are not copies."
+    )
+    return _finding("healthy", "good", text, name, *needed)
+
+
+def _followed(figures: Mapping) -> tuple[str, float] | None:
+    """The first figure of following that tells captions apart, and how far drawings are from floor to ceiling."""
+    for name in ("attributes/mean", "retrieval/caption_at_1/probe", "retrieval/caption_at_5/probe"):
+        figure = figures.get(name)
+        if figure and figure["real"] is not None and figure["floor"] is not None:
+            way = figure["real"] - figure["floor"]
+            if way > MEASURABLE:
+                return name, (figure["value"] - figure["floor"]) / way
+    return None
+
+
+def _over_real(figures: Mapping, name: str) -> float | None:
+    figure = figures.get(name)
+    return figure["value"] / figure["real"] if figure and figure["real"] else None
+
+
+def _finding(name: str, level: str, text: str, *figures: str) -> Finding:
+    return {"finding": name, "level": level, "text": text, "figures": list(figures)}

@@ -1,0 +1,86 @@
+"""Verdicts from made-up figures, on both sides of each threshold."""
+
+import pytest
+
+from t2igan.evaluate import verdict
+from t2igan.evaluate.verdict import LEVELS
+
+HEALTHY = {
+    "attributes/mean": (0.95, 1.0, 0.3),
+    "diversity_across/pixels": (0.2, 0.2, None),
+    "diversity_within/pixels": (0.1, 0.1, None),
+    "memorisation/copies": (0.0, 0.0, None),
+    "memorisation/auc/pixels": (0.5, 0.5, None),
+    "memorisation/ratio/pixels": (1.0, 1.0, None),
+    "precision/probe": (0.9, 0.9, None),
+    "coverage/probe": (0.9, 0.9, None),
+    "recall/probe": (0.9, 0.9, None),
+    "discriminator/overfitting": (0.1, None, None),
+}
+
+
+def findings(binding=None, **changed):
+    figures = {name: dict(zip(("value", "real", "floor"), of, strict=True)) for name, of in (HEALTHY | changed).items()}
+    found = verdict(figures, binding)
+    assert all(set(f) == {"finding", "level", "text", "figures"} and f["level"] in LEVELS for f in found)
+    levels = [LEVELS.index(f["level"]) for f in found]
+    assert levels == sorted(levels)
+    return [f["finding"] for f in found]
+
+
+def test_healthy_figures_are_healthy():
+    assert findings() == ["healthy"]
+
+
+@pytest.mark.parametrize(
+    ("name", "healthy", "broken", "finding"),
+    [
+        ("diversity_across/pixels", (0.11, 0.2, None), (0.09, 0.2, None), "mode_collapse"),
+        ("diversity_within/pixels", (0.021, 0.1, None), (0.019, 0.1, None), "noise_ignored"),
+        ("memorisation/copies", (0.30, 0.21, None), (0.32, 0.21, None), "memorised"),
+        ("attributes/mean", (0.87, 1.0, 0.3), (0.5, 1.0, 0.3), "caption_ignored"),
+        ("attributes/mean", (0.87, 1.0, 0.3), (0.85, 1.0, 0.3), "caption_half_followed"),
+        ("precision/probe", (0.64, 0.9, None), (0.62, 0.9, None), "poor_quality"),
+        ("precision/probe", (0.64, 0.9, None), (0.26, 0.9, None), "poor_quality"),
+        ("coverage/probe", (0.46, 0.9, None), (0.44, 0.9, None), "narrow"),
+        ("recall/probe", (0.46, 0.9, None), (0.44, 0.9, None), "narrow"),
+        ("discriminator/overfitting", (0.49, None, None), (0.51, None, None), "overfitted_discriminator"),
+    ],
+)
+def test_each_threshold_from_both_sides(name, healthy, broken, finding):
+    assert findings(**{name: healthy}) == ["healthy"]
+    assert findings(**{name: broken})[0] == finding
+
+
+def test_near_copies_are_both_nearer_and_near():
+    near = {"memorisation/auc/pixels": (0.95, 0.5, None), "memorisation/ratio/pixels": (0.3, 1.0, None)}
+    assert findings(**near) == ["memorised"]
+    assert findings(**near | {"memorisation/ratio/pixels": (0.6, 1.0, None)}) == ["healthy"]  # bland, not copied
+    assert findings(**near | {"memorisation/auc/pixels": (0.85, 0.5, None)}) == ["healthy"]
+
+
+def test_collapse_explains_why_captions_are_not_followed():
+    both = {"diversity_across/pixels": (0.0, 0.2, None), "attributes/mean": (0.3, 1.0, 0.3)}
+    assert findings(**both) == ["mode_collapse"]
+
+
+def test_without_attributes_retrieval_decides_where_it_tells_captions_apart():
+    def of(value):
+        figures = {name: f for name, f in HEALTHY.items() if not name.startswith("attributes")}
+        figures["retrieval/caption_at_1/probe"] = (0.05, 0.06, 0.01)  # real pictures hardly find theirs either
+        figures["retrieval/caption_at_5/probe"] = (value, 0.6, 0.05)
+        return [f["finding"] for f in verdict({k: dict(zip(("value", "real", "floor"), v, strict=True)) for k, v in figures.items()})]  # fmt: skip # noqa: E501
+
+    assert of(0.55) == ["healthy"]
+    assert of(0.1) == ["caption_ignored"]
+
+
+def test_swaps_need_to_be_many_and_more_than_by_chance():
+    pair = {"attributes": ("hair", "top"), "swaps": 9, "swaps_by_chance": 2.0}
+    assert findings([pair]) == ["swapped_values", "healthy"]
+    assert findings([pair | {"swaps_by_chance": 3.1}]) == ["healthy"]
+    assert findings([pair | {"swaps": 4, "swaps_by_chance": 0.1}]) == ["healthy"]
+
+
+def test_few_figures_are_no_verdict():
+    assert [f["finding"] for f in verdict({})] == ["incomplete"]
