@@ -153,9 +153,7 @@ def get_config() -> ConfigDict:
 
     config.checkpoint = checkpoint = ConfigDict()
     checkpoint.every_images = 32_000  # 0 = only at the end of a phase
-    checkpoint.best_metric = (
-        ""  # or "attributes/all", "frechet/probe", ...; "" = "attributes/mean", or "frechet/probe" without them
-    )
+    checkpoint.best_metric = ""  # or "frechet/probe", ...; "" = "attributes/mean", else "frechet/probe"
 
     # What only its owner can say of a model; it goes into the model card, and so into the snapshot.
     config.model_card = card = ConfigDict()

@@ -10,6 +10,7 @@ from configs.base import get_config
 from t2igan.data import Dataset
 from t2igan.errors import UserError
 from t2igan.evaluate import CHEAP, GROUPS, evaluate, flat_figures, summary_line, table, without_details
+from t2igan.evaluate.evaluate import merged
 from t2igan.evaluate.robustness import changes, with_typos, with_word
 from t2igan.judges import Judges, Settings
 
@@ -181,6 +182,22 @@ def test_cheap_figures_are_the_same_and_few(judges, test, fresh, healthy):
     assert flat["attributes/mean"] == value(cheap, "attributes/mean")
     assert flat["attributes/mean/real"] == cheap["figures"]["attributes/mean"]["real"]
     assert "details" not in without_details(cheap) and "details" in cheap
+
+
+def test_groups_measured_later_join_those_measured_before(judges, test, fresh, healthy):
+    draw = real_pictures(fresh)
+    first, second = (
+        evaluate(draw, test, judges, num_images=180, seed=0, metrics=groups)
+        for groups in (("attributes", "diversity", "retrieval"), ("memorisation", "robustness", "attributes"))
+    )
+    both = merged(first, second)
+    groups = {"attributes", "diversity", "retrieval", "memorisation", "robustness"}
+    expected = {name: f for name, f in healthy["figures"].items() if f["group"] in groups}
+    assert both["figures"] == expected and list(both["figures"]) == list(expected)
+    assert both["details"].keys() == healthy["details"].keys()
+    assert both["verdict"][-1]["finding"] == "healthy" != second["verdict"][-1]["finding"]
+    assert merged(first | {"model": "another"}, second) == second
+    assert merged({}, second) == second
 
 
 def test_the_same_seed_gives_the_same_figures(judges, test, fresh):

@@ -148,6 +148,8 @@ def test_figures_are_logged_and_kept_with_the_best_checkpoint(tiny, tmp_path):
     assert json.loads((tmp_path / "evaluation_unseen.json").read_text()) == unseen
     # From the checkpoint on disk the discriminator is the one that training had in memory.
     again = evaluate_run(tmp_path, "test", metrics=("discriminator",))
+    kept = json.loads((tmp_path / "evaluation_test.json").read_text())
+    assert set(kept["figures"]) == set(result["figures"])  # what was measured before is not lost
     name = "discriminator/auc"
     assert again["figures"][name]["value"] == pytest.approx(result["figures"][name]["value"], abs=1e-3)
     assert again["details"]["discriminator"]["step"] == 6

@@ -107,7 +107,7 @@ def evaluate(
         "hashes": {
             "split": judges.remember(("fingerprint",), dataset, rows[:0], dataset.fingerprint),
             "train": judges.train_hash,
-            "judges": judges.hash(seen_by),
+            "judges": judges.hash(list(judges.extractors)),
         },
         "counts": {
             "num_images": num_images,
@@ -122,6 +122,29 @@ def evaluate(
         "figures": figures,
         "verdict": verdict(figures, look.details.get("binding")),
         "details": look.details,
+    }
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> Result:
+    """Returns `new` with the groups of `old` that it does not have, if both measured the same thing in the same way.
+
+    The same model, data, judges, seed and counts, that is; otherwise `new` as it is.
+    """
+    same = ("format", "split", "seed", "model", "step", "data", "versions", "hashes", "counts")
+    if any(old.get(key) != new[key] for key in same):
+        return dict(new)
+    kept = {name: f for name, f in old["figures"].items() if f["group"] not in new["seconds"]}
+    figures = {**new["figures"], **kept}
+    in_order = sorted(figures, key=lambda name: list(GROUPS).index(figures[name]["group"]))  # stable
+    left_out = {k: why for k, why in old["left_out"].items() if k.split("/")[0] not in new["seconds"]} | new["left_out"]
+    details = {**old["details"], **new["details"]}
+    figures = {name: figures[name] for name in in_order}
+    return dict(new) | {
+        "seconds": {**old["seconds"], **new["seconds"]},
+        "left_out": left_out,
+        "figures": figures,
+        "details": details,
+        "verdict": verdict(figures, details.get("binding")),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 from t2igan.checkpoint import latest_params, write_json
 from t2igan.config import from_dict
 from t2igan.data import open_dataset
-from t2igan.evaluate.evaluate import GROUPS, Result, chosen_groups, evaluate
+from t2igan.evaluate.evaluate import GROUPS, Result, chosen_groups, evaluate, merged
 from t2igan.evaluate.look import Draw
 from t2igan.evaluate.table import table
 from t2igan.judges import Judges
@@ -103,8 +104,17 @@ def _evaluate_one(
     if found is not None and "discriminator" in result["details"]:
         result["details"]["discriminator"]["step"] = found[0]
     path = workdir / f"evaluation_{split}.json"
-    write_json(path, result)
+    write_json(path, merged(_read(path), result))
     return Evaluated(workdir, result, path)
+
+
+def _read(path: Path) -> Result:
+    """Returns an earlier evaluation; {} where there is none, or none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def draw_with(generator: Generator) -> Draw:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ class Clip:
             raise UserError(f"config.evaluate.clip_weights: {self.folder} is not understood: {error}") from error
         self._params: Any = None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """16 hex digits of the weights file."""
         return file_hash(self.folder / "model.safetensors")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class Inception:
             )
         self._params: Any = None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """16 hex digits of the weights file."""
         return file_hash(self.path)
