@@ -77,6 +77,14 @@ def get_config() -> ConfigDict:
     discriminator.blocks = 1
     discriminator.patch_px = 1
 
+    config.inverter = inverter = ConfigDict()  # pictures back to noise, learned with the generator (phase "generator")
+    inverter.channels = (64, 48, 32)
+    inverter.features = 256
+    inverter.blocks = 1
+    inverter.patch_px = 1
+    inverter.prior_weight = 0.01  # keeps its noise normal, as the generator's is
+    inverter.perceptual_weight = 0.1  # of the distance in the image tower's features, where there is one
+
     # The adversarial game (docs/method.md).
     config.loss = loss = ConfigDict()
     loss.adversarial = "non_saturating"  # minimax, least_squares, hinge, wasserstein, relativistic
@@ -86,6 +94,7 @@ def get_config() -> ConfigDict:
     loss.penalty_every = 1  # lazy: only every so many steps, and as much stronger
     loss.mismatch_weight = 0.0  # share of real pictures with another's caption among the fakes; 0.5 is usual
     loss.contrastive_weight = 0.0  # generated pictures matched to their captions by the text phase's image tower
+    loss.reconstruction_weight = 0.0  # pictures reproduced by way of the inverter, which is trained along
 
     # Phase "adversarial". Its length is the first of steps, images, epochs that is not 0; likewise for other phases.
     config.train = train = ConfigDict()

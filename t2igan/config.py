@@ -66,7 +66,8 @@ def _check_numbers(config: ConfigDict) -> None:
         "text_encoder.pooling_queries text_encoder.sentence_dim image_encoder.features image_encoder.blocks "
         "image_encoder.patch_px generator.z_dim generator.base_px generator.patch_px generator.blocks "
         "generator.style_dim generator.attention_heads discriminator.features discriminator.blocks "
-        "discriminator.patch_px loss.penalty_every train.batch_images train.discriminator_steps "
+        "discriminator.patch_px inverter.features inverter.blocks inverter.patch_px "
+        "loss.penalty_every train.batch_images train.discriminator_steps "
         "train.generator_learning_rate train.discriminator_learning_rate pretrain_text.batch_images "
         "pretrain_text.learning_rate log.every_images sample.num_captions sample.num_seeds evaluate.num_images "
         "evaluate.classifier_steps evaluate.retrieval_steps"
@@ -77,7 +78,8 @@ def _check_numbers(config: ConfigDict) -> None:
         "train.steps train.images train.epochs pretrain_text.steps pretrain_text.images pretrain_text.epochs "
         "train.clip_norm train.warmup_steps pretrain_text.warmup_steps train.text_learning_rate "
         "train.learning_rate_end pretrain_text.learning_rate_end loss.penalty_weight loss.penalty_weight_end "
-        "loss.mismatch_weight loss.contrastive_weight train.ema_half_life_images "
+        "loss.mismatch_weight loss.contrastive_weight loss.reconstruction_weight inverter.prior_weight "
+        "inverter.perceptual_weight train.ema_half_life_images "
         "train.ema_half_life_images_end train.ema_ramp "
         "generator.attention_from_px sample.every_images evaluate.every_images checkpoint.every_images devices"
     ).split():
@@ -106,11 +108,15 @@ def _check_numbers(config: ConfigDict) -> None:
 
 def _check_sizes(config: ConfigDict) -> None:
     size = config.data.image_size_px
-    for name in ("generator", "discriminator", "image_encoder"):
+    for name in ("generator", "discriminator", "image_encoder", "inverter"):
         net = config[name]
         if not net.channels or not all(_whole(c) and c > 0 for c in net.channels):
             raise UserError(f"config.{name}.channels={tuple(net.channels)} must be one or more whole numbers above 0")
-        if net.get("kind", "residual") == "mlp" or (name == "image_encoder" and "text" not in config.phases):
+        used = {
+            "image_encoder": "text" in config.phases,
+            "inverter": "generator" in config.phases or config.loss.reconstruction_weight > 0,
+        }
+        if net.get("kind", "residual") == "mlp" or not used.get(name, True):
             continue
         doublings = len(net.channels) - 1
         if name == "generator":

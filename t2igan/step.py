@@ -1,4 +1,4 @@
-"""The adversarial method on one page: the state, the discriminator's update, the generator's update, the step.
+"""The adversarial method on one page: the state, the step, and for each player its update and its loss.
 
 Everything here is a pure function of its arguments: the same method, state and batch give the same next state. jit,
 donation and devices are added by `t2igan.parallel`. A batch is
@@ -12,6 +12,7 @@ with N = method.batch_images * method.discriminator_steps.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -22,11 +23,21 @@ import jax.numpy as jnp
 import optax
 
 from t2igan import losses
+from t2igan.inversion import InversionWeights, inversion_loss
 from t2igan.nets import Networks, Text
 from t2igan.schedules import ema_decay, schedule
 
 Params = Any
 Metrics = dict[str, jax.Array]
+# What a network is called in states and snapshots, and in `Networks`.
+NETWORKS = {
+    "text": "text_encoder",
+    "image": "image_encoder",
+    "matching": "matching",
+    "generator": "generator",
+    "discriminator": "discriminator",
+    "inverter": "inverter",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +53,8 @@ class Method:
     penalty_every: int
     mismatch_weight: float
     contrastive_weight: float
+    reconstruction_weight: float
+    inversion: InversionWeights
     tune_text: bool
     generator_rate: Callable  # step -> learning rate; likewise below
     discriminator_rate: Callable
@@ -73,6 +86,8 @@ class Method:
             penalty_every=loss.penalty_every,
             mismatch_weight=loss.mismatch_weight,
             contrastive_weight=loss.contrastive_weight,
+            reconstruction_weight=loss.reconstruction_weight,
+            inversion=InversionWeights.of(config),
             tune_text=train.tune_text,
             generator_rate=rate(train.generator_learning_rate),
             discriminator_rate=rate(train.discriminator_learning_rate),
@@ -96,26 +111,27 @@ class Method:
 
 @flax.struct.dataclass
 class State:
-    """All that the future of the training depends on; dictionaries are keyed by "generator", "discriminator", "text".
+    """All that the future of the training depends on; dictionaries are keyed by network, as "generator" or "text".
 
     Leaves are arrays, or whatever a tree of the same structure holds: shapes, shardings, places on disk.
     """
 
     step: Any  # int32 [], adversarial steps done
     params: Any  # of the networks that are trained
-    ema: Any  # their moving averages: of the generator, and of the text encoder where it is tuned
+    ema: Any  # their moving averages: of the generator, and of the text encoder and inverter where they are trained
     opt_state: Any  # of each network in params
-    frozen: Any  # params that are used and not trained: what the text phase left behind
+    frozen: Any  # params that are not trained: what earlier phases left behind
 
 
-def init_state(method: Method, batch: dict, text_phase: dict[str, Params] | None = None) -> State:
-    """Returns fresh parameters and optimizer states, with what the text phase left behind taken over.
+def init_state(method: Method, batch: dict, given: dict[str, Params] | None = None) -> State:
+    """Returns parameters and optimizer states: networks in `given` as they are there, the others fresh.
 
     Args:
       method: the method.
       batch: a batch, or its shapes; two examples are enough.
-      text_phase: parameters "text", "image" and "matching" of the text phase (`t2igan.pretrain`); without them the text
-        encoder starts, and if it is not tuned stays, at random.
+      given: parameters by network, as earlier phases left them. Without "text" the text encoder starts, and if it is
+        not tuned stays, at random. What is not trained is kept in `frozen`; an "inverter" that is not trained is let
+        go, for it would not belong to the new generator.
     """
     key = stream(method.seed, "init", 0)
     networks = method.networks
@@ -123,24 +139,30 @@ def init_state(method: Method, batch: dict, text_phase: dict[str, Params] | None
     images = jnp.zeros((2, *batch["images"].shape[1:]), jnp.float32)
     z = jnp.zeros((2, networks.z_dim), jnp.float32)
 
-    frozen = dict(text_phase) if text_phase is not None else {}
-    text_params = frozen.pop("text") if frozen else networks.text_encoder.init(jax.random.fold_in(key, 2), tokens)
+    frozen = dict(given or {})
+
+    def taken_or_fresh(name: str, number: int, *inputs):
+        network = getattr(networks, NETWORKS[name])
+        return frozen.pop(name) if name in frozen else network.init(jax.random.fold_in(key, number), *inputs)
+
+    text_params = taken_or_fresh("text", 2, tokens)
     text = networks.text_encoder.apply(text_params, tokens)
     params = {
-        "generator": networks.generator.init(jax.random.fold_in(key, 0), z, text),
-        "discriminator": networks.discriminator.init(jax.random.fold_in(key, 1), images, text),
+        "generator": taken_or_fresh("generator", 0, z, text),
+        "discriminator": taken_or_fresh("discriminator", 1, images, text),
     }
-    averaged = ["generator"]
+    if method.reconstruction_weight:
+        params["inverter"] = taken_or_fresh("inverter", 3, images, images[..., :1])
+    frozen.pop("inverter", None)
     if method.tune_text:
         params["text"] = text_params
-        averaged.append("text")
     else:
         frozen["text"] = text_params
     return State(
         step=jnp.zeros((), jnp.int32),
         params=params,
         # A copy: donated buffers must not appear twice.
-        ema={name: jax.tree.map(jnp.copy, params[name]) for name in averaged},
+        ema={name: jax.tree.map(jnp.copy, params[name]) for name in params if name != "discriminator"},
         opt_state={name: method.optimizer(0.0, 0).init(params[name]) for name in params},
         frozen=frozen,
     )
@@ -167,73 +189,85 @@ def train_step(method: Method, state: State, batch: dict[str, jax.Array]) -> tup
 
 
 def update_discriminator(method: Method, state: State, real, tokens, key) -> tuple[State, Metrics]:
-    """Minimises adversarial(real, fake) + weight * penalty [+ mismatched captions as fakes] over the discriminator."""
-    networks = method.networks
-    z_key, penalty_key = jax.random.split(key)
-    z = jax.random.normal(z_key, (len(real), networks.z_dim))
-    text = encode(method, state.frozen | state.params, tokens)
-    fake = networks.generator.apply(state.params["generator"], z, text)
-    weight = method.penalty_weight(state.step) * method.penalty_every
-
-    def loss_fn(params):
-        def critic(images, text):
-            return networks.discriminator.apply(params["discriminator"], images, text)
-
-        arguments = (real, fake, text, penalty_key)
-        if method.penalty_every > 1:  # lazy: rarely, and as much stronger
-            due = state.step % method.penalty_every == 0
-            judged = jax.lax.cond(
-                due, lambda a: method.judge(critic, *a), lambda a: losses.judge(critic, *a), arguments
-            )
-        else:
-            judged = method.judge(critic, *arguments)
-        adversarial = method.adversarial.discriminator(judged.real, judged.fake)
-        if method.mismatch_weight:
-            # GAN-CLS (Reed et al. 2016, arXiv:1605.05396): a real picture with another's caption is a fake too.
-            mismatched = critic(real, jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), text))
-            mismatched = method.adversarial.discriminator(judged.real, mismatched)
-            same = (tokens == jnp.roll(tokens, 1, axis=0)).all(-1)  # the neighbour may have the same caption
-            share = jnp.where(same, 0.0, method.mismatch_weight)
-            adversarial = (1 - share) * adversarial + share * mismatched
-        metrics = {
-            "loss/discriminator": adversarial,
-            "loss/penalty": judged.penalty,
-            "logits/real": judged.real,
-            "logits/fake": judged.fake,
-        }
-        return (adversarial + weight * judged.penalty).mean(), metrics
-
-    return _descend(method, state, {"discriminator": method.discriminator_rate}, loss_fn)
+    """Moves the discriminator down its loss."""
+    loss = functools.partial(discriminator_loss, method, step=state.step, real=real, tokens=tokens, key=key)
+    return descend(method, state, {"discriminator": method.discriminator_rate}, loss)
 
 
 def update_generator(method: Method, state: State, real, tokens, key) -> tuple[State, Metrics]:
-    """Minimises adversarial(real, fake) [+ weight * matching] over the generator [and the text encoder]."""
-    networks = method.networks
-    z = jax.random.normal(key, (len(real), networks.z_dim))
-
-    def loss_fn(params):
-        text = encode(method, state.frozen | params, tokens)
-        fake = networks.generator.apply(params["generator"], z, text)
-
-        def critic(images):
-            return networks.discriminator.apply(state.params["discriminator"], images, text)
-
-        # Only relativistic losses look at the real logits; for the others XLA drops that pass.
-        loss = method.adversarial.generator(critic(real), critic(fake))
-        metrics = {"loss/generator": loss}
-        if method.contrastive_weight:
-            # XMC-GAN (Zhang et al. 2021, arXiv:2101.04702): the frozen image tower finds picture and caption alike.
-            features = networks.image_encoder.apply(state.frozen["image"], fake)
-            matched = networks.matching.apply(state.frozen["matching"], features, text.sentence)
-            matching = losses.contrastive(matched.images, matched.sentences, matched.inverse_temperature)
-            metrics["loss/matching"] = matching
-            loss = loss + method.contrastive_weight * matching
-        return loss.mean(), metrics
-
+    """Moves the generator [and the text encoder, and the inverter] down its loss."""
+    loss = functools.partial(generator_loss, method, step=state.step, real=real, tokens=tokens, key=key)
     rates = {"generator": method.generator_rate}
     if method.tune_text:
         rates["text"] = method.text_rate
-    return _descend(method, state, rates, loss_fn)
+    if method.reconstruction_weight:
+        rates["inverter"] = method.generator_rate
+    return descend(method, state, rates, loss)
+
+
+def discriminator_loss(method: Method, params: dict[str, Params], step, real, tokens, key) -> tuple[jax.Array, Metrics]:
+    """adversarial(real, fake) + weight * penalty [+ mismatched captions as fakes]; the mean, and metrics per sample."""
+    networks = method.networks
+    z_key, penalty_key = jax.random.split(key)
+    z = jax.random.normal(z_key, (len(real), networks.z_dim))
+    text = encode(method, params, tokens)
+    fake = jax.lax.stop_gradient(networks.generator.apply(params["generator"], z, text))
+    weight = method.penalty_weight(step) * method.penalty_every
+
+    def critic(images, text):
+        return networks.discriminator.apply(params["discriminator"], images, text)
+
+    arguments = (real, fake, text, penalty_key)
+    if method.penalty_every > 1:  # lazy: rarely, and as much stronger
+        due = step % method.penalty_every == 0
+        judged = jax.lax.cond(due, lambda a: method.judge(critic, *a), lambda a: losses.judge(critic, *a), arguments)
+    else:
+        judged = method.judge(critic, *arguments)
+    adversarial = method.adversarial.discriminator(judged.real, judged.fake)
+    if method.mismatch_weight:
+        # GAN-CLS (Reed et al. 2016, arXiv:1605.05396): a real picture with another's caption is a fake too.
+        mismatched = critic(real, jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), text))
+        mismatched = method.adversarial.discriminator(judged.real, mismatched)
+        same = (tokens == jnp.roll(tokens, 1, axis=0)).all(-1)  # the neighbour may have the same caption
+        share = jnp.where(same, 0.0, method.mismatch_weight)
+        adversarial = (1 - share) * adversarial + share * mismatched
+    metrics = {
+        "loss/discriminator": adversarial,
+        "loss/penalty": judged.penalty,
+        "logits/real": judged.real,
+        "logits/fake": judged.fake,
+    }
+    return (adversarial + weight * judged.penalty).mean(), metrics
+
+
+def generator_loss(method: Method, params: dict[str, Params], step, real, tokens, key) -> tuple[jax.Array, Metrics]:  # noqa: ARG001
+    """adversarial(real, fake) [+ weight * matching + weight * inversion]; the mean, and metrics per sample."""
+    networks = method.networks
+    z = jax.random.normal(key, (len(real), networks.z_dim))
+    text = encode(method, params, tokens)
+    fake = networks.generator.apply(params["generator"], z, text)
+
+    def critic(images):
+        return networks.discriminator.apply(params["discriminator"], images, text)
+
+    # Only relativistic losses look at the real logits; for the others XLA drops that pass.
+    loss = method.adversarial.generator(critic(real), critic(fake))
+    metrics = {"loss/generator": loss}
+    if method.contrastive_weight:
+        # XMC-GAN (Zhang et al. 2021, arXiv:2101.04702): the frozen image tower finds picture and caption alike.
+        features = networks.image_encoder.apply(params["image"], fake)
+        matched = networks.matching.apply(params["matching"], features, text.sentence)
+        matching = losses.contrastive(matched.images, matched.sentences, matched.inverse_temperature)
+        metrics["loss/matching"] = matching
+        loss = loss + method.contrastive_weight * matching
+    if method.reconstruction_weight:
+        visible = jnp.ones_like(real[..., :1])
+        inversion, inversion_metrics = inversion_loss(
+            networks, params, real, visible, text, jax.random.fold_in(key, 1), method.inversion
+        )
+        metrics |= inversion_metrics
+        loss = loss + method.reconstruction_weight * inversion
+    return loss.mean(), metrics
 
 
 def encode(method: Method, params: dict[str, Params], tokens: jax.Array) -> Text:
@@ -247,12 +281,18 @@ def stream(seed: int, name: str, step: jax.Array | int) -> jax.Array:
     return jax.random.fold_in(root, step)
 
 
-def _descend(method: Method, state: State, rates: dict[str, Callable], loss_fn: Callable) -> tuple[State, Metrics]:
-    """One optimizer update of the networks named in `rates` down `loss_fn(their params) -> loss, metrics`."""
+def descend(method: Method, state: State, rates: dict[str, Callable], loss: Callable) -> tuple[State, Metrics]:
+    """One optimizer update of the networks named in `rates` down `loss(params of all networks) -> mean, metrics`."""
+    others = state.frozen | state.params
     trained = {name: state.params[name] for name in rates}
-    grads, metrics = jax.grad(loss_fn, has_aux=True)(trained)
-    metrics = {name: value.mean() for name, value in metrics.items()}
-    params, opt_state = dict(state.params), dict(state.opt_state)
+    grads, metrics = jax.grad(lambda trained: loss(others | trained), has_aux=True)(trained)
+    state, of_move = move(method, state, rates, grads)
+    return state, {name: value.mean() for name, value in metrics.items()} | of_move
+
+
+def move(method: Method, state: State, rates: dict[str, Callable], grads: dict[str, Params]) -> tuple[State, Metrics]:
+    """One optimizer update of the networks named in `rates`, each by its gradient in `grads`."""
+    params, opt_state, metrics = dict(state.params), dict(state.opt_state), {}
     for name, rate in rates.items():
         optimizer = method.optimizer(rate(state.step), state.step)
         updates, opt_state[name] = optimizer.update(grads[name], opt_state[name], params[name])

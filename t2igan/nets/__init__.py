@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from t2igan.nets.discriminator import Discriminator, MLPDiscriminator
 from t2igan.nets.generator import Generator, MLPGenerator
 from t2igan.nets.image_encoder import ImageEncoder
+from t2igan.nets.inverter import Inverter
 from t2igan.nets.layers import Text
 from t2igan.nets.matching import MatchingHeads
 from t2igan.nets.text_encoder import TextEncoder
@@ -26,6 +27,7 @@ class Networks(NamedTuple):
     image_encoder: nn.Module
     matching: nn.Module
     z_dim: int
+    inverter: nn.Module | None = None  # None where the configuration has none, as those of older snapshots
 
 
 def build(config, vocab_size: int) -> Networks:
@@ -62,4 +64,8 @@ def build(config, vocab_size: int) -> Networks:
     )
     image_encoder = ImageEncoder(tuple(i.channels), i.features, i.blocks, i.patch_px, dtype)
     matching = MatchingHeads(i.features)
-    return Networks(generator, discriminator, text_encoder, image_encoder, matching, g.z_dim)
+    inverter = None
+    if "inverter" in config:
+        e = config.inverter
+        inverter = Inverter(g.z_dim, tuple(e.channels), e.features, e.blocks, e.patch_px, dtype)
+    return Networks(generator, discriminator, text_encoder, image_encoder, matching, g.z_dim, inverter)
