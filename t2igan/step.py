@@ -25,19 +25,11 @@ import optax
 from t2igan import losses
 from t2igan.inversion import InversionWeights, inversion_loss
 from t2igan.nets import Networks, Text
+from t2igan.nets.init import init_network
 from t2igan.schedules import ema_decay, schedule
 
 Params = Any
 Metrics = dict[str, jax.Array]
-# What a network is called in states and snapshots, and in `Networks`.
-NETWORKS = {
-    "text": "text_encoder",
-    "image": "image_encoder",
-    "matching": "matching",
-    "generator": "generator",
-    "discriminator": "discriminator",
-    "inverter": "inverter",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,30 +126,19 @@ def init_state(method: Method, batch: dict, given: dict[str, Params] | None = No
         go, for it would not belong to the new generator.
     """
     key = stream(method.seed, "init", 0)
-    networks = method.networks
-    tokens = jnp.ones((2, *batch["tokens"].shape[1:]), jnp.int32)
-    images = jnp.zeros((2, *batch["images"].shape[1:]), jnp.float32)
-    z = jnp.zeros((2, networks.z_dim), jnp.float32)
+    given = dict(given or {})
 
-    frozen = dict(given or {})
+    def taken_or_fresh(name: str, number: int) -> Params:
+        if name in given:
+            return given.pop(name)
+        return init_network(method.networks, name, jax.random.fold_in(key, number), batch)
 
-    def taken_or_fresh(name: str, number: int, *inputs):
-        network = getattr(networks, NETWORKS[name])
-        return frozen.pop(name) if name in frozen else network.init(jax.random.fold_in(key, number), *inputs)
-
-    text_params = taken_or_fresh("text", 2, tokens)
-    text = networks.text_encoder.apply(text_params, tokens)
-    params = {
-        "generator": taken_or_fresh("generator", 0, z, text),
-        "discriminator": taken_or_fresh("discriminator", 1, images, text),
-    }
+    params = {"generator": taken_or_fresh("generator", 0), "discriminator": taken_or_fresh("discriminator", 1)}
     if method.reconstruction_weight:
-        params["inverter"] = taken_or_fresh("inverter", 3, images, images[..., :1])
-    frozen.pop("inverter", None)
+        params["inverter"] = taken_or_fresh("inverter", 3)
+    frozen = {"text": taken_or_fresh("text", 2)} | {n: p for n, p in given.items() if n != "inverter"}
     if method.tune_text:
-        params["text"] = text_params
-    else:
-        frozen["text"] = text_params
+        params["text"] = frozen.pop("text")
     return State(
         step=jnp.zeros((), jnp.int32),
         params=params,
