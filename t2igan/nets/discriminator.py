@@ -29,6 +29,7 @@ class Discriminator(nn.Module):
         x = ResidualTower(self.channels, self.blocks, self.patch_px, self.dtype)(images)
         x = leaky_relu(x).reshape(len(x), -1)
         f = leaky_relu(dense(self.features, dtype=self.dtype, name="features")(x)).astype(jnp.float32)
+        self.sow("intermediates", "features", f)  # for heads on the trunk; nothing where nobody asks
         projected = dense(self.features, dtype=jnp.float32, name="project")(text.sentence)
         realness = dense(1, dtype=jnp.float32, name="realness")(f)[:, 0]
         return realness + (f * projected).sum(-1) / self.features**0.5
@@ -45,4 +46,5 @@ class MLPDiscriminator(nn.Module):
         x = jnp.concatenate([images.reshape(len(images), -1), text.sentence], axis=-1).astype(self.dtype)
         for width in self.widths:
             x = leaky_relu(dense(width, dtype=self.dtype)(x))
+        self.sow("intermediates", "features", x)
         return dense(1, dtype=jnp.float32, name="realness")(x.astype(jnp.float32))[:, 0]
