@@ -76,6 +76,9 @@ def get_config() -> ConfigDict:
     discriminator.features = 256
     discriminator.blocks = 1
     discriminator.patch_px = 1
+    discriminator.normalisation = "none"  # spectral, weight: kernels of norm 1 at most
+    discriminator.dropout = 0.0  # share of the last features that is dropped at random
+    discriminator.multi_scale = False  # True: a head on every map size, their logits averaged
 
     config.inverter = inverter = ConfigDict()  # pictures back to noise, learned with the generator (phase "generator")
     inverter.channels = (64, 48, 32)
@@ -94,7 +97,22 @@ def get_config() -> ConfigDict:
     loss.penalty_every = 1  # lazy: only every so many steps, and as much stronger
     loss.mismatch_weight = 0.0  # share of real pictures with another's caption among the fakes; 0.5 is usual
     loss.contrastive_weight = 0.0  # generated pictures matched to their captions by the text phase's image tower
+    loss.cycle_weight = 0.0  # generated pictures read back by that tower: one minus the cosine to their caption
+    loss.label_smoothing = 0.0  # real pictures are labelled so much less than 1
+    loss.attack_steps = 0  # adversarial examples for the discriminator: 1 = fast gradient sign, more = projected
+    loss.attack_size = 0.02  # their largest change of a value in [-1, 1]
     loss.reconstruction_weight = 0.0  # pictures reproduced by way of the inverter, which is trained along
+
+    # What the discriminator is shown, and what is done to captions.
+    config.augment = augment = ConfigDict()
+    augment.kinds = ("flip", "translate", "scale", "rotate", "colour", "cutout")  # some or all of these
+    augment.probability = 0.0  # of each, for each picture, real or generated; below 0.8, or it leaks
+    augment.target = 0.0  # above 0 the probability adapts, to this mean sign of the logits of real pictures; 0.6
+    augment.adapt_images = 100_000  # pictures in which it can go from 0 to 1
+    augment.instance_noise = 0.0  # standard deviation of noise on all pictures, in units of [-1, 1]
+    augment.instance_noise_end = 0.0
+    augment.sentence_noise = 0.0  # of noise on the generator's sentence vectors, which have unit variance
+    augment.caption_dropout = 0.0  # share of captions left out, so that `guidance` has something to lean away from
 
     # Phase "adversarial". Its length is the first of steps, images, epochs that is not 0; likewise for other phases.
     config.train = train = ConfigDict()
@@ -107,14 +125,19 @@ def get_config() -> ConfigDict:
     train.learning_rate_end = 0.05  # as a share of the above
     train.schedule = "cosine"  # constant, linear, exponential; for every setting here that has an end
     train.warmup_steps = 200  # at most half of all
+    train.optimizer = "adam"  # or "optimistic_adam"
     train.beta1 = 0.0
     train.beta2 = 0.99
     train.beta2_end = 0.99
     train.clip_norm = 10.0  # the norm of each network's gradient, at most; 0 = unbounded
+    train.adaptive_clip = 0.0  # a unit's gradient as a share of its weights, at most; 0 = unbounded, 0.01 is usual
+    train.weight_decay = 0.0  # share of the kernels taken away a step at a learning rate of 1
+    train.microbatches = 1  # parts that a batch is computed in, one after another, where memory is short
     train.discriminator_steps = 1  # updates of the discriminator for one of the generator, each on its own batch
     train.ema_half_life_images = 4_500.0
     train.ema_half_life_images_end = 4_500.0
     train.ema_ramp = 0.05  # early on the half-life is at most this share of the images seen; 0 = none
+    train.ema_tracks = ()  # further averages, half-lives as multiples of the above: the best is kept at the end
     train.tune_text = False  # True: the text encoder goes on learning from the generator's loss
     train.text_learning_rate = 1e-5  # if it does
 

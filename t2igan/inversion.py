@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from t2igan.losses import normalize
+from t2igan.losses import angular_distance
 from t2igan.nets import Networks, Text
 from t2igan.nets.inverter import Inverted
 
@@ -75,11 +75,6 @@ def divergence_from_normal(inverted: Inverted) -> Float[Array, " B"]:
     """KL(N(mean, std^2) || N(0, 1)) in nats, the mean over the dimensions of z."""
     variance = jnp.exp(2 * inverted.log_std)
     return ((inverted.mean**2 + variance - 1) / 2 - inverted.log_std).mean(-1)
-
-
-def angular_distance(a: Float[Array, "B F"], b: Float[Array, "B F"]) -> Float[Array, " B"]:
-    """One minus the cosine of the angle between two vectors, from 0 to 2; the zero vector is at 1 from all."""
-    return 1 - (normalize(a) * normalize(b)).sum(-1)
 
 
 def complete(
