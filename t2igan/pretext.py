@@ -16,9 +16,7 @@ TRANSFORMS = {"rotation": 4, "flip": 2, "place": 5}  # question -> number of ans
 CROP = 0.75  # side of what is cut out, as a share of the picture's
 
 
-def transform(
-    key: jax.Array, images: Float[Array, "B H W C"]
-) -> tuple[Float[Array, "B H W C"], Int[Array, "B 3"]]:
+def transform(key: jax.Array, images: Float[Array, "B H W C"]) -> tuple[Float[Array, "B H W C"], Int[Array, "B 3"]]:
     """Cuts out, mirrors and turns square pictures at random; returns them, and what was done in `TRANSFORMS`' order.
 
     Rotation counts quarter turns against the clock, flip is 1 for mirrored left to right, place is one of the four

@@ -100,13 +100,17 @@ def train_step(method: Method, state: State, batch: dict[str, jax.Array]) -> tup
         state, d_metrics = update_discriminator(method, state, part(images, i), part(tokens, i), key)
     key = stream(method.seed, "generator", state.step)
     state, g_metrics = update_generator(method, state, part(images, 0), part(tokens, 0), key)
+    return advance(method, state, d_metrics), d_metrics | g_metrics
 
+
+def advance(method: Method, state: State, d_metrics: Metrics) -> State:
+    """Ends a step: moves the averages and the controllers, and counts."""
     decay = method.ema_decay(state.step)
     average = lambda old, decay: {n: optax.incremental_update(state.params[n], old[n], 1 - decay) for n in old}  # noqa: E731
     # A half-life so many times as long is a decay to the power of its inverse.
     tracks = {name: average(old, decay ** (1 / float(name))) for name, old in state.tracks.items()}
     state = adapt_augmentation(method, state, d_metrics)
-    return state.replace(step=state.step + 1, ema=average(state.ema, decay), tracks=tracks), d_metrics | g_metrics
+    return state.replace(step=state.step + 1, ema=average(state.ema, decay), tracks=tracks)
 
 
 def update_discriminator(method: Method, state: State, real, tokens, key) -> tuple[State, Metrics]:
@@ -259,7 +263,7 @@ def stream(seed: int, name: str, step: jax.Array | int) -> jax.Array:
 def descend(
     method: Method, state: State, rates: dict[str, Callable], loss: Callable, batch: dict, key: jax.Array
 ) -> tuple[State, Metrics]:
-    """One update of the networks named in `rates` down `loss(params of all networks, key=, **batch) -> mean, metrics`."""
+    """One update of the networks in `rates` down `loss(params=of all networks, key=, **batch)`, mean and metrics."""
     others = state.frozen | state.params
     trained = {name: state.params[name] for name in rates}
     loss_fn = lambda trained, part, key: loss(params=others | trained, key=key, **part)  # noqa: E731
