@@ -90,8 +90,8 @@ ROWS = (
 def prepare(work: Path) -> tuple[Any, Any, Any, Any, dict]:
     """Returns configuration, training data, tokenizer, judges and the text phase's parameters, learned once."""
     from configs.base import get_config
-    from t2igan import nets, parallel, pretrain
     from t2igan import config as config_lib
+    from t2igan import nets, parallel, pretrain
     from t2igan.checkpoint import Checkpoints
     from t2igan.data import open_dataset
     from t2igan.data.batches import Batches
@@ -204,7 +204,9 @@ def table(lines: list[dict[str, Any]]) -> str:
     texts = []
     for group, rows in groups.items():
         shown = [f"### {group}", "", HEADER, "|---" * HEADER.count(" | ") + "|---|"]
-        order = sorted(rows.items(), key=lambda item: -_mean([_figure(line, "test", "attributes/mean") for line in item[1]]))
+        order = sorted(
+            rows.items(), key=lambda item: -_mean([_figure(line, "test", "attributes/mean") for line in item[1]])
+        )
         for name, runs in order:
             cells = [name, f"{len(runs)}"]
             for split, key in FIGURES:
@@ -279,7 +281,16 @@ def run_missing(cores: list[int], seeds: list[int], groups: list[str] | None, re
     while waiting or running:
         while waiting and free and (len(running) == 0 or (work / "judges").is_dir()):  # the first one prepares
             core, (i, seed) = free.pop(), waiting.pop(0)
-            command = [sys.executable, "-m", "benchmarks.method", f"--work={work}", "--one", f"{i}", f"{seed}", f"{core}"]
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.method",
+                f"--work={work}",
+                "--one",
+                f"{i}",
+                f"{seed}",
+                f"{core}",
+            ]
             process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
             running[core] = process, (i, seed)
         for core, (process, (i, seed)) in list(running.items()):

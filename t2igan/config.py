@@ -20,6 +20,10 @@ NETWORK_KINDS = ("residual", "mlp")
 SCHEDULES = ("constant", "cosine", "linear", "exponential")
 ADVERSARIAL = ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic")
 PENALTIES = ("none", "r1", "r2", "r1_r2", "wgan_gp", "ma_gp", "finite_difference")
+SMOOTHABLE = ("minimax", "non_saturating", "least_squares", "hinge")  # pairs whose losses have a label
+NORMALISATIONS = ("none", "spectral", "weight")
+OPTIMIZERS = ("adam", "optimistic_adam")
+AUGMENTATIONS = ("flip", "translate", "scale", "rotate", "colour", "cutout")
 DTYPES = ("float32", "bfloat16")
 BEST_METRICS = ("", "attributes/mean", "attributes/all", "frechet")
 
@@ -34,6 +38,7 @@ def check(config: ConfigDict) -> None:
     _check_numbers(config)
     _check_sizes(config)
     _check_losses(config)
+    _check_techniques(config)
 
 
 def _check_choices(config: ConfigDict) -> None:
@@ -52,6 +57,8 @@ def _check_choices(config: ConfigDict) -> None:
     _among(config, "discriminator.kind", NETWORK_KINDS)
     _among(config, "loss.adversarial", ADVERSARIAL)
     _among(config, "loss.penalty", PENALTIES)
+    _among(config, "discriminator.normalisation", NORMALISATIONS)
+    _among(config, "train.optimizer", OPTIMIZERS)
     _among(config, "train.schedule", SCHEDULES)
     _among(config, "pretrain_text.schedule", SCHEDULES)
     _among(config, "data.channels", (1, 3))
@@ -67,7 +74,7 @@ def _check_numbers(config: ConfigDict) -> None:
         "image_encoder.patch_px generator.z_dim generator.base_px generator.patch_px generator.blocks "
         "generator.style_dim generator.attention_heads discriminator.features discriminator.blocks "
         "discriminator.patch_px inverter.features inverter.blocks inverter.patch_px "
-        "loss.penalty_every train.batch_images train.discriminator_steps "
+        "loss.penalty_every train.batch_images train.discriminator_steps train.microbatches augment.adapt_images "
         "train.generator_learning_rate train.discriminator_learning_rate pretrain_text.batch_images "
         "pretrain_text.learning_rate log.every_images sample.num_captions sample.num_seeds evaluate.num_images "
         "evaluate.classifier_steps evaluate.retrieval_steps"
@@ -76,7 +83,9 @@ def _check_numbers(config: ConfigDict) -> None:
             raise UserError(f"config.{key}={get(config, key)} must be greater than 0")
     for key in (
         "train.steps train.images train.epochs pretrain_text.steps pretrain_text.images pretrain_text.epochs "
-        "train.clip_norm train.warmup_steps pretrain_text.warmup_steps train.text_learning_rate "
+        "train.clip_norm train.adaptive_clip train.weight_decay loss.cycle_weight loss.label_smoothing "
+        "loss.attack_steps loss.attack_size augment.instance_noise augment.instance_noise_end "
+        "augment.sentence_noise train.warmup_steps pretrain_text.warmup_steps train.text_learning_rate "
         "train.learning_rate_end pretrain_text.learning_rate_end loss.penalty_weight loss.penalty_weight_end "
         "loss.mismatch_weight loss.contrastive_weight loss.reconstruction_weight inverter.prior_weight "
         "inverter.perceptual_weight train.ema_half_life_images "
@@ -179,6 +188,54 @@ def _check_losses(config: ConfigDict) -> None:
         if config.train.schedule == "exponential" and start != end and not min(start, end) > 0:
             raise UserError(
                 f"config.{key}={start} and config.{key}_end={end} must both be above 0 for the exponential schedule"
+            )
+
+
+def _check_techniques(config: ConfigDict) -> None:
+    if config.loss.cycle_weight and "text" not in config.phases:
+        raise UserError(
+            f"config.loss.cycle_weight={config.loss.cycle_weight} needs the image tower of the phase 'text', which "
+            f"config.phases={tuple(config.phases)} leaves out; set it to 0 or add the phase"
+        )
+    if config.loss.label_smoothing and config.loss.adversarial not in SMOOTHABLE:
+        raise UserError(
+            f"config.loss.label_smoothing={config.loss.label_smoothing} has no meaning for config.loss.adversarial="
+            f"{config.loss.adversarial!r}, which has no labels; set it to 0, or choose one of {_listed(SMOOTHABLE)}"
+        )
+    for key in ("loss.label_smoothing", "augment.caption_dropout", "discriminator.dropout"):
+        if not 0 <= get(config, key) < 1:
+            raise UserError(f"config.{key}={get(config, key)} must be at least 0 and less than 1")
+    if not 0 <= config.augment.probability <= 1:
+        raise UserError(f"config.augment.probability={config.augment.probability} must lie between 0 and 1")
+    if not 0 <= config.augment.target < 1:
+        raise UserError(
+            f"config.augment.target={config.augment.target} must be at least 0 and less than 1: the mean sign of the "
+            f"discriminator's logits of real pictures; 0.6 is usual, 0 is not adaptive"
+        )
+    for kind in config.augment.kinds:
+        if kind not in AUGMENTATIONS:
+            raise UserError(
+                f"config.augment.kinds has {kind!r}{nearest(str(kind), AUGMENTATIONS)} There are "
+                f"{_listed(AUGMENTATIONS)}"
+            )
+    if not config.augment.kinds and (config.augment.probability or config.augment.target):
+        raise UserError(f"config.augment.kinds is empty; give one or more of {_listed(AUGMENTATIONS)}")
+    noise = config.augment.instance_noise, config.augment.instance_noise_end
+    if config.train.schedule == "exponential" and noise[0] != noise[1] and not min(noise) > 0:
+        raise UserError(
+            f"config.augment.instance_noise={noise[0]} and config.augment.instance_noise_end={noise[1]} must both be "
+            f"above 0 for the exponential schedule"
+        )
+    if config.train.batch_images % config.train.microbatches:
+        raise UserError(
+            f"config.train.batch_images={config.train.batch_images} cannot be divided into "
+            f"config.train.microbatches={config.train.microbatches} equal parts"
+        )
+    for factor in config.train.ema_tracks:
+        if not (isinstance(factor, int | float) and factor > 0) or config.train.ema_tracks.count(factor) > 1:
+            raise UserError(
+                f"config.train.ema_tracks={tuple(config.train.ema_tracks)} must be different numbers above 0: "
+                f"half-lives as multiples of config.train.ema_half_life_images, such as (0.25, 4.0)"
             )
 
 

@@ -23,10 +23,10 @@ POWER_ITERATIONS = 16  # of W^T W, from a fixed start: within some 2 % of the no
 def spectral_norm(params: Params) -> Params:
     """Divides each kernel by its spectral norm where that is above 1, so that no layer stretches anything.
 
-    After Miyato et al. 2018, arXiv:1802.05957, with two differences. The power iteration starts anew at each call from a
-    fixed vector, so that there is no state and the result is a function of the parameters alone; as in the paper its
-    vectors count as constants in the gradient. And kernels that are below 1 stay as they are: here the last convolution
-    of a residual block starts at zero.
+    After Miyato et al. 2018, arXiv:1802.05957, with two differences. The power iteration starts anew at each call from
+    a fixed vector, so that there is no state and the result is a function of the parameters alone; as in the paper its
+    vectors count as constants in the gradient. And kernels that are below 1 stay as they are: here the last
+    convolution of a residual block starts at zero.
     """
     return jax.tree_util.tree_map_with_path(lambda path, w: _bounded(w, spectral) if _is_kernel(path) else w, params)
 

@@ -49,9 +49,10 @@ def build(config, vocab_size: int) -> Networks:
     else:
         generator = MLPGenerator(config.data.image_size_px, config.data.channels, tuple(g.channels), dtype)
     if d.kind == "residual":
-        discriminator = Discriminator(tuple(d.channels), d.features, d.blocks, d.patch_px, dtype)
+        options = d.get("dropout", 0.0), d.get("multi_scale", False)  # snapshots of older versions have neither
+        discriminator = Discriminator(tuple(d.channels), d.features, d.blocks, d.patch_px, dtype, *options)
     else:
-        discriminator = MLPDiscriminator(tuple(d.channels), dtype)
+        discriminator = MLPDiscriminator(tuple(d.channels), dtype, d.get("dropout", 0.0))
     text_encoder = TextEncoder(
         vocab_size=vocab_size,
         max_tokens=config.tokenizer.max_tokens,

@@ -117,18 +117,20 @@ class WordAttention(nn.Module):
 class ResidualTower(nn.Module):
     """Pictures to a small map of features: what the discriminator and the image encoder have in common.
 
-    `channels` are given from the smallest map up, as in the generator, so that the two mirror each other.
+    `channels` are given from the smallest map up, as in the generator, so that the two mirror each other. With
+    `all_maps` the maps of all sizes are returned, the largest first.
     """
 
     channels: tuple[int, ...]
     blocks: int = 1
     patch_px: int = 1
     dtype: Any = jnp.float32
+    all_maps: bool = False
 
     @nn.compact
-    def __call__(self, images: Float[Array, "B H W C"]) -> Float[Array, "B h w F"]:
+    def __call__(self, images: Float[Array, "B H W C"]) -> Float[Array, "B h w F"] | list[Float[Array, "B _ _ _"]]:
         x = space_to_depth(images.astype(self.dtype), self.patch_px)
-        largest_first = self.channels[::-1]
+        largest_first, maps = self.channels[::-1], []
         x = conv3x3(largest_first[0], dtype=self.dtype, name="stem")(x)
         for level, channels in enumerate(largest_first):
             if level:
@@ -138,4 +140,5 @@ class ResidualTower(nn.Module):
                 h = conv3x3(channels, dtype=self.dtype)(leaky_relu(x))
                 h = conv3x3(channels, scale=0.0, dtype=self.dtype)(leaky_relu(h))
                 x = x + h
-        return x
+            maps.append(x)
+        return maps if self.all_maps else x
