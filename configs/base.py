@@ -20,7 +20,9 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
 
     config.seed = 0  # the one root seed: parameters, batches, noise
-    config.phases = ("text", "adversarial")  # in this order; leaving out "text" trains on an untrained text encoder
+    # Any of "text", "generator", "discriminator", "adversarial", "text_matching", "joint", in this order.
+    config.phases = ("text", "adversarial")  # leaving out "text" trains on an untrained text encoder
+    config.init_from = ""  # another run's folder, or its snapshot: begin with what fits of its networks
     config.compute_dtype = "float32"  # or "bfloat16": what networks compute in; parameters, losses stay float32
 
     # Captioned pictures: where they are and how they become arrays.
@@ -153,7 +155,65 @@ def get_config() -> ConfigDict:
     pretrain.warmup_steps = 100  # at most half of all
     pretrain.beta2 = 0.99
 
-    # Watching and keeping. Every `..._images` is counted in pictures of the adversarial phase.
+    # Phase "generator": inverter and generator learn to complete masked pictures.
+    config.pretrain_generator = completion = ConfigDict()
+    completion.steps = 0
+    completion.images = 64_000
+    completion.epochs = 0.0
+    completion.batch_images = 64
+    completion.learning_rate = 1e-3
+    completion.learning_rate_end = 0.05
+    completion.schedule = "cosine"
+    completion.warmup_steps = 100
+    completion.beta2 = 0.99
+    completion.masks = ("whole", "box", "half", "stroke")  # some or all of these, equally often; "whole" hides nothing
+    completion.caption_dropout = 0.2  # share of pictures that are completed without their caption
+
+    # Phase "discriminator": its trunk learns to answer questions about pictures.
+    config.pretrain_discriminator = questions = ConfigDict()
+    questions.steps = 0
+    questions.images = 16_000
+    questions.epochs = 0.0
+    questions.batch_images = 64
+    questions.learning_rate = 1e-3
+    questions.learning_rate_end = 0.05
+    questions.schedule = "cosine"
+    questions.warmup_steps = 50
+    questions.beta2 = 0.99
+    questions.task = "auto"  # the data's attributes where there are any, or else "transforms": turned, mirrored, cut out
+    questions.real_weight = 1.0  # of telling real pictures from the generator phase's, where there was one
+
+    # Phase "text_matching": the text encoder learns from what the generator makes of its captions.
+    config.text_matching = matching = ConfigDict()
+    matching.steps = 0
+    matching.images = 16_000
+    matching.epochs = 0.0
+    matching.batch_images = 64
+    matching.learning_rate = 1e-4  # far below the text phase's: captions are easily forgotten
+    matching.learning_rate_end = 0.05
+    matching.schedule = "cosine"
+    matching.warmup_steps = 50
+    matching.beta2 = 0.99
+    matching.cycle_weight = 1.0  # the image tower finds the caption of the generated picture
+    matching.adversarial_weight = 0.1  # the discriminator finds caption and generated picture matching
+    matching.anchor_weight = 1.0  # the text phase's loss on real pairs
+
+    # Phase "joint": all three together. What is not said here is as in `train`.
+    config.joint = joint = ConfigDict()
+    joint.steps = 0
+    joint.images = 32_000
+    joint.epochs = 0.0
+    joint.batch_images = 32
+    joint.generator_learning_rate = 2e-4
+    joint.discriminator_learning_rate = 2e-4
+    joint.text_learning_rate = 1e-5
+    joint.learning_rate_end = 0.05
+    joint.schedule = "cosine"
+    joint.warmup_steps = 100
+    joint.discriminator_weight = 0.1  # lambda: what the text encoder has of the discriminator's loss
+    joint.anchor_weight = 1.0  # and of the text phase's
+
+    # Watching and keeping. Every `..._images` is counted in pictures of the phases "adversarial" and "joint".
     config.log = log = ConfigDict()
     log.every_images = 3_200  # metrics.jsonl, TensorBoard and the progress bar
     log.wandb = False  # Weights & Biases too: pip install 't2igan[wandb]'
