@@ -83,11 +83,13 @@ def complete(
     images: Float[Array, "B H W C"],
     visible: Float[Array, "B H W 1"],
     text: Text,
+    keep_visible: bool = True,
 ) -> Float[Array, "B H W C"]:
-    """Returns pictures whose hidden places are drawn anew from what is visible and said; visible places are kept.
+    """Returns pictures whose hidden places are drawn anew from what is visible and said; visible places are kept,
+    or, without `keep_visible`, drawn too.
 
     The noise is the middle of what the inverter thinks likely, so that the same input gives the same picture.
     """
     z = networks.inverter.apply(params["inverter"], images, visible).mean
     drawn = networks.generator.apply(params["generator"], z, text)
-    return visible * images + (1 - visible) * drawn
+    return visible * images + (1 - visible) * drawn if keep_visible else drawn

@@ -18,18 +18,22 @@ import jax
 import numpy as np
 
 from t2igan import config as config_lib
-from t2igan import nets, parallel, step
-from t2igan.checkpoint import Checkpoints, save_snapshot, write_json, write_text
-from t2igan.data import open_dataset
-from t2igan.data.batches import Batches
+from t2igan import inherit as inheritance
+from t2igan import nets, parallel
+from t2igan.checkpoint import Checkpoints, load_networks, save_networks, save_snapshot, write_json, write_text
+from t2igan.data import Dataset, open_dataset
 from t2igan.errors import UserError
 from t2igan.evaluate import draw_with, evaluate, summary_line
+from t2igan.inherit import networks_of
 from t2igan.judges import Judges
 from t2igan.logs import Logs, Progress, Rate, say
-from t2igan.phases import BATCH_KEYS, PHASES, Phase, Run, snapshot_of
+from t2igan.phases import PHASES, BatchesWithColumns, Phase
 from t2igan.sample import SNAPSHOT_NAME, from_snapshot
 from t2igan.text import Tokenizer
 from t2igan.version import __version__
+from t2igan.watch import Run, snapshot_of
+
+INHERITED_NAME = "inherited.safetensors"
 
 
 def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -39,7 +43,7 @@ def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, A
       UserError: the configuration, the data or the folder cannot be used, or training went non-finite.
     """
     config_lib.check(config)
-    batch_keys = [key for key, phase in BATCH_KEYS.items() if phase in config.phases]
+    batch_keys = [f"{config_lib.SECTIONS[phase]}.batch_images" for phase in config.phases]
     parallel.start(config.devices or 1)
     mesh = parallel.make_mesh(config.devices)
     for key in batch_keys:
@@ -49,15 +53,38 @@ def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, A
     run = open_run(config, workdir, mesh)
     _write_configuration(config, workdir, overrides, run)
     try:
-        state = None
+        given, state = inherit(run), None  # networks that have learned, by name
         for i, name in enumerate(config.phases):
+            phase = PHASES[name](run, given)
             if any(_started(workdir, later) for later in config.phases[i + 1 :]):
-                continue  # what this phase left behind is in the later one's state
-            phase = PHASES[name](run, state)
-            state = run_phase(run, phase)
-        return finish(run, state)
+                # What this phase left behind is in the later one's state: only its structure counts.
+                given = dict(given) | networks_of(jax.eval_shape(phase.init, given))
+                continue
+            state = run_phase(run, phase, given)
+            given = dict(given) | networks_of(state)
+        return finish(run, given, int(state.step))
     finally:
         run.logs.close()
+
+
+def inherit(run: Run) -> dict[str, Any]:
+    """Returns what the run begins with of another's networks (`config.init_from`), and says what that is.
+
+    It is kept in the run's folder, which needs the other run no more.
+    """
+    if not run.config.init_from:
+        return {}
+    path = run.workdir / INHERITED_NAME
+    if not path.is_file():
+        source = inheritance.read(run.config.init_from)
+        with_text = run.tokenizer == source.tokenizer and inheritance.text_fits(source, run.networks, run.batch_shapes)
+        taken, report = inheritance.take(source, run.networks, run.batch_shapes, run.config.seed, with_text)
+        for line in report:
+            say(line)
+        if not run.leads:
+            return taken
+        save_networks(path, taken)
+    return load_networks(path)
 
 
 def open_run(config, workdir: Path, mesh) -> Run:
@@ -68,9 +95,11 @@ def open_run(config, workdir: Path, mesh) -> Run:
     if path.is_file():
         tokenizer = Tokenizer.from_json(path.read_text(encoding="utf-8"))
     else:
-        captions = [caption for captions in train_data.captions for caption in captions]
-        t = config.tokenizer
-        tokenizer = Tokenizer.train(captions, t.vocab_size, t.max_tokens, t.lowercase)
+        tokenizer = _inherited_tokenizer(config, train_data)
+        if tokenizer is None:
+            captions = [caption for captions in train_data.captions for caption in captions]
+            t = config.tokenizer
+            tokenizer = Tokenizer.train(captions, t.vocab_size, t.max_tokens, t.lowercase)
         write_text(path, tokenizer.to_json())
     say(
         f"{train_data.name}: {len(train_data):,} training pictures of {config.data.image_size_px} px, "
@@ -96,15 +125,30 @@ def open_run(config, workdir: Path, mesh) -> Run:
     )
 
 
-def run_phase(run: Run, phase: Phase) -> Any:
-    """Runs a phase from its latest checkpoint, or its start, to its end; returns the last state."""
+def _inherited_tokenizer(config, train_data: Dataset) -> Tokenizer | None:
+    """The tokenizer of `config.init_from`, where the text encoder that goes with it can be taken."""
+    if not config.init_from:
+        return None
+    source = inheritance.read(config.init_from)
+    shapes = {
+        "images": jax.ShapeDtypeStruct((2, *train_data.images.shape[1:]), np.uint8),
+        "tokens": jax.ShapeDtypeStruct((2, source.tokenizer.max_tokens), np.int32),
+    }
+    fits = source.tokenizer.max_tokens == config.tokenizer.max_tokens and inheritance.text_fits(
+        source, nets.build(config, source.tokenizer.vocab_size), shapes
+    )
+    return source.tokenizer if fits else None
+
+
+def run_phase(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
+    """Runs a phase from its latest checkpoint, or from what is given, to its end; returns the last state."""
     # Whatever ends the loop, a save under way is finished before.
     with Checkpoints(_checkpoint_folder(run.workdir, phase.name), *_best_metric(run)) as checkpoints:
         start = checkpoints.latest_step() or 0
         if start:
-            state = checkpoints.restore(start, parallel.abstract_on(run.mesh, phase.init))
+            state = checkpoints.restore(start, parallel.abstract_on(run.mesh, phase.init, given))
         else:
-            state = parallel.init_on(run.mesh, phase.init)
+            state = parallel.init_on(run.mesh, phase.init, given)
         if start == phase.total_steps:
             return state
         if start:
@@ -120,9 +164,9 @@ def run_phase(run: Run, phase: Phase) -> Any:
 def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state: Any, start: int) -> Any:
     config = run.config
     train_step = parallel.compile_step(phase.step, run.mesh)
-    batches = Batches(
-        run.train_data,
-        run.tokenizer,
+    batches = BatchesWithColumns(
+        run,
+        phase.columns,
         seed=zlib.crc32(f"{phase.name} {config.seed}".encode()),
         batch_images=phase.step_images,
         process_index=jax.process_index(),
@@ -178,15 +222,16 @@ def mean_of_finite(window: list[dict], done: int, phase: str, saved: int | None)
     return {name: float(np.mean([metrics[name] for metrics in window])) for name in window[0]}
 
 
-def finish(run: Run, state: Any) -> dict[str, Any]:
+def finish(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
     """Writes the final snapshot, evaluates it, and says what there is and how to use it."""
-    if not isinstance(state, step.State):
-        say(f"done: {run.workdir / 'checkpoints'} holds the text encoder; add the phase 'adversarial' to draw pictures")
+    if "generator" not in learned:
+        networks = ", ".join(learned)
+        say(f"done: {run.workdir / 'checkpoints'} holds {networks}; add the phase 'adversarial' to draw pictures")
         return {}
     if not run.leads:
         return {}
     path, figures = run.workdir / SNAPSHOT_NAME, {}
-    snapshot = snapshot_of(run, state)
+    snapshot = snapshot_of(run, learned, done)
     generator = from_snapshot(snapshot)
     if run.config.evaluate.at_end:
         figures = evaluate(
@@ -199,7 +244,7 @@ def finish(run: Run, state: Any) -> dict[str, Any]:
         write_json(run.workdir / f"evaluation_{run.test_data.split}.json", figures)
     save_snapshot(path, dataclasses.replace(snapshot, metrics=figures))
     caption = run.test_data.captions[0][0].replace('"', "'")
-    sheets = sorted((run.workdir / "samples").glob("*.png"))
+    sheets = sorted((run.workdir / "samples").glob("*.png"), key=lambda path: path.stat().st_mtime_ns)
     say(f"\nmodel:    {path}")
     if sheets:
         say(f"pictures: {sheets[-1]}")

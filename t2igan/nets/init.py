@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -31,11 +32,11 @@ def init_network(networks: Any, name: str, key: jax.Array, batch: dict) -> Any:
     """
     tokens = jnp.ones((2, *batch["tokens"].shape[1:]), jnp.int32)
     images = jnp.zeros((2, *batch["images"].shape[1:]), jnp.float32)
-    text = lambda: _zeros(jax.eval_shape(networks.text_encoder.init_with_output, key, tokens)[0])  # noqa: E731
+    text = lambda: Text(*_zeros_like(_encode, networks, key, tokens))  # noqa: E731
     inputs = {
         "text": lambda: (tokens,),
         "image": lambda: (images,),
-        "matching": lambda: (_features(networks, key, images), text().sentence),
+        "matching": lambda: (*_zeros_like(_see, networks, key, images), text().sentence),
         "generator": lambda: (jnp.zeros((2, networks.z_dim)), text()),
         "discriminator": lambda: (images, text()),
         "inverter": lambda: (images, images[..., :1]),
@@ -43,9 +44,15 @@ def init_network(networks: Any, name: str, key: jax.Array, batch: dict) -> Any:
     return getattr(networks, NETWORKS[name]).init(key, *inputs[name]())
 
 
-def _features(networks: Any, key: jax.Array, images: jax.Array) -> jax.Array:
-    return _zeros(jax.eval_shape(networks.image_encoder.init_with_output, key, images)[0])
+def _encode(networks: Any, key: jax.Array, tokens: jax.Array) -> tuple[jax.Array, ...]:
+    text, _ = networks.text_encoder.init_with_output(key, tokens)
+    return text.sentence, text.words, text.mask
 
 
-def _zeros(like: Any) -> jax.Array | Text:
-    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
+def _see(networks: Any, key: jax.Array, images: jax.Array) -> tuple[jax.Array, ...]:
+    return (networks.image_encoder.init_with_output(key, images)[0],)
+
+
+def _zeros_like(outputs: Callable, networks: Any, key: jax.Array, inputs: jax.Array) -> list[jax.Array]:
+    like = jax.eval_shape(lambda key, inputs: outputs(networks, key, inputs), key, inputs)
+    return [jnp.zeros(x.shape, x.dtype) for x in like]
