@@ -126,16 +126,21 @@ def completion(run: Run, method: GeneratorMethod, step_images: int, state: Phase
     num = min(run.config.sample.num_captions, len(run.test_data))
     captions = [of_one[0] for of_one in run.test_data.captions[:num]]
     images = run.test_data.images[:num].astype(np.float32) / 127.5 - 1
-    text = run.networks.text_encoder.apply(params["text"], run.tokenizer.encode(captions))
-    finish = jax.jit(functools.partial(complete, run.networks), static_argnames="keep_visible")
+    tokens = run.tokenizer.encode(captions)
+
+    @functools.partial(jax.jit, static_argnames="keep_visible")
+    def finish(params, images, visible, tokens, keep_visible):
+        text = run.networks.text_encoder.apply(params["text"], tokens)
+        return complete(run.networks, params, images, visible, text, keep_visible)
+
     columns = [images]
     for number, kind in enumerate(method.masks):
         key = jax.random.fold_in(jax.random.key(0), number)
-        visible = random_visible(key, *images.shape[:3], (kind,))
+        visible = np.asarray(random_visible(key, *images.shape[:3], (kind,)))
         if kind == "whole":  # nothing to complete: what the inverter's noise draws
-            columns.append(finish(params, images, visible, text, keep_visible=False))
+            columns.append(finish(params, images, visible, tokens, keep_visible=False))
         else:
-            columns += [visible * images, finish(params, images, visible, text)]
+            columns += [visible * images, finish(params, images, visible, tokens, keep_visible=True)]
     pictures = np.stack([np.asarray(column) for column in columns], 1).reshape(-1, *images.shape[1:])
     pictures = np.round(np.clip(pictures * 127.5 + 127.5, 0, 255)).astype(np.uint8)
     facts = {"captions": captions, "columns": ["picture", *method.masks], "step": done}
