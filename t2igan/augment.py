@@ -33,7 +33,7 @@ def augment(
     Args:
       key: decides the changes; the same key and number of pictures give the same changes, whatever the pictures.
       images: in [-1, 1] or beyond; square.
-      probability: from 0 (the pictures themselves, bit for bit unless bilinear weights round) to 1; may be traced.
+      probability: from 0 (the pictures themselves, bit for bit) to 1; may be traced.
       kinds: of `KINDS`. "flip", "translate", "scale" and "rotate" become one affine map and one bilinear resampling, in
         which the picture goes on mirrored outside its borders; then "colour", then "cutout".
     """
@@ -50,14 +50,14 @@ def augment(
     one, zero = jnp.ones(num, images.dtype), jnp.zeros(num, images.dtype)
     affine = _matrix([[one, zero, zero], [zero, one, zero]])
     if "flip" in kinds:  # a coin is thrown for it: half of the pictures at probability 1
-        mirrored = happens("flip") * (uniform("flip", 1, 0, 1) < 0.5)
+        mirrored = happens("flip") * (uniform("flip", 1, 0.0, 1.0) < 0.5)
         affine = affine @ _matrix([[one, zero, zero], [zero, 1 - 2 * mirrored, zero]])
     if "rotate" in kinds:
         angle = happens("rotate") * uniform("rotate", 1, -ROTATE, ROTATE) * (jnp.pi / 180)
         sin, cos = jnp.sin(angle), jnp.cos(angle)
         affine = affine @ _matrix([[cos, -sin, zero], [sin, cos, zero]])
     if "scale" in kinds:
-        factor = jnp.asarray(SCALE, images.dtype) ** (happens("scale") * uniform("scale", 1, -1, 1))
+        factor = jnp.asarray(SCALE, images.dtype) ** (happens("scale") * uniform("scale", 1, -1.0, 1.0))
         affine = affine @ _matrix([[factor, zero, zero], [zero, factor, zero]])
     if "translate" in kinds:
         moves, largest = happens("translate"), 2 * TRANSLATE
@@ -72,12 +72,12 @@ def augment(
         changes, each = happens("colour"), (slice(None), None, None, None)
         images = images + (changes * uniform("colour", 1, -BRIGHTNESS, BRIGHTNESS))[each]
         grey = images.mean(-1, keepdims=True)
-        images = grey + (images - grey) * (1 + changes * (uniform("colour", 2, *SATURATION) - 1))[each]
+        images = images + (changes * (uniform("colour", 2, *SATURATION) - 1))[each] * (images - grey)
         mean = images.mean((1, 2, 3), keepdims=True)
-        images = mean + (images - mean) * (1 + changes * (uniform("colour", 3, *CONTRAST) - 1))[each]
+        images = images + (changes * (uniform("colour", 3, *CONTRAST) - 1))[each] * (images - mean)
     if "cutout" in kinds:
         place = jnp.linspace(0, 1, images.shape[1], dtype=images.dtype)
-        down, right = (abs(place - uniform("cutout", i, 0, 1)[:, None]) < CUTOUT / 2 for i in (1, 2))
+        down, right = (abs(place - uniform("cutout", i, 0.0, 1.0)[:, None]) < CUTOUT / 2 for i in (1, 2))
         hole = (down[:, :, None] & right[:, None, :])[..., None]
         images = images * (1 - happens("cutout")[:, None, None, None] * hole)
     return images
