@@ -40,7 +40,7 @@ class Discriminator(nn.Module):
     def _head(self, x: Float[Array, "B N"], text: Text, suffix: str) -> Float[Array, " B"]:
         f = leaky_relu(dense(self.features, dtype=self.dtype, name=f"features{suffix}")(x)).astype(jnp.float32)
         if not suffix:
-            self.sow("intermediates", "features", f)  # for heads on the trunk; nothing where nobody asks
+            self.sow("intermediates", "trunk", f)  # for heads on the trunk; nothing where nobody asks
         f = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(f)
         projected = dense(self.features, dtype=jnp.float32, name=f"project{suffix}")(text.sentence)
         realness = dense(1, dtype=jnp.float32, name=f"realness{suffix}")(f)[:, 0]
@@ -59,6 +59,6 @@ class MLPDiscriminator(nn.Module):
         x = jnp.concatenate([images.reshape(len(images), -1), text.sentence], axis=-1).astype(self.dtype)
         for width in self.widths:
             x = leaky_relu(dense(width, dtype=self.dtype)(x))
-        self.sow("intermediates", "features", x)
+        self.sow("intermediates", "trunk", x)
         x = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(x)
         return dense(1, dtype=jnp.float32, name="realness")(x.astype(jnp.float32))[:, 0]

@@ -132,7 +132,7 @@ def trunk(method: DiscriminatorMethod, params: dict[str, Params], images, tokens
     _, sown = method.networks.discriminator.apply(
         weights, images, text, mutable=["intermediates"], rngs={"dropout": jax.random.fold_in(key, 2)}
     )
-    return sown["intermediates"]["features"][0].astype(jnp.float32)
+    return sown["intermediates"]["trunk"][0].astype(jnp.float32)
 
 
 def _images(batch: dict) -> jax.Array:
