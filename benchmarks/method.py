@@ -58,6 +58,18 @@ def pair(loss: str, penalty: str, weight: float = 0.0, **more: Any) -> Row:
     return Row("pairs", name, changes)
 
 
+def technique(name: str, **changes: Any) -> Row:
+    """A row that adds one thing to the defaults; keys with "__" for "."."""
+    return Row("techniques", name, {key.replace("__", "."): value for key, value in changes.items()})
+
+
+def few(name: str, **changes: Any) -> Row:
+    """A row that sees 500 pictures only; the text encoder has learned from all captions."""
+    return Row("500 pictures", name, technique(name, **changes).changes, train_images=500)
+
+
+GEOMETRY = ("flip", "translate", "scale", "rotate")
+
 # The most telling rows first, so that a table that was stopped early says something.
 ROWS = (
     pair("non_saturating", "r1", 0.1),
@@ -66,25 +78,58 @@ ROWS = (
     pair("wasserstein", "wgan_gp", 10.0),
     pair("non_saturating", "none"),
     Row("text", "text encoder: random, frozen", {"phases": ("adversarial",)}),
+    few("no augmentation"),
+    few("all augmentations, p 0.3", augment__probability=0.3),
+    few("translation and cutout, p 0.3", augment__probability=0.3, augment__kinds=("translate", "cutout")),
+    Row("attention", "no word attention", {"generator.attention_from_px": 0}),
     pair("non_saturating", "r1_r2", 0.1),
     pair("least_squares", "r1", 0.1),
+    pair("wasserstein", "wgan_gp", 1.0),
+    few("adaptive, target 0.6", augment__target=0.6, augment__adapt_images=24_000),
     pair("relativistic", "r1", 0.1),
+    pair("hinge", "wgan_gp", 10.0),
+    technique("spectral norm, no penalty", discriminator__normalisation="spectral", loss__penalty="none"),
     pair("hinge", "ma_gp", 2.0),
     pair("non_saturating", "finite_difference", 0.1),
-    Row("attention", "no word attention", {"generator.attention_from_px": 0}),
+    technique("caption dropout 0.1, further averages", augment__caption_dropout=0.1, train__ema_tracks=(0.25, 4.0)),
+    technique("mismatched captions 0.5", loss__mismatch_weight=0.5),
+    technique("contrastive matching 1", loss__contrastive_weight=1.0),
+    technique("optimistic Adam", train__optimizer="optimistic_adam"),
     pair("hinge", "none"),
     pair("minimax", "r1", 0.1),
     pair("non_saturating", "r2", 0.1),
+    Row("text", "text encoder: learned, tuned at 1e-4", {"train.tune_text": True, "train.text_learning_rate": 1e-4}),
+    Row(
+        "text",
+        "text encoder: learned with the GAN at 1e-3",
+        {"phases": ("adversarial",), "train.tune_text": True, "train.text_learning_rate": 1e-3},
+    ),
+    technique("cycle consistency 1", loss__cycle_weight=1.0),
+    technique("two discriminator steps", train__discriminator_steps=2),
+    technique(
+        "discriminator's rate four times", train__generator_learning_rate=5e-4, train__discriminator_learning_rate=2e-3
+    ),
+    technique("heads on every map", discriminator__multi_scale=True),
+    technique("label smoothing 0.1", loss__label_smoothing=0.1),
+    technique("instance noise 0.2 to 0", augment__instance_noise=0.2, augment__instance_noise_end=0.0),
+    technique("caption noise 0.1", augment__sentence_noise=0.1),
+    technique("dropout 0.3", discriminator__dropout=0.3),
+    technique("fast gradient sign 0.02", loss__attack_steps=1),
+    technique("projected attack 0.02, 3 steps", loss__attack_steps=3),
+    technique("weight norm, no penalty", discriminator__normalisation="weight", loss__penalty="none"),
+    technique("weight decay 0.1", train__weight_decay=0.1),
+    technique("adaptive clipping 0.01", train__adaptive_clip=0.01, train__clip_norm=0.0),
+    technique("penalty every 4 steps", loss__penalty_every=4),
+    technique("augmentation p 0.2", augment__probability=0.2, augment__kinds=GEOMETRY),
     pair("non_saturating", "r1", 0.03),
     pair("non_saturating", "r1", 0.3),
     pair("relativistic", "r1_r2", 0.03),
     pair("relativistic", "r1_r2", 0.3),
-    pair("wasserstein", "wgan_gp", 1.0),
     pair("wasserstein", "r1", 1.0),
     pair("hinge", "r1", 0.3),
     pair("hinge", "ma_gp", 0.2),
-    pair("non_saturating", "wgan_gp", 0.1),
 )
+TRACK, GUIDANCE = "average of half-life x", "guidance"
 
 
 def prepare(work: Path) -> tuple[Any, Any, Any, Any, dict]:
@@ -175,10 +220,20 @@ def run(row: Row, seed: int, work: Path) -> dict[str, Any]:
     if line["finite"]:
         used = state.frozen | state.ema
         snapshot = Snapshot({}, config.to_dict(), tokenizer.to_json(), {}, {})
-        drawn = draw_with(Generator(networks, {k: used[k] for k in ("generator", "text")}, tokenizer, snapshot))
         test, unseen = (open_dataset(config.data, split) for split in ("test", "unseen"))
-        line["test"] = evaluate(drawn, test, judges, num_images=len(test), seed=0)
-        line["unseen"] = evaluate(drawn, unseen, judges, num_images=len(unseen), seed=0, full=False)
+
+        def figures(averages: dict, **settings: float) -> dict[str, Any]:
+            learned = {name: (used | averages)[name] for name in ("generator", "text")}
+            drawn = functools.partial(draw_with(Generator(networks, learned, tokenizer, snapshot)), **settings)
+            return {
+                "test": evaluate(drawn, test, judges, num_images=len(test), seed=0),
+                "unseen": evaluate(drawn, unseen, judges, num_images=len(unseen), seed=0, full=False),
+            }
+
+        line |= figures({})
+        line["variants"] = {f"{TRACK} {name}": figures(state.tracks[name]) for name in state.tracks}
+        if config.augment.caption_dropout:
+            line["variants"] |= {f"{GUIDANCE} {by:g}": figures({}, guidance=by) for by in (0.75, 1.25, 1.5, 2.0)}
     return line
 
 
@@ -201,6 +256,8 @@ def table(lines: list[dict[str, Any]]) -> str:
     groups: dict[str, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
     for line in lines:
         groups[line["group"]][line["name"]].append(line)
+        for variant, figures in line.get("variants", {}).items():  # the same run, drawn from in another way
+            groups[line["group"]][f"{line['name']}: {variant}"].append(line | figures)
     texts = []
     for group, rows in groups.items():
         shown = [f"### {group}", "", HEADER, "|---" * HEADER.count(" | ") + "|---|"]

@@ -1,4 +1,4 @@
-"""Augmentation: what each kind does, that it can be differentiated, and that it does not leak into what is generated."""
+"""Augmentation: what each kind does, that it can be differentiated, that it does not leak into what is generated."""
 
 import functools
 

@@ -26,7 +26,7 @@ ALLOWED = {
     "inherit": {"config", "nets", "text", "checkpoint"},
     "evaluate": {"judges", "sample", "data", "metrics", "config", "checkpoint"},
     "judges": {"pretrain", "nets", "losses", "schedules", "data", "text", "checkpoint"},
-    "sample": {"nets", "text", "checkpoint", "config"},
+    "sample": {"nets", "text", "checkpoint", "config", "regularize"},
     "joint": {"step", "method", "losses"},
     "text_matching": {"pretrain", "step", "nets", "losses", "schedules"},
     "pretrain": {

@@ -17,6 +17,9 @@ class Generator(nn.Module):
 
     `channels` are given from the smallest map (`base_px`) up; each further one doubles the size. No normalisation: the
     last convolution of a block starts at zero (fix-up initialisation; Zhang et al. 2019, arXiv:1901.09321) instead.
+
+    With `guidance` g the style starts from that of no caption: style(z, 0) + g (style(z, s) - style(z, 0)), so that
+    above 1 it leans towards the caption. It wants a training in which captions were left out now and then.
     """
 
     image_channels: int
@@ -30,11 +33,21 @@ class Generator(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, z: Float[Array, "B Z"], text: Text) -> Float[Array, "B H W C"]:
-        style = jnp.concatenate([z, text.sentence], axis=-1).astype(self.dtype)
-        for layer in range(2):
-            style = leaky_relu(dense(self.style_dim, dtype=self.dtype, name=f"style_{layer}")(style))
+    def __call__(
+        self, z: Float[Array, "B Z"], text: Text, guidance: float | Float[Array, ""] | None = None
+    ) -> Float[Array, "B H W C"]:
+        layers = [dense(self.style_dim, dtype=self.dtype, name=f"style_{layer}") for layer in range(2)]
 
+        def style_of(sentence):
+            style = jnp.concatenate([z, sentence], axis=-1).astype(self.dtype)
+            for layer in layers:
+                style = leaky_relu(layer(style))
+            return style
+
+        style = style_of(text.sentence)
+        if guidance is not None:
+            without = style_of(jnp.zeros_like(text.sentence))
+            style = without + jnp.asarray(guidance, self.dtype) * (style - without)
         x = dense(self.base_px**2 * self.channels[0], dtype=self.dtype, name="base")(style)
         x = x.reshape(-1, self.base_px, self.base_px, self.channels[0])
         for level, channels in enumerate(self.channels):
@@ -64,8 +77,11 @@ class MLPGenerator(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, z: Float[Array, "B Z"], text: Text) -> Float[Array, "B H W C"]:
-        x = jnp.concatenate([z, text.sentence], axis=-1).astype(self.dtype)
+    def __call__(
+        self, z: Float[Array, "B Z"], text: Text, guidance: float | Float[Array, ""] | None = None
+    ) -> Float[Array, "B H W C"]:
+        sentence = text.sentence if guidance is None else guidance * text.sentence  # no caption is a sentence of zeros
+        x = jnp.concatenate([z, sentence], axis=-1).astype(self.dtype)
         for width in self.widths:
             x = leaky_relu(dense(width, dtype=self.dtype)(x))
         x = dense(self.image_px**2 * self.image_channels, dtype=self.dtype, name="pixels")(x)
