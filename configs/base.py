@@ -180,7 +180,9 @@ def get_config() -> ConfigDict:
     questions.schedule = "cosine"
     questions.warmup_steps = 50
     questions.beta2 = 0.99
-    questions.task = "auto"  # the data's attributes where there are any, or else "transforms": turned, mirrored, cut out
+    questions.task = (
+        "auto"  # the data's attributes where there are any, or else "transforms": turned, mirrored, cut out
+    )
     questions.real_weight = 1.0  # of telling real pictures from the generator phase's, where there was one
 
     # Phase "text_matching": the text encoder learns from what the generator makes of its captions.
@@ -212,6 +214,14 @@ def get_config() -> ConfigDict:
     joint.warmup_steps = 100
     joint.discriminator_weight = 0.1  # lambda: what the text encoder has of the discriminator's loss
     joint.anchor_weight = 1.0  # and of the text phase's
+
+    # The guard looks at each evaluation of the adversarial game, and at every logged value.
+    config.guard = guard = ConfigDict()
+    guard.num_images = 128  # pictures of each split that it looks at; 0 = only at values that are not finite
+    guard.max_overfit = 0.9  # says so above: held-out pictures look to the discriminator like generated (1), real (0)
+    guard.min_spread = 0.2  # says so below: variance of drawings of different captions as a share of the real ones'
+    guard.rollbacks = 0  # times to go back to the last checkpoint instead, and on at a lower rate
+    guard.rate_factor = 0.5  # by so much lower each time
 
     # Watching and keeping. Every `..._images` is counted in pictures of the phases "adversarial" and "joint".
     config.log = log = ConfigDict()

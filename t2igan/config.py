@@ -39,7 +39,7 @@ DTYPES = ("float32", "bfloat16")
 BEST_METRICS = ("", "attributes/mean", "attributes/all", "frechet")
 
 # Keys that change how a run is watched or placed, not what it computes: free to differ when a run goes on.
-FREE_TO_CHANGE = ("log", "evaluate", "sample", "checkpoint", "data.tfds_dir", "data.tfds_files_dir", "devices")
+FREE_TO_CHANGE = ("log", "guard", "evaluate", "sample", "checkpoint", "data.tfds_dir", "data.tfds_files_dir", "devices")
 # Durations may grow or shrink only together with their schedules, so they count as what is computed.
 
 
@@ -234,6 +234,11 @@ def _check_techniques(config: ConfigDict) -> None:
             f"config.loss.label_smoothing={config.loss.label_smoothing} has no meaning for config.loss.adversarial="
             f"{config.loss.adversarial!r}, which has no labels; set it to 0, or choose one of {_listed(SMOOTHABLE)}"
         )
+    if not 0 < config.guard.rate_factor < 1:
+        raise UserError(f"config.guard.rate_factor={config.guard.rate_factor} must lie between 0 and 1")
+    for key in ("guard.num_images", "guard.max_overfit", "guard.min_spread", "guard.rollbacks"):
+        if not get(config, key) >= 0:
+            raise UserError(f"config.{key}={get(config, key)} must be 0 or greater")
     for key in ("loss.label_smoothing", "augment.caption_dropout", "discriminator.dropout"):
         if not 0 <= get(config, key) < 1:
             raise UserError(f"config.{key}={get(config, key)} must be at least 0 and less than 1")

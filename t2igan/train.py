@@ -18,8 +18,9 @@ import jax
 import numpy as np
 
 from t2igan import config as config_lib
+from t2igan import guard, nets, parallel
 from t2igan import inherit as inheritance
-from t2igan import nets, parallel
+from t2igan.averages import best_average
 from t2igan.checkpoint import Checkpoints, load_networks, save_networks, save_snapshot, write_json, write_text
 from t2igan.data import Dataset, open_dataset
 from t2igan.errors import UserError
@@ -55,12 +56,12 @@ def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, A
     try:
         given, state = inherit(run), None  # networks that have learned, by name
         for i, name in enumerate(config.phases):
-            phase = PHASES[name](run, given)
+            phase = build(run, name, given)
             if any(_started(workdir, later) for later in config.phases[i + 1 :]):
                 # What this phase left behind is in the later one's state: only its structure counts.
                 given = dict(given) | networks_of(jax.eval_shape(phase.init, given))
                 continue
-            state = run_phase(run, phase, given)
+            state = best_average(run, run_phase(run, phase, given), phase.total_steps)
             given = dict(given) | networks_of(state)
         return finish(run, given, int(state.step))
     finally:
@@ -140,10 +141,28 @@ def _inherited_tokenizer(config, train_data: Dataset) -> Tokenizer | None:
     return source.tokenizer if fits else None
 
 
+def build(run: Run, name: str, given: dict[str, Any]) -> Phase:
+    """Returns a phase, at lower rates where the guard has rolled it back."""
+    return PHASES[name](dataclasses.replace(run, config=guard.lowered(run.config, run.workdir, name)), given)
+
+
 def run_phase(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
+    """Runs a phase to its end, back to its last checkpoint and on as often as the guard may; returns the last state."""
+    while True:
+        try:
+            return _go_on(run, phase, given)
+        except guard.Collapse as collapse:
+            with Checkpoints(_checkpoint_folder(run.workdir, phase.name)) as checkpoints:
+                kept = checkpoints.latest_step() or 0
+            times = guard.roll_back(run.config.guard, run.workdir, phase.name, collapse, kept)
+            say(f"{collapse}\nrollback {times} of {run.config.guard.rollbacks}: back to step {kept:,}, at lower rates")
+            phase = build(run, phase.name, given)
+
+
+def _go_on(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
     """Runs a phase from its latest checkpoint, or from what is given, to its end; returns the last state."""
     # Whatever ends the loop, a save under way is finished before.
-    with Checkpoints(_checkpoint_folder(run.workdir, phase.name), *_best_metric(run)) as checkpoints:
+    with Checkpoints(_checkpoint_folder(run.workdir, phase.name), *run.best_metric) as checkpoints:
         start = checkpoints.latest_step() or 0
         if start:
             state = checkpoints.restore(start, parallel.abstract_on(run.mesh, phase.init, given))
@@ -190,6 +209,8 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
                 bar.show(**{name.split("/")[-1]: values[name] for name in phase.shown if name in values})
                 window = []
                 values["images_per_s"] = rate.take()
+                if times := len(guard.rollbacks(run.workdir, phase.name)):
+                    values["rollbacks"] = float(times)
                 run.logs.scalars(phase.name, done, done * phase.step_images, values)
             figures = phase.watch(state, done) if watches else {}
             if figures:
@@ -206,7 +227,7 @@ def mean_of_finite(window: list[dict], done: int, phase: str, saved: int | None)
     """Returns the mean of each metric over the steps in `window`, the last of which is number `done`.
 
     Raises:
-      UserError: a value is not finite; names the first such step and term.
+      Collapse: a value is not finite; names the first such step and term.
     """
     window = jax.device_get(window)
     for i, metrics in enumerate(window):
@@ -214,10 +235,11 @@ def mean_of_finite(window: list[dict], done: int, phase: str, saved: int | None)
             if not np.isfinite(value):
                 at = done - len(window) + i + 1
                 kept = f"the last good checkpoint is step {saved:,}" if saved else "nothing was saved yet"
-                raise UserError(
+                raise guard.Collapse(
                     f"{name} is {float(value)} at step {at:,} of phase {phase}; stopped, {kept}.\n"
                     f"Lower the learning rates, or raise config.loss.penalty_weight or config.train.clip_norm, and "
-                    f"train again in a new --workdir"
+                    f"train again in a new --workdir; or give config.guard.rollbacks=3",
+                    at,
                 )
     return {name: float(np.mean([metrics[name] for metrics in window])) for name in window[0]}
 
@@ -281,14 +303,6 @@ class Interruption:
             raise KeyboardInterrupt
         self.asked = True
         say("stopping after this step, and saving; once more stops at once")
-
-
-def _best_metric(run: Run) -> tuple[str, bool]:
-    """The metric by which the best checkpoint is kept, and whether lower is better."""
-    metric = run.config.checkpoint.best_metric
-    if not metric:
-        metric = "attributes/mean" if run.train_data.attributes is not None else "frechet"
-    return metric, metric.startswith("frechet")
 
 
 def _checkpoint_folder(workdir: Path, phase: str) -> Path:

@@ -16,6 +16,7 @@ from t2igan import nets
 from t2igan.checkpoint import Snapshot, save_snapshot
 from t2igan.data.dataset import Dataset
 from t2igan.evaluate import draw_with, evaluate, summary_line
+from t2igan.guard import Collapse, Guard, verdict
 from t2igan.inherit import networks_of
 from t2igan.inversion import complete
 from t2igan.judges import Judges
@@ -53,6 +54,14 @@ class Run:
         return jax.process_index() == 0
 
     @property
+    def best_metric(self) -> tuple[str, bool]:
+        """The metric by which the best checkpoint and average are kept, and whether lower is better."""
+        metric = self.config.checkpoint.best_metric
+        if not metric:
+            metric = "attributes/mean" if self.train_data.attributes is not None else "frechet"
+        return metric, metric.startswith("frechet")
+
+    @property
     def batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         """The shapes of a batch of two."""
         images = self.train_data.images
@@ -75,11 +84,11 @@ def look(run: Run, phase: str, total_steps: int, step_images: int, state: Any, d
     """Sheets, cheap figures and a snapshot, each when it is due; returns the figures."""
     config, images = run.config, done * step_images
     evaluates, draws = due(run, phase, done, total_steps, step_images)
-    figures = {}
+    figures = signs_of_collapse(run, state, done) if evaluates else {}
     snapshot = snapshot_of(run, networks_of(state), done)
     generator = from_snapshot(snapshot)
     if evaluates:
-        figures = evaluate(
+        figures |= evaluate(
             draw_with(generator),
             run.test_data,
             run.judges,
@@ -91,6 +100,21 @@ def look(run: Run, phase: str, total_steps: int, step_images: int, state: Any, d
     save_snapshot(run.workdir / SNAPSHOT_NAME, dataclasses.replace(snapshot, metrics=figures))
     if draws:
         draw_sheet(run, generator, f"{images:09d}" if phase == "adversarial" else f"{phase}_{images:09d}", done)
+    return figures
+
+
+def signs_of_collapse(run: Run, state: Any, done: int) -> dict[str, float]:
+    """Returns what the guard sees of a game's state, and says what is wrong; raises `Collapse` if it may go back."""
+    settings, params = run.config.guard, state.frozen | state.params
+    if not settings.num_images or "discriminator" not in params:
+        return {}
+    guard = Guard.create(run.config, run.networks, run.tokenizer, run.train_data, run.test_data)
+    figures = guard.look(params)
+    if wrong := verdict(settings, figures):
+        # Of several processes only this one looks, so the others could not follow it back.
+        if settings.rollbacks and jax.process_count() == 1:
+            raise Collapse(f"step {done:,}: {wrong}", done)
+        say(f"step {done:,}: {wrong}")
     return figures
 
 

@@ -16,12 +16,12 @@ ALLOWED = {
     "__init__": {"data", "sample"},
     "train": {
         *("config", "data", "text", "nets", "inherit", "phases", "watch", "parallel"),
-        *("checkpoint", "sample", "judges", "evaluate", "logs"),
+        *("checkpoint", "sample", "judges", "evaluate", "logs", "guard", "averages"),
     },
     "phases": {"config", "data", "step", "method", "joint", "pretrain", "text_matching", "watch"},
     "watch": {
         *("data", "text", "nets", "inherit", "inversion", "masks", "pretrain", "checkpoint"),
-        *("sample", "judges", "evaluate", "logs", "pictures"),
+        *("sample", "judges", "evaluate", "logs", "pictures", "guard"),
     },
     "inherit": {"config", "nets", "text", "checkpoint"},
     "evaluate": {"judges", "sample", "data", "metrics", "config", "checkpoint"},
@@ -34,6 +34,8 @@ ALLOWED = {
         *("inversion", "masks", "pretext", "regularize"),
     },
     "step": {"nets", "losses", "method", "inversion", "augment", "optimizers", "regularize"},
+    "guard": {"nets", "regularize", "data", "text", "checkpoint"},
+    "averages": {"evaluate", "inherit", "logs", "sample", "watch"},
     "method": {"nets", "losses", "schedules", "inversion", "optimizers", "regularize"},
     "regularize": {"nets"},
     "optimizers": set(),
