@@ -45,6 +45,14 @@ def networks_of(state: Any) -> dict[str, Any]:
     return {name: found[name] for name in NETWORKS if name in found}
 
 
+def handed_on(given: Mapping[str, Any], state: Any) -> dict[str, Any]:
+    """Returns what a phase that began with `given` leaves to the next one.
+
+    A state holds in `frozen` what its phase did not train, or has let it go; that of the text phase holds only its own.
+    """
+    return networks_of(state) if hasattr(state, "frozen") else dict(given) | networks_of(state)
+
+
 def read(path: str | Path) -> Source:
     """Reads a run's folder, the latest checkpoint of its last phase, or a snapshot; `UserError` for anything else."""
     path = Path(path)

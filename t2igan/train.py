@@ -25,7 +25,7 @@ from t2igan.checkpoint import Checkpoints, load_networks, save_networks, save_sn
 from t2igan.data import Dataset, open_dataset
 from t2igan.errors import UserError
 from t2igan.evaluate import draw_with, evaluate, summary_line
-from t2igan.inherit import networks_of
+from t2igan.inherit import handed_on
 from t2igan.judges import Judges
 from t2igan.logs import Logs, Progress, Rate, say
 from t2igan.phases import PHASES, BatchesWithColumns, Phase
@@ -59,10 +59,10 @@ def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, A
             phase = build(run, name, given)
             if any(_started(workdir, later) for later in config.phases[i + 1 :]):
                 # What this phase left behind is in the later one's state: only its structure counts.
-                given = dict(given) | networks_of(jax.eval_shape(phase.init, given))
+                given = handed_on(given, jax.eval_shape(phase.init, given))
                 continue
             state = best_average(run, run_phase(run, phase, given), phase.total_steps)
-            given = dict(given) | networks_of(state)
+            given = handed_on(given, state)
         return finish(run, given, int(state.step))
     finally:
         run.logs.close()
