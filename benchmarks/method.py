@@ -3,6 +3,7 @@
     python -m benchmarks.method --cores 0 1 --seeds 0 1 2       # run what is missing, then print the table
     python -m benchmarks.method --table                         # print the table of what there is
     python -m benchmarks.method --groups pairs --seeds 0        # some groups of rows only
+    python -m benchmarks.method --table --into docs/method.md   # put it between the two marks there
 
 Every run is the adversarial phase of configs/base.py on as many pictures, from the same learned text encoder, in a
 process of its own that is pinned to one core. A run is a line of benchmarks/results/method.jsonl; what is there is not
@@ -261,7 +262,7 @@ def table(lines: list[dict[str, Any]]) -> str:
             groups[line["group"]][f"{line['name']}: {variant}"].append(line | figures)
     texts = []
     for group, rows in groups.items():
-        shown = [f"### {group}", "", HEADER, "|---" * HEADER.count(" | ") + "|---|"]
+        shown = [f"**{group}**", "", HEADER, "|---" * HEADER.count(" | ") + "|---|"]
         order = sorted(
             rows.items(), key=lambda item: -_mean([_figure(line, "test", "attributes/mean") for line in item[1]])
         )
@@ -316,6 +317,7 @@ def main() -> None:
     arguments.add_argument("--results", type=Path, default=RESULTS)
     arguments.add_argument("--work", type=Path, default=ROOT / "runs" / "method", help="text phase and judges")
     arguments.add_argument("--table", action="store_true", help="run nothing")
+    arguments.add_argument("--into", type=Path, help="a file with the marks <!-- table --> and <!-- end -->")
     arguments.add_argument("--one", type=int, nargs=3, metavar=("ROW", "SEED", "CORE"), help=argparse.SUPPRESS)
     given = arguments.parse_args()
     if given.one:
@@ -325,7 +327,13 @@ def main() -> None:
         return
     if not given.table:
         run_missing(given.cores, given.seeds, given.groups, given.results, given.work)
-    print(table(read(given.results)))
+    tables = table(read(given.results))
+    print(tables)
+    if given.into:
+        text = given.into.read_text(encoding="utf-8")
+        before, rest = text.split("<!-- table -->\n")
+        after = rest.split("<!-- end -->")[1]
+        given.into.write_text(f"{before}<!-- table -->\n{tables}\n<!-- end -->{after}", encoding="utf-8")
 
 
 def run_missing(cores: list[int], seeds: list[int], groups: list[str] | None, results: Path, work: Path) -> None:
