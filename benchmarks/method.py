@@ -83,6 +83,7 @@ ROWS = (
     few("all augmentations, p 0.3", augment__probability=0.3),
     few("translation and cutout, p 0.3", augment__probability=0.3, augment__kinds=("translate", "cutout")),
     Row("attention", "no word attention", {"generator.attention_from_px": 0}),
+    Row("growing", "grows over half of it", {"train.grow_share": 0.5}),
     pair("non_saturating", "r1_r2", 0.1),
     pair("least_squares", "r1", 0.1),
     pair("wasserstein", "wgan_gp", 1.0),

@@ -140,6 +140,8 @@ def get_config() -> ConfigDict:
     train.ema_half_life_images_end = 4_500.0
     train.ema_ramp = 0.05  # early on the half-life is at most this share of the images seen; 0 = none
     train.ema_tracks = ()  # further averages, half-lives as multiples of the above: the best is kept at the end
+    train.grow_share = 0.0  # share of the training in which pictures grow from the smallest map to full size; 0 = never
+    train.fade_share = 0.5  # share of the time at each size in which it fades in
     train.tune_text = False  # True: the text encoder goes on learning from the generator's loss
     train.text_learning_rate = 1e-5  # if it does
 

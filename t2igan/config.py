@@ -234,6 +234,20 @@ def _check_techniques(config: ConfigDict) -> None:
             f"config.loss.label_smoothing={config.loss.label_smoothing} has no meaning for config.loss.adversarial="
             f"{config.loss.adversarial!r}, which has no labels; set it to 0, or choose one of {_listed(SMOOTHABLE)}"
         )
+    if config.train.grow_share:
+        kinds = config.generator.kind, config.discriminator.kind
+        levels = len(config.generator.channels), len(config.discriminator.channels)
+        if not 0 < config.train.grow_share < 1 or not 0 <= config.train.fade_share <= 1:
+            raise UserError(
+                f"config.train.grow_share={config.train.grow_share} and fade_share={config.train.fade_share} must be "
+                f"shares from 0 to 1; a half each is usual"
+            )
+        if kinds != ("residual", "residual") or levels[0] != levels[1] or config.discriminator.multi_scale:
+            raise UserError(
+                f"config.train.grow_share={config.train.grow_share} wants residual networks with as many channels each "
+                f"and no discriminator.multi_scale; there are {kinds} with {levels[0]} and {levels[1]}. "
+                f"Change them, or set it to 0"
+            )
     if not 0 < config.guard.rate_factor < 1:
         raise UserError(f"config.guard.rate_factor={config.guard.rate_factor} must lie between 0 and 1")
     for key in ("guard.num_images", "guard.max_overfit", "guard.min_spread", "guard.rollbacks"):

@@ -10,6 +10,7 @@ import jax
 import optax
 
 from t2igan import losses, optimizers, regularize
+from t2igan.growing import Growth
 from t2igan.inversion import InversionWeights
 from t2igan.nets import Networks
 from t2igan.schedules import ema_decay, schedule
@@ -58,6 +59,7 @@ class Method:
     penalty_weight: Callable
     ema_decay: Callable
     ema_tracks: tuple[float, ...]  # further averages: their half-lives as multiples of the first one's
+    growth: Growth
 
     @classmethod
     def create(cls, config, networks: Networks, total_steps: int) -> Method:
@@ -112,6 +114,7 @@ class Method:
                 train.batch_images,
             ),
             ema_tracks=tuple(train.ema_tracks),
+            growth=Growth.create(len(config.generator.channels), total_steps, train.grow_share, train.fade_share),
         )
 
     def optimizer(self, rate: jax.Array | float, step: jax.Array | int) -> optax.GradientTransformation:

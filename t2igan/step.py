@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import optax
 
 from t2igan import augment, losses, optimizers, regularize
+from t2igan.growing import by_stage
 from t2igan.inversion import inversion_loss
 from t2igan.method import Method
 from t2igan.nets import Text
@@ -89,8 +90,12 @@ def init_state(method: Method, batch: dict, given: dict[str, Params] | None = No
 def train_step(method: Method, state: State, batch: dict[str, jax.Array]) -> tuple[State, Metrics]:
     """One step: the discriminator's updates, the generator's update, the moving average.
 
-    Returns the next state and float32 scalars by name, means over the batch.
+    Returns the next state and float32 scalars by name, means over the batch. Where pictures grow, of the stage's size.
     """
+    return by_stage(_play, method, state, batch) if method.growth.starts else _play(method, state, batch)
+
+
+def _play(method: Method, state: State, batch: dict[str, jax.Array]) -> tuple[State, Metrics]:
     images = batch["images"].astype(jnp.float32) / 127.5 - 1
     tokens = batch["tokens"]
     # Parts are taken across the batch's leading axis with stride, so that each device keeps its own pictures.

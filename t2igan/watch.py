@@ -106,7 +106,8 @@ def look(run: Run, phase: str, total_steps: int, step_images: int, state: Any, d
 def signs_of_collapse(run: Run, state: Any, done: int) -> dict[str, float]:
     """Returns what the guard sees of a game's state, and says what is wrong; raises `Collapse` if it may go back."""
     settings, params = run.config.guard, state.frozen | state.params
-    if not settings.num_images or "discriminator" not in params:
+    # A discriminator that is still growing cannot be asked about full-sized pictures.
+    if not settings.num_images or "discriminator" not in params or run.config.train.grow_share:
         return {}
     guard = Guard.create(run.config, run.networks, run.tokenizer, run.train_data, run.test_data)
     figures = guard.look(params)

@@ -145,6 +145,11 @@ REFUSED = {
     ),
     "an average of no length": ({"train.ema_tracks": (0.0,)}, ["config.train.ema_tracks=(0.0,)", "(0.25, 4.0)"]),
     "one average twice": ({"train.ema_tracks": (2.0, 2.0)}, ["config.train.ema_tracks=(2.0, 2.0)", "different"]),
+    "growing all the time": ({"train.grow_share": 1.0}, ["config.train.grow_share=1.0", "a half each is usual"]),
+    "growing without maps": (
+        {"train.grow_share": 0.5, "generator.kind": "mlp"},
+        ["config.train.grow_share=0.5", "'mlp'", "set it to 0"],
+    ),
     "a rate that is not lower": ({"guard.rate_factor": 1.0}, ["config.guard.rate_factor=1.0", "between 0 and 1"]),
     "rollbacks below zero": ({"guard.rollbacks": -1}, ["config.guard.rollbacks=-1", "0 or greater"]),
     "seed beyond 32 bits": ({"seed": 2**32}, ["config.seed=4294967296", "4294967295"]),

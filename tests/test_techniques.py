@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_step import SMALL, close, first_state, moments, same, start
 
-from t2igan import nets, parallel, regularize, step
+from t2igan import losses, nets, parallel, regularize, step
 from t2igan.step import Method
 
 # Switch -> what turns it on.
@@ -192,3 +192,15 @@ def test_guidance_goes_from_no_caption_through_the_caption(config, kind):
     without = text.replace(sentence=jnp.zeros_like(text.sentence))
     np.testing.assert_allclose(drawn(params, z, text, 0.0), drawn(params, z, without), rtol=1e-3, atol=1e-3)
     assert abs(drawn(params, z, text, 2.0) - drawn(params, z, text)).max() > 1e-2
+
+
+def test_contrast_sees_the_pairs_of_all_devices():
+    """Each caption against the pictures of all devices: the same loss as on one, and not each device's own."""
+    random = np.random.default_rng(0)
+    images, sentences = (jnp.asarray(random.normal(size=(8, 6)), jnp.float32) for _ in range(2))
+    loss = jax.jit(lambda x, y: losses.contrastive(x, y, 5.0))
+    mesh = parallel.make_mesh(4)
+    split = [jax.device_put(x, parallel.split(mesh)) for x in (images, sentences)]
+    np.testing.assert_allclose(loss(*split), loss(images, sentences), rtol=1e-5)
+    alone = jnp.concatenate([loss(images[i : i + 2], sentences[i : i + 2]) for i in range(0, 8, 2)])
+    assert abs(alone - loss(images, sentences)).min() > 0.05

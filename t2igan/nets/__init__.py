@@ -33,6 +33,7 @@ class Networks(NamedTuple):
 def build(config, vocab_size: int) -> Networks:
     """Returns the networks that `config` (a checked one, see `t2igan.config`) describes; no parameters yet."""
     dtype = jnp.dtype(config.compute_dtype)
+    growing = config.train.get("grow_share", 0.0) > 0 if "train" in config else False
     g, d, t, i = config.generator, config.discriminator, config.text_encoder, config.image_encoder
     if g.kind == "residual":
         generator = Generator(
@@ -45,11 +46,16 @@ def build(config, vocab_size: int) -> Networks:
             attention_from_px=g.attention_from_px,
             attention_heads=g.attention_heads,
             dtype=dtype,
+            growing=growing,
         )
     else:
         generator = MLPGenerator(config.data.image_size_px, config.data.channels, tuple(g.channels), dtype)
     if d.kind == "residual":
-        options = d.get("dropout", 0.0), d.get("multi_scale", False)  # snapshots of older versions have neither
+        options = (
+            d.get("dropout", 0.0),
+            d.get("multi_scale", False),
+            growing,
+        )  # snapshots of older versions have neither
         discriminator = Discriminator(tuple(d.channels), d.features, d.blocks, d.patch_px, dtype, *options)
     else:
         discriminator = MLPDiscriminator(tuple(d.channels), dtype, d.get("dropout", 0.0))

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from t2igan.nets.layers import ResidualTower, Text, dense, leaky_relu
+from t2igan.nets.layers import GrowingTower, ResidualTower, Text, dense, leaky_relu
 
 
 class Discriminator(nn.Module):
@@ -28,10 +28,14 @@ class Discriminator(nn.Module):
     dtype: Any = jnp.float32
     dropout: float = 0.0  # share of the features dropped, where a random stream "dropout" is given
     multi_scale: bool = False
+    growing: bool = False
 
     @nn.compact
-    def __call__(self, images: Float[Array, "B H W C"], text: Text) -> Float[Array, " B"]:
-        *larger, x = ResidualTower(self.channels, self.blocks, self.patch_px, self.dtype, all_maps=True)(images)
+    def __call__(self, images: Float[Array, "B H W C"], text: Text, grown: tuple | None = None) -> Float[Array, " B"]:
+        if self.growing:
+            *larger, x = GrowingTower(self.channels, self.blocks, self.patch_px, self.dtype)(images, grown)
+        else:
+            *larger, x = ResidualTower(self.channels, self.blocks, self.patch_px, self.dtype, all_maps=True)(images)
         logits = [self._head(leaky_relu(x).reshape(len(x), -1), text, "")]
         if self.multi_scale:
             logits += [self._head(leaky_relu(x).mean((1, 2)), text, f"_{x.shape[1]}") for x in larger]

@@ -114,6 +114,49 @@ class WordAttention(nn.Module):
         return x + dense(channels, scale=0.0, dtype=self.dtype, name="out")(attended)
 
 
+class GrowingTower(nn.Module):
+    """A residual tower that can begin at any of its map sizes, looking at pictures reduced to that.
+
+    `grown` = (stage, fade): stage 0 begins with the smallest map. What a stage's largest map hands down counts by
+    `fade`, and by the rest the picture as the stage before would have looked at it (Karras et al. 2018, 1710.10196).
+    """
+
+    channels: tuple[int, ...]
+    blocks: int = 1
+    patch_px: int = 1
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "B H W C"], grown: tuple | None = None) -> list[Float[Array, "B _ _ _"]]:
+        largest_first, maps = self.channels[::-1], []
+        stage, fade = (len(self.channels) - 1, 1.0) if grown is None else grown
+        first = len(self.channels) - 1 - stage
+
+        def look(level: int):
+            reduced = images
+            for _ in range(level):
+                reduced = downsample(reduced)
+            reduced = space_to_depth(reduced.astype(self.dtype), self.patch_px)
+            return conv3x3(largest_first[level], dtype=self.dtype, name=f"stem_{level}")(reduced)
+
+        looks = {level: look(level) for level in range(len(self.channels)) if self.is_initializing() or level == first}
+        x = looks[first]
+        for level in range(first, len(self.channels)):
+            channels = largest_first[level]
+            if level > first:
+                x = downsample(x)
+                x = dense(channels, use_bias=False, dtype=self.dtype, name=f"transition_{level}")(x)
+            if level == first + 1 and grown is not None:
+                x = fade * x + (1 - fade) * look(level)
+            for block in range(self.blocks):
+                name = f"block_{level}_{block}"
+                h = conv3x3(channels, dtype=self.dtype, name=f"{name}_in")(leaky_relu(x))
+                h = conv3x3(channels, scale=0.0, dtype=self.dtype, name=f"{name}_out")(leaky_relu(h))
+                x = x + h
+            maps.append(x)
+        return maps
+
+
 class ResidualTower(nn.Module):
     """Pictures to a small map of features: what the discriminator and the image encoder have in common.
 
