@@ -20,6 +20,7 @@ PROMPTS = flags.DEFINE_string("prompts", None, "sample: text file with a caption
 NUM = flags.DEFINE_integer("num", None, "pictures; sample: a prompt (1); evaluate: in all; data: on the sheet (24)")
 SEED = flags.DEFINE_integer("seed", 0, "sample: seed of the first picture of a prompt; evaluate: seed of the noise")
 TRUNCATION = flags.DEFINE_float("truncation", 1.0, "sample: 1 = the noise of training, less = more typical pictures")
+GUIDANCE = flags.DEFINE_float("guidance", 1.0, "sample: above 1 leans towards the caption, if the training allows it")
 OUT = flags.DEFINE_string("out", None, "sample: .png (sample.png), or a folder for files; report: .html; data: .png")
 SCALE = flags.DEFINE_integer("scale", 0, "sample: enlarge pixels so many times; 0 = to 128 px at least")
 SPLIT = flags.DEFINE_string("split", "test", "evaluate, report: which split of the data")
@@ -60,8 +61,9 @@ def run_sample() -> None:
     parallel.start()
     generator = t2igan.load(required_workdir("sample"))
     everyone = [(prompt, SEED.value + i) for prompt in prompts for i in range(num)]
-    images = generator.sample([p for p, _ in everyone], [s for _, s in everyone], truncation=TRUNCATION.value)
-    facts = {"model": generator.digest, "t2igan": t2igan.__version__, "truncation": TRUNCATION.value}
+    how = {"truncation": TRUNCATION.value, "guidance": GUIDANCE.value}
+    images = generator.sample([p for p, _ in everyone], [s for _, s in everyone], **how)
+    facts = {"model": generator.digest, "t2igan": t2igan.__version__} | how
     out = Path(OUT.value or "sample.png")
     if out.suffix.lower() == ".png":
         picture = sheet(images, prompts, columns=num, scale=SCALE.value)

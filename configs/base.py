@@ -20,7 +20,9 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
 
     config.seed = 0  # the one root seed: parameters, batches, noise
-    config.phases = ("text", "adversarial")  # in this order; leaving out "text" trains on an untrained text encoder
+    # Any of "text", "generator", "discriminator", "adversarial", "text_matching", "joint", in this order.
+    config.phases = ("text", "adversarial")  # leaving out "text" trains on an untrained text encoder
+    config.init_from = ""  # another run's folder, or its snapshot: begin with what fits of its networks
     config.compute_dtype = "float32"  # or "bfloat16": what networks compute in; parameters, losses stay float32
 
     # Captioned pictures: where they are and how they become arrays.
@@ -85,6 +87,17 @@ def get_config() -> ConfigDict:
     discriminator.features = 256
     discriminator.blocks = 1
     discriminator.patch_px = 1
+    discriminator.normalisation = "none"  # spectral, weight: kernels of norm 1 at most
+    discriminator.dropout = 0.0  # share of the last features that is dropped at random
+    discriminator.multi_scale = False  # True: a head on every map size, their logits averaged
+
+    config.inverter = inverter = ConfigDict()  # pictures back to noise, learned with the generator (phase "generator")
+    inverter.channels = (64, 48, 32)
+    inverter.features = 256
+    inverter.blocks = 1
+    inverter.patch_px = 1
+    inverter.prior_weight = 0.01  # keeps its noise normal, as the generator's is
+    inverter.perceptual_weight = 0.1  # of the distance in the image tower's features, where there is one
 
     # The adversarial game (docs/method.md).
     config.loss = loss = ConfigDict()
@@ -95,6 +108,22 @@ def get_config() -> ConfigDict:
     loss.penalty_every = 1  # lazy: only every so many steps, and as much stronger
     loss.mismatch_weight = 0.0  # share of real pictures with another's caption among the fakes; 0.5 is usual
     loss.contrastive_weight = 0.0  # generated pictures matched to their captions by the text phase's image tower
+    loss.cycle_weight = 0.0  # generated pictures read back by that tower: one minus the cosine to their caption
+    loss.label_smoothing = 0.0  # real pictures are labelled so much less than 1
+    loss.attack_steps = 0  # adversarial examples for the discriminator: 1 = fast gradient sign, more = projected
+    loss.attack_size = 0.02  # their largest change of a value in [-1, 1]
+    loss.reconstruction_weight = 0.0  # pictures reproduced by way of the inverter, which is trained along
+
+    # What the discriminator is shown, and what is done to captions.
+    config.augment = augment = ConfigDict()
+    augment.kinds = ("flip", "translate", "scale", "rotate", "colour", "cutout")  # some or all of these
+    augment.probability = 0.0  # of each, for each picture, real or generated; below 0.8, or it leaks
+    augment.target = 0.0  # above 0 the probability adapts, to this mean sign of the logits of real pictures; 0.6
+    augment.adapt_images = 100_000  # pictures in which it can go from 0 to 1
+    augment.instance_noise = 0.0  # standard deviation of noise on all pictures, in units of [-1, 1]
+    augment.instance_noise_end = 0.0
+    augment.sentence_noise = 0.0  # of noise on the generator's sentence vectors, which have unit variance
+    augment.caption_dropout = 0.0  # share of captions left out, so that `guidance` has something to lean away from
 
     # Phase "adversarial". Its length is the first of steps, images, epochs that is not 0; likewise for other phases.
     config.train = train = ConfigDict()
@@ -107,14 +136,21 @@ def get_config() -> ConfigDict:
     train.learning_rate_end = 0.05  # as a share of the above
     train.schedule = "cosine"  # constant, linear, exponential; for every setting here that has an end
     train.warmup_steps = 200  # at most half of all
+    train.optimizer = "adam"  # or "optimistic_adam"
     train.beta1 = 0.0
     train.beta2 = 0.99
     train.beta2_end = 0.99
     train.clip_norm = 10.0  # the norm of each network's gradient, at most; 0 = unbounded
+    train.adaptive_clip = 0.0  # a unit's gradient as a share of its weights, at most; 0 = unbounded, 0.01 is usual
+    train.weight_decay = 0.0  # share of the kernels taken away a step at a learning rate of 1
+    train.microbatches = 1  # parts that a batch is computed in, one after another, where memory is short
     train.discriminator_steps = 1  # updates of the discriminator for one of the generator, each on its own batch
     train.ema_half_life_images = 4_500.0
     train.ema_half_life_images_end = 4_500.0
     train.ema_ramp = 0.05  # early on the half-life is at most this share of the images seen; 0 = none
+    train.ema_tracks = ()  # further averages, half-lives as multiples of the above: the best is kept at the end
+    train.grow_share = 0.0  # share of the training in which pictures grow from the smallest map to full size; 0 = never
+    train.fade_share = 0.5  # share of the time at each size in which it fades in
     train.tune_text = False  # True: the text encoder goes on learning from the generator's loss
     train.text_learning_rate = 1e-5  # if it does
 
@@ -130,7 +166,75 @@ def get_config() -> ConfigDict:
     pretrain.warmup_steps = 100  # at most half of all
     pretrain.beta2 = 0.99
 
-    # Watching and keeping. Every `..._images` is counted in pictures of the adversarial phase.
+    # Phase "generator": inverter and generator learn to complete masked pictures.
+    config.pretrain_generator = completion = ConfigDict()
+    completion.steps = 0
+    completion.images = 64_000
+    completion.epochs = 0.0
+    completion.batch_images = 64
+    completion.learning_rate = 1e-3
+    completion.learning_rate_end = 0.05
+    completion.schedule = "cosine"
+    completion.warmup_steps = 100
+    completion.beta2 = 0.99
+    completion.masks = ("whole", "box", "half", "stroke")  # some or all of these, equally often; "whole" hides nothing
+    completion.caption_dropout = 0.2  # share of pictures that are completed without their caption
+
+    # Phase "discriminator": its trunk learns to answer questions about pictures.
+    config.pretrain_discriminator = questions = ConfigDict()
+    questions.steps = 0
+    questions.images = 16_000
+    questions.epochs = 0.0
+    questions.batch_images = 64
+    questions.learning_rate = 1e-3
+    questions.learning_rate_end = 0.05
+    questions.schedule = "cosine"
+    questions.warmup_steps = 50
+    questions.beta2 = 0.99
+    questions.task = (
+        "auto"  # the data's attributes where there are any, or else "transforms": turned, mirrored, cut out
+    )
+    questions.real_weight = 1.0  # of telling real pictures from the generator phase's, where there was one
+
+    # Phase "text_matching": the text encoder learns from what the generator makes of its captions.
+    config.text_matching = matching = ConfigDict()
+    matching.steps = 0
+    matching.images = 16_000
+    matching.epochs = 0.0
+    matching.batch_images = 64
+    matching.learning_rate = 1e-4  # far below the text phase's: captions are easily forgotten
+    matching.learning_rate_end = 0.05
+    matching.schedule = "cosine"
+    matching.warmup_steps = 50
+    matching.beta2 = 0.99
+    matching.cycle_weight = 1.0  # the image tower finds the caption of the generated picture
+    matching.adversarial_weight = 0.1  # the discriminator finds caption and generated picture matching
+    matching.anchor_weight = 1.0  # the text phase's loss on real pairs
+
+    # Phase "joint": all three together. What is not said here is as in `train`.
+    config.joint = joint = ConfigDict()
+    joint.steps = 0
+    joint.images = 32_000
+    joint.epochs = 0.0
+    joint.batch_images = 32
+    joint.generator_learning_rate = 2e-4
+    joint.discriminator_learning_rate = 2e-4
+    joint.text_learning_rate = 1e-5
+    joint.learning_rate_end = 0.05
+    joint.schedule = "cosine"
+    joint.warmup_steps = 100
+    joint.discriminator_weight = 0.1  # lambda: what the text encoder has of the discriminator's loss
+    joint.anchor_weight = 1.0  # and of the text phase's
+
+    # The guard looks at each evaluation of the adversarial game, and at every logged value.
+    config.guard = guard = ConfigDict()
+    guard.num_images = 128  # pictures of each split that it looks at; 0 = only at values that are not finite
+    guard.max_overfit = 0.9  # says so above: held-out pictures look to the discriminator like generated (1), real (0)
+    guard.min_spread = 0.2  # says so below: variance of drawings of different captions as a share of the real ones'
+    guard.rollbacks = 0  # times to go back to the last checkpoint instead, and on at a lower rate
+    guard.rate_factor = 0.5  # by so much lower each time
+
+    # Watching and keeping. Every `..._images` is counted in pictures of the phases "adversarial" and "joint".
     config.log = log = ConfigDict()
     log.every_images = 3_200  # metrics.jsonl, TensorBoard and the progress bar
     log.wandb = False  # Weights & Biases too: pip install 't2igan[wandb]'

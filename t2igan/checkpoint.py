@@ -21,6 +21,7 @@ import numpy as np
 from t2igan.errors import UserError
 
 SNAPSHOT_FORMAT = "t2igan snapshot 1"
+NETWORKS_FORMAT = "t2igan networks 1"
 
 
 class Checkpoints:
@@ -103,28 +104,29 @@ class Checkpoints:
         self.close()
 
 
-def latest_params(folder: Path) -> tuple[int, dict[str, Any]] | None:
-    """Returns the step of the newest whole checkpoint of a phase and its trained parameters; None where there is none.
+def read_latest(folder: Path) -> tuple[int, Any] | None:
+    """Returns step and state of the newest whole checkpoint in a phase's folder, as dictionaries of NumPy arrays.
 
-    Whatever devices they were saved on, they come to the first CPU. Nothing is written or cleaned up: the training may
-    be under way. Raises `UserError` for a damaged checkpoint.
+    None where there is none. Unlike `Checkpoints.restore` it need not know what was saved, nor on how many devices;
+    nothing is written or cleaned up, for the training may be under way. `UserError` for a damaged one.
     """
     import orbax.checkpoint as ocp
 
     if not folder.is_dir():
         return None
-    options = ocp.CheckpointManagerOptions(read_only=True, create=False, save_interval_steps=0)
-    handler = ocp.StandardCheckpointHandler()
-    with ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handler) as manager:
+    options = ocp.CheckpointManagerOptions(read_only=True)
+    with ocp.CheckpointManager(
+        folder.absolute(), options=options, item_handlers=ocp.StandardCheckpointHandler()
+    ) as manager:
         step = manager.latest_step()
         if step is None:
             return None
-        here = jax.sharding.SingleDeviceSharding(jax.local_devices(backend="cpu")[0])
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices(backend="cpu")[0])
         try:
-            saved = dict(manager.item_metadata(step))
-            like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), saved)
-            return step, manager.restore(step, args=ocp.args.StandardRestore(like))["params"]
-        except (ValueError, KeyError, OSError, TypeError) as error:
+            saved = manager.item_metadata(step).tree
+            like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), saved)
+            return step, jax.tree.map(np.asarray, manager.restore(step, args=ocp.args.StandardRestore(like)))
+        except (ValueError, KeyError, OSError, AttributeError) as error:
             raise UserError(
                 f"cannot read {folder / str(step)}: {_first_line(error)}\n"
                 f"If it was damaged, delete that folder: training goes on from the one before."
@@ -167,7 +169,7 @@ def _first_line(error: BaseException) -> str:
 class Snapshot:
     """What a snapshot file holds."""
 
-    params: dict[str, Any]  # "generator" and "text": nested dictionaries of float32 arrays
+    params: dict[str, Any]  # "generator", "text", "inverter" where there is one: nested dictionaries of float32 arrays
     config: dict  # the whole configuration
     tokenizer: str  # JSON
     metrics: dict[str, Any]  # as `t2igan.evaluate` gave them
@@ -178,9 +180,7 @@ class Snapshot:
 
 def save_snapshot(path: Path, snapshot: Snapshot) -> str:
     """Writes one `.safetensors` file, whole or not at all; returns the short hash of its weights."""
-    from safetensors.numpy import save_file
-
-    tensors = {name: np.ascontiguousarray(value) for name, value in _flatten(snapshot.params).items()}
+    tensors = _tensors(snapshot.params)
     digest = _digest(tensors)
     metadata = {
         "format": SNAPSHOT_FORMAT,
@@ -192,36 +192,23 @@ def save_snapshot(path: Path, snapshot: Snapshot) -> str:
     }
     if snapshot.model_card:
         metadata["model_card"] = snapshot.model_card
-    unfinished = path.with_name(path.name + ".unfinished")
-    with explain_write_errors(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            save_file(tensors, unfinished, metadata=metadata)
-        except Exception as error:
-            unfinished.unlink(missing_ok=True)
-            # safetensors has an exception of its own for a failed write
-            raise OSError(str(error)) from error
-        os.replace(unfinished, path)  # noqa: PTH105 - atomic, and says so
+    _write_tensors(path, tensors, metadata)
     return digest
+
+
+def save_networks(path: Path, params: Mapping[str, Any]) -> None:
+    """Writes parameters alone, by network, to a `.safetensors` file, whole or not at all."""
+    _write_tensors(path, _tensors(params), {"format": NETWORKS_FORMAT})
+
+
+def load_networks(path: Path) -> dict[str, Any]:
+    """Reads what `save_networks` wrote. Raises `UserError` for anything else."""
+    return _unflatten(_read_tensors(path, NETWORKS_FORMAT)[0])
 
 
 def load_snapshot(path: Path) -> Snapshot:
     """Reads what `save_snapshot` wrote. Raises `UserError` for a file that is missing, cut short or something else."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise UserError(f"there is no snapshot {path}; give a run's folder or a .safetensors file that t2igan wrote")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(
-            f"{path} is not a whole .safetensors file ({_first_line(error)}); copy it again or write a new one with "
-            f"`python run.py --config=... --workdir=...`"
-        ) from error
-    if metadata.get("format") != SNAPSHOT_FORMAT:
-        raise UserError(f"{path} is a .safetensors file, but not a snapshot of t2igan ({SNAPSHOT_FORMAT!r})")
+    tensors, metadata = _read_tensors(path, SNAPSHOT_FORMAT)
     return Snapshot(
         params=_unflatten(tensors),
         config=json.loads(metadata["config"]),
@@ -259,6 +246,44 @@ def write_text(path: Path, text: str) -> None:
         unfinished = path.with_name(path.name + ".unfinished")
         unfinished.write_text(text, encoding="utf-8")
         os.replace(unfinished, path)  # noqa: PTH105
+
+
+def _tensors(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(value, order="C") for name, value in _flatten(params).items()}
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    from safetensors.numpy import save_file
+
+    unfinished = path.with_name(path.name + ".unfinished")
+    with explain_write_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            save_file(dict(tensors), unfinished, metadata=dict(metadata))
+        except Exception as error:
+            unfinished.unlink(missing_ok=True)
+            # safetensors has an exception of its own for a failed write
+            raise OSError(str(error)) from error
+        os.replace(unfinished, path)  # noqa: PTH105 - atomic, and says so
+
+
+def _read_tensors(path: Path, file_format: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise UserError(f"there is no snapshot {path}; give a run's folder or a .safetensors file that t2igan wrote")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(
+            f"{path} is not a whole .safetensors file ({_first_line(error)}); copy it again or write a new one with "
+            f"`python run.py --config=... --workdir=...`"
+        ) from error
+    if metadata.get("format") != file_format:
+        raise UserError(f"{path} is a .safetensors file, but not a snapshot of t2igan ({file_format!r})")
+    return tensors, metadata
 
 
 def _flatten(tree: Mapping, prefix: str = "") -> dict[str, np.ndarray]:

@@ -57,6 +57,31 @@ ADVERSARIAL: dict[str, Adversarial] = {
 }
 
 
+def smoothed(name: str, label_smoothing: float) -> Adversarial:
+    """Returns the pair `name`, its discriminator asked for 1 - `label_smoothing` on real pictures and no more.
+
+    One-sided (Salimans et al. 2016, arXiv:1606.03498): the labels of fakes stay, since a smoothed one would reward
+    generated pictures where they are. Only for the pairs of `SMOOTHABLE`, whose losses have a label.
+    """
+    pair = ADVERSARIAL[name]
+    if not label_smoothing:
+        return pair
+    of_real, label = SMOOTHABLE[name], 1 - label_smoothing
+    # These losses are a sum of one term a logit, so the real one's can be exchanged.
+    return pair._replace(
+        discriminator=lambda real, fake: pair.discriminator(real, fake) - of_real(real, 1.0) + of_real(real, label)
+    )
+
+
+# The discriminator's loss of a real logit for a label between 0 and 1.
+SMOOTHABLE: dict[str, Callable] = {
+    "minimax": lambda real, label: label * softplus(-real) + (1 - label) * softplus(real),
+    "non_saturating": lambda real, label: label * softplus(-real) + (1 - label) * softplus(real),
+    "least_squares": lambda real, label: (real - label) ** 2,
+    "hinge": lambda real, label: relu(label - real),
+}
+
+
 class Judged(NamedTuple):
     """Logits of real and fake pictures, and the penalty that came with computing them; all float32 [B]."""
 
@@ -145,6 +170,15 @@ def contrastive(
     image_to_text = jax.nn.logsumexp(logits, axis=1) - matching
     text_to_image = jax.nn.logsumexp(logits, axis=0) - matching
     return (image_to_text + text_to_image) / 2
+
+
+def angular_distance(a: Float[Array, "B F"], b: Float[Array, "B F"]) -> Float[Array, " B"]:
+    """One minus the cosine of the angle between two vectors, from 0 to 2; the zero vector is at 1 from all.
+
+    Between the embeddings of a generated picture and of its caption it measures the cycle text -> picture -> text
+    (after CycleGAN, Zhu et al. 2017, arXiv:1703.10593); unlike `contrastive` it does not look at other pairs.
+    """
+    return 1 - (normalize(a) * normalize(b)).sum(-1)
 
 
 def normalize(x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:

@@ -69,15 +69,16 @@ def compile_step(step: Callable, mesh: Mesh) -> Callable:
     )
 
 
-def init_on(mesh: Mesh, init: Callable[[], Any]) -> Any:
-    """Runs `init()` compiled, its results on every device of the mesh."""
-    return jax.jit(init, out_shardings=replicated(mesh))()
+def init_on(mesh: Mesh, init: Callable[..., Any], *arguments: Any) -> Any:
+    """Runs `init(*arguments)` compiled, its results on every device of the mesh."""
+    return jax.jit(init, out_shardings=replicated(mesh))(*arguments)
 
 
-def abstract_on(mesh: Mesh, init: Callable[[], Any]) -> Any:
+def abstract_on(mesh: Mesh, init: Callable[..., Any], *arguments: Any) -> Any:
     """Returns shapes, dtypes and places of what `init_on` would give, without computing it."""
     everywhere = replicated(mesh)
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), jax.eval_shape(init))
+    like = jax.eval_shape(init, *arguments)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), like)
 
 
 def to_devices(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:

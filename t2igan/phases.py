@@ -1,47 +1,26 @@
-"""The phases of a training: for each, its pure step, its first state, its length, and what is looked at on the way."""
+"""The phases of a training: for each, its pure step, its first state, its length, and what is looked at on the way.
+
+A phase begins with what those before it have learned, parameters by network (`t2igan.inherit.networks_of`), and its
+state holds what it did not need of that too, for those after it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from t2igan import config as config_lib
-from t2igan import nets, pretrain, step
-from t2igan.checkpoint import Snapshot, save_snapshot
-from t2igan.data.dataset import Dataset
-from t2igan.evaluate import CHEAP, draw_with, evaluate, flat_figures, summary_line, without_details
-from t2igan.judges import Judges
-from t2igan.logs import Logs, say
-from t2igan.pictures import sheet
-from t2igan.sample import SNAPSHOT_NAME, Generator, from_snapshot
-from t2igan.text import Tokenizer
-from t2igan.version import __version__
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What all phases of a run share."""
-
-    config: Any
-    workdir: Path
-    mesh: jax.sharding.Mesh
-    train_data: Dataset
-    test_data: Dataset
-    tokenizer: Tokenizer
-    networks: nets.Networks
-    judges: Judges
-    logs: Logs
-
-    @property
-    def leads(self) -> bool:
-        """Whether this process writes, of several."""
-        return jax.process_index() == 0
+from t2igan import joint, pretrain, step, text_matching, watch
+from t2igan.data.batches import Batches
+from t2igan.errors import UserError
+from t2igan.method import Method
+from t2igan.pretrain.discriminator import DiscriminatorMethod, discriminator_step, init_discriminator_state
+from t2igan.pretrain.generator import GeneratorMethod, generator_step, init_generator_state
+from t2igan.watch import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,23 +28,23 @@ class Phase:
     """One phase: a pure step with its first state and its length."""
 
     name: str
-    init: Callable[[], Any]
+    init: Callable[[Mapping[str, Any]], Any]  # what is given, by network -> first state
     step: Callable[[Any, dict], tuple[Any, dict]]
     total_steps: int
     step_images: int  # pictures that one step takes
     shown: tuple[str, ...]  # metrics behind the progress bar
     watches: Callable[[int], bool] = lambda done: False  # noqa: ARG005 - whether to look at the state after so many steps
     watch: Callable[[Any, int], dict] | None = None  # draws it, saves a snapshot, returns figures
+    columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # int32 [N, ...], what batches get too
 
 
-def text_phase(run: Run, before: Any) -> Phase:  # noqa: ARG001 - it is the first
-    """The text encoder learns which caption belongs to which picture (`t2igan.pretrain`)."""
-    section = run.config.pretrain_text
-    total_steps = config_lib.total_steps(section, len(run.train_data))
+def text_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: ARG001
+    """The text encoder learns which caption belongs to which picture (`t2igan.pretrain.text`)."""
+    section, total_steps = _length(run, "text")
     method = pretrain.TextMethod.create(run.config, run.networks, total_steps)
     return Phase(
         name="text",
-        init=functools.partial(pretrain.init_text_state, method, _batch_shapes(run)),
+        init=functools.partial(pretrain.init_text_state, method, run.batch_shapes),
         step=functools.partial(pretrain.text_step, method),
         total_steps=total_steps,
         step_images=section.batch_images,
@@ -73,106 +52,139 @@ def text_phase(run: Run, before: Any) -> Phase:  # noqa: ARG001 - it is the firs
     )
 
 
-def adversarial_phase(run: Run, text_state: pretrain.TextState | None) -> Phase:
-    """Generator against discriminator (`t2igan.step`)."""
-    section = run.config.train
-    total_steps = config_lib.total_steps(section, len(run.train_data))
-    method = step.Method.create(run.config, run.networks, total_steps)
-    text_params = None
-    if text_state is not None:
-        text_params = text_state.params
-    elif "text" in run.config.phases:  # resumed here: only the structure counts
-        text_method = pretrain.TextMethod.create(run.config, run.networks, 1)
-        init = functools.partial(pretrain.init_text_state, text_method, _batch_shapes(run))
-        text_params = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), jax.eval_shape(init).params)
-    step_images = method.batch_images * method.discriminator_steps
+def generator_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: ARG001
+    """Inverter and generator learn to complete masked pictures (`t2igan.pretrain.generator`)."""
+    section, total_steps = _length(run, "generator")
+    method = GeneratorMethod.create(run.config, run.networks, total_steps)
     return Phase(
-        name="adversarial",
-        init=functools.partial(step.init_state, method, _batch_shapes(run), text_params),
-        step=functools.partial(step.train_step, method),
+        name="generator",
+        init=functools.partial(init_generator_state, method, run.batch_shapes),
+        step=functools.partial(generator_step, method),
+        total_steps=total_steps,
+        step_images=section.batch_images,
+        shown=("loss/reconstruction", "loss/prior"),
+        watches=lambda done: run.leads and done == total_steps,
+        watch=functools.partial(watch.completion, run, method, section.batch_images),
+    )
+
+
+def discriminator_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: ARG001
+    """The discriminator's trunk learns to answer questions about pictures (`t2igan.pretrain.discriminator`)."""
+    section, total_steps = _length(run, "discriminator")
+    vocabulary = run.judges.vocabulary  # attributes that can be learned: not file names
+    if section.task == "labels" and not vocabulary:
+        raise UserError(
+            f"config.pretrain_discriminator.task='labels', but {run.train_data.name} has no attributes that could be "
+            f"learned; set it to 'auto' or 'transforms'"
+        )
+    sizes = tuple(len(vocabulary[name]) for name in sorted(vocabulary))
+    method = DiscriminatorMethod.create(run.config, run.networks, total_steps, sizes)
+    labels = {"labels": run.train_data.attribute_labels(vocabulary)} if method.labelled else {}
+    return Phase(
+        name="discriminator",
+        init=functools.partial(init_discriminator_state, method, run.batch_shapes),
+        step=functools.partial(discriminator_step, method),
+        total_steps=total_steps,
+        step_images=section.batch_images,
+        shown=("loss/questions", "accuracy"),
+        watches=lambda done: run.leads and done == total_steps,
+        watch=functools.partial(watch.accuracy, run, method),
+        columns=labels,
+    )
+
+
+def adversarial_phase(run: Run, given: Mapping[str, Any]) -> Phase:
+    """Generator against discriminator (`t2igan.step`)."""
+    _, total_steps = _length(run, "adversarial")
+    if run.config.loss.contrastive_weight or run.config.loss.cycle_weight:
+        _require(given, "config.loss.contrastive_weight or cycle_weight", ("image", "matching"))
+    method = Method.create(run.config, run.networks, total_steps)
+    return _game(run, "adversarial", method, step.train_step, method, total_steps)
+
+
+def text_matching_phase(run: Run, given: Mapping[str, Any]) -> Phase:
+    """The text encoder learns from what the generator makes of its captions (`t2igan.text_matching`)."""
+    section, total_steps = _length(run, "text_matching")
+    _require(given, "the phase 'text_matching'", ("text", "generator", "discriminator", "image", "matching"))
+    method = text_matching.TextMatchingMethod.create(run.config, run.networks, total_steps)
+    return Phase(
+        name="text_matching",
+        init=functools.partial(text_matching.init_text_matching_state, method, run.batch_shapes),
+        step=functools.partial(text_matching.text_matching_step, method),
+        total_steps=total_steps,
+        step_images=section.batch_images,
+        shown=("loss/cycle", "loss/anchor"),
+        watches=lambda done: run.leads and done == total_steps,
+        watch=functools.partial(watch.look, run, "text_matching", total_steps, section.batch_images),
+    )
+
+
+def joint_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: ARG001
+    """Generator, discriminator and text encoder together (`t2igan.joint`)."""
+    _, total_steps = _length(run, "joint")
+    method = joint.JointMethod.create(run.config, run.networks, total_steps)
+    return _game(run, "joint", method.game, joint.joint_step, method, total_steps)
+
+
+def _game(run: Run, name: str, game: Method, step_function: Callable, method: Any, total_steps: int) -> Phase:
+    """A phase with the adversarial state, and drawings on the way."""
+    step_images = game.batch_images * game.discriminator_steps
+    return Phase(
+        name=name,
+        init=functools.partial(step.init_state, game, run.batch_shapes),
+        step=functools.partial(step_function, method),
         total_steps=total_steps,
         step_images=step_images,
         shown=("loss/generator", "loss/discriminator"),
-        watches=lambda done: any(_due(run, done, total_steps, step_images)),
-        watch=functools.partial(_watch, run, total_steps, step_images),
+        watches=lambda done: any(watch.due(run, name, done, total_steps, step_images)),
+        watch=functools.partial(watch.look, run, name, total_steps, step_images),
     )
 
 
-PHASES = {"text": text_phase, "adversarial": adversarial_phase}
-BATCH_KEYS = {"pretrain_text.batch_images": "text", "train.batch_images": "adversarial"}
+PHASES: dict[str, Callable[[Run, Mapping[str, Any]], Phase]] = {
+    "text": text_phase,
+    "generator": generator_phase,
+    "discriminator": discriminator_phase,
+    "adversarial": adversarial_phase,
+    "text_matching": text_matching_phase,
+    "joint": joint_phase,
+}
 
 
-def _due(run: Run, done: int, total_steps: int, step_images: int) -> tuple[bool, bool]:
-    """Whether to evaluate, and whether to draw, after `done` steps; the end has an evaluation of its own."""
-    before, images, last = (done - 1) * step_images, done * step_images, done == total_steps
-    passed = lambda every: bool(every) and images // every != before // every  # noqa: E731
-    evaluates = passed(run.config.evaluate.every_images) and not last
-    return run.leads and evaluates, run.leads and (passed(run.config.sample.every_images) or last)
+class BatchesWithColumns:
+    """Batches, and for each of their pictures its row of further columns.
+
+    Columns travel as pixels of pictures of their own, whose batches of the same seed choose the same rows.
+    """
+
+    def __init__(self, run: Run, columns: Mapping[str, np.ndarray], **settings: Any):
+        """`settings` are those of `Batches`."""
+        self._batches = Batches(run.train_data, run.tokenizer, **settings)
+        self._columns = {}
+        for name, values in columns.items():
+            pixels = np.ascontiguousarray(values, "<i4").view(np.uint8).reshape(len(values), 1, 1, -1)
+            disguised = dataclasses.replace(run.train_data, images=pixels)
+            self._columns[name] = values.shape[1:], Batches(disguised, run.tokenizer, **settings)
+
+    def __getitem__(self, number: int) -> dict[str, np.ndarray]:
+        """Returns the batch of a step: "images", "tokens" and each column, int32 [B, ...]."""
+        columns = {
+            name: np.ascontiguousarray(batches[number]["images"]).view("<i4").reshape(-1, *shape)
+            for name, (shape, batches) in self._columns.items()
+        }
+        return self._batches[number] | columns
 
 
-def _watch(run: Run, total_steps: int, step_images: int, state: step.State, done: int) -> dict[str, Any]:
-    """Sheets, cheap figures and a snapshot, each when it is due."""
-    config, images = run.config, done * step_images
-    evaluates, draws = _due(run, done, total_steps, step_images)
-    looked = {}
-    snapshot = snapshot_of(run, state)
-    generator = from_snapshot(snapshot)
-    if evaluates:
-        groups, extractors = looked_at(run)
-        looked = evaluate(
-            draw_with(generator),
-            run.test_data,
-            run.judges,
-            num_images=config.evaluate.num_images,
-            seed=0,
-            metrics=groups,
-            extractors=extractors,
-            resamples=0,
+def _length(run: Run, phase: str) -> tuple[Any, int]:
+    """The section of a phase, and its length in steps."""
+    section = run.config[config_lib.SECTIONS[phase]]
+    return section, config_lib.total_steps(section, len(run.train_data))
+
+
+def _require(given: Mapping[str, Any], who: str, names: tuple[str, ...]) -> None:
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise UserError(
+            f"{who} needs networks that have learned before, and there is no {', '.join(missing)}; add the phases that "
+            f"teach them, or give by config.init_from the folder of a run that had these (a snapshot has less)"
         )
-        say(f"{images:>9,} images: {summary_line(looked)}")
-    save_snapshot(run.workdir / SNAPSHOT_NAME, dataclasses.replace(snapshot, metrics=without_details(looked)))
-    if draws:
-        draw_sheet(run, generator, f"{images:09d}", done)
-    return flat_figures(looked) if looked else {}
-
-
-def looked_at(run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Returns the groups of metrics and the extractors of looks during training: cheap ones, and the best metric's."""
-    group, _, rest = run.config.checkpoint.best_metric.partition("/")
-    groups, extractors = list(CHEAP), [run.judges.main]
-    if group and group not in groups:
-        groups.append(group)
-    if rest in run.judges.extractors and rest not in extractors:
-        extractors.append(rest)
-    return tuple(groups), tuple(extractors)
-
-
-def draw_sheet(run: Run, generator: Generator, name: str, done: int) -> Path:
-    """Draws the fixed captions, a row each, with the same seeds at every step; returns the file."""
-    s = run.config.sample
-    captions = list(s.captions) or [captions[0] for captions in run.test_data.captions[: s.num_captions]]
-    prompts = [caption for caption in captions for _ in range(s.num_seeds)]
-    images = generator.sample(prompts, seed=list(range(s.num_seeds)) * len(captions), cut_long=True)
-    facts = {"captions": captions, "seeds": list(range(s.num_seeds)), "step": done}
-    return run.logs.sheet(name, done, sheet(images, captions, columns=s.num_seeds), facts)
-
-
-def snapshot_of(run: Run, state: step.State) -> Snapshot:
-    """Returns what sampling needs of a state: averaged weights, tokenizer, configuration; no metrics yet."""
-    used = state.frozen | state.ema
-    params = jax.device_get({"generator": used["generator"], "text": used["text"]})
-    return Snapshot(
-        params=params,
-        config=run.config.to_dict(),
-        tokenizer=run.tokenizer.to_json(),
-        metrics={},
-        info={"step": int(state.step), "t2igan": __version__, "jax": jax.__version__, "data": run.train_data.name},
-    )
-
-
-def _batch_shapes(run: Run) -> dict[str, jax.ShapeDtypeStruct]:
-    images = run.train_data.images
-    return {
-        "images": jax.ShapeDtypeStruct((2, *images.shape[1:]), np.uint8),
-        "tokens": jax.ShapeDtypeStruct((2, run.tokenizer.max_tokens), np.int32),
-    }

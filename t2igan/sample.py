@@ -15,6 +15,7 @@ from t2igan import config as config_lib
 from t2igan import nets
 from t2igan.checkpoint import Snapshot, load_snapshot
 from t2igan.errors import UserError
+from t2igan.regularize import no_caption
 from t2igan.text import Tokenizer
 
 SNAPSHOT_NAME = "snapshot.safetensors"
@@ -45,6 +46,7 @@ class Generator:
         seed: int | Sequence[int] = 0,
         truncation: float = 1.0,
         cut_long: bool = False,
+        guidance: float = 1.0,
     ) -> np.ndarray:
         """Returns a picture a prompt: uint8 [N, H, W, C].
 
@@ -53,11 +55,13 @@ class Generator:
           seed: from 0 to 2**32 - 1, for all prompts; or one for each.
           truncation: scales the noise; below 1 gives more typical pictures, 0 the same one for every seed.
           cut_long: cut prompts that are longer than the model's, as training captions are, instead of refusing them.
+          guidance: above 1 leans towards the caption, 0 draws without it; other than 1 only for a model whose training
+            left captions out (`config.augment.caption_dropout`).
 
         Raises:
           UserError: a prompt is empty or longer than the model's, or a number is out of range.
         """
-        return np.concatenate(list(self.sample_batches(prompts, seed, truncation, cut_long)))
+        return np.concatenate(list(self.sample_batches(prompts, seed, truncation, cut_long, guidance)))
 
     def sample_batches(
         self,
@@ -65,6 +69,7 @@ class Generator:
         seed: int | Sequence[int] = 0,
         truncation: float = 1.0,
         cut_long: bool = False,
+        guidance: float = 1.0,
     ) -> Iterator[np.ndarray]:
         """Yields the pictures of `sample` piece by piece, for more of them than fit in memory."""
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
@@ -77,6 +82,13 @@ class Generator:
             raise UserError(f"seed={min(seeds)}..{max(seeds)} must lie between 0 and 4294967295")
         if not 0 <= truncation <= 2:
             raise UserError(f"truncation={truncation} must lie between 0 and 2; 1 is the noise of training")
+        if not 0 <= guidance <= 10:
+            raise UserError(f"guidance={guidance} must lie between 0 and 10; 1 is the caption as it is")
+        if guidance != 1 and not self.config.get("augment", {}).get("caption_dropout"):
+            raise UserError(
+                f"guidance={guidance} wants a model that can also draw without a caption; leave it at 1, or train one "
+                f"with config.augment.caption_dropout=0.1"
+            )
         tokens = (self.tokenizer.encode if cut_long else self.tokenizer.encode_prompts)(prompts)
         start = 0
         while start < len(prompts):
@@ -91,15 +103,21 @@ class Generator:
                 np.pad(tokens[piece], padding, mode="edge"),
                 np.pad(np.asarray(seeds[piece], np.uint32), padding[0], mode="edge"),
                 np.float32(truncation),
+                None if guidance == 1 else np.float32(guidance),
             )
             yield np.asarray(images)[:filled]
             start += size
 
 
-def _draw(networks: nets.Networks, params, tokens, seeds, truncation) -> jax.Array:
+def _draw(networks: nets.Networks, params, tokens, seeds, truncation, guidance=None) -> jax.Array:
     """Tokens [N, T] and seeds [N] to pictures, uint8 [N, H, W, C]."""
     text = networks.text_encoder.apply(params["text"], tokens)
-    images = networks.generator.apply(params["generator"], truncation * noise(seeds, networks.z_dim), text)
+    z = truncation * noise(seeds, networks.z_dim)
+    if guidance is None:
+        images = networks.generator.apply(params["generator"], z, text)
+    else:
+        text = jax.tree.map(lambda with_it, without: jnp.where(guidance > 0, with_it, without), text, no_caption(text))
+        images = networks.generator.apply(params["generator"], z, text, guidance)
     return to_bytes(images)
 
 

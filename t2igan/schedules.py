@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import optax
@@ -29,6 +30,16 @@ def schedule(shape: str, start: float, end: float, steps: int, warmup_steps: int
     if not warmup_steps:
         return body
     return optax.join_schedules([optax.linear_schedule(0.0, start, warmup_steps), body], [warmup_steps])
+
+
+def learning_rate(section: Any, total_steps: int) -> Callable:
+    """Returns step -> learning rate of a phase, from the keys that the sections of all phases have.
+
+    It rises over `warmup_steps`, but at most half of the phase, to `learning_rate` and moves by `schedule` to the share
+    `learning_rate_end` of it.
+    """
+    peak, warmup_steps = section.learning_rate, min(section.warmup_steps, total_steps // 2)
+    return schedule(section.schedule, peak, peak * section.learning_rate_end, total_steps, warmup_steps)
 
 
 def ema_decay(half_life_images: float | Callable, ramp: float, batch_images: int) -> Callable:

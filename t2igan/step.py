@@ -1,4 +1,4 @@
-"""The adversarial method on one page: the state, the discriminator's update, the generator's update, the step.
+"""The adversarial method on one page: the state, the step, and for each player its update and its loss.
 
 Everything here is a pure function of its arguments: the same method, state and batch give the same next state. jit,
 donation and devices are added by `t2igan.parallel`. A batch is
@@ -11,7 +11,7 @@ with N = method.batch_images * method.discriminator_steps.
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -21,136 +21,81 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from t2igan import losses
-from t2igan.nets import Networks, Text
-from t2igan.schedules import ema_decay, schedule
+from t2igan import augment, losses, optimizers, regularize
+from t2igan.growing import by_stage
+from t2igan.inversion import inversion_loss
+from t2igan.method import Method
+from t2igan.nets import Text
+from t2igan.nets.init import init_network
 
 Params = Any
 Metrics = dict[str, jax.Array]
 
 
-@dataclasses.dataclass(frozen=True)
-class Method:
-    """What a step needs to know and never changes: networks, losses, schedules. Made by `Method.create`."""
-
-    networks: Networks
-    seed: int
-    batch_images: int
-    discriminator_steps: int
-    adversarial: losses.Adversarial
-    judge: Callable[..., losses.Judged]  # logits and penalty
-    penalty_every: int
-    mismatch_weight: float
-    contrastive_weight: float
-    tune_text: bool
-    generator_rate: Callable  # step -> learning rate; likewise below
-    discriminator_rate: Callable
-    text_rate: Callable
-    beta1: float
-    beta2: Callable
-    penalty_weight: Callable
-    ema_decay: Callable
-    clip_norm: float
-
-    @classmethod
-    def create(cls, config, networks: Networks, total_steps: int) -> Method:
-        """Reads `config.train` and `config.loss` (checked by `t2igan.config`) for a phase of `total_steps` steps."""
-        train, loss = config.train, config.loss
-
-        def over_training(start: float, end: float, warmup_steps: int = 0) -> Callable:
-            return schedule(train.schedule, start, end, total_steps, warmup_steps)
-
-        def rate(peak: float) -> Callable:
-            return over_training(peak, peak * train.learning_rate_end, min(train.warmup_steps, total_steps // 2))
-
-        return cls(
-            networks=networks,
-            seed=config.seed,
-            batch_images=train.batch_images,
-            discriminator_steps=train.discriminator_steps,
-            adversarial=losses.ADVERSARIAL[loss.adversarial],
-            judge=losses.PENALTIES[loss.penalty],
-            penalty_every=loss.penalty_every,
-            mismatch_weight=loss.mismatch_weight,
-            contrastive_weight=loss.contrastive_weight,
-            tune_text=train.tune_text,
-            generator_rate=rate(train.generator_learning_rate),
-            discriminator_rate=rate(train.discriminator_learning_rate),
-            text_rate=rate(train.text_learning_rate),
-            beta1=train.beta1,
-            beta2=over_training(train.beta2, train.beta2_end),
-            penalty_weight=over_training(loss.penalty_weight, loss.penalty_weight_end),
-            ema_decay=ema_decay(
-                over_training(train.ema_half_life_images, train.ema_half_life_images_end),
-                train.ema_ramp,
-                train.batch_images,
-            ),
-            clip_norm=train.clip_norm,
-        )
-
-    def optimizer(self, rate: jax.Array | float, step: jax.Array | int) -> optax.GradientTransformation:
-        """Adam at the rates of this step; its state does not depend on them."""
-        adam = optax.adam(rate, b1=self.beta1, b2=self.beta2(step), eps=1e-8)
-        return optax.chain(optax.clip_by_global_norm(self.clip_norm), adam) if self.clip_norm else adam
-
-
 @flax.struct.dataclass
 class State:
-    """All that the future of the training depends on; dictionaries are keyed by "generator", "discriminator", "text".
+    """All that the future of the training depends on; dictionaries are keyed by network, as "generator" or "text".
 
     Leaves are arrays, or whatever a tree of the same structure holds: shapes, shardings, places on disk.
     """
 
     step: Any  # int32 [], adversarial steps done
     params: Any  # of the networks that are trained
-    ema: Any  # their moving averages: of the generator, and of the text encoder where it is tuned
+    ema: Any  # their moving averages: of the generator, and of the text encoder and inverter where they are trained
     opt_state: Any  # of each network in params
-    frozen: Any  # params that are used and not trained: what the text phase left behind
+    frozen: Any  # params that are not trained: what earlier phases left behind
+    tracks: Any = flax.struct.field(default_factory=dict)  # further averages like `ema`, by the factor of the half-life
+    control: Any = flax.struct.field(default_factory=dict)  # what controllers hold: "augment_probability", float32 []
 
 
-def init_state(method: Method, batch: dict, text_phase: dict[str, Params] | None = None) -> State:
-    """Returns fresh parameters and optimizer states, with what the text phase left behind taken over.
+def init_state(method: Method, batch: dict, given: dict[str, Params] | None = None) -> State:
+    """Returns parameters and optimizer states: networks in `given` as they are there, the others fresh.
 
     Args:
       method: the method.
       batch: a batch, or its shapes; two examples are enough.
-      text_phase: parameters "text", "image" and "matching" of the text phase (`t2igan.pretrain`); without them the text
-        encoder starts, and if it is not tuned stays, at random.
+      given: parameters by network, as earlier phases left them. Without "text" the text encoder starts, and if it is
+        not tuned stays, at random. What is not trained is kept in `frozen`; an "inverter" that is not trained is let
+        go, for it would not belong to the new generator.
     """
     key = stream(method.seed, "init", 0)
-    networks = method.networks
-    tokens = jnp.ones((2, *batch["tokens"].shape[1:]), jnp.int32)
-    images = jnp.zeros((2, *batch["images"].shape[1:]), jnp.float32)
-    z = jnp.zeros((2, networks.z_dim), jnp.float32)
+    given = dict(given or {})
 
-    frozen = dict(text_phase) if text_phase is not None else {}
-    text_params = frozen.pop("text") if frozen else networks.text_encoder.init(jax.random.fold_in(key, 2), tokens)
-    text = networks.text_encoder.apply(text_params, tokens)
-    params = {
-        "generator": networks.generator.init(jax.random.fold_in(key, 0), z, text),
-        "discriminator": networks.discriminator.init(jax.random.fold_in(key, 1), images, text),
-    }
-    averaged = ["generator"]
+    def taken_or_fresh(name: str, number: int) -> Params:
+        if name in given:
+            return given.pop(name)
+        return init_network(method.networks, name, jax.random.fold_in(key, number), batch)
+
+    params = {"generator": taken_or_fresh("generator", 0), "discriminator": taken_or_fresh("discriminator", 1)}
+    if method.reconstruction_weight:
+        params["inverter"] = taken_or_fresh("inverter", 3)
+    frozen = {"text": taken_or_fresh("text", 2)} | {n: p for n, p in given.items() if n != "inverter"}
     if method.tune_text:
-        params["text"] = text_params
-        averaged.append("text")
-    else:
-        frozen["text"] = text_params
+        params["text"] = frozen.pop("text")
+
+    def average():  # a copy each: donated buffers must not appear twice
+        return {name: jax.tree.map(jnp.copy, params[name]) for name in params if name != "discriminator"}
+
     return State(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        # A copy: donated buffers must not appear twice.
-        ema={name: jax.tree.map(jnp.copy, params[name]) for name in averaged},
+        ema=average(),
         opt_state={name: method.optimizer(0.0, 0).init(params[name]) for name in params},
         frozen=frozen,
+        tracks={f"{factor:g}": average() for factor in method.ema_tracks},
+        control={"augment_probability": jnp.float32(method.augment_probability)} if method.augment_target else {},
     )
 
 
 def train_step(method: Method, state: State, batch: dict[str, jax.Array]) -> tuple[State, Metrics]:
     """One step: the discriminator's updates, the generator's update, the moving average.
 
-    Returns the next state and float32 scalars by name, means over the batch.
+    Returns the next state and float32 scalars by name, means over the batch. Where pictures grow, of the stage's size.
     """
+    return by_stage(_play, method, state, batch) if method.growth.starts else _play(method, state, batch)
+
+
+def _play(method: Method, state: State, batch: dict[str, jax.Array]) -> tuple[State, Metrics]:
     images = batch["images"].astype(jnp.float32) / 127.5 - 1
     tokens = batch["tokens"]
     # Parts are taken across the batch's leading axis with stride, so that each device keeps its own pictures.
@@ -160,80 +105,153 @@ def train_step(method: Method, state: State, batch: dict[str, jax.Array]) -> tup
         state, d_metrics = update_discriminator(method, state, part(images, i), part(tokens, i), key)
     key = stream(method.seed, "generator", state.step)
     state, g_metrics = update_generator(method, state, part(images, 0), part(tokens, 0), key)
+    return advance(method, state, d_metrics), d_metrics | g_metrics
 
+
+def advance(method: Method, state: State, d_metrics: Metrics) -> State:
+    """Ends a step: moves the averages and the controllers, and counts."""
     decay = method.ema_decay(state.step)
-    ema = {n: optax.incremental_update(state.params[n], state.ema[n], 1 - decay) for n in state.ema}
-    return state.replace(step=state.step + 1, ema=ema), d_metrics | g_metrics
+    average = lambda old, decay: {n: optax.incremental_update(state.params[n], old[n], 1 - decay) for n in old}  # noqa: E731
+    # A half-life so many times as long is a decay to the power of its inverse.
+    tracks = {name: average(old, decay ** (1 / float(name))) for name, old in state.tracks.items()}
+    state = adapt_augmentation(method, state, d_metrics)
+    return state.replace(step=state.step + 1, ema=average(state.ema, decay), tracks=tracks)
 
 
 def update_discriminator(method: Method, state: State, real, tokens, key) -> tuple[State, Metrics]:
-    """Minimises adversarial(real, fake) + weight * penalty [+ mismatched captions as fakes] over the discriminator."""
-    networks = method.networks
-    z_key, penalty_key = jax.random.split(key)
-    z = jax.random.normal(z_key, (len(real), networks.z_dim))
-    text = encode(method, state.frozen | state.params, tokens)
-    fake = networks.generator.apply(state.params["generator"], z, text)
-    weight = method.penalty_weight(state.step) * method.penalty_every
-
-    def loss_fn(params):
-        def critic(images, text):
-            return networks.discriminator.apply(params["discriminator"], images, text)
-
-        arguments = (real, fake, text, penalty_key)
-        if method.penalty_every > 1:  # lazy: rarely, and as much stronger
-            due = state.step % method.penalty_every == 0
-            judged = jax.lax.cond(
-                due, lambda a: method.judge(critic, *a), lambda a: losses.judge(critic, *a), arguments
-            )
-        else:
-            judged = method.judge(critic, *arguments)
-        adversarial = method.adversarial.discriminator(judged.real, judged.fake)
-        if method.mismatch_weight:
-            # GAN-CLS (Reed et al. 2016, arXiv:1605.05396): a real picture with another's caption is a fake too.
-            mismatched = critic(real, jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), text))
-            mismatched = method.adversarial.discriminator(judged.real, mismatched)
-            same = (tokens == jnp.roll(tokens, 1, axis=0)).all(-1)  # the neighbour may have the same caption
-            share = jnp.where(same, 0.0, method.mismatch_weight)
-            adversarial = (1 - share) * adversarial + share * mismatched
-        metrics = {
-            "loss/discriminator": adversarial,
-            "loss/penalty": judged.penalty,
-            "logits/real": judged.real,
-            "logits/fake": judged.fake,
-        }
-        return (adversarial + weight * judged.penalty).mean(), metrics
-
-    return _descend(method, state, {"discriminator": method.discriminator_rate}, loss_fn)
+    """Moves the discriminator down its loss."""
+    batch = {"real": real, "tokens": tokens, "z": noise(method, jax.random.split(key)[0], len(real))}
+    loss = functools.partial(discriminator_loss, method, step=state.step, control=state.control)
+    return descend(method, state, {"discriminator": method.discriminator_rate}, loss, batch, key)
 
 
 def update_generator(method: Method, state: State, real, tokens, key) -> tuple[State, Metrics]:
-    """Minimises adversarial(real, fake) [+ weight * matching] over the generator [and the text encoder]."""
-    networks = method.networks
-    z = jax.random.normal(key, (len(real), networks.z_dim))
-
-    def loss_fn(params):
-        text = encode(method, state.frozen | params, tokens)
-        fake = networks.generator.apply(params["generator"], z, text)
-
-        def critic(images):
-            return networks.discriminator.apply(state.params["discriminator"], images, text)
-
-        # Only relativistic losses look at the real logits; for the others XLA drops that pass.
-        loss = method.adversarial.generator(critic(real), critic(fake))
-        metrics = {"loss/generator": loss}
-        if method.contrastive_weight:
-            # XMC-GAN (Zhang et al. 2021, arXiv:2101.04702): the frozen image tower finds picture and caption alike.
-            features = networks.image_encoder.apply(state.frozen["image"], fake)
-            matched = networks.matching.apply(state.frozen["matching"], features, text.sentence)
-            matching = losses.contrastive(matched.images, matched.sentences, matched.inverse_temperature)
-            metrics["loss/matching"] = matching
-            loss = loss + method.contrastive_weight * matching
-        return loss.mean(), metrics
-
+    """Moves the generator [and the text encoder, and the inverter] down its loss."""
+    batch = {"real": real, "tokens": tokens, "z": noise(method, key, len(real))}
+    loss = functools.partial(generator_loss, method, step=state.step, control=state.control)
     rates = {"generator": method.generator_rate}
     if method.tune_text:
         rates["text"] = method.text_rate
-    return _descend(method, state, rates, loss_fn)
+    if method.reconstruction_weight:
+        rates["inverter"] = method.generator_rate
+    return descend(method, state, rates, loss, batch, key)
+
+
+def discriminator_loss(
+    method: Method, params: dict[str, Params], step, real, tokens, key, z=None, control=None
+) -> tuple[jax.Array, Metrics]:
+    """adversarial(real, fake) + weight * penalty [+ mismatched captions as fakes]; the mean, and metrics per sample."""
+    z_key, key = jax.random.split(key)
+    text, fake = draw(method, params, tokens, noise(method, z_key, len(real)) if z is None else z, key)
+    fake = jax.lax.stop_gradient(fake)
+    weight = method.penalty_weight(step) * method.penalty_every
+    critic = make_critic(method, params["discriminator"], step, key, control)
+    shown = real, fake
+    if method.attack_steps:
+        loss = method.adversarial.discriminator
+        shown = regularize.attack(critic, loss, *shown, text, method.attack_size, method.attack_steps)
+    arguments = (*shown, text, key)
+    if method.penalty_every > 1:  # lazy: rarely, and as much stronger
+        due = step % method.penalty_every == 0
+        judged = jax.lax.cond(due, lambda a: method.judge(critic, *a), lambda a: losses.judge(critic, *a), arguments)
+    else:
+        judged = method.judge(critic, *arguments)
+    adversarial = method.adversarial.discriminator(judged.real, judged.fake)
+    if method.mismatch_weight:
+        # GAN-CLS (Reed et al. 2016, arXiv:1605.05396): a real picture with another's caption is a fake too.
+        others = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), text)
+        mismatched = method.adversarial.discriminator(judged.real, critic(real, others))
+        same = (tokens == jnp.roll(tokens, 1, axis=0)).all(-1)  # the neighbour may have the same caption
+        if method.caption_dropout:  # or none, which goes with every picture
+            same |= regularize.has_caption(others) == 0
+        share = jnp.where(same, 0.0, method.mismatch_weight)
+        adversarial = (1 - share) * adversarial + share * mismatched
+    metrics = {
+        "loss/discriminator": adversarial,
+        "loss/penalty": judged.penalty,
+        "logits/real": judged.real,
+        "logits/fake": judged.fake,
+    }
+    if method.augment_target:
+        metrics["logits/real_sign"] = jnp.sign(judged.real)
+    return (adversarial + weight * judged.penalty).mean(), metrics
+
+
+def generator_loss(
+    method: Method, params: dict[str, Params], step, real, tokens, key, z=None, control=None
+) -> tuple[jax.Array, Metrics]:
+    """adversarial(real, fake) [+ weight * matching + weight * inversion]; the mean, and metrics per sample."""
+    networks = method.networks
+    text, fake = draw(method, params, tokens, noise(method, key, len(real)) if z is None else z, key)
+    critic = make_critic(method, params["discriminator"], step, key, control)
+    # Only relativistic losses look at the real logits; for the others XLA drops that pass.
+    loss = method.adversarial.generator(critic(real, text), critic(fake, text))
+    metrics = {"loss/generator": loss}
+    if method.contrastive_weight or method.cycle_weight:
+        # XMC-GAN (Zhang et al. 2021, arXiv:2101.04702): the frozen image tower finds picture and caption alike.
+        features = networks.image_encoder.apply(params["image"], fake)
+        matched = networks.matching.apply(params["matching"], features, text.sentence)
+        with_caption = regularize.has_caption(text) if method.caption_dropout else 1.0
+        if method.contrastive_weight:
+            metrics["loss/matching"] = with_caption * losses.contrastive(*matched)
+            loss = loss + method.contrastive_weight * metrics["loss/matching"]
+        if method.cycle_weight:
+            metrics["loss/cycle"] = with_caption * losses.angular_distance(matched.images, matched.sentences)
+            loss = loss + method.cycle_weight * metrics["loss/cycle"]
+    if method.reconstruction_weight:
+        visible = jnp.ones_like(real[..., :1])
+        inversion, inversion_metrics = inversion_loss(
+            networks, params, real, visible, text, jax.random.fold_in(key, 1), method.inversion
+        )
+        metrics |= inversion_metrics
+        loss = loss + method.reconstruction_weight * inversion
+    return loss.mean(), metrics
+
+
+def noise(method: Method, key: jax.Array, num: int) -> jax.Array:
+    """Returns z for `num` pictures, [num, Z]."""
+    return jax.random.normal(key, (num, method.networks.z_dim))
+
+
+def draw(method: Method, params: dict[str, Params], tokens, z, key) -> tuple[Text, jax.Array]:
+    """Encodes captions and draws them; returns the text as the discriminator reads it, and the pictures.
+
+    Captions may be dropped for both players, and blurred for the generator (`config.augment`).
+    """
+    text = regularize.drop_captions(jax.random.fold_in(key, 11), encode(method, params, tokens), method.caption_dropout)
+    blurred = regularize.blur_captions(jax.random.fold_in(key, 12), text, method.sentence_noise)
+    return text, method.networks.generator.apply(params["generator"], z, blurred)
+
+
+def make_critic(method: Method, params: Params, step, key: jax.Array, control: dict | None = None) -> Callable:
+    """Returns the discriminator as the losses call it: (images, text) -> logits.
+
+    It judges what it is shown: pictures augmented and noisy, alike in all calls with as many pictures. Gradients by the
+    pictures, in penalties and for the generator, go through that.
+    """
+    weights = method.normalise(params)
+    probability = (control or {}).get("augment_probability", method.augment_probability)
+    augment_key, noise_key, dropout_key = (jax.random.fold_in(key, i) for i in (13, 14, 15))
+
+    def critic(images, text):
+        if method.augment_kinds:
+            images = augment.augment(augment_key, images, probability, method.augment_kinds)
+        if method.instance_noise is not None:
+            images = images + method.instance_noise(step) * jax.random.normal(noise_key, images.shape, images.dtype)
+        return method.networks.discriminator.apply(weights, images, text, rngs={"dropout": dropout_key})
+
+    return critic
+
+
+def adapt_augmentation(method: Method, state: State, metrics: Metrics) -> State:
+    """Moves the probability of augmentation towards its target, where there is one (ADA); says it in the metrics."""
+    if not method.augment_target:
+        return state
+    metrics["augment_probability"] = probability = state.control["augment_probability"]
+    images = method.batch_images * method.discriminator_steps
+    sign, target = metrics["logits/real_sign"], method.augment_target
+    moved = augment.adapt(probability, sign, target, images, method.augment_images)
+    return state.replace(control=state.control | {"augment_probability": moved})
 
 
 def encode(method: Method, params: dict[str, Params], tokens: jax.Array) -> Text:
@@ -247,12 +265,21 @@ def stream(seed: int, name: str, step: jax.Array | int) -> jax.Array:
     return jax.random.fold_in(root, step)
 
 
-def _descend(method: Method, state: State, rates: dict[str, Callable], loss_fn: Callable) -> tuple[State, Metrics]:
-    """One optimizer update of the networks named in `rates` down `loss_fn(their params) -> loss, metrics`."""
+def descend(
+    method: Method, state: State, rates: dict[str, Callable], loss: Callable, batch: dict, key: jax.Array
+) -> tuple[State, Metrics]:
+    """One update of the networks in `rates` down `loss(params=of all networks, key=, **batch)`, mean and metrics."""
+    others = state.frozen | state.params
     trained = {name: state.params[name] for name in rates}
-    grads, metrics = jax.grad(loss_fn, has_aux=True)(trained)
-    metrics = {name: value.mean() for name, value in metrics.items()}
-    params, opt_state = dict(state.params), dict(state.opt_state)
+    loss_fn = lambda trained, part, key: loss(params=others | trained, key=key, **part)  # noqa: E731
+    grads, metrics = optimizers.gradients(loss_fn, trained, batch, key, method.microbatches)
+    state, of_move = move(method, state, rates, grads)
+    return state, metrics | of_move
+
+
+def move(method: Method, state: State, rates: dict[str, Callable], grads: dict[str, Params]) -> tuple[State, Metrics]:
+    """One optimizer update of the networks named in `rates`, each by its gradient in `grads`."""
+    params, opt_state, metrics = dict(state.params), dict(state.opt_state), {}
     for name, rate in rates.items():
         optimizer = method.optimizer(rate(state.step), state.step)
         updates, opt_state[name] = optimizer.update(grads[name], opt_state[name], params[name])

@@ -19,21 +19,27 @@ import jax
 import numpy as np
 
 from t2igan import config as config_lib
-from t2igan import nets, parallel, step
-from t2igan.checkpoint import Checkpoints, save_snapshot, write_json, write_text
-from t2igan.data import Batches, check_usable, open_datasets, prefetched
+from t2igan import guard, nets, parallel
+from t2igan import inherit as inheritance
+from t2igan.averages import best_average
+from t2igan.checkpoint import Checkpoints, load_networks, save_networks, save_snapshot, write_json, write_text
+from t2igan.data import Dataset, check_usable, open_datasets, prefetched
 from t2igan.data.report import as_json, left_out
 from t2igan.environment import environment
 from t2igan.errors import UserError
 from t2igan.evaluate import discriminate_with, draw_with, evaluate, summary_line, without_details
+from t2igan.inherit import handed_on
 from t2igan.judges import Judges
 from t2igan.logs import Logs, Progress, Rate, say
-from t2igan.phases import BATCH_KEYS, PHASES, Phase, Run, snapshot_of
+from t2igan.phases import PHASES, BatchesWithColumns, Phase
 from t2igan.report.card import CARD_NAME, model_card
 from t2igan.report.facts import gather
 from t2igan.sample import SNAPSHOT_NAME, from_snapshot
 from t2igan.text import Tokenizer
 from t2igan.version import __version__
+from t2igan.watch import Run, snapshot_of
+
+INHERITED_NAME = "inherited.safetensors"
 
 
 def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -43,7 +49,7 @@ def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, A
       UserError: the configuration, the data or the folder cannot be used, or training went non-finite.
     """
     config_lib.check(config)
-    batch_keys = [key for key, phase in BATCH_KEYS.items() if phase in config.phases]
+    batch_keys = [f"{config_lib.SECTIONS[phase]}.batch_images" for phase in config.phases]
     parallel.start(config.devices or 1)
     mesh = parallel.make_mesh(config.devices)
     for key in batch_keys:
@@ -53,15 +59,38 @@ def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, A
     run = open_run(config, workdir, mesh)
     _write_configuration(config, workdir, overrides, run)
     try:
-        state = None
+        given, state = inherit(run), None  # networks that have learned, by name
         for i, name in enumerate(config.phases):
+            phase = build(run, name, given)
             if any(_started(workdir, later) for later in config.phases[i + 1 :]):
-                continue  # what this phase left behind is in the later one's state
-            phase = PHASES[name](run, state)
-            state = run_phase(run, phase)
-        return finish(run, state)
+                # What this phase left behind is in the later one's state: only its structure counts.
+                given = handed_on(given, jax.eval_shape(phase.init, given))
+                continue
+            state = best_average(run, run_phase(run, phase, given), phase.total_steps)
+            given = handed_on(given, state)
+        return finish(run, given, int(state.step))
     finally:
         run.logs.close()
+
+
+def inherit(run: Run) -> dict[str, Any]:
+    """Returns what the run begins with of another's networks (`config.init_from`), and says what that is.
+
+    It is kept in the run's folder, which needs the other run no more.
+    """
+    if not run.config.init_from:
+        return {}
+    path = run.workdir / INHERITED_NAME
+    if not path.is_file():
+        source = inheritance.read(run.config.init_from)
+        with_text = run.tokenizer == source.tokenizer and inheritance.text_fits(source, run.networks, run.batch_shapes)
+        taken, report = inheritance.take(source, run.networks, run.batch_shapes, run.config.seed, with_text)
+        for line in report:
+            say(line)
+        if not run.leads:
+            return taken
+        save_networks(path, taken)
+    return load_networks(path)
 
 
 def open_run(config, workdir: Path, mesh) -> Run:
@@ -77,9 +106,11 @@ def open_run(config, workdir: Path, mesh) -> Run:
     if path.is_file():
         tokenizer = Tokenizer.from_json(path.read_text(encoding="utf-8"))
     else:
-        captions = [caption for captions in train_data.captions for caption in captions]
-        t = config.tokenizer
-        tokenizer = Tokenizer.train(captions, t.vocab_size, t.max_tokens, t.lowercase)
+        tokenizer = _inherited_tokenizer(config, train_data)
+        if tokenizer is None:
+            captions = [caption for captions in train_data.captions for caption in captions]
+            t = config.tokenizer
+            tokenizer = Tokenizer.train(captions, t.vocab_size, t.max_tokens, t.lowercase)
         write_text(path, tokenizer.to_json())
     say(
         f"{train_data.name}: {len(train_data):,} training pictures of {config.data.image_size_px} px, "
@@ -102,15 +133,48 @@ def open_run(config, workdir: Path, mesh) -> Run:
     )
 
 
-def run_phase(run: Run, phase: Phase) -> Any:
-    """Runs a phase from its latest checkpoint, or its start, to its end; returns the last state."""
+def _inherited_tokenizer(config, train_data: Dataset) -> Tokenizer | None:
+    """The tokenizer of `config.init_from`, where the text encoder that goes with it can be taken."""
+    if not config.init_from:
+        return None
+    source = inheritance.read(config.init_from)
+    shapes = {
+        "images": jax.ShapeDtypeStruct((2, *train_data.images.shape[1:]), np.uint8),
+        "tokens": jax.ShapeDtypeStruct((2, source.tokenizer.max_tokens), np.int32),
+    }
+    fits = source.tokenizer.max_tokens == config.tokenizer.max_tokens and inheritance.text_fits(
+        source, nets.build(config, source.tokenizer.vocab_size), shapes
+    )
+    return source.tokenizer if fits else None
+
+
+def build(run: Run, name: str, given: dict[str, Any]) -> Phase:
+    """Returns a phase, at lower rates where the guard has rolled it back."""
+    return PHASES[name](dataclasses.replace(run, config=guard.lowered(run.config, run.workdir, name)), given)
+
+
+def run_phase(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
+    """Runs a phase to its end, back to its last checkpoint and on as often as the guard may; returns the last state."""
+    while True:
+        try:
+            return _go_on(run, phase, given)
+        except guard.Collapse as collapse:
+            with Checkpoints(_checkpoint_folder(run.workdir, phase.name)) as checkpoints:
+                kept = checkpoints.latest_step() or 0
+            times = guard.roll_back(run.config.guard, run.workdir, phase.name, collapse, kept)
+            say(f"{collapse}\nrollback {times} of {run.config.guard.rollbacks}: back to step {kept:,}, at lower rates")
+            phase = build(run, phase.name, given)
+
+
+def _go_on(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
+    """Runs a phase from its latest checkpoint, or from what is given, to its end; returns the last state."""
     # Whatever ends the loop, a save under way is finished before.
-    with Checkpoints(_checkpoint_folder(run.workdir, phase.name), *_best_metric(run)) as checkpoints:
+    with Checkpoints(_checkpoint_folder(run.workdir, phase.name), *run.best_metric) as checkpoints:
         start = checkpoints.latest_step() or 0
         if start:
-            state = checkpoints.restore(start, parallel.abstract_on(run.mesh, phase.init))
+            state = checkpoints.restore(start, parallel.abstract_on(run.mesh, phase.init, given))
         else:
-            state = parallel.init_on(run.mesh, phase.init)
+            state = parallel.init_on(run.mesh, phase.init, given)
         if start == phase.total_steps:
             return state
         if start:
@@ -126,9 +190,9 @@ def run_phase(run: Run, phase: Phase) -> Any:
 def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state: Any, start: int) -> Any:
     config = run.config
     train_step = parallel.compile_step(phase.step, run.mesh)
-    batches = Batches(
-        run.train_data,
-        run.tokenizer,
+    batches = BatchesWithColumns(
+        run,
+        phase.columns,
         seed=zlib.crc32(f"{phase.name} {config.seed}".encode()),
         batch_images=phase.step_images,
         process_index=jax.process_index(),
@@ -153,6 +217,8 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
                 bar.show(**{name.split("/")[-1]: values[name] for name in phase.shown if name in values})
                 window = []
                 values["images_per_s"] = rate.take()
+                if times := len(guard.rollbacks(run.workdir, phase.name)):
+                    values["rollbacks"] = float(times)
                 run.logs.scalars(phase.name, done, done * phase.step_images, values)
             figures = phase.watch(state, done) if watches else {}
             if figures:
@@ -169,7 +235,7 @@ def mean_of_finite(window: list[dict], done: int, phase: str, saved: int | None)
     """Returns the mean of each metric over the steps in `window`, the last of which is number `done`.
 
     Raises:
-      UserError: a value is not finite; names the first such step and term.
+      Collapse: a value is not finite; names the first such step and term.
     """
     window = jax.device_get(window)
     for i, metrics in enumerate(window):
@@ -177,37 +243,36 @@ def mean_of_finite(window: list[dict], done: int, phase: str, saved: int | None)
             if not np.isfinite(value):
                 at = done - len(window) + i + 1
                 kept = f"the last good checkpoint is step {saved:,}" if saved else "nothing was saved yet"
-                raise UserError(
+                raise guard.Collapse(
                     f"{name} is {float(value)} at step {at:,} of phase {phase}; stopped, {kept}.\n"
                     f"Lower the learning rates, or raise config.loss.penalty_weight or config.train.clip_norm, and "
-                    f"train again in a new --workdir"
+                    f"train again in a new --workdir; or give config.guard.rollbacks=3",
+                    at,
                 )
     return {name: float(np.mean([metrics[name] for metrics in window])) for name in window[0]}
 
 
-def finish(run: Run, state: Any) -> dict[str, Any]:
+def finish(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
     """Writes the final snapshot, evaluates it, and says what there is and how to use it."""
-    if not isinstance(state, step.State):
-        say(f"done: {run.workdir / 'checkpoints'} holds the text encoder; add the phase 'adversarial' to draw pictures")
+    if "generator" not in learned:
+        networks = ", ".join(learned)
+        say(f"done: {run.workdir / 'checkpoints'} holds {networks}; add the phase 'adversarial' to draw pictures")
         return {}
     if not run.leads:
         return {}
     path, figures = run.workdir / SNAPSHOT_NAME, {}
-    snapshot = snapshot_of(run, state)
+    snapshot = snapshot_of(run, learned, done)
     digest = save_snapshot(path, snapshot)
     if run.config.evaluate.at_end:
-        discriminator = jax.device_get(state.params["discriminator"])
         figures = evaluate(
             draw_with(from_snapshot(snapshot)),
             run.test_data,
             run.judges,
             num_images=max(run.config.evaluate.num_images, len(run.test_data)),
             seed=0,
-            discriminate=discriminate_with(
-                run.networks, snapshot.params | {"discriminator": discriminator}, run.tokenizer
-            ),
+            discriminate=_discriminator(run, snapshot.params, learned),
         )
-        figures |= {"model": digest, "step": int(state.step)}
+        figures |= {"model": digest, "step": done}
         write_json(run.workdir / f"evaluation_{run.test_data.split}.json", figures)
         snapshot = dataclasses.replace(snapshot, metrics=without_details(figures))
     facts = gather(
@@ -221,7 +286,7 @@ def finish(run: Run, state: Any) -> dict[str, Any]:
     write_text(run.workdir / CARD_NAME, card)
     save_snapshot(path, dataclasses.replace(snapshot, model_card=card))
     caption = run.test_data.captions[0][0].replace('"', "'")
-    sheets = sorted((run.workdir / "samples").glob("*.png"))
+    sheets = sorted((run.workdir / "samples").glob("*.png"), key=lambda path: path.stat().st_mtime_ns)
     say(f"\nmodel:    {path}")
     if sheets:
         say(f"pictures: {sheets[-1]}")
@@ -233,6 +298,14 @@ def finish(run: Run, state: Any) -> dict[str, Any]:
     command = f'python run.py sample --workdir={run.workdir} --prompt="{caption}" --num=8 --seed=0 --out=me.png'
     say(f"draw your own:\n  {command}")
     return figures
+
+
+def _discriminator(run: Run, params: dict[str, Any], learned: dict[str, Any]) -> Any:
+    """Returns what judges pictures as the discriminator does; None where no phase left one behind."""
+    if "discriminator" not in learned:
+        return None
+    params = params | {"discriminator": jax.device_get(learned["discriminator"])}
+    return discriminate_with(run.networks, params, run.tokenizer)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -261,19 +334,6 @@ class Interruption:
             raise KeyboardInterrupt
         self.asked = True
         say("stopping after this step, and saving; once more stops at once")
-
-
-def _best_metric(run: Run) -> tuple[str, bool]:
-    """The metric by which the best checkpoint is kept, and whether lower is better."""
-    metric = run.config.checkpoint.best_metric
-    if not metric:
-        metric = "attributes/mean" if run.judges.vocabulary else "frechet/probe"
-    if not set(metric.split("/")) & set(run.judges.extractors):
-        raise UserError(
-            f"config.checkpoint.best_metric={metric!r} cannot be had: the data has no attributes, or no weights are "
-            f'given.\nSet it to "", or to frechet/ and one of {", ".join(run.judges.extractors)}'
-        )
-    return metric, metric.startswith(("frechet", "kernel"))
 
 
 def _checkpoint_folder(workdir: Path, phase: str) -> Path:

@@ -108,6 +108,55 @@ def test_adversarial_losses_by_hand(name):
     np.testing.assert_allclose(ADVERSARIAL[name].generator(real, fake), generator, rtol=1e-6)
 
 
+# With a label of 0.9 for real pictures; the fake's term stays.
+SMOOTHED = {
+    "minimax": [
+        0.9 * softplus(-1) + 0.1 * softplus(1) + softplus(-2),
+        0.9 * softplus(1) + 0.1 * softplus(-1) + softplus(3),
+    ],
+    "non_saturating": [
+        0.9 * softplus(-1) + 0.1 * softplus(1) + softplus(-2),
+        0.9 * softplus(1) + 0.1 * softplus(-1) + softplus(3),
+    ],
+    "least_squares": [0.1**2 + 4, 1.9**2 + 9],
+    "hinge": [0 + 0, 1.9 + 4],
+}
+
+
+@pytest.mark.parametrize("name", SMOOTHED)
+def test_one_sided_label_smoothing_by_hand(name):
+    real, fake = jnp.array([1.0, -1.0]), jnp.array([-2.0, 3.0])
+    pair = losses.smoothed(name, 0.1)
+    np.testing.assert_allclose(pair.discriminator(real, fake), SMOOTHED[name], rtol=1e-5, atol=1e-6)
+    assert pair.generator is ADVERSARIAL[name].generator
+    assert losses.smoothed(name, 0.0) is ADVERSARIAL[name]
+    check_grads(pair.discriminator, (real + 0.3, fake), order=1, modes=["rev"], atol=1e-2, rtol=1e-2)
+
+
+def test_a_smoothed_real_logit_has_a_best_value():
+    """sigmoid(logit) = 0.9 is asked for, and more is punished."""
+    loss = lambda real: losses.smoothed("non_saturating", 0.1).discriminator(real, jnp.float32(0.0))  # noqa: E731
+    best = math.log(0.9 / 0.1)
+    assert abs(float(jax.grad(loss)(jnp.float32(best)))) < 1e-5
+    assert jax.grad(loss)(jnp.float32(best + 1)) > 0 > jax.grad(loss)(jnp.float32(best - 1))
+
+
+def test_the_configuration_knows_what_can_be_smoothed():
+    from t2igan import config
+
+    assert set(config.SMOOTHABLE) == set(losses.SMOOTHABLE)
+
+
+def test_angular_distance_by_hand():
+    a, b = (
+        jnp.array([[3.0, 0.0], [1.0, 1.0], [2.0, 0.0], [0.0, 0.0]]),
+        jnp.array([[1.0, 0.0], [1.0, 0.0], [-5.0, 0.0], [1, 0]]),
+    )
+    np.testing.assert_allclose(losses.angular_distance(a, b), [0, 1 - 0.5**0.5, 2, 1], atol=1e-6)
+    f = lambda a, b: losses.angular_distance(jnp.asarray(a), jnp.asarray(b))  # noqa: E731
+    check_grads(f, (normal(0, 3, 4), normal(1, 3, 4)), order=2, modes=["rev"], atol=1e-2, rtol=1e-2)
+
+
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_each_player_pulls_its_own_way(name):
     real, fake = jnp.array([-0.3]), jnp.array([0.2])

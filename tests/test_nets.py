@@ -141,7 +141,10 @@ def test_words_count_where_the_mask_says(drawing):
     assert abs(draw(text.replace(words=jnp.where(real, noisy, text.words))) - picture).max() > 1e-2
 
 
-@pytest.mark.parametrize("changes", [{}, SIZES["mlp"]], ids=["residual", "mlp"])
+MULTI_SCALE = {"discriminator.multi_scale": True}
+
+
+@pytest.mark.parametrize("changes", [{}, SIZES["mlp"], MULTI_SCALE], ids=["residual", "mlp", "multi_scale"])
 def test_the_discriminator_judges_each_picture_alone(config, changes):
     networks = build(config, changes)
     images, sentences = noise(0, 4, 16, 16, 3), noise(1, 4, 8)
@@ -158,6 +161,42 @@ def test_the_discriminator_judges_each_picture_alone(config, changes):
     for changed in (judge(images.at[1].add(0.5), sentences), judge(images, sentences.at[1].add(0.5))):
         assert abs(changed - logits)[1] > 1e-2
         np.testing.assert_allclose(np.delete(changed, 1), np.delete(logits, 1), rtol=1e-4, atol=1e-4)
+
+
+def test_the_logit_is_the_mean_of_the_heads_of_all_maps(config):
+    """Each head sees a map of its own: with the last one's weights at zero the others still judge, at two thirds."""
+    images, text = noise(0, 4, 16, 16, 3), Text(noise(1, 4, 8), noise(2, 4, 5, 8), jnp.ones((4, 5), bool))
+    plain, heads = (build(config, {"discriminator.multi_scale": flag}).discriminator for flag in (False, True))
+    params = trained(heads.init, images, text)
+    names = {name for name in params["params"] if name.startswith("realness")}
+    assert names == {"realness", "realness_8", "realness_16"}
+    logits = {"all": jax.jit(heads.apply)(params, images, text)}
+    for name in names:
+        suffix = name.removeprefix("realness")
+        others = {
+            key: jax.tree.map(jnp.zeros_like, of_one)
+            if key
+            in {f"{part}{other}" for part in ("realness", "project") for other in ("", "_8", "_16")}
+            - {name, f"project{suffix}"}
+            else of_one
+            for key, of_one in params["params"].items()
+        }
+        logits[name] = jax.jit(heads.apply)({"params": others}, images, text)
+    np.testing.assert_allclose(sum(logits[name] for name in names), logits["all"], rtol=1e-3, atol=1e-4)
+    own = {key: of_one for key, of_one in params["params"].items() if not key.endswith(("_8", "_16"))}
+    np.testing.assert_allclose(logits["realness"], plain.apply({"params": own}, images, text) / 3, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{}, SIZES["mlp"]], ids=["residual", "mlp"])
+def test_dropout_wants_a_stream_and_keeps_the_mean(config, changes):
+    images, text = noise(0, 2, 16, 16, 3), Text(noise(1, 2, 8), noise(2, 2, 5, 8), jnp.ones((2, 5), bool))
+    judge = build(config, changes | {"discriminator.dropout": 0.5}).discriminator
+    params = trained(judge.init, images, text)
+    certain = jax.jit(judge.apply)(params, images, text)
+    drawn = lambda seed: judge.apply(params, images, text, rngs={"dropout": jax.random.key(seed)})  # noqa: E731
+    logits = jax.jit(jax.vmap(drawn))(jnp.arange(2000))
+    assert logits.std(0).min() > 1e-2
+    np.testing.assert_allclose(logits.mean(0), certain, atol=5 * float(logits.std()) / 2000**0.5)
 
 
 def test_leaky_relu_keeps_the_second_moment():

@@ -78,7 +78,15 @@ def first_state(method, batch, text_phase=None):
     params, frozen = draw(like.params), text_phase or draw(like.frozen)
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like.opt_state)
     ema = {name: params[name] for name in like.ema}
-    return step.State(step=jnp.int32(0), params=params, ema=ema, opt_state=zeros, frozen=frozen)
+    return step.State(
+        step=jnp.int32(0),
+        params=params,
+        ema=ema,
+        opt_state=zeros,
+        frozen=frozen,
+        tracks=dict.fromkeys(like.tracks, ema),
+        control={name: jnp.float32(method.augment_probability) for name in like.control},
+    )
 
 
 def text_phase(method, config, batch):

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from t2igan.checkpoint import latest_params, write_json
+from t2igan.checkpoint import read_latest, write_json
 from t2igan.config import from_dict
 from t2igan.data import open_dataset
 from t2igan.evaluate.evaluate import GROUPS, Result, chosen_groups, evaluate, merged
@@ -86,10 +86,10 @@ def _evaluate_one(
     dataset = open_dataset(config.data, split)
     train = open_dataset(config.data, config.data.train_split)
     judges = Judges.of_run(config, train, generator.tokenizer, workdir, weights)
-    found = latest_params(workdir / "checkpoints" / "adversarial") if "discriminator" in metrics else None
+    found = _latest_game(workdir) if "discriminator" in metrics else None
     discriminate = None
     if found is not None:
-        params = {"text": generator.params["text"], "discriminator": found[1]["discriminator"]}
+        params = {"text": generator.params["text"], "discriminator": found[1]["params"]["discriminator"]}
         discriminate = discriminate_with(generator.networks, params, generator.tokenizer)
     result = evaluate(
         draw_with(generator),
@@ -106,6 +106,12 @@ def _evaluate_one(
     path = workdir / f"evaluation_{split}.json"
     write_json(path, merged(_read(path), result))
     return Evaluated(workdir, result, path)
+
+
+def _latest_game(workdir: Path) -> tuple[int, Mapping[str, Any]] | None:
+    """Returns step and state of the newest checkpoint of the last phase that plays the adversarial game."""
+    found = (read_latest(workdir / "checkpoints" / phase) for phase in ("joint", "adversarial"))
+    return next((one for one in found if one is not None), None)
 
 
 def _read(path: Path) -> Result:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from t2igan.nets.discriminator import Discriminator, MLPDiscriminator
 from t2igan.nets.generator import Generator, MLPGenerator
 from t2igan.nets.image_encoder import ImageEncoder
+from t2igan.nets.inverter import Inverter
 from t2igan.nets.layers import Text
 from t2igan.nets.matching import MatchingHeads
 from t2igan.nets.text_encoder import TextEncoder
@@ -26,11 +27,13 @@ class Networks(NamedTuple):
     image_encoder: nn.Module
     matching: nn.Module
     z_dim: int
+    inverter: nn.Module | None = None  # None where the configuration has none, as those of older snapshots
 
 
 def build(config, vocab_size: int) -> Networks:
     """Returns the networks that `config` (a checked one, see `t2igan.config`) describes; no parameters yet."""
     dtype = jnp.dtype(config.compute_dtype)
+    growing = config.train.get("grow_share", 0.0) > 0 if "train" in config else False
     g, d, t, i = config.generator, config.discriminator, config.text_encoder, config.image_encoder
     if g.kind == "residual":
         generator = Generator(
@@ -43,13 +46,19 @@ def build(config, vocab_size: int) -> Networks:
             attention_from_px=g.attention_from_px,
             attention_heads=g.attention_heads,
             dtype=dtype,
+            growing=growing,
         )
     else:
         generator = MLPGenerator(config.data.image_size_px, config.data.channels, tuple(g.channels), dtype)
     if d.kind == "residual":
-        discriminator = Discriminator(tuple(d.channels), d.features, d.blocks, d.patch_px, dtype)
+        options = (
+            d.get("dropout", 0.0),
+            d.get("multi_scale", False),
+            growing,
+        )  # snapshots of older versions have neither
+        discriminator = Discriminator(tuple(d.channels), d.features, d.blocks, d.patch_px, dtype, *options)
     else:
-        discriminator = MLPDiscriminator(tuple(d.channels), dtype)
+        discriminator = MLPDiscriminator(tuple(d.channels), dtype, d.get("dropout", 0.0))
     text_encoder = TextEncoder(
         vocab_size=vocab_size,
         max_tokens=config.tokenizer.max_tokens,
@@ -62,4 +71,8 @@ def build(config, vocab_size: int) -> Networks:
     )
     image_encoder = ImageEncoder(tuple(i.channels), i.features, i.blocks, i.patch_px, dtype)
     matching = MatchingHeads(i.features)
-    return Networks(generator, discriminator, text_encoder, image_encoder, matching, g.z_dim)
+    inverter = None
+    if "inverter" in config:
+        e = config.inverter
+        inverter = Inverter(g.z_dim, tuple(e.channels), e.features, e.blocks, e.patch_px, dtype)
+    return Networks(generator, discriminator, text_encoder, image_encoder, matching, g.z_dim, inverter)

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from t2igan.nets.layers import ResidualTower, Text, dense, leaky_relu
+from t2igan.nets.layers import GrowingTower, ResidualTower, Text, dense, leaky_relu
 
 
 class Discriminator(nn.Module):
@@ -16,6 +16,9 @@ class Discriminator(nn.Module):
 
     logits = linear(f) + <f, project(sentence)> / sqrt(F), with f the features of the picture. There is no normalisation
     across the batch, so that gradient penalties stay per sample and one device equals many.
+
+    With `multi_scale` each larger map has a head of the same form on the mean of its places, and the logit is the mean
+    of all heads': early maps judge texture, the last one the whole (after MSG-GAN, Karnewar & Wang 2020, 1903.06048).
     """
 
     channels: tuple[int, ...]
@@ -23,14 +26,28 @@ class Discriminator(nn.Module):
     blocks: int = 1
     patch_px: int = 1
     dtype: Any = jnp.float32
+    dropout: float = 0.0  # share of the features dropped, where a random stream "dropout" is given
+    multi_scale: bool = False
+    growing: bool = False
 
     @nn.compact
-    def __call__(self, images: Float[Array, "B H W C"], text: Text) -> Float[Array, " B"]:
-        x = ResidualTower(self.channels, self.blocks, self.patch_px, self.dtype)(images)
-        x = leaky_relu(x).reshape(len(x), -1)
-        f = leaky_relu(dense(self.features, dtype=self.dtype, name="features")(x)).astype(jnp.float32)
-        projected = dense(self.features, dtype=jnp.float32, name="project")(text.sentence)
-        realness = dense(1, dtype=jnp.float32, name="realness")(f)[:, 0]
+    def __call__(self, images: Float[Array, "B H W C"], text: Text, grown: tuple | None = None) -> Float[Array, " B"]:
+        if self.growing:
+            *larger, x = GrowingTower(self.channels, self.blocks, self.patch_px, self.dtype)(images, grown)
+        else:
+            *larger, x = ResidualTower(self.channels, self.blocks, self.patch_px, self.dtype, all_maps=True)(images)
+        logits = [self._head(leaky_relu(x).reshape(len(x), -1), text, "")]
+        if self.multi_scale:
+            logits += [self._head(leaky_relu(x).mean((1, 2)), text, f"_{x.shape[1]}") for x in larger]
+        return sum(logits) / len(logits)
+
+    def _head(self, x: Float[Array, "B N"], text: Text, suffix: str) -> Float[Array, " B"]:
+        f = leaky_relu(dense(self.features, dtype=self.dtype, name=f"features{suffix}")(x)).astype(jnp.float32)
+        if not suffix:
+            self.sow("intermediates", "trunk", f)  # for heads on the trunk; nothing where nobody asks
+        f = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(f)
+        projected = dense(self.features, dtype=jnp.float32, name=f"project{suffix}")(text.sentence)
+        realness = dense(1, dtype=jnp.float32, name=f"realness{suffix}")(f)[:, 0]
         return realness + (f * projected).sum(-1) / self.features**0.5
 
 
@@ -39,10 +56,13 @@ class MLPDiscriminator(nn.Module):
 
     widths: tuple[int, ...] = (512, 256, 128)
     dtype: Any = jnp.float32
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W C"], text: Text) -> Float[Array, " B"]:
         x = jnp.concatenate([images.reshape(len(images), -1), text.sentence], axis=-1).astype(self.dtype)
         for width in self.widths:
             x = leaky_relu(dense(width, dtype=self.dtype)(x))
+        self.sow("intermediates", "trunk", x)
+        x = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(x)
         return dense(1, dtype=jnp.float32, name="realness")(x.astype(jnp.float32))[:, 0]

@@ -131,10 +131,11 @@ def _attention_weights(
     return jax.nn.softmax(logits, axis=-1).mean(1)
 
 
-class ResidualTower(nn.Module):
-    """Pictures to a small map of features: what the discriminator and the image encoder have in common.
+class GrowingTower(nn.Module):
+    """A residual tower that can begin at any of its map sizes, looking at pictures reduced to that.
 
-    `channels` are given from the smallest map up, as in the generator, so that the two mirror each other.
+    `grown` = (stage, fade): stage 0 begins with the smallest map. What a stage's largest map hands down counts by
+    `fade`, and by the rest the picture as the stage before would have looked at it (Karras et al. 2018, 1710.10196).
     """
 
     channels: tuple[int, ...]
@@ -143,9 +144,53 @@ class ResidualTower(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, images: Float[Array, "B H W C"]) -> Float[Array, "B h w F"]:
+    def __call__(self, images: Float[Array, "B H W C"], grown: tuple | None = None) -> list[Float[Array, "B _ _ _"]]:
+        largest_first, maps = self.channels[::-1], []
+        stage, fade = (len(self.channels) - 1, 1.0) if grown is None else grown
+        first = len(self.channels) - 1 - stage
+
+        def look(level: int):
+            reduced = images
+            for _ in range(level):
+                reduced = downsample(reduced)
+            reduced = space_to_depth(reduced.astype(self.dtype), self.patch_px)
+            return conv3x3(largest_first[level], dtype=self.dtype, name=f"stem_{level}")(reduced)
+
+        looks = {level: look(level) for level in range(len(self.channels)) if self.is_initializing() or level == first}
+        x = looks[first]
+        for level in range(first, len(self.channels)):
+            channels = largest_first[level]
+            if level > first:
+                x = downsample(x)
+                x = dense(channels, use_bias=False, dtype=self.dtype, name=f"transition_{level}")(x)
+            if level == first + 1 and grown is not None:
+                x = fade * x + (1 - fade) * look(level)
+            for block in range(self.blocks):
+                name = f"block_{level}_{block}"
+                h = conv3x3(channels, dtype=self.dtype, name=f"{name}_in")(leaky_relu(x))
+                h = conv3x3(channels, scale=0.0, dtype=self.dtype, name=f"{name}_out")(leaky_relu(h))
+                x = x + h
+            maps.append(x)
+        return maps
+
+
+class ResidualTower(nn.Module):
+    """Pictures to a small map of features: what the discriminator and the image encoder have in common.
+
+    `channels` are given from the smallest map up, as in the generator, so that the two mirror each other. With
+    `all_maps` the maps of all sizes are returned, the largest first.
+    """
+
+    channels: tuple[int, ...]
+    blocks: int = 1
+    patch_px: int = 1
+    dtype: Any = jnp.float32
+    all_maps: bool = False
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "B H W C"]) -> Float[Array, "B h w F"] | list[Float[Array, "B _ _ _"]]:
         x = space_to_depth(images.astype(self.dtype), self.patch_px)
-        largest_first = self.channels[::-1]
+        largest_first, maps = self.channels[::-1], []
         x = conv3x3(largest_first[0], dtype=self.dtype, name="stem")(x)
         for level, channels in enumerate(largest_first):
             if level:
@@ -155,4 +200,5 @@ class ResidualTower(nn.Module):
                 h = conv3x3(channels, dtype=self.dtype)(leaky_relu(x))
                 h = conv3x3(channels, scale=0.0, dtype=self.dtype)(leaky_relu(h))
                 x = x + h
-        return x
+            maps.append(x)
+        return maps if self.all_maps else x

@@ -1,7 +1,6 @@
-"""The phases before the adversarial one, in the same form: a method, a state, a pure step.
+"""Phase "text": text encoder and image tower learn which caption of a batch belongs to which picture.
 
-Phase "text": text encoder and image tower learn which caption of a batch belongs to which picture, by the contrastive
-loss of CLIP (Radford et al. 2021, arXiv:2103.00020) with a learned temperature.
+By the contrastive loss of CLIP (Radford et al. 2021, arXiv:2103.00020) with a learned temperature.
 """
 
 from __future__ import annotations
@@ -17,8 +16,9 @@ import optax
 
 from t2igan import losses
 from t2igan.nets import Networks
-from t2igan.schedules import schedule
-from t2igan.step import Metrics, stream
+from t2igan.nets.init import init_network
+from t2igan.schedules import learning_rate
+from t2igan.step import Metrics, Params, stream
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +34,7 @@ class TextMethod:
     def create(cls, config, networks: Networks, total_steps: int) -> TextMethod:
         """Reads `config.pretrain_text` (checked by `t2igan.config`)."""
         p = config.pretrain_text
-        end = p.learning_rate * p.learning_rate_end
-        rate = schedule(p.schedule, p.learning_rate, end, total_steps, min(p.warmup_steps, total_steps // 2))
+        rate = learning_rate(p, total_steps)
         return cls(
             networks=networks,
             seed=config.seed,
@@ -53,18 +52,13 @@ class TextState:
     opt_state: Any
 
 
-def init_text_state(method: TextMethod, batch: dict) -> TextState:
-    """Returns fresh parameters and optimizer state; of `batch` only the shapes count."""
-    networks, key = method.networks, stream(method.seed, "text init", 0)
-    tokens = jnp.ones((2, *batch["tokens"].shape[1:]), jnp.int32)
-    images = jnp.zeros((2, *batch["images"].shape[1:]), jnp.float32)
+def init_text_state(method: TextMethod, batch: dict, given: dict[str, Params] | None = None) -> TextState:
+    """Returns parameters, those in `given` as they are there, and optimizer state; of `batch` only the shapes count."""
+    key, given = stream(method.seed, "text init", 0), given or {}
     params = {
-        "text": networks.text_encoder.init(jax.random.fold_in(key, 0), tokens),
-        "image": networks.image_encoder.init(jax.random.fold_in(key, 1), images),
+        name: given[name] if name in given else init_network(method.networks, name, jax.random.fold_in(key, i), batch)
+        for i, name in enumerate(("text", "image", "matching"))
     }
-    features = networks.image_encoder.apply(params["image"], images)
-    sentence = networks.text_encoder.apply(params["text"], tokens).sentence
-    params["matching"] = networks.matching.init(jax.random.fold_in(key, 2), features, sentence)
     return TextState(jnp.zeros((), jnp.int32), params, method.optimizer.init(params))
 
 

@@ -1,0 +1,385 @@
+"""What each part of the method is worth: runs that differ in a few keys of the configuration, judged alike.
+
+    python -m benchmarks.method --cores 0 1 --seeds 0 1 2       # run what is missing, then print the table
+    python -m benchmarks.method --table                         # print the table of what there is
+    python -m benchmarks.method --groups pairs --seeds 0        # some groups of rows only
+    python -m benchmarks.method --table --into docs/method.md   # put it between the two marks there
+
+Every run is the adversarial phase of configs/base.py on as many pictures, from the same learned text encoder, in a
+process of its own that is pinned to one core. A run is a line of benchmarks/results/method.jsonl; what is there is not
+run again, so the same command goes on after whatever stopped it. Text phase and judges are learned once, in --work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "method.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of the table: changes to configs/base.py, and how much data it may see."""
+
+    group: str
+    name: str
+    changes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    train_images: int = 0  # the first so many pictures of the training split; 0 = all of it
+    images: int = 24_000  # pictures of adversarial training
+
+    def key(self, seed: int) -> str:
+        """Returns what decides the result, as one string."""
+        decisive = [sorted(self.changes.items()), self.train_images, self.images, seed]
+        return json.dumps(decisive, default=list)
+
+
+def pair(loss: str, penalty: str, weight: float = 0.0, **more: Any) -> Row:
+    """An adversarial pair with a penalty of a constant weight."""
+    changes = {
+        "loss.adversarial": loss,
+        "loss.penalty": penalty,
+        "loss.penalty_weight": weight,
+        "loss.penalty_weight_end": weight,
+        **more,
+    }
+    name = f"`{loss}`, `{penalty}`" + (f" {weight:g}" if penalty != "none" else "")
+    return Row("pairs", name, changes)
+
+
+def technique(name: str, **changes: Any) -> Row:
+    """A row that adds one thing to the defaults; keys with "__" for "."."""
+    return Row("techniques", name, {key.replace("__", "."): value for key, value in changes.items()})
+
+
+def few(name: str, **changes: Any) -> Row:
+    """A row that sees 500 pictures only; the text encoder has learned from all captions."""
+    return Row("500 pictures", name, technique(name, **changes).changes, train_images=500)
+
+
+GEOMETRY = ("flip", "translate", "scale", "rotate")
+
+# The most telling rows first, so that a table that was stopped early says something.
+ROWS = (
+    pair("non_saturating", "r1", 0.1),
+    pair("relativistic", "r1_r2", 0.1),
+    pair("hinge", "r1", 0.1),
+    pair("wasserstein", "wgan_gp", 10.0),
+    pair("non_saturating", "none"),
+    Row("text", "text encoder: random, frozen", {"phases": ("adversarial",)}),
+    few("no augmentation"),
+    few("all augmentations, p 0.3", augment__probability=0.3),
+    few("translation and cutout, p 0.3", augment__probability=0.3, augment__kinds=("translate", "cutout")),
+    Row("attention", "no word attention", {"generator.attention_from_px": 0}),
+    Row("growing", "grows over half of it", {"train.grow_share": 0.5}),
+    pair("non_saturating", "r1_r2", 0.1),
+    pair("least_squares", "r1", 0.1),
+    pair("wasserstein", "wgan_gp", 1.0),
+    few("adaptive, target 0.6", augment__target=0.6, augment__adapt_images=24_000),
+    pair("relativistic", "r1", 0.1),
+    pair("hinge", "wgan_gp", 10.0),
+    technique("spectral norm, no penalty", discriminator__normalisation="spectral", loss__penalty="none"),
+    pair("hinge", "ma_gp", 2.0),
+    pair("non_saturating", "finite_difference", 0.1),
+    technique("caption dropout 0.1, further averages", augment__caption_dropout=0.1, train__ema_tracks=(0.25, 4.0)),
+    technique("mismatched captions 0.5", loss__mismatch_weight=0.5),
+    technique("contrastive matching 1", loss__contrastive_weight=1.0),
+    technique("optimistic Adam", train__optimizer="optimistic_adam"),
+    pair("hinge", "none"),
+    pair("minimax", "r1", 0.1),
+    pair("non_saturating", "r2", 0.1),
+    Row("text", "text encoder: learned, tuned at 1e-4", {"train.tune_text": True, "train.text_learning_rate": 1e-4}),
+    Row(
+        "text",
+        "text encoder: learned with the GAN at 1e-3",
+        {"phases": ("adversarial",), "train.tune_text": True, "train.text_learning_rate": 1e-3},
+    ),
+    technique("cycle consistency 1", loss__cycle_weight=1.0),
+    technique("two discriminator steps", train__discriminator_steps=2),
+    technique(
+        "discriminator's rate four times", train__generator_learning_rate=5e-4, train__discriminator_learning_rate=2e-3
+    ),
+    technique("heads on every map", discriminator__multi_scale=True),
+    technique("label smoothing 0.1", loss__label_smoothing=0.1),
+    technique("instance noise 0.2 to 0", augment__instance_noise=0.2, augment__instance_noise_end=0.0),
+    technique("caption noise 0.1", augment__sentence_noise=0.1),
+    technique("dropout 0.3", discriminator__dropout=0.3),
+    technique("fast gradient sign 0.02", loss__attack_steps=1),
+    technique("projected attack 0.02, 3 steps", loss__attack_steps=3),
+    technique("weight norm, no penalty", discriminator__normalisation="weight", loss__penalty="none"),
+    technique("weight decay 0.1", train__weight_decay=0.1),
+    technique("adaptive clipping 0.01", train__adaptive_clip=0.01, train__clip_norm=0.0),
+    technique("penalty every 4 steps", loss__penalty_every=4),
+    technique("augmentation p 0.2", augment__probability=0.2, augment__kinds=GEOMETRY),
+    pair("non_saturating", "r1", 0.03),
+    pair("non_saturating", "r1", 0.3),
+    pair("relativistic", "r1_r2", 0.03),
+    pair("relativistic", "r1_r2", 0.3),
+    pair("wasserstein", "r1", 1.0),
+    pair("hinge", "r1", 0.3),
+    pair("hinge", "ma_gp", 0.2),
+)
+TRACK, GUIDANCE = "average of half-life x", "guidance"
+
+
+def prepare(work: Path) -> tuple[Any, Any, Any, Any, dict]:
+    """Returns configuration, training data, tokenizer, judges and the text phase's parameters, learned once."""
+    from configs.base import get_config
+    from t2igan import config as config_lib
+    from t2igan import nets, parallel, pretrain
+    from t2igan.checkpoint import Checkpoints
+    from t2igan.data import open_dataset
+    from t2igan.data.batches import Batches
+    from t2igan.judges import Judges
+    from t2igan.text import Tokenizer
+
+    config = get_config()
+    data = open_dataset(config.data, config.data.train_split)
+    t = config.tokenizer
+    captions = [caption for of_one in data.captions for caption in of_one]
+    tokenizer = Tokenizer.train(captions, t.vocab_size, t.max_tokens, t.lowercase)
+    steps = config_lib.total_steps(config.pretrain_text, len(data))
+    method = pretrain.TextMethod.create(config, nets.build(config, tokenizer.vocab_size), steps)
+    size = config.pretrain_text.batch_images
+    batches = Batches(data, tokenizer, seed=config.seed, batch_images=size)
+    mesh, first = parallel.make_mesh(1), functools.partial(pretrain.init_text_state, method, batches[0])
+    with Checkpoints(work / "text") as checkpoints:
+        if checkpoints.latest_step() == steps:
+            state = checkpoints.restore(steps, parallel.abstract_on(mesh, first))
+        else:
+            state = parallel.init_on(mesh, first)
+            step = parallel.compile_step(functools.partial(pretrain.text_step, method), mesh)
+            for i in range(steps):
+                state, _ = step(state, parallel.to_devices(batches[i], mesh))
+            checkpoints.save(steps, state)
+    judges = Judges.of_run(config, data, tokenizer, work)
+    return config, data, tokenizer, judges, state.params
+
+
+def run(row: Row, seed: int, work: Path) -> dict[str, Any]:
+    """Trains and judges one row; returns its line of the results."""
+    import jax
+
+    from t2igan import config as config_lib
+    from t2igan import nets, parallel, step
+    from t2igan.checkpoint import Snapshot
+    from t2igan.data import open_dataset
+    from t2igan.data.batches import Batches
+    from t2igan.evaluate import draw_with, evaluate
+    from t2igan.sample import Generator
+
+    parallel.start()
+    config, data, tokenizer, judges, text_params = prepare(work)
+    judges.learn()
+    config.update_from_flattened_dict(row.changes)
+    config.seed = seed
+    config.train.images = row.images
+    config_lib.check(config)
+    if row.train_images:
+        data = first_pictures(data, row.train_images)
+
+    networks = nets.build(config, tokenizer.vocab_size)
+    total_steps = config_lib.total_steps(config.train, len(data))
+    method = step.Method.create(config, networks, total_steps)
+    step_images = method.batch_images * method.discriminator_steps
+    batches = Batches(data, tokenizer, seed=seed, batch_images=step_images)
+    mesh = parallel.make_mesh(1)
+    text_phase = text_params if "text" in config.phases else None
+    state = parallel.init_on(mesh, functools.partial(step.init_state, method, batches[0], text_phase))
+    train_step = parallel.compile_step(functools.partial(step.train_step, method), mesh)
+    train_step = train_step.lower(state, parallel.to_devices(batches[0], mesh)).compile()
+    start, cpu_start = time.perf_counter(), time.process_time()
+    for i in range(total_steps):
+        state, metrics = train_step(state, parallel.to_devices(batches[i], mesh))
+    metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+
+    line = {
+        "group": row.group,
+        "name": row.name,
+        "changes": row.changes,
+        "train_images": row.train_images,
+        "images": row.images,
+        "seed": seed,
+        "key": row.key(seed),
+        "train_s": round(seconds, 1),
+        "train_cpu_s": round(cpu_seconds, 1),  # of one core, whatever else runs on it
+        "images_per_s": round(total_steps * step_images / seconds, 1),
+        "finite": bool(np.isfinite(list(metrics.values())).all()),
+        "last": {name: value for name, value in metrics.items() if np.isfinite(value)},
+    }
+    if line["finite"]:
+        used = state.frozen | state.ema
+        snapshot = Snapshot({}, config.to_dict(), tokenizer.to_json(), {}, {})
+        test, unseen = (open_dataset(config.data, split) for split in ("test", "unseen"))
+
+        def figures(averages: dict, **settings: float) -> dict[str, Any]:
+            learned = {name: (used | averages)[name] for name in ("generator", "text")}
+            drawn = functools.partial(draw_with(Generator(networks, learned, tokenizer, snapshot)), **settings)
+            return {
+                "test": evaluate(drawn, test, judges, num_images=len(test), seed=0),
+                "unseen": evaluate(drawn, unseen, judges, num_images=len(unseen), seed=0, full=False),
+            }
+
+        line |= figures({})
+        line["variants"] = {f"{TRACK} {name}": figures(state.tracks[name]) for name in state.tracks}
+        if config.augment.caption_dropout:
+            line["variants"] |= {f"{GUIDANCE} {by:g}": figures({}, guidance=by) for by in (0.75, 1.25, 1.5, 2.0)}
+    return line
+
+
+def first_pictures(data: Any, num: int) -> Any:
+    """Returns the first `num` pictures of a split as a split of its own."""
+    attributes = None if data.attributes is None else data.attributes[:num]
+    return dataclasses.replace(data, images=data.images[:num], captions=data.captions[:num], attributes=attributes)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Returns the lines of a results file, the last of each key; () where there is none."""
+    if not path.is_file():
+        return []
+    lines = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines() if text.strip()]
+    return list({line["key"]: line for line in lines}.values())
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """Returns the results as Markdown tables, one a group: means over seeds, with the spread behind them."""
+    groups: dict[str, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
+    for line in lines:
+        groups[line["group"]][line["name"]].append(line)
+        for variant, figures in line.get("variants", {}).items():  # the same run, drawn from in another way
+            groups[line["group"]][f"{line['name']}: {variant}"].append(line | figures)
+    texts = []
+    for group, rows in groups.items():
+        shown = [f"**{group}**", "", HEADER, "|---" * HEADER.count(" | ") + "|---|"]
+        order = sorted(
+            rows.items(), key=lambda item: -_mean([_figure(line, "test", "attributes/mean") for line in item[1]])
+        )
+        for name, runs in order:
+            cells = [name, f"{len(runs)}"]
+            for split, key in FIGURES:
+                cells.append(_cell([_figure(line, split, key) for line in runs]))
+            cells.append(_cell([float(line.get("train_cpu_s", np.nan)) for line in runs], missing=""))
+            shown.append("| " + " | ".join(cells) + " |")
+        texts.append("\n".join(shown))
+    return "\n\n".join(texts)
+
+
+FIGURES = (
+    ("test", "attributes/mean"),
+    ("test", "attributes/all"),
+    ("unseen", "attributes/mean"),
+    ("unseen", "attributes/all"),
+    ("unseen", "frechet"),
+    ("test", "diversity"),
+)
+HEADER = "| row | seeds | test: mean | all | unseen: mean | all | Frechet | diversity | core seconds |"
+
+
+def _figure(line: dict, split: str, key: str) -> float:
+    return line.get(split, {}).get(key, float("nan"))
+
+
+def _mean(values: list[float]) -> float:
+    values = [value for value in values if np.isfinite(value)]
+    return float(np.mean(values)) if values else 0.0
+
+
+def _cell(values: list[float], missing: str = "not finite") -> str:
+    """The mean, and half the range between the seeds; runs that went non-finite are named."""
+    finite = [value for value in values if np.isfinite(value)]
+    if not finite:
+        return missing
+    digits = 3 if max(finite) < 10 else 1 if max(finite) < 100 else 0
+    text = f"{np.mean(finite):.{digits}f}"
+    if len(finite) > 1:
+        text += f" ± {(max(finite) - min(finite)) / 2:.{digits}f}"
+    return text + (f" ({len(values) - len(finite)} not finite)" if len(finite) < len(values) else "")
+
+
+def main() -> None:
+    """Runs what is missing, one run a core at a time, and prints the table."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--cores", type=int, nargs="+", default=[0])
+    arguments.add_argument("--seeds", type=int, nargs="+", default=[0])
+    arguments.add_argument("--groups", nargs="+", help="default: all")
+    arguments.add_argument("--results", type=Path, default=RESULTS)
+    arguments.add_argument("--work", type=Path, default=ROOT / "runs" / "method", help="text phase and judges")
+    arguments.add_argument("--table", action="store_true", help="run nothing")
+    arguments.add_argument("--into", type=Path, help="a file with the marks <!-- table --> and <!-- end -->")
+    arguments.add_argument("--one", type=int, nargs=3, metavar=("ROW", "SEED", "CORE"), help=argparse.SUPPRESS)
+    given = arguments.parse_args()
+    if given.one:
+        row, seed, core = given.one
+        os.sched_setaffinity(0, {core})  # before XLA counts the cores
+        print(json.dumps(run(ROWS[row], seed, given.work)))
+        return
+    if not given.table:
+        run_missing(given.cores, given.seeds, given.groups, given.results, given.work)
+    tables = table(read(given.results))
+    print(tables)
+    if given.into:
+        text = given.into.read_text(encoding="utf-8")
+        before, rest = text.split("<!-- table -->\n")
+        after = rest.split("<!-- end -->")[1]
+        given.into.write_text(f"{before}<!-- table -->\n{tables}\n<!-- end -->{after}", encoding="utf-8")
+
+
+def run_missing(cores: list[int], seeds: list[int], groups: list[str] | None, results: Path, work: Path) -> None:
+    """Runs each (row, seed) whose line is not there, a process each, one at a time on each core."""
+    done = {line["key"] for line in read(results)}
+    chosen = [(i, row) for i, row in enumerate(ROWS) if not groups or row.group in groups]
+    waiting = [(i, seed) for seed in seeds for i, row in chosen if row.key(seed) not in done]
+    running: dict[int, tuple[subprocess.Popen, tuple[int, int]]] = {}
+    free = list(cores)
+    results.parent.mkdir(parents=True, exist_ok=True)
+    while waiting or running:
+        while waiting and free and (len(running) == 0 or (work / "judges").is_dir()):  # the first one prepares
+            core, (i, seed) = free.pop(), waiting.pop(0)
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.method",
+                f"--work={work}",
+                "--one",
+                f"{i}",
+                f"{seed}",
+                f"{core}",
+            ]
+            process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+            running[core] = process, (i, seed)
+        for core, (process, (i, seed)) in list(running.items()):
+            if process.poll() is None:
+                continue
+            del running[core]
+            free.append(core)
+            output = process.stdout.read().strip()
+            if process.returncode or not output:
+                print(f"{ROWS[i].name}, seed {seed}: failed with code {process.returncode}", file=sys.stderr)
+                continue
+            line = json.loads(output.splitlines()[-1])
+            with results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            test = line.get("test", {})
+            print(
+                f"{line['name']}, seed {seed}: attributes {test.get('attributes/mean', float('nan')):.3f}, "
+                f"{line['train_s']:.0f} s",
+                flush=True,
+            )
+        time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    main()

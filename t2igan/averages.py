@@ -1,0 +1,37 @@
+"""Which moving average is drawn with: of several half-lives, the one that does best, chosen when training is done.
+
+How long an average should reach back is hard to say before, and cheap to say after (Karras et al. 2024,
+arXiv:2312.02696, who interpolate between averages that were kept; here each is kept whole, `config.train.ema_tracks`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from t2igan.evaluate import flat_figures, summary_line
+from t2igan.inherit import networks_of
+from t2igan.logs import say
+from t2igan.sample import from_snapshot
+from t2igan.watch import Run, cheap_figures, snapshot_of
+
+
+def best_average(run: Run, state: Any, done: int) -> Any:
+    """Returns the state with the best of its averages in `ema`, by the metric of the best checkpoint on the test split.
+
+    Where there are no further averages (`state.tracks`) the state is returned as it is. The choice looks at the test
+    split: figures on that flatter the choice a little, those on a split that was not looked at do not.
+    """
+    if not getattr(state, "tracks", None):
+        return state
+    metric, lower_is_better = run.best_metric
+    found = {}
+    for name, average in {"1": state.ema, **state.tracks}.items():
+        candidate = state.replace(ema=average)
+        snapshot = snapshot_of(run, networks_of(candidate), done)
+        num_images = max(run.config.evaluate.num_images, len(run.test_data))
+        looked = cheap_figures(run, from_snapshot(snapshot), num_images)
+        say(f"average of half-life x {name}: {summary_line(looked)}")
+        found[name] = flat_figures(looked)[metric], candidate
+    best = (min if lower_is_better else max)(found, key=lambda name: found[name][0])
+    say(f"the average of half-life x {best} is kept")
+    return found[best][1]

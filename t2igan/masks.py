@@ -1,0 +1,70 @@
+"""Which part of a picture is hidden when networks learn to complete it: pure functions of a key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+STROKE_POINTS = 6  # corners of a free-form stroke
+STROKE_WIDTH = (0.06, 0.16)  # in widths of the picture
+BOX_SIDE = (0.25, 0.75)
+
+
+def random_visible(
+    key: jax.Array, num: int, height: int, width: int, kinds: Sequence[str]
+) -> Float[Array, "num height width 1"]:
+    """Returns what stays visible of `num` pictures: 1, and 0 where hidden; each picture has one of `kinds` at random.
+
+    "whole" hides nothing; "box" a rectangle of 1/4 to 3/4 of each side; "half" the left, right, upper or lower half;
+    "stroke" a free-form line (after Yu et al. 2019, arXiv:1806.03589).
+    """
+    of_kind, *keys = jax.random.split(key, 1 + len(kinds))
+    chosen = jax.random.randint(of_kind, (num,), 0, len(kinds))
+    hidden = [HIDDEN[kind](k, num, *_places(height, width)) for kind, k in zip(kinds, keys, strict=True)]
+    hidden = jnp.stack([jnp.broadcast_to(h, (num, height, width)) for h in hidden])
+    return 1 - hidden[chosen, jnp.arange(num)][..., None].astype(jnp.float32)
+
+
+def _places(height: int, width: int) -> tuple[Array, Array]:
+    """Rows and columns of the pixels' centres, as shares of the picture from 0 to 1."""
+    return ((jnp.arange(height) + 0.5) / height)[None, :, None], ((jnp.arange(width) + 0.5) / width)[None, None, :]
+
+
+def _box(key, num, y, x):
+    sides_key, corner_key = jax.random.split(key)
+    sides = jax.random.uniform(sides_key, (2, num, 1, 1), minval=BOX_SIDE[0], maxval=BOX_SIDE[1])
+    corner = jax.random.uniform(corner_key, (2, num, 1, 1)) * (1 - sides)
+    inside = lambda place, i: (place >= corner[i]) & (place < corner[i] + sides[i])  # noqa: E731
+    return inside(y, 0) & inside(x, 1)
+
+
+def _half(key, num, y, x):
+    which = jax.random.randint(key, (num, 1, 1), 0, 4)
+    place = jnp.where(which < 2, y, x)
+    return jnp.where(which % 2 == 0, place < 0.5, place >= 0.5)
+
+
+def _stroke(key, num, y, x):
+    """All that is nearer than half a brush to a line of straight pieces."""
+    points_key, width_key = jax.random.split(key)
+    points = jax.random.uniform(points_key, (STROKE_POINTS, 2, num, 1, 1))
+    radius = jax.random.uniform(width_key, (num, 1, 1), minval=STROKE_WIDTH[0], maxval=STROKE_WIDTH[1])
+
+    def near(start, end):
+        along, from_start = end - start, (y - start[0], x - start[1])
+        share = (from_start[0] * along[0] + from_start[1] * along[1]) / ((along**2).sum(0) + 1e-6)
+        share = jnp.clip(share, 0, 1)
+        return (from_start[0] - share * along[0]) ** 2 + (from_start[1] - share * along[1]) ** 2 < radius**2
+
+    return jax.vmap(near)(points[:-1], points[1:]).any(0)
+
+
+HIDDEN: dict[str, Callable] = {
+    "whole": lambda key, num, y, x: jnp.zeros((1, 1, 1), bool),  # noqa: ARG005
+    "box": _box,
+    "half": _half,
+    "stroke": _stroke,
+}
