@@ -44,7 +44,7 @@ def as_attributes(value: Any) -> dict[str, str]:
     if isinstance(value, (str, bytes)):
         try:
             value = json.loads(value)
-        except (ValueError, RecursionError):
+        except ValueError:
             return {}
     if not isinstance(value, Mapping):
         return {}
