@@ -7,6 +7,7 @@ follows. So the same command, given again after whatever stopped it, goes on as 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import signal
 import threading
@@ -182,7 +183,7 @@ def _go_on(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
 
 def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state: Any, start: int) -> Any:
     config = run.config
-    train_step = parallel.compile_step(phase.step, run.mesh)
+    compiled: dict[tuple, Any] = {}  # a step by what its number decides: one, as a rule
     batches = BatchesWithColumns(
         run,
         phase.columns,
@@ -196,7 +197,10 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
     rate, window = Rate(), []
     with Interruption() as interruption:
         for done in range(start + 1, phase.total_steps + 1):
-            state, metrics = train_step(state, parallel.to_devices(batches[done - 1], run.mesh))
+            decided = phase.decided(done - 1)
+            if decided not in compiled:
+                compiled[decided] = parallel.compile_step(functools.partial(phase.step, **dict(decided)), run.mesh)
+            state, metrics = compiled[decided](state, parallel.to_devices(batches[done - 1], run.mesh))
             window.append(metrics)
             stops = interruption.asked
             saves = done % save_every == 0 or done == phase.total_steps or stops
