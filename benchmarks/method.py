@@ -199,11 +199,14 @@ def run(row: Row, seed: int, work: Path) -> dict[str, Any]:
     mesh = parallel.make_mesh(1)
     text_phase = text_params if "text" in config.phases else None
     state = parallel.init_on(mesh, functools.partial(step.init_state, method, batches[0], text_phase))
-    train_step = parallel.compile_step(functools.partial(step.train_step, method), mesh)
-    train_step = train_step.lower(state, parallel.to_devices(batches[0], mesh)).compile()
+    first = parallel.to_devices(batches[0], mesh)
+    compiled = {}
+    for settings in dict.fromkeys(step.decided(method, i) for i in range(total_steps)):
+        of_settings = functools.partial(step.train_step, method, **dict(settings))
+        compiled[settings] = parallel.compile_step(of_settings, mesh).lower(state, first).compile()
     start, cpu_start = time.perf_counter(), time.process_time()
     for i in range(total_steps):
-        state, metrics = train_step(state, parallel.to_devices(batches[i], mesh))
+        state, metrics = compiled[step.decided(method, i)](state, parallel.to_devices(batches[i], mesh))
     metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
 

@@ -190,6 +190,7 @@ def get_config() -> ConfigDict:
     questions.learning_rate_end = 0.05
     questions.schedule = "cosine"
     questions.warmup_steps = 50
+    questions.beta1 = 0.9
     questions.beta2 = 0.99
     questions.task = (
         "auto"  # the data's attributes where there are any, or else "transforms": turned, mirrored, cut out

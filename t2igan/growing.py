@@ -57,11 +57,11 @@ class Grown:
         return self.network.apply(params, first, text, grown=(self.stage, self.fade), **settings)
 
 
-def by_stage(step_function: Callable, method: Any, state: Any, batch: dict) -> Any:
-    """Runs `step_function(method, state, batch)` with networks grown to the stage of `state.step`.
+def by_stage(step_function: Callable, method: Any, state: Any, batch: dict, stage: int | None = None) -> Any:
+    """Runs `step_function(method, state, batch)` with networks grown to a stage.
 
-    All stages are in one compiled program, of which one runs. The optimizers begin anew with each: what has had no
-    gradient before would otherwise take far too large first steps.
+    Where it is not said which, it is that of `state.step`: all are in one compiled program then, of which one runs.
+    The optimizers begin anew with each stage: what has had no gradient before would otherwise take far too large steps.
     """
 
     def at(stage: int) -> Callable:
@@ -80,5 +80,7 @@ def by_stage(step_function: Callable, method: Any, state: Any, batch: dict) -> A
 
         return run
 
+    if stage is not None:
+        return at(stage)(state, batch)
     stages = range(len(method.growth.starts))
     return jax.lax.switch(method.growth.stage(state.step), [at(stage) for stage in stages], state, batch)

@@ -31,6 +31,7 @@ class Method:
     adversarial: losses.Adversarial
     judge: Callable[..., losses.Judged]  # logits and penalty
     penalty_every: int
+    penalty_due: bool | None  # whether it is this time; None = by the number of the step
     mismatch_weight: float
     contrastive_weight: float
     cycle_weight: float
@@ -82,6 +83,7 @@ class Method:
             adversarial=losses.smoothed(loss.adversarial, loss.label_smoothing),
             judge=losses.PENALTIES[loss.penalty],
             penalty_every=loss.penalty_every,
+            penalty_due=None,
             mismatch_weight=loss.mismatch_weight,
             contrastive_weight=loss.contrastive_weight,
             cycle_weight=loss.cycle_weight,

@@ -78,5 +78,6 @@ def gradients(loss_fn: Callable, params: Any, batch: Any, key: jax.Array, microb
     def add(total, part):
         return jax.tree.map(jnp.add, total, gradient(*part)), None
 
-    total, _ = jax.lax.scan(add, zeros, (parts, keys))
+    # On a CPU XLA runs convolutions in a loop some ten times slower than outside, so there the loop is written out.
+    total, _ = jax.lax.scan(add, zeros, (parts, keys), unroll=jax.default_backend() == "cpu")
     return jax.tree.map(lambda x: x / microbatches, total)

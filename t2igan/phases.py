@@ -35,6 +35,7 @@ class Phase:
     shown: tuple[str, ...]  # metrics behind the progress bar
     watches: Callable[[int], bool] = lambda done: False  # noqa: ARG005 - whether to look at the state after so many steps
     watch: Callable[[Any, int], dict] | None = None  # draws it, saves a snapshot, returns figures
+    decided: Callable[[int], tuple] = lambda number: ()  # noqa: ARG005 - settings of the step by its number
     columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # int32 [N, ...], what batches get too
 
 
@@ -99,7 +100,8 @@ def adversarial_phase(run: Run, given: Mapping[str, Any]) -> Phase:
     if run.config.loss.contrastive_weight or run.config.loss.cycle_weight:
         _require(given, "config.loss.contrastive_weight or cycle_weight", ("image", "matching"))
     method = Method.create(run.config, run.networks, total_steps)
-    return _game(run, "adversarial", method, step.train_step, method, total_steps)
+    phase = _game(run, "adversarial", method, step.train_step, method, total_steps)
+    return dataclasses.replace(phase, decided=functools.partial(step.decided, method))
 
 
 def text_matching_phase(run: Run, given: Mapping[str, Any]) -> Phase:

@@ -11,6 +11,8 @@ with N = method.batch_images * method.discriminator_steps.
 
 from __future__ import annotations
 
+import bisect
+import dataclasses
 import functools
 import zlib
 from collections.abc import Callable
@@ -87,12 +89,34 @@ def init_state(method: Method, batch: dict, given: dict[str, Params] | None = No
     )
 
 
-def train_step(method: Method, state: State, batch: dict[str, jax.Array]) -> tuple[State, Metrics]:
+def train_step(
+    method: Method,
+    state: State,
+    batch: dict[str, jax.Array],
+    *,
+    stage: int | None = None,
+    penalty_due: bool | None = None,
+) -> tuple[State, Metrics]:
     """One step: the discriminator's updates, the generator's update, the moving average.
 
-    Returns the next state and float32 scalars by name, means over the batch. Where pictures grow, of the stage's size.
+    Returns the next state and float32 scalars by name, means over the batch. What `decided` says of the step's number
+    may be given as `stage` and `penalty_due`; otherwise the compiled step decides by `state.step`.
     """
-    return by_stage(_play, method, state, batch) if method.growth.starts else _play(method, state, batch)
+    method = dataclasses.replace(method, penalty_due=penalty_due)
+    return by_stage(_play, method, state, batch, stage) if method.growth.starts else _play(method, state, batch)
+
+
+def decided(method: Method, number: int) -> tuple[tuple[str, Any], ...]:
+    """Returns what the number of a step decides, as settings of `train_step`: hashable, mostly ().
+
+    A step compiled for each has no branches, in which XLA runs convolutions some ten times slower on a CPU.
+    """
+    settings: dict[str, Any] = {}
+    if method.growth.starts:
+        settings["stage"] = bisect.bisect_right(method.growth.starts, number) - 1
+    if method.penalty_every > 1:
+        settings["penalty_due"] = number % method.penalty_every == 0
+    return tuple(settings.items())
 
 
 def _play(method: Method, state: State, batch: dict[str, jax.Array]) -> tuple[State, Metrics]:
@@ -151,11 +175,13 @@ def discriminator_loss(
         loss = method.adversarial.discriminator
         shown = regularize.attack(critic, loss, *shown, text, method.attack_size, method.attack_steps)
     arguments = (*shown, text, key)
-    if method.penalty_every > 1:  # lazy: rarely, and as much stronger
+    # Lazy: rarely, and as much stronger.
+    due = True if method.penalty_every == 1 else method.penalty_due
+    if due is None:
         due = step % method.penalty_every == 0
         judged = jax.lax.cond(due, lambda a: method.judge(critic, *a), lambda a: losses.judge(critic, *a), arguments)
     else:
-        judged = method.judge(critic, *arguments)
+        judged = (method.judge if due else losses.judge)(critic, *arguments)
     adversarial = method.adversarial.discriminator(judged.real, judged.fake)
     if method.mismatch_weight:
         # GAN-CLS (Reed et al. 2016, arXiv:1605.05396): a real picture with another's caption is a fake too.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import signal
 import threading
@@ -189,7 +190,7 @@ def _go_on(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
 
 def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state: Any, start: int) -> Any:
     config = run.config
-    train_step = parallel.compile_step(phase.step, run.mesh)
+    compiled: dict[tuple, Any] = {}  # a step by what its number decides: one, as a rule
     batches = BatchesWithColumns(
         run,
         phase.columns,
@@ -204,7 +205,10 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
     ahead = prefetched(batches.__getitem__, start, phase.total_steps)
     with Interruption() as interruption, contextlib.closing(ahead):
         for done, batch in enumerate(ahead, start=start + 1):
-            state, metrics = train_step(state, parallel.to_devices(batch, run.mesh))
+            decided = phase.decided(done - 1)
+            if decided not in compiled:
+                compiled[decided] = parallel.compile_step(functools.partial(phase.step, **dict(decided)), run.mesh)
+            state, metrics = compiled[decided](state, parallel.to_devices(batch, run.mesh))
             window.append(metrics)
             stops = interruption.asked
             saves = done % save_every == 0 or done == phase.total_steps or stops

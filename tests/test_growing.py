@@ -97,6 +97,14 @@ def test_a_step_teaches_the_levels_so_far_and_starts_the_optimizers_anew(config)
     at_end, _ = train_step(state.replace(step=jnp.int32(9)), batch)
     assert "pixels_2" in moved(at_end)
     assert changed(state, after) >= {"params/generator", "params/discriminator", "ema/generator"}
+    # Told the stage by the number of the step, it does the same without branches.
+    assert [dict(step.decided(method, i))["stage"] for i in (0, 1, 2, 9)] == [0, 0, 1, 2]
+    told, _ = jax.jit(functools.partial(step.train_step, method, stage=2))(state.replace(step=jnp.int32(9)), batch)
+    np.testing.assert_allclose(
+        told.params["generator"]["params"]["pixels_2"]["kernel"],
+        at_end.params["generator"]["params"]["pixels_2"]["kernel"],
+        atol=1e-5,
+    )
     # At the first step of a stage moments of old are forgotten, after it they are not.
     ones = jax.tree.map(jnp.ones_like, state.opt_state)
     counts = []

@@ -35,7 +35,7 @@ ALLOWED = {
     "text_matching": {"pretrain", "step", "nets", "losses", "schedules"},
     "pretrain": {
         *("step", "method", "nets", "losses", "schedules"),
-        *("inversion", "masks", "pretext", "regularize"),
+        *("inversion", "masks", "optimizers", "pretext", "regularize"),
     },
     "step": {"nets", "losses", "method", "inversion", "growing", "augment", "optimizers", "regularize"},
     "guard": {"nets", "regularize", "data", "text", "checkpoint"},

@@ -73,6 +73,22 @@ def test_microbatches_are_the_whole_batch(config):
             assert metrics[name] == pytest.approx(float(whole_metrics[name]), rel=1e-4, abs=1e-5), name
 
 
+@pytest.mark.parametrize("changes", [{}, {"loss.penalty_every": 3}, {"train.discriminator_steps": 2}])
+def test_what_the_number_decides_is_what_the_step_decides(config, changes):
+    method, state, batch, by_itself = start(config, changes)
+    lazy = "loss.penalty_every" in changes
+    assert [step.decided(method, i) for i in (0, 1)] == (
+        [(("penalty_due", True),), (("penalty_due", False),)] if lazy else [(), ()]
+    )
+    for number in (0, 1) if lazy else ():
+        now = state.replace(step=jnp.int32(number))
+        told = jax.jit(functools.partial(step.train_step, method, **dict(step.decided(method, number))))
+        (after, metrics), (expected, expected_metrics) = told(now, batch), by_itself(now, batch)
+        close(after.params, expected.params, rtol=1e-4, atol=1e-5)
+        close(metrics, expected_metrics, rtol=1e-4, atol=1e-5)
+        assert "cond[" not in str(jax.make_jaxpr(told)(now, batch))
+
+
 def test_further_averages_have_their_own_half_lives(config):
     changes = {"train.ema_half_life_images": 4.0, "train.ema_ramp": 0.0, "train.ema_tracks": (0.5, 2.0)}
     _, state, batch, train_step = start(config, changes)

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from t2igan import optimizers
 from t2igan import step as adversarial
 from t2igan.method import Method
 from t2igan.nets import Networks
@@ -57,7 +58,7 @@ class DiscriminatorMethod:
         return cls(
             networks=networks,
             seed=config.seed,
-            optimizer=optax.adam(rate, b1=config.train.beta1, b2=p.beta2),
+            optimizer=optimizers.adam(rate, beta1=p.beta1, beta2=p.beta2, clip_norm=config.train.clip_norm),
             rate=rate,
             sizes=label_sizes if labelled else tuple(TRANSFORMS.values()),
             labelled=labelled,

@@ -1,0 +1,124 @@
+"""The joint step is one vector field: each player's gradient at the same point, the text encoder's of the sum."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from t2igan import losses, nets, step
+from t2igan.joint import JointMethod, joint_step
+from t2igan.nets.init import init_network
+
+VOCAB = 40
+
+
+@pytest.fixture
+def phase(config):
+    config.update_from_flattened_dict({
+        "generator.kind": "mlp", "generator.channels": (8,), "discriminator.kind": "mlp",
+        "discriminator.channels": (8,),
+        "image_encoder.channels": (4,), "image_encoder.patch_px": 4, "train.clip_norm": 0.0, "train.beta1": 0.5,
+        "train.beta2": 0.9, "train.beta2_end": 0.99, "joint.warmup_steps": 0, "joint.batch_images": 8,
+        "joint.text_learning_rate": 1e-3, "loss.penalty_weight": 3.0, "loss.penalty_weight_end": 0.5,
+    })  # fmt: skip
+    networks = nets.build(config, VOCAB)
+    method = JointMethod.create(config, networks, 100)
+    random = np.random.default_rng(0)
+    batch = {
+        "images": jnp.asarray(random.integers(0, 256, (8, 16, 16, 3)), jnp.uint8),
+        "tokens": jnp.asarray(random.integers(1, VOCAB, (8, 6)), jnp.int32),
+    }
+    names = ("text", "image", "matching", "generator", "discriminator")
+    given = {name: init_network(networks, name, jax.random.key(i), batch) for i, name in enumerate(names)}
+    state = jax.jit(functools.partial(step.init_state, method.game, batch))(given)
+    return method, state, batch
+
+
+def moment(state, name):
+    """Adam's first moment after one step: half the gradient."""
+    return jax.tree.map(lambda m: 2 * m, optax.tree.get(state.opt_state[name], "mu"))
+
+
+def test_the_settings_are_the_sections_and_what_the_adversarial_phase_ended_with(phase, config):
+    game = phase[0].game
+    assert game.tune_text and game.batch_images == 8 and game.discriminator_steps == 1
+    assert float(game.penalty_weight(0)) == float(game.penalty_weight(100)) == 0.5
+    assert float(game.beta2(0)) == pytest.approx(0.99)
+    assert float(game.generator_rate(0)) == pytest.approx(config.joint.generator_learning_rate)
+    assert not config.train.tune_text  # the configuration itself is as it was
+
+
+def test_the_vector_field_by_hand(phase):
+    method, state, batch = phase
+    after, metrics = jax.jit(functools.partial(joint_step, method))(state, batch)
+    game, everyone, networks = method.game, state.frozen | state.params, method.game.networks
+    real, tokens = batch["images"].astype(jnp.float32) / 127.5 - 1, batch["tokens"]
+
+    def discriminator_loss(params):
+        key = step.stream(game.seed, "joint discriminator", 0)
+        return step.discriminator_loss(game, everyone | params, 0, real, tokens, key)[0]
+
+    def generator_loss(params):
+        key = step.stream(game.seed, "joint generator", 0)
+        return step.generator_loss(game, everyone | params, 0, real, tokens, key)[0]
+
+    def anchor(params):
+        features = networks.image_encoder.apply(everyone["image"], real)
+        sentence = networks.text_encoder.apply(params["text"], tokens).sentence
+        return losses.contrastive(*networks.matching.apply(everyone["matching"], features, sentence)).mean()
+
+    @jax.jit
+    def by_hand(params):
+        of_d, of_g, of_anchor = (jax.grad(loss)(params) for loss in (discriminator_loss, generator_loss, anchor))
+        weights = 1.0, method.discriminator_weight, method.anchor_weight
+        text = jax.tree.map(
+            lambda g, d, a: weights[0] * g + weights[1] * d + weights[2] * a,
+            of_g["text"], of_d["text"], of_anchor["text"],
+        )  # fmt: skip
+        return {"generator": of_g["generator"], "discriminator": of_d["discriminator"], "text": text}
+
+    for name, expected in by_hand(state.params).items():
+        compare = functools.partial(np.testing.assert_allclose, rtol=2e-3, atol=2e-6)
+        jax.tree.map(compare, moment(after, name), expected)
+    assert {"loss/generator", "loss/discriminator", "loss/anchor", "learning_rate/text"} <= metrics.keys()
+    assert all(value.shape == () and np.isfinite(value) for value in metrics.values())
+    assert after.step == 1 and set(after.ema) == {"generator", "text"}
+
+
+def test_the_text_encoder_does_not_learn_to_give_the_generator_away(phase):
+    """L_D reaches it through the caption that is read, not through the generated pictures."""
+    method, state, batch = phase
+    everyone, game = state.frozen | state.params, method.game
+    real = batch["images"].astype(jnp.float32) / 127.5 - 1
+
+    def loss(text, sees_caption):
+        def without(images, text):  # a discriminator that reads no caption
+            return game.networks.discriminator.apply(
+                everyone["discriminator"], images, jax.tree.map(jnp.zeros_like, text)
+            )
+
+        networks = game.networks if sees_caption else game.networks._replace(discriminator=_Blind(without))
+        blind = dataclasses.replace(game, networks=networks)
+        return step.discriminator_loss(blind, everyone | {"text": text}, 0, real, batch["tokens"], jax.random.key(0))[0]
+
+    norm = lambda sees: float(optax.tree.norm(jax.grad(lambda t: loss(t, sees))(state.params["text"])))  # noqa: E731
+    assert norm(True) > 0 and norm(False) == 0
+
+
+class _Blind:
+    def __init__(self, judge):
+        self.judge = judge
+
+    def apply(self, params, images, text, **_):  # noqa: ARG002
+        return self.judge(images, text)
+
+
+def test_without_an_image_tower_there_is_no_anchor(phase):
+    method, state, batch = phase
+    state = state.replace(frozen={})
+    _, metrics = jax.jit(functools.partial(joint_step, method))(state, batch)
+    assert "loss/anchor" not in metrics
