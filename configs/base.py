@@ -218,8 +218,8 @@ def get_config() -> ConfigDict:
     joint.images = 32_000
     joint.epochs = 0.0
     joint.batch_images = 32
-    joint.generator_learning_rate = 2e-4
-    joint.discriminator_learning_rate = 2e-4
+    joint.generator_learning_rate = 5e-5  # where the adversarial phase ends by default; 2e-4 lost some of what it had
+    joint.discriminator_learning_rate = 5e-5
     joint.text_learning_rate = 1e-5
     joint.learning_rate_end = 0.05
     joint.schedule = "cosine"

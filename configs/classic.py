@@ -2,14 +2,15 @@
 
     python run.py --config=configs/classic.py --workdir=runs/classic
 
-The order of the classical recipe for text-to-image GANs. docs/method.md says what each phase does, and what it brought.
+The order of the classical recipe for text-to-image GANs. docs/method.md says what each phase does, docs/results.md what it
+brought: attributes right on `test`, mean / all eight at once, 0.998 / 0.981 (seed 0), no more than base.py's.
 """
 
 from configs import base
 
 
 def get_config():
-    """Returns the default configuration with all phases, at about 25 minutes on two CPU cores."""
+    """Returns the default configuration with all phases, of lengths for a laptop CPU."""
     config = base.get_config()
     config.phases = ("text", "generator", "discriminator", "adversarial", "text_matching", "joint")
     config.pretrain_generator.images = 64_000
