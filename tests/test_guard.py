@@ -163,8 +163,8 @@ def test_the_best_average_is_kept(quick, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(averages, "evaluate", lambda *_, **__: {"attributes/mean": next(scores)})
     monkeypatch.setattr(averages, "summary_line", lambda figures: str(figures))
     kept = []
-    real = train.networks_of
-    monkeypatch.setattr(train, "networks_of", lambda state: kept.append(state) or real(state))
+    real = train.best_average
+    monkeypatch.setattr(train, "best_average", lambda *arguments: kept.append(real(*arguments)) or kept[-1])
     train.train(quick, tmp_path)
     assert "the average of half-life x 0.5 is kept" in capsys.readouterr().out
     state = kept[-1]

@@ -5,14 +5,17 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from tiny import shrink
 
 import t2igan
+from configs.base import get_config
 from t2igan import inherit, train
 from t2igan.errors import UserError
 
 
-@pytest.fixture
-def quick(config):
+@pytest.fixture(scope="module")
+def quick():
+    config = shrink(get_config())
     with config.unlocked():
         config.generator.update(kind="mlp", channels=(8,))
         config.discriminator.update(kind="mlp", channels=(8,))
@@ -23,11 +26,12 @@ def quick(config):
     return config
 
 
-@pytest.fixture
-def first(quick, tmp_path):
+@pytest.fixture(scope="module")
+def first(quick, tmp_path_factory):
     """The folder of a run that has ended."""
-    train.train(quick, tmp_path / "first")
-    return tmp_path / "first"
+    workdir = tmp_path_factory.mktemp("runs") / "first"
+    train.train(quick, workdir)
+    return workdir
 
 
 def tune(config, first, workdir, phases=("adversarial",), **changes):
@@ -59,11 +63,13 @@ def test_a_run_goes_on_in_another(quick, first, tmp_path, capsys):
 
 
 def test_the_source_is_needed_once(quick, first, tmp_path):
-    tune(quick, first, tmp_path / "second")
+    source = tmp_path / "source"
+    shutil.copytree(first, source)
+    tune(quick, source, tmp_path / "second")
     digest = t2igan.load(tmp_path / "second").digest
-    shutil.rmtree(first / "checkpoints")
+    shutil.rmtree(source)
     shutil.rmtree(tmp_path / "second" / "checkpoints")
-    tune(quick, first, tmp_path / "second")  # from the start, with what was taken then
+    tune(quick, source, tmp_path / "second")  # from the start, with what was taken then
     assert t2igan.load(tmp_path / "second").digest == digest
 
 
@@ -78,7 +84,7 @@ def test_what_does_not_fit_is_named_and_begins_fresh(quick, first, tmp_path, cap
     capsys.readouterr()
     tune(quick, first, tmp_path / "second", **{"generator.channels": (8, 12)})
     said = capsys.readouterr().out
-    assert "generator: 2 of 6 arrays; not " in said, said
+    assert "generator: 3 of 6 arrays; not " in said, said
     assert "params/Dense_1/bias, which is new" in said and "params/pixels/kernel (8, 768) for (12, 768)" in said
 
 
