@@ -2,8 +2,8 @@
 
     python run.py --config=configs/classic.py --workdir=runs/classic
 
-The order of the classical recipe for text-to-image GANs. docs/method.md says what each phase does, docs/results.md what it
-brought: attributes right on `test`, mean / all eight at once, 0.998 / 0.981 (seed 0), no more than base.py's.
+The order of the classical recipe for text-to-image GANs. docs/method.md says what each phase does, docs/results.md what
+it brought: attributes right on `test`, mean / all eight at once, 0.998 / 0.981 (seed 0), no more than base.py's.
 """
 
 from configs import base
