@@ -84,7 +84,7 @@ def first_state(method, batch, text_phase=None):
         ema=ema,
         opt_state=zeros,
         frozen=frozen,
-        tracks={name: ema for name in like.tracks},
+        tracks=dict.fromkeys(like.tracks, ema),
         control={name: jnp.float32(method.augment_probability) for name in like.control},
     )
 
