@@ -249,7 +249,13 @@ def run(row: Row, seed: int, work: Path) -> dict[str, Any]:
 def first_pictures(data: Any, num: int) -> Any:
     """Returns the first `num` pictures of a split as a split of its own."""
     attributes = None if data.attributes is None else data.attributes[:num]
-    return dataclasses.replace(data, images=data.images[:num], captions=data.captions[:num], attributes=attributes)
+    return dataclasses.replace(
+        data,
+        images=data.images[:num],
+        captions=data.captions[:num],
+        attributes=attributes,
+        **{"content": None, "sizes": None},  # then the pixels themselves say which data it is
+    )
 
 
 def read(path: Path) -> list[dict[str, Any]]:

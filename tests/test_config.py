@@ -156,6 +156,30 @@ REFUSED = {
     ),
     "a rate that is not lower": ({"guard.rate_factor": 1.0}, ["config.guard.rate_factor=1.0", "between 0 and 1"]),
     "rollbacks below zero": ({"guard.rollbacks": -1}, ["config.guard.rollbacks=-1", "0 or greater"]),
+    "matching of a text that never learned": (
+        {"phases": ("adversarial", "text_matching")},
+        ["config.phases has 'text_matching'", "the phase 'text'", "config.init_from"],
+    ),
+    "unknown mask": (
+        {"pretrain_generator.masks": ("box", "circle")},
+        ["config.pretrain_generator.masks=('box', 'circle')", "'stroke'"],
+    ),
+    "no mask": ({"pretrain_generator.masks": ()}, ["config.pretrain_generator.masks=()", "'whole'"]),
+    "captions dropped more than always": (
+        {"pretrain_generator.caption_dropout": 1.1},
+        ["config.pretrain_generator.caption_dropout=1.1", "0 to 1"],
+    ),
+    "unknown task": ({"pretrain_discriminator.task": "label"}, ["task='label'", "did you mean 'labels'?"]),
+    "joint at a rate below zero": ({"joint.text_learning_rate": -1.0}, ["config.joint.text_learning_rate=-1.0"]),
+    "a phase of no batch": ({"text_matching.batch_images": 0}, ["config.text_matching.batch_images=0"]),
+    "a further phase of no length": (
+        {"phases": ("text", "generator"), "pretrain_generator.images": 0},
+        ["config.pretrain_generator has no length", "'generator'"],
+    ),
+    "an inverter that cannot halve": (
+        {"phases": ("text", "generator"), "inverter.channels": (8,) * 6},
+        ["config.data.image_size_px=16", "config.inverter"],
+    ),
     "seed beyond 32 bits": ({"seed": 2**32}, ["config.seed=4294967296", "4294967295"]),
     "small vocabulary": ({"tokenizer.vocab_size": 200}, ["config.tokenizer.vocab_size=200", "259"]),
     "room for no word": ({"tokenizer.max_tokens": 2}, ["config.tokenizer.max_tokens=2", "3"]),

@@ -116,7 +116,10 @@ def test_columns_are_those_of_the_pictures(config, tmp_path):
     """Each picture's column is its own number here, so that rows can be compared with what they belong to."""
     run = train.open_run(config, tmp_path, parallel.make_mesh(1))
     small = dataclasses.replace(
-        run.train_data, images=run.train_data.images[:50].copy(), captions=run.train_data.captions[:50], attributes=None
+        run.train_data,
+        images=run.train_data.images[:50].copy(),
+        captions=run.train_data.captions[:50],
+        **{"attributes": None, "content": None, "sizes": None},
     )
     small.images[:, 0, 0, 0] = np.arange(50)
     run = dataclasses.replace(run, train_data=small)
