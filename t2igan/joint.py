@@ -21,7 +21,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from t2igan import losses, step
+from t2igan import losses, optimizers, step
 from t2igan.method import Method
 from t2igan.step import Metrics, State, stream
 
@@ -47,7 +47,7 @@ class JointMethod:
         joint = config.joint
         merged = config.copy_and_resolve_references().unlock()
         merged.train.update({key: value for key, value in joint.items() if key in config.train})
-        merged.train.update(tune_text=True, discriminator_steps=1)
+        merged.train.update(tune_text=True, discriminator_steps=1, grow_share=0.0)
         # What moved during the adversarial phase stays where that ended.
         for section, key in MOVED:
             merged[section][key] = merged[section][f"{key}_end"]
@@ -58,28 +58,30 @@ class JointMethod:
         )
 
 
-def joint_step(method: JointMethod, state: State, batch: dict[str, jax.Array]) -> tuple[State, Metrics]:
+def joint_step(
+    method: JointMethod, state: State, batch: dict[str, jax.Array], *, penalty_due: bool | None = None
+) -> tuple[State, Metrics]:
     """One step of all three on a batch; returns the next state and float32 scalars.
 
     The state is that of the adversarial phase with a text encoder that is tuned (`step.init_state(method.game, ...)`).
-    Where `state.frozen` has no image tower, there is no anchor.
+    Where `state.frozen` has no image tower, there is no anchor. `penalty_due` is as in `step.train_step`.
     """
-    game, everyone = method.game, state.frozen | state.params
-    real, tokens = batch["images"].astype(jnp.float32) / 127.5 - 1, batch["tokens"]
+    game, everyone = dataclasses.replace(method.game, penalty_due=penalty_due), state.frozen | state.params
+    batch = {"real": batch["images"].astype(jnp.float32) / 127.5 - 1, "tokens": batch["tokens"]}
 
-    def gradients(loss, names):
+    def gradients(loss, names, key_name):
         """The gradients of a loss by some networks, and its metrics."""
-        return jax.grad(lambda trained: loss(everyone | trained), has_aux=True)({n: state.params[n] for n in names})
+        loss_fn = lambda trained, part, key: loss(everyone | trained, key=key, **part)  # noqa: E731
+        key = stream(game.seed, key_name, state.step)
+        return optimizers.gradients(loss_fn, {n: state.params[n] for n in names}, batch, key, game.microbatches)
 
-    def discriminator_loss(params):
-        key = stream(game.seed, "joint discriminator", state.step)
+    def discriminator_loss(params, real, tokens, key):
         return step.discriminator_loss(game, params, state.step, real, tokens, key, control=state.control)
 
-    def generator_loss(params):
-        key = stream(game.seed, "joint generator", state.step)
+    def generator_loss(params, real, tokens, key):
         return step.generator_loss(game, params, state.step, real, tokens, key, control=state.control)
 
-    def anchor_loss(params):
+    def anchor_loss(params, real, tokens, key):  # noqa: ARG001
         features = game.networks.image_encoder.apply(params["image"], real)
         sentence = step.encode(game, params, tokens).sentence
         anchor = losses.contrastive(*game.networks.matching.apply(params["matching"], features, sentence))
@@ -88,16 +90,15 @@ def joint_step(method: JointMethod, state: State, batch: dict[str, jax.Array]) -
     rates = {"generator": game.generator_rate, "text": game.text_rate}
     if game.reconstruction_weight:
         rates["inverter"] = game.generator_rate
-    of_generator, g_metrics = gradients(generator_loss, rates)
-    of_discriminator, d_metrics = gradients(discriminator_loss, ("discriminator", "text"))
+    of_generator, g_metrics = gradients(generator_loss, rates, "joint generator")
+    of_discriminator, d_metrics = gradients(discriminator_loss, ("discriminator", "text"), "joint discriminator")
     add = lambda weight, other: jax.tree.map(lambda a, b: a + weight * b, of_generator["text"], other["text"])  # noqa: E731
     of_generator["text"] = add(method.discriminator_weight, of_discriminator)
     metrics = g_metrics | d_metrics
     if method.anchor_weight and "image" in everyone:
-        of_anchor, anchor_metrics = gradients(anchor_loss, ("text",))
+        of_anchor, anchor_metrics = gradients(anchor_loss, ("text",), "joint anchor")
         of_generator["text"] = add(method.anchor_weight, of_anchor)
         metrics |= anchor_metrics
-    metrics = {name: value.mean() for name, value in metrics.items()}
     field = of_generator | {"discriminator": of_discriminator["discriminator"]}
     state, of_move = step.move(game, state, rates | {"discriminator": game.discriminator_rate}, field)
     return step.advance(game, state, metrics), metrics | of_move

@@ -100,8 +100,7 @@ def adversarial_phase(run: Run, given: Mapping[str, Any]) -> Phase:
     if run.config.loss.contrastive_weight or run.config.loss.cycle_weight:
         _require(given, "config.loss.contrastive_weight or cycle_weight", ("image", "matching"))
     method = Method.create(run.config, run.networks, total_steps)
-    phase = _game(run, "adversarial", method, step.train_step, method, total_steps)
-    return dataclasses.replace(phase, decided=functools.partial(step.decided, method))
+    return _game(run, "adversarial", method, step.train_step, method, total_steps)
 
 
 def text_matching_phase(run: Run, given: Mapping[str, Any]) -> Phase:
@@ -140,6 +139,7 @@ def _game(run: Run, name: str, game: Method, step_function: Callable, method: An
         shown=("loss/generator", "loss/discriminator"),
         watches=lambda done: any(watch.due(run, name, done, total_steps, step_images)),
         watch=functools.partial(watch.look, run, name, total_steps, step_images),
+        decided=functools.partial(step.decided, game),
     )
 
 

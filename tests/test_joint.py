@@ -117,6 +117,28 @@ class _Blind:
         return self.judge(images, text)
 
 
+def test_a_lazy_penalty_is_decided_outside_and_microbatches_are_the_whole_batch(phase):
+    method, state, batch = phase
+    lazy = dataclasses.replace(method, game=dataclasses.replace(method.game, penalty_every=3))
+    assert step.decided(lazy.game, 3) == (("penalty_due", True),)
+    told = functools.partial(joint_step, lazy, **dict(step.decided(lazy.game, 3)))
+    branches = lambda function: str(jax.make_jaxpr(function)(state, batch)).count("cond[")  # noqa: E731
+    assert (
+        branches(told)
+        == branches(functools.partial(joint_step, method))
+        < branches(functools.partial(joint_step, lazy))
+    )
+    # Without the anchor, which contrasts within a part, and drawing grey only: each part has its own noise.
+    quiet = dataclasses.replace(method, anchor_weight=0.0)
+    zeros = state.replace(params=state.params | {"generator": jax.tree.map(jnp.zeros_like, state.params["generator"])})
+    after = {}
+    for parts in (1, 2):
+        split = dataclasses.replace(quiet, game=dataclasses.replace(quiet.game, microbatches=parts))
+        after[parts], _ = jax.jit(functools.partial(joint_step, split))(zeros, batch)
+    compare = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+    jax.tree.map(compare, moment(after[1], "discriminator"), moment(after[2], "discriminator"))
+
+
 def test_without_an_image_tower_there_is_no_anchor(phase):
     method, state, batch = phase
     state = state.replace(frozen={})
