@@ -189,7 +189,7 @@ def run(row: Row, seed: int, work: Path) -> dict[str, Any]:
     config.train.images = row.images
     config_lib.check(config)
     if row.train_images:
-        data = first_pictures(data, row.train_images)
+        data = data.take(slice(row.train_images))
 
     networks = nets.build(config, tokenizer.vocab_size)
     total_steps = config_lib.total_steps(config.train, len(data))
@@ -244,18 +244,6 @@ def run(row: Row, seed: int, work: Path) -> dict[str, Any]:
         if config.augment.caption_dropout:
             line["variants"] |= {f"{GUIDANCE} {by:g}": figures({}, guidance=by) for by in (0.75, 1.25, 1.5, 2.0)}
     return line
-
-
-def first_pictures(data: Any, num: int) -> Any:
-    """Returns the first `num` pictures of a split as a split of its own."""
-    attributes = None if data.attributes is None else data.attributes[:num]
-    return dataclasses.replace(
-        data,
-        images=data.images[:num],
-        captions=data.captions[:num],
-        attributes=attributes,
-        **{"content": None, "sizes": None},  # then the pixels themselves say which data it is
-    )
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -119,6 +119,20 @@ def test_fingerprint_follows_pixels_captions_and_order():
     assert small_dataset(4).fingerprint() == dataset.fingerprint()
 
 
+def test_rows_of_a_split_are_a_split(avatars):
+    rows = [7, 3, 3]
+    for taken in (avatars.take(rows), avatars.take(slice(20)).take(np.array(rows))):
+        np.testing.assert_array_equal(taken.images, avatars.images[rows])
+        assert taken.captions == tuple(avatars.captions[row] for row in rows)
+        assert taken.attributes == tuple(avatars.attributes[row] for row in rows)
+        assert taken.fingerprint() != avatars.fingerprint() and taken.images.base is not avatars.images
+    assert avatars.take(np.arange(425) < 3).fingerprint() == avatars.take(slice(3)).fingerprint()
+    plain = small_dataset(5).take([4])
+    assert plain.attributes is plain.content is plain.sizes is None and plain.images[0, 0, 0, 0] == 4
+    with pytest.raises(IndexError):
+        avatars.take([425])
+
+
 def test_held_out_pictures_stay_held_out():
     content = np.random.default_rng(0).integers(0, 256, (2000, 16), np.uint8)
     chosen = held_out(content, 0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -90,6 +91,20 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def take(self, rows: Any) -> Dataset:
+        """Returns the pictures of `rows`, a slice, indices or a mask, in that order, as a split in memory."""
+        rows = np.arange(len(self))[rows]
+        of = lambda values: None if values is None else tuple(values[row] for row in rows)  # noqa: E731
+        content, sizes = (None if x is None else x[rows] for x in (self.content, self.sizes))
+        return dataclasses.replace(
+            self,
+            images=self.images[rows],
+            captions=of(self.captions),
+            attributes=of(self.attributes),
+            content=content,
+            sizes=sizes,
+        )
 
     def fingerprint(self) -> str:
         """Returns 16 hex digits that change with any picture, caption, attribute, or with the order."""
