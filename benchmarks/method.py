@@ -315,6 +315,7 @@ def main() -> None:
     arguments.add_argument("--cores", type=int, nargs="+", default=[0])
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0])
     arguments.add_argument("--groups", nargs="+", help="default: all")
+    arguments.add_argument("--rows", nargs="+", help="of these, only those whose name contains one of these texts")
     arguments.add_argument("--results", type=Path, default=RESULTS)
     arguments.add_argument("--work", type=Path, default=ROOT / "runs" / "method", help="text phase and judges")
     arguments.add_argument("--table", action="store_true", help="run nothing")
@@ -327,7 +328,9 @@ def main() -> None:
         print(json.dumps(run(ROWS[row], seed, given.work)))
         return
     if not given.table:
-        run_missing(given.cores, given.seeds, given.groups, given.results, given.work)
+        chosen = [row for row in ROWS if not given.groups or row.group in given.groups]
+        chosen = [row for row in chosen if not given.rows or any(text in row.name for text in given.rows)]
+        run_missing(given.cores, given.seeds, chosen, given.results, given.work)
     tables = table(read(given.results))
     print(tables)
     if given.into:
@@ -337,11 +340,10 @@ def main() -> None:
         given.into.write_text(f"{before}<!-- table -->\n{tables}\n<!-- end -->{after}", encoding="utf-8")
 
 
-def run_missing(cores: list[int], seeds: list[int], groups: list[str] | None, results: Path, work: Path) -> None:
+def run_missing(cores: list[int], seeds: list[int], rows: list[Row], results: Path, work: Path) -> None:
     """Runs each (row, seed) whose line is not there, a process each, one at a time on each core."""
     done = {line["key"] for line in read(results)}
-    chosen = [(i, row) for i, row in enumerate(ROWS) if not groups or row.group in groups]
-    waiting = [(i, seed) for seed in seeds for i, row in chosen if row.key(seed) not in done]
+    waiting = [(ROWS.index(row), seed) for seed in seeds for row in rows if row.key(seed) not in done]
     running: dict[int, tuple[subprocess.Popen, tuple[int, int]]] = {}
     free = list(cores)
     results.parent.mkdir(parents=True, exist_ok=True)
