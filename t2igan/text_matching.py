@@ -22,7 +22,7 @@ import optax
 
 from t2igan import losses
 from t2igan.nets import Networks
-from t2igan.pretrain.state import PhaseState, init_phase_state
+from t2igan.pretrain.state import PhaseState, descend, init_phase_state
 from t2igan.schedules import learning_rate
 from t2igan.step import Metrics, Params, stream
 
@@ -97,10 +97,4 @@ def text_matching_step(
             loss = loss + method.adversarial_weight * terms["loss/generator"]
         return loss.mean(), terms
 
-    grads, metrics = jax.grad(loss_fn, has_aux=True)(state.params)
-    metrics = {name: value.mean() for name, value in metrics.items()}
-    updates, opt_state = method.optimizer.update(grads, state.opt_state, state.params)
-    metrics["gradient_norm/text"] = optax.tree.norm(grads["text"])
-    metrics["learning_rate/text"] = jnp.asarray(method.rate(state.step), jnp.float32)
-    moved = optax.apply_updates(state.params, updates)
-    return state.replace(step=state.step + 1, params=moved, opt_state=opt_state), metrics
+    return descend(method, state, loss_fn, ("text",))

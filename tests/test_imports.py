@@ -31,7 +31,7 @@ ALLOWED = {
     "evaluate": {"judges", "sample", "data", "metrics", "nets", "text", "config", "checkpoint"},
     "judges": {"pretrain", "nets", "losses", "schedules", "data", "text", "checkpoint"},
     "sample": {"nets", "text", "checkpoint", "config", "regularize"},
-    "joint": {"step", "method", "losses"},
+    "joint": {"step", "method", "losses", "optimizers"},
     "text_matching": {"pretrain", "step", "nets", "losses", "schedules"},
     "pretrain": {
         *("step", "method", "nets", "losses", "schedules"),

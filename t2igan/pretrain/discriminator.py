@@ -20,7 +20,7 @@ from t2igan.method import Method
 from t2igan.nets import Networks
 from t2igan.nets.heads import LinearHeads
 from t2igan.pretext import TRANSFORMS, classification, transform
-from t2igan.pretrain.state import PhaseState, init_phase_state
+from t2igan.pretrain.state import PhaseState, descend, init_phase_state
 from t2igan.regularize import no_caption
 from t2igan.schedules import learning_rate
 from t2igan.step import Metrics, Params, stream
@@ -106,13 +106,7 @@ def discriminator_step(
             return loss.mean() + method.real_weight * of_game, metrics | game_metrics
         return loss.mean(), metrics
 
-    grads, metrics = jax.grad(loss_fn, has_aux=True)(state.params)
-    metrics = {name: value.mean() for name, value in metrics.items()}
-    updates, opt_state = method.optimizer.update(grads, state.opt_state, state.params)
-    metrics["gradient_norm/discriminator"] = optax.tree.norm(grads["discriminator"])
-    metrics["learning_rate/discriminator"] = jnp.asarray(method.rate(state.step), jnp.float32)
-    params = optax.apply_updates(state.params, updates)
-    return state.replace(step=state.step + 1, params=params, opt_state=opt_state), metrics
+    return descend(method, state, loss_fn, ("discriminator",))
 
 
 def ask(

@@ -17,7 +17,7 @@ import optax
 from t2igan.inversion import InversionWeights, inversion_loss
 from t2igan.masks import random_visible
 from t2igan.nets import Networks
-from t2igan.pretrain.state import PhaseState, init_phase_state
+from t2igan.pretrain.state import PhaseState, descend, init_phase_state
 from t2igan.regularize import drop_captions
 from t2igan.schedules import learning_rate
 from t2igan.step import Metrics, Params, stream
@@ -75,10 +75,4 @@ def generator_step(
         )
         return loss.mean(), metrics | {"loss/inversion": loss}
 
-    grads, metrics = jax.grad(loss_fn, has_aux=True)(state.params)
-    metrics = {name: value.mean() for name, value in metrics.items()}
-    updates, opt_state = method.optimizer.update(grads, state.opt_state, state.params)
-    metrics |= {f"gradient_norm/{name}": optax.tree.norm(grads[name]) for name in grads}
-    metrics["learning_rate/generator"] = jnp.asarray(method.rate(state.step), jnp.float32)
-    params = optax.apply_updates(state.params, updates)
-    return state.replace(step=state.step + 1, params=params, opt_state=opt_state), metrics
+    return descend(method, state, loss_fn, ("generator", "inverter"))

@@ -1,8 +1,9 @@
-"""The state of a phase that trains some networks and uses others."""
+"""The state of a phase that trains some networks and uses others, and its one update."""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import flax.struct
@@ -12,7 +13,7 @@ import optax
 
 from t2igan.nets import Networks
 from t2igan.nets.init import init_network
-from t2igan.step import Params
+from t2igan.step import Metrics, Params
 
 
 @flax.struct.dataclass
@@ -51,3 +52,21 @@ def init_phase_state(
             params[name] = init_network(networks, name, jax.random.fold_in(key, zlib.crc32(name.encode())), batch)
     moving = {name: params.pop(name) for name in trained}
     return PhaseState(jnp.zeros((), jnp.int32), moving, optimizer.init(moving), params)
+
+
+def descend(method: Any, state: Any, loss_fn: Callable, of: tuple[str, ...]) -> tuple[Any, Metrics]:
+    """One update of all of `state.params` down a loss; returns the next state and float32 scalars.
+
+    Args:
+      method: has the phase's `optimizer` and `rate`.
+      state: has `step`, `params` and `opt_state`.
+      loss_fn: params -> (mean loss, metrics by name, of which the mean is taken).
+      of: networks whose gradients' norms are among the metrics; the learning rate goes by the first.
+    """
+    grads, metrics = jax.grad(loss_fn, has_aux=True)(state.params)
+    metrics = {name: value.mean() for name, value in metrics.items()}
+    metrics |= {f"gradient_norm/{name}": optax.tree.norm(grads[name]) for name in of}
+    metrics[f"learning_rate/{of[0]}"] = jnp.asarray(method.rate(state.step), jnp.float32)
+    updates, opt_state = method.optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return state.replace(step=state.step + 1, params=params, opt_state=opt_state), metrics

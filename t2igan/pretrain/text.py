@@ -17,6 +17,7 @@ import optax
 from t2igan import losses
 from t2igan.nets import Networks
 from t2igan.nets.init import init_network
+from t2igan.pretrain.state import descend
 from t2igan.schedules import learning_rate
 from t2igan.step import Metrics, Params, stream
 
@@ -75,8 +76,4 @@ def text_step(method: TextMethod, state: TextState, batch: dict[str, jax.Array])
         loss = losses.contrastive(matched.images, matched.sentences, matched.inverse_temperature).mean()
         return loss, {"loss/contrastive": loss, "inverse_temperature": matched.inverse_temperature}
 
-    grads, metrics = jax.grad(loss_fn, has_aux=True)(state.params)
-    updates, opt_state = method.optimizer.update(grads, state.opt_state, state.params)
-    metrics["gradient_norm/text"] = optax.tree.norm(grads["text"])
-    metrics["learning_rate/text"] = jnp.asarray(method.rate(state.step), jnp.float32)
-    return TextState(state.step + 1, optax.apply_updates(state.params, updates), opt_state), metrics
+    return descend(method, state, loss_fn, ("text",))

@@ -16,13 +16,12 @@ import json
 import lzma
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from t2igan.data.dataset import Record, Skipped
+from t2igan.data.dataset import Skipped
 from t2igan.data.sources.names import is_hidden, kind_of, shown_name, stem
-from t2igan.data.sources.pairing import Files, Found, pair
+from t2igan.data.sources.pairing import Files, Found, FoundSource, pair
 from t2igan.data.sources.shards import common_folder, relative_name, splits_by_name, whole_files
 from t2igan.data.sources.spool import unpacked
 from t2igan.data.sources.tarred import tar_members
@@ -39,29 +38,18 @@ ZIP = b"PK"
 ZSTD = b"\x28\xb5\x2f\xfd"
 
 
-class Archive:
-    """Captioned pictures in one archive, or in several that are shards of one set."""
+class Archive(FoundSource):
+    """Captioned pictures in one archive, or in several that are shards of one set.
+
+    Names of archives, folders in them, or `split` columns name the splits.
+    """
 
     def __init__(self, data_config: Any, files: Sequence[Path]):
         """`files` are .tar, .tar.gz, .tar.bz2, .tar.xz or .zip, told apart by what is in them; none is read yet."""
-        self.name = str(data_config.source)
-        self._config = data_config
+        super().__init__(data_config)
         self._files = list(files)
 
-    def describe(self) -> str:
-        """Returns how many pictures have captions, and where the captions are."""
-        return self._found.summary
-
-    def splits(self) -> tuple[str, ...]:
-        """Returns the splits that names of archives, or of folders in them, or `split` columns name."""
-        return self._found.splits(self._config.train_split)
-
-    def records(self, split: str | None) -> tuple[list[Record], list[Skipped]]:
-        """Returns the pictures of a split, archive by archive in the order of their names, and what cannot be used."""
-        return self._found.of_split(split, self._config.train_split)
-
-    @cached_property
-    def _found(self) -> Found:
+    def _find(self) -> Found:
         root = common_folder(self._files, self._config)
         splits = splits_by_name(self._files, root, self._config)
         usable, lost = whole_files(self._files, root, self._config)

@@ -7,7 +7,6 @@ The names of features are TFDS's own ("image", "text", "label") or those of Tens
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from t2igan.data.dataset import Record, Skipped
 from t2igan.data.sources.captions import CAPTION_FIELDS, captions_of_row, chosen_captions
 from t2igan.data.sources.columns import IMAGE_FIELDS
 from t2igan.data.sources.examples import InExample, parse, picture_in, values
-from t2igan.data.sources.pairing import Found
+from t2igan.data.sources.pairing import Found, FoundSource
 from t2igan.data.sources.record_files import open_records
 from t2igan.data.sources.row_files import listed
 from t2igan.data.sources.shards import common_folder, relative_name, splits_by_name, whole_files
@@ -26,30 +25,19 @@ PICTURE_NAMES = (*IMAGE_FIELDS, "encoded", "image_raw")
 FOREIGN_RECORDS = 100  # where none of so many, the first, is an example, none is
 
 
-class ArrayRecords:
-    """Captioned pictures in one or more ArrayRecord or TFRecord files."""
+class ArrayRecords(FoundSource):
+    """Captioned pictures in one or more ArrayRecord or TFRecord files.
+
+    The names of the files say the splits: "train.array_record-00000-of-00002".
+    """
 
     def __init__(self, data_config: Any, files: Sequence[Path]):
-        """Reads nothing yet: `splits` and `records` do, once."""
-        self.name = str(data_config.source)
-        self._config = data_config
+        """Reads nothing yet."""
+        super().__init__(data_config)
         self._files = list(files)
         self._root = common_folder(files, data_config)
 
-    def describe(self) -> str:
-        """Returns how many records there are."""
-        return self._found.summary
-
-    def splits(self) -> tuple[str, ...]:
-        """Returns what the names of the files say: "train.array_record-00000-of-00002"."""
-        return self._found.splits(self._config.train_split)
-
-    def records(self, split: str | None) -> tuple[list[Record], list[Skipped]]:
-        """Returns the pictures of a split in the order of the files, and examples without picture or caption."""
-        return self._found.of_split(split, self._config.train_split)
-
-    @cached_property
-    def _found(self) -> Found:
+    def _find(self) -> Found:
         splits = splits_by_name(self._files, self._root, self._config)
         files, lost = whole_files(self._files, self._root, self._config)
         records: list[tuple[str | None, Record]] = []

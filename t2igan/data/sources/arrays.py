@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from t2igan.data.dataset import Record, Skipped
 from t2igan.data.sources.captions import CAPTION_FIELDS, SPLITS, captions_of_row, chosen_captions
 from t2igan.data.sources.names import shown_name
 from t2igan.data.sources.npz import Array, ArrayRow, Npz, open_npz
-from t2igan.data.sources.pairing import Found
+from t2igan.data.sources.pairing import Found, FoundSource
 from t2igan.data.stored import reason_of
 from t2igan.errors import UserError
 
@@ -35,29 +34,15 @@ MAX_ROWS = 1 << 25  # records of so many pictures are what a large memory holds
 Texts = Iterator[tuple[tuple[str, ...], dict[str, str]]]
 
 
-class Arrays:
-    """Pictures in the arrays of an .npz file."""
+class Arrays(FoundSource):
+    """Pictures in the arrays of an .npz file, whose names say the splits where there are several."""
 
     def __init__(self, data_config: Any, path: Path):
         """`path` is an .npz file; nothing is read yet."""
-        self.name = str(data_config.source)
-        self._config = data_config
+        super().__init__(data_config)
         self._path = path
 
-    def describe(self) -> str:
-        """Returns the arrays that are used."""
-        return self._found.summary
-
-    def splits(self) -> tuple[str, ...]:
-        """Returns the splits in the names of arrays; () where there are none."""
-        return self._found.splits(self._config.train_split)
-
-    def records(self, split: str | None) -> tuple[list[Record], list[Skipped]]:
-        """Returns the pictures of a split in the order of the array, and what cannot be used."""
-        return self._found.of_split(split, self._config.train_split)
-
-    @cached_property
-    def _found(self) -> Found:
+    def _find(self) -> Found:
         try:
             with open_npz(self._path) as npz:
                 return _Reader(npz, self._config).found()

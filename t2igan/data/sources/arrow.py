@@ -15,13 +15,13 @@ import json
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
 from t2igan.data.sources.columns import Columns, Leaf, choose_columns, file_of, leaf_array, read_rows, to_record
-from t2igan.data.sources.pairing import Found
+from t2igan.data.sources.pairing import Found, FoundSource
 from t2igan.data.sources.parquet import arrow_errors, cell_bytes
 from t2igan.data.sources.shards import relative_name, whole_files
 from t2igan.data.stored import InFile, inner_name, open_regular, read_text, reason_of
@@ -55,29 +55,18 @@ class InArrow:
         return found
 
 
-class Saved:
-    """Captioned pictures in a folder of `save_to_disk`."""
+class Saved(FoundSource):
+    """Captioned pictures in a folder of `save_to_disk`.
+
+    The splits are those of a DatasetDict, or of a `split` column.
+    """
 
     def __init__(self, data_config: Any, path: Path):
-        """Reads nothing yet: `splits` and `records` do, once."""
-        self.name = str(data_config.source)
-        self._config = data_config
+        """Reads nothing yet."""
+        super().__init__(data_config)
         self._path = path
 
-    def describe(self) -> str:
-        """Returns how many pictures there are, and which columns are used."""
-        return self._found.summary
-
-    def splits(self) -> tuple[str, ...]:
-        """Returns the splits of a DatasetDict, or those of a `split` column."""
-        return self._found.splits(self._config.train_split)
-
-    def records(self, split: str | None) -> tuple[list[Record], list[Skipped]]:
-        """Returns the pictures of a split in the order of the rows, and rows without picture or caption."""
-        return self._found.of_split(split, self._config.train_split)
-
-    @cached_property
-    def _found(self) -> Found:
+    def _find(self) -> Found:
         records: list[tuple[str | None, Record]] = []
         skipped: list[tuple[str | None, Skipped]] = []
         columns = None

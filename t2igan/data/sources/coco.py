@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from t2igan.data.dataset import Record, Skipped
 from t2igan.data.sources.captions import as_captions, captions_of_row, chosen_captions
 from t2igan.data.sources.metadata import Row, row_of
 from t2igan.data.sources.names import shown_name
-from t2igan.data.sources.pairing import Found
+from t2igan.data.sources.pairing import Found, FoundSource
 from t2igan.data.sources.shards import LEADS_OUT
 from t2igan.data.stored import InFile, decode_text, is_inside, open_regular, reason_of
 from t2igan.errors import UserError
@@ -40,33 +39,22 @@ def annotations(path: Path) -> list[Path]:
     return sorted(file for file in found if not file.name.startswith("."))
 
 
-class Coco:
-    """Pictures with the captions of COCO JSON files."""
+class Coco(FoundSource):
+    """Pictures with the captions of COCO JSON files.
+
+    The splits are those of Karpathy's JSON or, where there are several files, those that their names tell.
+    """
 
     def __init__(self, data_config: Any, path: Path):
         """`path` is a .json file or a folder in which `annotations` finds some; nothing is read yet."""
-        self.name = str(data_config.source)
-        self._config = data_config
+        super().__init__(data_config)
         path = path.absolute()  # so that the name of its folder is there to see
         self._files = annotations(path) if path.is_dir() else [path]
         folder = path if path.is_dir() else path.parent
         # Where the file alone is named, the pictures are beside its folder, not in it.
         self._root = folder.parent if path.is_file() and folder.name == FOLDER else folder
 
-    def describe(self) -> str:
-        """Returns how many captions of how many pictures there are, and in which files."""
-        return self._found.summary
-
-    def splits(self) -> tuple[str, ...]:
-        """Returns the splits of Karpathy's JSON or, where there are several files, those that their names tell."""
-        return self._found.splits(self._config.train_split)
-
-    def records(self, split: str | None) -> tuple[list[Record], list[Skipped]]:
-        """Returns the pictures of a split in the order of the files, and what is missing or has no caption."""
-        return self._found.of_split(split, self._config.train_split)
-
-    @cached_property
-    def _found(self) -> Found:
+    def _find(self) -> Found:
         records: list[tuple[str | None, Record]] = []
         skipped: list[tuple[str | None, Skipped]] = []
         broken: list[Skipped] = []

@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from t2igan.data.dataset import Record, Skipped
+from t2igan.data.dataset import Skipped
 from t2igan.data.sources.names import is_hidden, kind_of, shown_name
-from t2igan.data.sources.pairing import Files, Found, pair
+from t2igan.data.sources.pairing import Files, Found, FoundSource, pair
 from t2igan.data.stored import NO_SUCH_FILE, InFile, is_inside, open_regular, reason_of
 from t2igan.errors import UserError
 
@@ -25,29 +24,22 @@ FOUND_ELSEWHERE = "a link to a folder inside: what is in it is found there"
 MAX_ENTRIES_LOOKED_AT = 10_000
 
 
-class Folder:
-    """Captioned pictures in a folder and its sub-folders, paired as `t2igan.data.sources.pairing` says."""
+class Folder(FoundSource):
+    """Captioned pictures in a folder and its sub-folders, paired as `t2igan.data.sources.pairing` says.
+
+    Sub-folders or `split` columns name the splits.
+    """
 
     def __init__(self, data_config: Any, path: Path):
-        """Looks at nothing yet: the methods do, once."""
-        self.name = str(data_config.source)
+        """Looks at nothing yet."""
+        super().__init__(data_config)
         self._path = path
-        self._config = data_config
 
     def describe(self) -> str:
         """Returns how many pictures have captions, and where the captions are."""
-        return f"folder: {self._found.summary}"
+        return f"folder: {super().describe()}"
 
-    def splits(self) -> tuple[str, ...]:
-        """Returns the splits that sub-folders or `split` columns name; () where nothing does."""
-        return self._found.splits(self._config.train_split)
-
-    def records(self, split: str | None) -> tuple[list[Record], list[Skipped]]:
-        """Returns the pictures of a split in the order of their names, and what cannot be used."""
-        return self._found.of_split(split, self._config.train_split)
-
-    @cached_property
-    def _found(self) -> Found:
+    def _find(self) -> Found:
         names, skipped = walk(self._path, self._config.follow_links)
         files = Files(
             where=self.name,

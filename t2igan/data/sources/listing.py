@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,36 +10,29 @@ from t2igan.data.sources.captions import chosen_captions
 from t2igan.data.sources.folder import LEADS_OUT, whole_file
 from t2igan.data.sources.metadata import Gathered, gather, read_rows
 from t2igan.data.sources.names import shown_name
-from t2igan.data.sources.pairing import Found
+from t2igan.data.sources.pairing import Found, FoundSource
 from t2igan.data.stored import InFile, is_inside, open_regular, reason_of
 from t2igan.errors import UserError
 
 
-class Listing:
-    """Captioned pictures that a list names, relative to the folder that the list lies in; none outside of it."""
+class Listing(FoundSource):
+    """Captioned pictures that a list names, relative to the folder that the list lies in; none outside of it.
+
+    A column `split` names the splits.
+    """
 
     def __init__(self, data_config: Any, path: Path):
-        """Looks at nothing yet: the methods do, once."""
-        self.name = str(data_config.source)
+        """Looks at nothing yet."""
+        super().__init__(data_config)
         self._path = path
         self._root = path.absolute().parent
-        self._config = data_config
         self._folders_inside: dict[Path, bool] = {}
 
     def describe(self) -> str:
-        """Returns how many pictures of the list have captions."""
-        return f"list: {self._found.summary}"
+        """Returns how many pictures have captions, and where the captions are."""
+        return f"list: {super().describe()}"
 
-    def splits(self) -> tuple[str, ...]:
-        """Returns the values of the column `split`; () without such a column."""
-        return self._found.splits(self._config.train_split)
-
-    def records(self, split: str | None) -> tuple[list[Record], list[Skipped]]:
-        """Returns the pictures of a split in the order of the list, and what cannot be used."""
-        return self._found.of_split(split, self._config.train_split)
-
-    @cached_property
-    def _found(self) -> Found:
+    def _find(self) -> Found:
         rows: dict[str, Gathered] = {}
         unnamed: list[Skipped] = []
         lost = ""

@@ -66,6 +66,34 @@ class Found:
         )
 
 
+class FoundSource:
+    """A source that looks for all its pictures at once, when it is first asked; `_find` says what is there."""
+
+    def __init__(self, data_config: Any):
+        """Looks at nothing yet."""
+        self.name = str(data_config.source)
+        self._config = data_config
+
+    def describe(self) -> str:
+        """Returns what was found, in a line: "785 pictures with captions in text files beside them"."""
+        return self._found.summary
+
+    def splits(self) -> tuple[str, ...]:
+        """Returns the names of the splits, that for training first; () where nothing names one."""
+        return self._found.splits(self._config.train_split)
+
+    def records(self, split: str | None) -> tuple[list[Record], list[Skipped]]:
+        """Returns the pictures of a split (None: all) in the order of the data, and what cannot be used."""
+        return self._found.of_split(split, self._config.train_split)
+
+    @cached_property
+    def _found(self) -> Found:
+        return self._find()
+
+    def _find(self) -> Found:
+        raise NotImplementedError
+
+
 def pair(files: Files, data_config: Any) -> Found:
     """Returns the pictures among files with their captions, in the order of their names.
 

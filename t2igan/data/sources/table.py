@@ -7,43 +7,31 @@ Columns by the conventions of Hugging Face (`image` {bytes, path}, `text`, `labe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
 from t2igan.data.sources.columns import Columns, choose_columns, file_of, read_rows, to_record
-from t2igan.data.sources.pairing import Found
+from t2igan.data.sources.pairing import Found, FoundSource
 from t2igan.data.sources.parquet import InParquet, arrow_errors, open_parquet, text_batches
 from t2igan.data.sources.shards import common_folder, relative_name, splits_by_name, whole_files
 from t2igan.data.stored import InFile, reason_of
 from t2igan.errors import UserError
 
 
-class Table:
-    """Captioned pictures in one or more Parquet files."""
+class Table(FoundSource):
+    """Captioned pictures in one or more Parquet files.
+
+    The splits are the values of a `split` column, or what the names of files say: "train-00000-of-00002".
+    """
 
     def __init__(self, data_config: Any, files: Sequence[Path]):
-        """Reads nothing yet: `splits` and `records` do, once."""
-        self.name = str(data_config.source)
-        self._config = data_config
+        """Reads nothing yet."""
+        super().__init__(data_config)
         self._files = list(files)
         self._root = common_folder(files, data_config)
 
-    def describe(self) -> str:
-        """Returns how many rows there are, and which columns are used."""
-        return self._found.summary
-
-    def splits(self) -> tuple[str, ...]:
-        """Returns the values of the `split` columns, or what the names of files say: "train-00000-of-00002"."""
-        return self._found.splits(self._config.train_split)
-
-    def records(self, split: str | None) -> tuple[list[Record], list[Skipped]]:
-        """Returns the pictures of a split in the order of the files and rows, and rows without picture or caption."""
-        return self._found.of_split(split, self._config.train_split)
-
-    @cached_property
-    def _found(self) -> Found:
+    def _find(self) -> Found:
         splits = splits_by_name(self._files, self._root, self._config)
         files, unreadable = whole_files(self._files, self._root, self._config)
         records: list[tuple[str | None, Record]] = []
