@@ -131,6 +131,13 @@ ROWS = (
     pair("wasserstein", "r1", 1.0),
     pair("hinge", "r1", 0.3),
     pair("hinge", "ma_gp", 0.2),
+    pair("relativistic", "r1", 0.3),
+    pair("non_saturating", "r1", 1.0),
+    pair("relativistic", "r1", 1.0),
+    pair("non_saturating", "r1_r2", 0.3),
+    pair("least_squares", "r1", 0.3),
+    pair("hinge", "r1", 1.0),
+    pair("relativistic", "r1_r2", 1.0),
 )
 TRACK, GUIDANCE = "average of half-life x", "guidance"
 
