@@ -6,6 +6,7 @@ stride 1, 1x1 convolutions as matrix products, and fully connected layers. Resam
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -184,7 +185,8 @@ class GrowingTower(nn.Module):
             if level == first + 1 and grown is not None:
                 x = fade * x + (1 - fade) * look(level)
             for block in range(self.blocks):
-                x = recomputed(_residual_block, self.remat)(self, x, f"block_{level}_{block}")
+                named = functools.partial(_residual_block, name=f"block_{level}_{block}")
+                x = recomputed(named, self.remat)(self, x)
             maps.append(x)
         return maps
 
