@@ -268,5 +268,5 @@ def get_config() -> ConfigDict:
 
     config.devices = 0  # how many to use; 0 = all accelerators, or the CPU; more than 1 on a CPU are simulated
     config.shard_devices = 1  # so many devices share one copy of parameters, averages and optimizer states
-    config.remat = False  # True: recompute activations in the backward pass, which takes less memory and more time
+    config.remat = False  # True: recompute residual blocks in the backward pass: less memory, more time
     return config.lock()

@@ -106,8 +106,8 @@ def shardings(mesh: Mesh, tree: Any) -> Any:
 class Gathered:
     """A network whose parameters are sharded, to be applied like the network itself.
 
-    Left to itself, XLA splits channels in some layers and pictures in others and moves activations between them:
-    measured on networks for 32 px, 11 times the bytes (docs/scaling.md).
+    Left to itself, XLA splits channels in some layers and pictures in others and moves activations between them: six
+    times the bytes, for networks of 32 px on eight devices (docs/scaling.md).
     """
 
     network: Any

@@ -48,7 +48,7 @@ class PhasePlan:
     optimizer_bytes: int
     batch_bytes: int
     temporaries_bytes: int  # activations, gradients, gathered parameters: what XLA plans
-    step_flop: float  # of all devices; nan where XLA does not know
+    step_flop: float  # of all devices, as written: before XLA simplifies; nan where it does not know
     collectives_bytes: Mapping[str, int]  # by kind
     compile_s: float
 
@@ -164,8 +164,8 @@ def lines(plan: Plan, config) -> list[str]:
     used = [kind for kind in COLLECTIVES if any(p.collectives_bytes.get(kind) for p in plan.phases)]
     work = [
         row("pictures", lambda p: f"{p.step_images:,}"),
-        row("GFLOP, all devices", lambda p: f"{p.step_flop / 1e9:,.1f}"),
-        row("GFLOP a picture", lambda p: f"{p.step_flop / 1e9 / p.step_images:,.2f}"),
+        row("GFLOP, all devices", lambda p: _giga(p.step_flop)),
+        row("GFLOP a picture", lambda p: _giga(p.step_flop / p.step_images)),
         *(row(f"{kind}, MB a device", lambda p, kind=kind: _mb(p.collectives_bytes.get(kind, 0))) for kind in used),
         row("compiled in, s", lambda p: f"{p.compile_s:.0f}"),
     ]
@@ -232,6 +232,10 @@ def _group_size(attributes: str) -> int:
     return len(match[1].split(",")) if match else 1
 
 
+def _giga(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value / 1e9:,.2f}"
+
+
 def _mb(size_bytes: float) -> str:
     return f"{size_bytes / 1e6:,.1f}"
 
@@ -239,5 +243,9 @@ def _mb(size_bytes: float) -> str:
 def _table(header: list[str], rows: list[list[str]]) -> list[str]:
     """Columns as wide as what is in them, numbers to the right."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    pad = lambda row: "  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))  # noqa: E731
-    return [pad(header), *map(pad, rows)]
+
+    def line(row: list[str]) -> str:
+        first, *others = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        return "  ".join([first.lstrip().ljust(widths[0]), *others])
+
+    return [line(header), *map(line, rows)]

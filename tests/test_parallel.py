@@ -151,7 +151,6 @@ def test_a_mesh_over_more_devices_than_there_are():
     with pytest.raises(UserError, match=r"config\.devices=100, but there are \d+ \(cpu\)"):
         parallel.make_mesh(100)
 
-
     assert parallel.make_mesh(8, 4).shape == {"data": 2, "shard": 4}
     with pytest.raises(UserError, match=r"config\.shard_devices=3 does not divide the 8 devices"):
         parallel.make_mesh(8, 3)
