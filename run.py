@@ -54,7 +54,7 @@ def dry_run(config: Any) -> None:
         raise UserError("--dry_run_devices and --dry_run_memory_gb must be 0 or more")
     devices = DRY_RUN_DEVICES.value or config.devices
     if DRY_RUN_DEVICES.value:
-        parallel.simulate_on_cpu()
+        parallel.only_compile()
     parallel.start(devices or 1)
     mesh = parallel.make_mesh(devices, config.shard_devices)
     for phase in config.phases:

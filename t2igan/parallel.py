@@ -47,9 +47,10 @@ def start(cpu_devices: int = 1) -> None:
             jax.config.update("jax_num_cpu_devices", cpu_devices)
 
 
-def simulate_on_cpu() -> None:
-    """Has this process use simulated devices even where there are others; to be called before `start`."""
+def only_compile() -> None:
+    """Has this process compile for simulated devices, even where there are others; to be called before `start`."""
     jax.config.update("jax_platforms", "cpu")
+    os.environ.setdefault("NPROC", str(os.cpu_count()))  # nothing runs on several, so nobody waits
 
 
 def make_mesh(devices: int = 0, shard_devices: int = 1) -> Mesh:

@@ -196,6 +196,9 @@ def _run_without_data(config, mesh: jax.sharding.Mesh) -> Run:
     size, nowhere = config.data.image_size_px, Path("nowhere")
     blank = np.zeros((2, size, size, config.data.channels), np.uint8)
     data = Dataset("blank", "train", blank, (("a",), ("b",)))
+    if config.pretrain_discriminator.task == "labels":  # which are not known
+        config = config.copy_and_resolve_references().unlock()
+        config.pretrain_discriminator.task = "transforms"
     tokenizer = Tokenizer.train(["a", "b"], MIN_VOCAB_SIZE, config.tokenizer.max_tokens)
     return Run(
         config=config,

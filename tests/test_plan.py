@@ -88,6 +88,7 @@ def test_every_phase_can_be_sharded(config, monkeypatch):
         config.inverter.update(channels=(4,), patch_px=4)
         config.image_encoder.update(channels=(4,), patch_px=4)
         config.loss.reconstruction_weight = 1.0
+        config.pretrain_discriminator.task = "labels"
     run, given = plan._run_without_data(config, parallel.make_mesh(4, 2)), {}
     for name in config.phases:
         phase = PHASES[name](run, given)

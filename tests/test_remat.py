@@ -1,5 +1,7 @@
 """Recomputed blocks: the same parameters, the same gradients, less memory."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,6 +52,10 @@ def test_parameters_have_the_same_names_and_values(small, growing):
         assert not plain.remat and remat.remat
         keep, again = (jax.eval_shape(network.init, jax.random.key(0), *inputs) for network in (plain, remat))
         assert keep == again
+        # So are what each place of a picture looks at, and the trunk's features.
+        see = [functools.partial(network.apply, mutable="intermediates") for network in (plain, remat)]
+        sown = [jax.eval_shape(apply, keep, *inputs)[1] for apply in see]
+        assert sown[0] == sown[1] and jax.tree.leaves(sown[0])
         # The primitive is there, so it is no comparison of a thing with itself.
         params = random_params(plain, *inputs)
         programs = [str(jax.make_jaxpr(network.apply)(params, *inputs)) for network in (plain, remat)]
