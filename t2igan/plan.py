@@ -239,7 +239,7 @@ def _giga(value: float) -> str:
     return "-" if math.isnan(value) else f"{value / 1e9:,.2f}"
 
 
-def _mb(size_bytes: float) -> str:
+def _mb(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:,.1f}"
 
 
