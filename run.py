@@ -26,16 +26,44 @@ SCALE = flags.DEFINE_integer("scale", 0, "sample: enlarge pixels so many times; 
 SPLIT = flags.DEFINE_string("split", "test", "evaluate, report: which split of the data")
 INCEPTION = flags.DEFINE_string("inception_weights", None, "evaluate: Inception-v3 for FID, a .safetensors file")
 CLIP = flags.DEFINE_string("clip_weights", None, "evaluate: folder of a CLIP in Hugging Face's layout")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "train: compile every step, say what it takes of memory, and stop")
+DRY_RUN_DEVICES = flags.DEFINE_integer("dry_run_devices", 0, "so many simulated devices; 0 = those that would be used")
+DRY_RUN_MEMORY = flags.DEFINE_float("dry_run_memory_gb", 0.0, "what a device has (GB); 0 = as JAX says, if it knows")
 METRICS = flags.DEFINE_list("metrics", [], "evaluate: groups of metrics, such as attributes,frechet; default: all")
 
 
 def run_train() -> None:
     """Trains, or goes on where the same command was stopped."""
     config = required_config()
+    if DRY_RUN.value:
+        dry_run(config)
+        return
     from t2igan.train import train
 
     overrides = [arg for arg in sys.argv[1:] if arg.startswith("--config.")]
     train(config, required_workdir("train", default_workdir()), tuple(overrides))
+
+
+def dry_run(config: Any) -> None:
+    """Prints what the training would take; UserError where that is more than a device has."""
+    from t2igan import config as config_lib
+    from t2igan import parallel, plan
+
+    config_lib.check(config)
+    if DRY_RUN_DEVICES.value < 0 or DRY_RUN_MEMORY.value < 0:
+        raise UserError("--dry_run_devices and --dry_run_memory_gb must be 0 or more")
+    devices = DRY_RUN_DEVICES.value or config.devices
+    if DRY_RUN_DEVICES.value:
+        parallel.only_compile()
+    parallel.start(devices or 1)
+    mesh = parallel.make_mesh(devices, config.shard_devices)
+    for phase in config.phases:
+        key = f"{config_lib.SECTIONS[phase]}.batch_images"
+        config_lib.check_devices(config_lib.get(config, key), mesh.size, key)
+    made = plan.make_plan(config, mesh)
+    print("\n".join(plan.lines(made, config)))
+    given_bytes = int(DRY_RUN_MEMORY.value * 1e9)
+    plan.check_memory(made, given_bytes or plan.memory_of(mesh.devices.flat[0]))
 
 
 def run_sample() -> None:

@@ -267,4 +267,6 @@ def get_config() -> ConfigDict:
     card.notes = ""  # what it is for, whom to ask: Markdown, as it stands
 
     config.devices = 0  # how many to use; 0 = all accelerators, or the CPU; more than 1 on a CPU are simulated
+    config.shard_devices = 1  # so many devices share one copy of parameters, averages and optimizer states
+    config.remat = False  # True: recompute residual blocks in the backward pass: less memory, more time
     return config.lock()

@@ -52,7 +52,7 @@ BEST_METRICS = (
 
 # Keys that change how a run is watched or placed, not what it computes: free to differ when a run goes on.
 FREE_TO_CHANGE = (
-    *("log", "guard", "evaluate", "sample", "checkpoint", "model_card", "devices"),
+    *("log", "guard", "evaluate", "sample", "checkpoint", "model_card", "devices", "shard_devices", "remat"),
     *(
         "data.tfds_dir",
         "data.tfds_files_dir",
@@ -69,6 +69,7 @@ ADDED = {
     **{"data.follow_links": True, "data.min_usable": 0.0, "data.cache_dir": "", "data.cache_gb": 10.0},
     **{"data.workers": 0, "evaluate.probe_steps": 300, "evaluate.inception_weights": "", "evaluate.clip_weights": ""},
     **{"model_card.license": "", "model_card.data_license": "", "model_card.notes": ""},
+    **{"shard_devices": 1, "remat": False},
 }
 # Durations may grow or shrink only together with their schedules, so they count as what is computed.
 
@@ -172,7 +173,7 @@ def _check_numbers(config: ConfigDict) -> None:
         "discriminator.patch_px inverter.features inverter.blocks inverter.patch_px "
         "loss.penalty_every train.discriminator_steps train.microbatches augment.adapt_images log.every_images "
         "sample.num_captions sample.num_seeds evaluate.num_images "
-        "evaluate.classifier_steps evaluate.probe_steps"
+        "evaluate.classifier_steps evaluate.probe_steps shard_devices"
     ).split():
         if not get(config, key) > 0:
             raise UserError(f"config.{key}={get(config, key)} must be greater than 0")
@@ -387,11 +388,14 @@ def from_dict(values: Mapping) -> ConfigDict:
 
     config = ConfigDict(restore(values))
     for key, value in ADDED.items():
-        group, _, name = key.rpartition(".")
-        if group not in config:
-            config[group] = ConfigDict()
-        if name not in config[group]:
-            config[group][name] = value
+        *groups, name = key.split(".")
+        section = config
+        for group in groups:
+            if group not in section:
+                section[group] = ConfigDict()
+            section = section[group]
+        if name not in section:
+            section[name] = value
     return config.lock()
 
 

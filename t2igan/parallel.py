@@ -1,12 +1,16 @@
 """Devices: the mesh, where arrays live, and the one wrapper of jit, sharding and donation.
 
-Parameters are replicated and batches split over one mesh axis, "data". Inside `jax.jit` the batch is whole, so means
-over it are means over all devices and no step needs a `pmean`.
+Batches are split over all devices. Inside `jax.jit` the batch is whole, so means over it are means over all devices
+and no step needs a `pmean`. Parameters, averages and optimizer states are replicated, on a mesh with one axis, "data";
+or, on a mesh with a second axis, "shard", the devices along that share one copy of them, each holding its part (ZeRO,
+Rajbhandari et al. 2020, arXiv:1910.02054). A network's parameters are then gathered where it is applied, and their
+gradients added up where each part lies.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +21,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from t2igan.errors import UserError
+
+SHARDED_FROM_VALUES = 2**16  # smaller arrays are on every device: to gather them takes longer than they are worth
 
 
 def start(cpu_devices: int = 1) -> None:
@@ -41,14 +47,32 @@ def start(cpu_devices: int = 1) -> None:
             jax.config.update("jax_num_cpu_devices", cpu_devices)
 
 
-def make_mesh(devices: int = 0) -> Mesh:
-    """Returns a one-axis mesh over the first `devices` devices of all processes (0 = all)."""
+def only_compile() -> None:
+    """Has this process compile for simulated devices, even where there are others; to be called before `start`."""
+    jax.config.update("jax_platforms", "cpu")
+    os.environ.setdefault("NPROC", str(os.cpu_count()))  # nothing runs on several, so nobody waits
+
+
+def make_mesh(devices: int = 0, shard_devices: int = 1) -> Mesh:
+    """Returns a mesh over the first `devices` devices of all processes (0 = all).
+
+    Its axis is "data"; with `shard_devices` above 1 there is a second one, "shard", of that size. Neighbours along it
+    are neighbours in `jax.devices()`, so on one machine, where it has so many devices.
+    """
     available = jax.devices()
     if devices > len(available):
         kind = available[0].platform
         raise UserError(f"config.devices={devices}, but there are {len(available)} ({kind}); set it to that or to 0")
     # Not jax.make_mesh: its axes are of explicit type, which linen's Embed refuses.
-    return Mesh(np.array(available[: devices or None]), ("data",))
+    used = np.array(available[: devices or None])
+    if shard_devices == 1:
+        return Mesh(used, ("data",))
+    if used.size % shard_devices:
+        raise UserError(
+            f"config.shard_devices={shard_devices} does not divide the {used.size} devices; set it to a divisor of "
+            f"that, 1 for a copy of everything on each, or set config.devices"
+        )
+    return Mesh(used.reshape(-1, shard_devices), ("data", "shard"))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -58,27 +82,103 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 def split(mesh: Mesh) -> NamedSharding:
     """Each device holds its share of the leading axis."""
-    return NamedSharding(mesh, PartitionSpec("data"))
+    return NamedSharding(mesh, PartitionSpec(mesh.axis_names if "shard" in mesh.axis_names else "data"))
 
 
-def compile_step(step: Callable, mesh: Mesh) -> Callable:
-    """Returns (state, batch) -> (state, metrics), compiled over the mesh; the state passed in is used up."""
+def shardings(mesh: Mesh, tree: Any) -> Any:
+    """Returns where each array of a state lies: split along the mesh's axis "shard", or on every device.
+
+    Split is the largest dimension that the axis divides, of arrays of at least `SHARDED_FROM_VALUES` values; the last
+    of several that are as large. `tree` has arrays or their shapes.
+    """
+
+    def place(x: Any) -> NamedSharding:
+        size = mesh.shape.get("shard", 1)
+        dimensions = [d for d, length in enumerate(x.shape) if length % size == 0]
+        if size == 1 or not dimensions or np.prod(x.shape) < SHARDED_FROM_VALUES:
+            return replicated(mesh)
+        longest = max(dimensions, key=lambda d: (x.shape[d], d))
+        return NamedSharding(mesh, PartitionSpec(*[None] * longest, "shard"))
+
+    return jax.tree.map(place, tree)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gathered:
+    """A network whose parameters are sharded, to be applied like the network itself.
+
+    Left to itself, XLA splits channels in some layers and pictures in others and moves activations between them: six
+    times the bytes, for networks of 32 px on eight devices (docs/scaling.md).
+    """
+
+    network: Any
+    mesh: Mesh
+
+    def apply(self, params: Any, *arguments: Any, **settings: Any) -> Any:
+        """As `network.apply`; each device has all parameters meanwhile, and its part of their gradients after."""
+        return self.network.apply(_gather(self.mesh, params), *arguments, **settings)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.network, name)
+
+
+def gathered(networks: Any, mesh: Mesh) -> Any:
+    """Returns a `t2igan.nets.Networks` for parameters that are placed by `shardings`; itself, where none is sharded."""
+    if "shard" not in mesh.axis_names:
+        return networks
+    found = {name: network for name, network in networks._asdict().items() if hasattr(network, "apply")}
+    return networks._replace(**{name: Gathered(network, mesh) for name, network in found.items()})
+
+
+def _gather(mesh: Mesh, params: Any) -> Any:
+    @jax.custom_vjp
+    def whole(params):
+        return jax.lax.with_sharding_constraint(params, replicated(mesh))
+
+    def backward(_, gradients):
+        # First added up, then cut. Asked for parts, XLA would rather gather activations and compute parts only.
+        gradients = jax.lax.with_sharding_constraint(gradients, replicated(mesh))
+        return (jax.lax.with_sharding_constraint(gradients, shardings(mesh, gradients)),)
+
+    whole.defvjp(lambda params: (whole(params), None), backward)
+    return whole(params)
+
+
+def compile_step(step: Callable, mesh: Mesh, state: Any = None, remat: bool = False) -> Callable:
+    """Returns (state, batch) -> (state, metrics), compiled over the mesh; the state passed in is used up.
+
+    Args:
+      step: the pure step.
+      mesh: the devices.
+      state: the state or its shapes, by which it is decided what is sharded on a mesh with such an axis; may be left
+        out on another.
+      remat: whether parts of the step are to be computed twice, so as not to keep them.
+    """
     everywhere = replicated(mesh)
+    places = everywhere if state is None else shardings(mesh, state)
+    # On a CPU XLA drops the barriers at once, and would then find that what is computed twice is the same.
+    keep_barriers = {"xla_disable_hlo_passes": "cse_barrier_expander"}
     return jax.jit(
-        step, in_shardings=(everywhere, split(mesh)), out_shardings=(everywhere, everywhere), donate_argnums=0
+        step,
+        in_shardings=(places, split(mesh)),
+        out_shardings=(places, everywhere),
+        donate_argnums=0,
+        compiler_options=keep_barriers if remat and mesh.devices.flat[0].platform == "cpu" else None,
     )
 
 
 def init_on(mesh: Mesh, init: Callable[..., Any], *arguments: Any) -> Any:
-    """Runs `init(*arguments)` compiled, its results on every device of the mesh."""
-    return jax.jit(init, out_shardings=replicated(mesh))(*arguments)
+    """Runs `init(*arguments)` compiled, its results on the devices of the mesh as `shardings` says."""
+    return jax.jit(init, out_shardings=shardings(mesh, jax.eval_shape(init, *arguments)))(*arguments)
 
 
 def abstract_on(mesh: Mesh, init: Callable[..., Any], *arguments: Any) -> Any:
     """Returns shapes, dtypes and places of what `init_on` would give, without computing it."""
-    everywhere = replicated(mesh)
     like = jax.eval_shape(init, *arguments)
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), like)
+    place = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)  # noqa: E731
+    return jax.tree.map(place, like, shardings(mesh, like))
 
 
 def to_devices(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:

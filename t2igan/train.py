@@ -52,7 +52,7 @@ def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, A
     config_lib.check(config)
     batch_keys = [f"{config_lib.SECTIONS[phase]}.batch_images" for phase in config.phases]
     parallel.start(config.devices or 1)
-    mesh = parallel.make_mesh(config.devices)
+    mesh = parallel.make_mesh(config.devices, config.shard_devices)
     for key in batch_keys:
         config_lib.check_devices(config_lib.get(config, key), mesh.size, key)
     _check_same_configuration(config, workdir)
@@ -128,7 +128,7 @@ def open_run(config, workdir: Path, mesh) -> Run:
         train_data=train_data,
         test_data=test_data,
         tokenizer=tokenizer,
-        networks=nets.build(config, tokenizer.vocab_size),
+        networks=parallel.gathered(nets.build(config, tokenizer.vocab_size), mesh),
         judges=Judges.of_run(config, train_data, tokenizer, workdir),
         logs=Logs(workdir, active, project, config.to_dict()),
     )
@@ -207,7 +207,8 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
         for done, batch in enumerate(ahead, start=start + 1):
             decided = phase.decided(done - 1)
             if decided not in compiled:
-                compiled[decided] = parallel.compile_step(functools.partial(phase.step, **dict(decided)), run.mesh)
+                step = functools.partial(phase.step, **dict(decided))
+                compiled[decided] = parallel.compile_step(step, run.mesh, state, config.remat)
             state, metrics = compiled[decided](state, parallel.to_devices(batch, run.mesh))
             window.append(metrics)
             stops = interruption.asked

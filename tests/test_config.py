@@ -93,6 +93,7 @@ REFUSED = {
     "an unknown filter": ({"data.resample": "cubic"}, ["config.data.resample='cubic'", "'lanczos'"]),
     "more than all pictures": ({"data.min_usable": 50.0}, ["config.data.min_usable=50.0", "share"]),
     "a cache of less than nothing": ({"data.cache_gb": -1.0}, ["config.data.cache_gb=-1.0"]),
+    "shared by nobody": ({"shard_devices": 0}, ["config.shard_devices=0", "greater than 0"]),
     "no channels": ({"generator.channels": ()}, ["config.generator.channels=()", "one or more"]),
     "half a channel": ({"discriminator.channels": (8.5,)}, ["config.discriminator.channels=(8.5,)", "whole"]),
     "channels that are no numbers": ({"image_encoder.channels": ("a",)}, ["config.image_encoder.channels=('a',)"]),
@@ -245,6 +246,15 @@ def test_a_key_that_one_side_lacks_counts_as_changed(base):
     old = base.to_dict()
     del old["loss"]["penalty_every"]
     assert changed_keys(old, base.to_dict()) == changed_keys(base.to_dict(), old) == ["loss.penalty_every"]
+
+
+def test_what_older_runs_lack_has_the_value_of_then(base):
+    """Such a run may go on, on as many devices and with as much memory as there are."""
+    old = base.to_dict()
+    del old["shard_devices"], old["remat"]
+    again = from_dict(old)
+    assert (again.shard_devices, again.remat) == (1, False) and "" not in again
+    assert changed_keys(old, base.to_dict() | {"shard_devices": 4, "remat": True}) == []
 
 
 def test_json_gives_the_configuration_back(base):

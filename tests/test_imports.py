@@ -12,7 +12,7 @@ PACKAGE = ROOT / "t2igan"
 
 # What each module may import of the package besides itself, `errors` and `version`; docs/architecture.md draws it.
 ALLOWED = {
-    "run": {"train", "sample", "evaluate", "report", "data", "config", "parallel", "pictures"},
+    "run": {"train", "plan", "sample", "evaluate", "report", "data", "config", "parallel", "pictures"},
     "__init__": {"data", "sample"},
     "train": {
         *("config", "data", "text", "nets", "inherit", "phases", "watch", "parallel"),
@@ -22,6 +22,7 @@ ALLOWED = {
         *("config", "data", "text", "nets", "checkpoint", "sample"),
         *("evaluate", "environment", "logs", "pictures"),
     },
+    "plan": {"config", "data", "text", "nets", "inherit", "phases", "watch", "parallel", "judges", "logs"},
     "phases": {"config", "data", "step", "method", "joint", "pretrain", "text_matching", "watch"},
     "watch": {
         *("data", "text", "nets", "inherit", "inversion", "masks", "pretrain", "checkpoint"),

@@ -1,4 +1,4 @@
-"""One device equals several: the same batches lead to the same parameters."""
+"""One device equals several, with parameters on each or shared: the same batches lead to the same parameters."""
 
 import dataclasses
 import functools
@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from t2igan import nets, parallel, pretrain, step
+from t2igan.checkpoint import Checkpoints, read_latest
 from t2igan.errors import UserError
 
 VOCAB = 40
@@ -34,26 +35,36 @@ def batches_of(images, count=3):
     ]
 
 
-def run(devices, state, one_step, batches):
+@pytest.fixture(autouse=True)
+def small_arrays_are_sharded_too(monkeypatch):
+    monkeypatch.setattr(parallel, "SHARDED_FROM_VALUES", 64)
+
+
+def run(mesh, state, step_of, method, batches):
     """The last state and the metrics of every step."""
-    mesh = parallel.make_mesh(devices)
-    state = jax.device_put(state, parallel.replicated(mesh))
-    train_step = parallel.compile_step(one_step, mesh)
+    method = dataclasses.replace(method, networks=parallel.gathered(method.networks, mesh))
+    state = jax.device_put(state, parallel.shardings(mesh, state))
+    train_step = parallel.compile_step(functools.partial(step_of, method), mesh, state)
     history = []
     for batch in batches:
         state, metrics = train_step(state, parallel.to_devices(batch, mesh))
         history.append(jax.device_get(metrics))
-    assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
-    assert len(state.step.devices()) == devices and train_step._cache_size() == 1
+    assert len(state.step.devices()) == mesh.size and train_step._cache_size() == 1
+    for leaf in jax.tree.leaves(state):
+        shards, parts = leaf.addressable_shards, mesh.shape.get("shard", 1)
+        sharded = leaf.size >= 64 and any(length % parts == 0 for length in leaf.shape)
+        assert {shard.data.size for shard in shards} == {leaf.size // parts if sharded else leaf.size}
     return jax.device_get(state), history
 
 
-def assert_one_device_equals_four(state, one_step, batches):
+def assert_all_meshes_equal(meshes, state, step_of, method, batches):
+    """The first (devices, shard_devices) is the one that the others are compared with."""
     state = jax.device_get(state)
-    (one, history), (four, history_of_four) = (run(n, state, one_step, batches) for n in (1, 4))
+    (one, history), *others = (run(parallel.make_mesh(*m), state, step_of, method, batches) for m in meshes)
     assert one.step == len(batches)
-    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-5, rtol=1e-5), one, four)
-    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-4, rtol=1e-4), history, history_of_four)
+    for other, history_of_other in others:
+        jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-5, rtol=1e-5), one, other)
+        jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-4, rtol=1e-4), history, history_of_other)
     moved = jax.tree.map(lambda a, b: abs(a - b).max(), state.params, one.params)
     assert max(jax.tree.leaves(moved)) > 1e-3
 
@@ -75,34 +86,37 @@ def compiled(init):
         return jax.jit(init)()
 
 
-def test_adversarial_steps_on_one_device_equal_four(config):
+def test_adversarial_steps_on_one_device_equal_eight_and_two_by_four(config):
     config.train.update(discriminator_steps=2, generator_learning_rate=0.05, discriminator_learning_rate=0.05)
     config.train.warmup_steps = 0
     config.loss.update(penalty="r1_r2", adversarial="relativistic", mismatch_weight=0.5)
     method = Descent.create(config, nets.build(config, VOCAB), 10)
     batches = batches_of(8 * 2)
     state = compiled(functools.partial(step.init_state, method, batches[0]))
-    assert_one_device_equals_four(state, functools.partial(step.train_step, method), batches)
+    assert_all_meshes_equal([(1, 1), (8, 1), (8, 4)], state, step.train_step, method, batches)
 
 
-def test_text_steps_on_one_device_equal_four(config):
+def test_text_steps_on_one_device_equal_two_by_two(config):
     method = pretrain.TextMethod.create(config, nets.build(config, VOCAB), 10)
     method = dataclasses.replace(method, optimizer=optax.sgd(0.05))
     batches = batches_of(8)
     state = compiled(functools.partial(pretrain.init_text_state, method, batches[0]))
-    assert_one_device_equals_four(state, functools.partial(pretrain.text_step, method), batches)
+    assert_all_meshes_equal([(1, 1), (4, 2)], state, pretrain.text_step, method, batches)
 
 
 def test_random_numbers_do_not_depend_on_the_devices():
     def draw():
         return jax.random.normal(step.stream(0, "generator", 3), (8, 4))
 
-    one, four = (parallel.init_on(parallel.make_mesh(n), draw) for n in (1, 4))
-    np.testing.assert_array_equal(one, four)
+    meshes = [(1, 1), (4, 1), (4, 4)]
+    one, *others = (parallel.init_on(parallel.make_mesh(*mesh), draw) for mesh in meshes)
+    for other in others:
+        np.testing.assert_array_equal(one, other)
 
 
-def test_a_batch_is_split_and_whole():
-    mesh, (batch,) = parallel.make_mesh(4), batches_of(8, count=1)
+@pytest.mark.parametrize("shard_devices", [1, 2])
+def test_a_batch_is_split_and_whole(shard_devices):
+    mesh, (batch,) = parallel.make_mesh(4, shard_devices), batches_of(8, count=1)
     placed = parallel.to_devices(batch, mesh)
     shards = sorted(placed["tokens"].addressable_shards, key=lambda shard: shard.index[0].start or 0)
     assert [shard.data.shape for shard in shards] == [(2, 6)] * 4
@@ -136,6 +150,59 @@ def test_a_mesh_over_more_devices_than_there_are():
     assert parallel.make_mesh().size == len(jax.devices()) and parallel.make_mesh(3).size == 3
     with pytest.raises(UserError, match=r"config\.devices=100, but there are \d+ \(cpu\)"):
         parallel.make_mesh(100)
+
+    assert parallel.make_mesh(8, 4).shape == {"data": 2, "shard": 4}
+    with pytest.raises(UserError, match=r"config\.shard_devices=3 does not divide the 8 devices"):
+        parallel.make_mesh(8, 3)
+
+
+def test_the_largest_dimension_that_divides_is_split(monkeypatch):
+    monkeypatch.undo()  # the real size from which arrays are sharded
+    mesh = parallel.make_mesh(8, 4)
+    spec = lambda *shape: tuple(parallel.shardings(mesh, jax.ShapeDtypeStruct(shape, jnp.float32)).spec)  # noqa: E731
+    assert spec(3, 3, 512, 256) == (None, None, "shard")
+    assert spec(3, 3, 256, 256) == (None, None, None, "shard")
+    assert spec(514, 256) == (None, "shard") and spec(256, 257) == ("shard",)
+    assert spec(65_535) == spec(255, 257) == spec(4, 4) == spec() == ()
+    one_axis = parallel.make_mesh(8)
+    assert parallel.shardings(one_axis, jnp.zeros((512, 512))) == parallel.replicated(one_axis)
+
+
+def test_without_shards_the_compiled_program_is_the_same(config):
+    """To the letter, whatever is passed besides."""
+    method, mesh = step.Method.create(config, nets.build(config, VOCAB), 10), parallel.make_mesh(2)
+    (batch,) = batches_of(8, count=1)
+    state = jax.eval_shape(functools.partial(step.init_state, method, batch))
+    one_step = functools.partial(step.train_step, method)
+    assert parallel.gathered(method.networks, mesh) is method.networks
+    everywhere = parallel.replicated(mesh)
+    plain = jax.jit(
+        one_step,
+        in_shardings=(everywhere, parallel.split(mesh)),
+        out_shardings=(everywhere, everywhere),
+        donate_argnums=0,
+    )
+    with_state = parallel.compile_step(one_step, mesh, state)
+    assert with_state.lower(state, batch).as_text() == plain.lower(state, batch).as_text()
+
+
+def test_a_checkpoint_goes_from_mesh_to_mesh(tmp_path):
+    def init():
+        return {"kernel": jnp.arange(4096.0).reshape(64, 64), "bias": jnp.arange(3.0), "step": jnp.int32(7)}
+
+    state = parallel.init_on(parallel.make_mesh(8), init)
+    for number, mesh in enumerate([(1, 1), (8, 2), (4, 4), (2, 1)]):
+        folder = tmp_path / str(number)
+        with Checkpoints(folder) as checkpoints:
+            checkpoints.save(1, state)
+        with Checkpoints(folder) as checkpoints:
+            like = parallel.abstract_on(parallel.make_mesh(*mesh), init)
+            state = checkpoints.restore(1, like)
+        for name, array in state.items():
+            np.testing.assert_array_equal(array, init()[name])
+            assert array.sharding == like[name].sharding
+        assert state["kernel"].addressable_shards[0].data.size == 4096 // mesh[1]
+        np.testing.assert_array_equal(read_latest(folder)[1]["kernel"], init()["kernel"])
 
 
 def test_starting_late_takes_what_there_is():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import t2igan
-from t2igan import step, train
+from t2igan import parallel, step, train
 from t2igan.checkpoint import Checkpoints
 from t2igan.errors import UserError
 from t2igan.evaluate import evaluate_run, evaluate_runs
@@ -83,6 +83,37 @@ def test_stopped_and_resumed_equals_uninterrupted(tiny, tmp_path, monkeypatch):
     jax.tree.map(np.testing.assert_array_equal, whole, parts)
     steps = [[(r["phase"], r["step"]) for r in Logs(tmp_path / name).read()][-1] for name in ("whole", "parts")]
     assert steps[0] == steps[1]
+
+
+def test_a_sharded_run_goes_on_unsharded(tiny, tmp_path, monkeypatch):
+    """Drawings and snapshots see sharded parameters whole; where they lie may change when a run goes on."""
+    monkeypatch.setattr(parallel, "SHARDED_FROM_VALUES", 64)
+    with tiny.unlocked():
+        tiny.update(phases=("adversarial",), shard_devices=2)
+        tiny.generator.update(kind="mlp", channels=(8,))
+        tiny.discriminator.update(kind="mlp", channels=(8,))
+    train.train(tiny, tmp_path / "whole")
+
+    class AfterFourSteps(train.Interruption):
+        steps = 0
+
+        @property
+        def asked(self):
+            self.steps += 1
+            return self.steps == 4
+
+        @asked.setter
+        def asked(self, value):
+            pass
+
+    with monkeypatch.context() as patch, pytest.raises(train.Interrupted):
+        patch.setattr(train, "Interruption", AfterFourSteps)
+        train.train(tiny, tmp_path / "parts")
+    with tiny.unlocked():
+        tiny.update(devices=1, shard_devices=1)
+    train.train(tiny, tmp_path / "parts")
+    whole, parts = final_params(tmp_path / "whole"), final_params(tmp_path / "parts")
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3), whole, parts)
 
 
 def test_a_non_finite_loss_stops_and_is_named(tiny, tmp_path, monkeypatch):

@@ -33,6 +33,7 @@ class Networks(NamedTuple):
 def build(config, vocab_size: int) -> Networks:
     """Returns the networks that `config` (a checked one, see `t2igan.config`) describes; no parameters yet."""
     dtype = jnp.dtype(config.compute_dtype)
+    remat = config.get("remat", False)  # snapshots of older versions lack it
     growing = config.train.get("grow_share", 0.0) > 0 if "train" in config else False
     g, d, t, i = config.generator, config.discriminator, config.text_encoder, config.image_encoder
     if g.kind == "residual":
@@ -47,6 +48,7 @@ def build(config, vocab_size: int) -> Networks:
             attention_heads=g.attention_heads,
             dtype=dtype,
             growing=growing,
+            remat=remat,
         )
     else:
         generator = MLPGenerator(config.data.image_size_px, config.data.channels, tuple(g.channels), dtype)
@@ -55,6 +57,7 @@ def build(config, vocab_size: int) -> Networks:
             d.get("dropout", 0.0),
             d.get("multi_scale", False),
             growing,
+            remat,
         )  # snapshots of older versions have neither
         discriminator = Discriminator(tuple(d.channels), d.features, d.blocks, d.patch_px, dtype, *options)
     else:

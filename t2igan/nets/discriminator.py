@@ -29,13 +29,15 @@ class Discriminator(nn.Module):
     dropout: float = 0.0  # share of the features dropped, where a random stream "dropout" is given
     multi_scale: bool = False
     growing: bool = False
+    remat: bool = False
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W C"], text: Text, grown: tuple | None = None) -> Float[Array, " B"]:
+        settings = {"blocks": self.blocks, "patch_px": self.patch_px, "dtype": self.dtype, "remat": self.remat}
         if self.growing:
-            *larger, x = GrowingTower(self.channels, self.blocks, self.patch_px, self.dtype)(images, grown)
+            *larger, x = GrowingTower(self.channels, **settings)(images, grown)
         else:
-            *larger, x = ResidualTower(self.channels, self.blocks, self.patch_px, self.dtype, all_maps=True)(images)
+            *larger, x = ResidualTower(self.channels, all_maps=True, **settings)(images)
         logits = [self._head(leaky_relu(x).reshape(len(x), -1), text, "")]
         if self.multi_scale:
             logits += [self._head(leaky_relu(x).mean((1, 2)), text, f"_{x.shape[1]}") for x in larger]

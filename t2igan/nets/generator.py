@@ -9,7 +9,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from t2igan.nets.layers import Modulate, Text, WordAttention, conv3x3, dense, depth_to_space, leaky_relu, upsample
+from t2igan.nets.layers import (
+    Modulate,
+    Text,
+    WordAttention,
+    conv3x3,
+    dense,
+    depth_to_space,
+    leaky_relu,
+    recomputed,
+    upsample,
+)
 
 
 class Generator(nn.Module):
@@ -35,6 +45,7 @@ class Generator(nn.Module):
     attention_heads: int = 4
     dtype: Any = jnp.float32
     growing: bool = False
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -64,12 +75,9 @@ class Generator(nn.Module):
             if level:
                 x = upsample(dense(channels, use_bias=False, dtype=self.dtype, name=f"transition_{level}")(x))
             for _ in range(self.blocks):
-                h = leaky_relu(Modulate(self.dtype)(x, style))
-                h = conv3x3(channels, dtype=self.dtype)(h)
-                h = leaky_relu(Modulate(self.dtype)(h, style))
-                x = x + conv3x3(channels, scale=0.0, dtype=self.dtype)(h)
+                x = recomputed(Generator._block, self.remat)(self, x, style)
             if x.shape[1] * self.patch_px >= self.attention_from_px > 0:
-                x = WordAttention(self.attention_heads, self.dtype)(x, text)
+                x = recomputed(Generator._read, self.remat)(self, x, text)
             if self.growing:
                 added = self._pixels(x, style, f"pixels_{level}", scale=0.0 if level else 0.5)
                 images = upsample(images) + (fade if level == last else 1.0) * added if level else added
@@ -78,6 +86,15 @@ class Generator(nn.Module):
         for _ in range(last + 1, len(self.channels)):
             images = upsample(images)
         return images
+
+    def _block(self, x, style) -> Float[Array, "B H W C"]:
+        h = leaky_relu(Modulate(self.dtype)(x, style))
+        h = conv3x3(x.shape[-1], dtype=self.dtype)(h)
+        h = leaky_relu(Modulate(self.dtype)(h, style))
+        return x + conv3x3(x.shape[-1], scale=0.0, dtype=self.dtype)(h)
+
+    def _read(self, x, text: Text) -> Float[Array, "B H W C"]:
+        return WordAttention(self.attention_heads, self.dtype)(x, text)
 
     def _pixels(self, x, style, name: str, scale: float) -> Float[Array, "B H W C"]:
         x = leaky_relu(Modulate(self.dtype)(x, style))

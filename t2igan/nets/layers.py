@@ -6,6 +6,8 @@ stride 1, 1x1 convolutions as matrix products, and fully connected layers. Resam
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -80,6 +82,15 @@ def initializer(scale: float):
     return nn.initializers.variance_scaling(scale**2, "fan_in", "normal")
 
 
+def recomputed(block: Callable, remat: bool) -> Callable:
+    """Returns a part of a network, (module, *arrays) -> arrays, itself or so that only its arrays are kept for the
+    backward pass, which computes it once more (Chen et al. 2016, arXiv:1604.06174).
+
+    Parameters keep their names. It holds for gradients of gradients too.
+    """
+    return nn.remat(block) if remat else block
+
+
 class Modulate(nn.Module):
     """Scales and shifts channels by a style vector: x * (1 + scale(style)) + shift(style); near identity at first."""
 
@@ -131,6 +142,13 @@ def _attention_weights(
     return jax.nn.softmax(logits, axis=-1).mean(1)
 
 
+def _residual_block(tower: nn.Module, x: Float[Array, "B H W C"], name: str = "") -> Float[Array, "B H W C"]:
+    """Two convolutions that add to what they are given; their names follow from `name`, or are the tower's next."""
+    h = conv3x3(x.shape[-1], dtype=tower.dtype, name=f"{name}_in" if name else None)(leaky_relu(x))
+    h = conv3x3(x.shape[-1], scale=0.0, dtype=tower.dtype, name=f"{name}_out" if name else None)(leaky_relu(h))
+    return x + h
+
+
 class GrowingTower(nn.Module):
     """A residual tower that can begin at any of its map sizes, looking at pictures reduced to that.
 
@@ -142,6 +160,7 @@ class GrowingTower(nn.Module):
     blocks: int = 1
     patch_px: int = 1
     dtype: Any = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W C"], grown: tuple | None = None) -> list[Float[Array, "B _ _ _"]]:
@@ -166,10 +185,8 @@ class GrowingTower(nn.Module):
             if level == first + 1 and grown is not None:
                 x = fade * x + (1 - fade) * look(level)
             for block in range(self.blocks):
-                name = f"block_{level}_{block}"
-                h = conv3x3(channels, dtype=self.dtype, name=f"{name}_in")(leaky_relu(x))
-                h = conv3x3(channels, scale=0.0, dtype=self.dtype, name=f"{name}_out")(leaky_relu(h))
-                x = x + h
+                named = functools.partial(_residual_block, name=f"block_{level}_{block}")
+                x = recomputed(named, self.remat)(self, x)
             maps.append(x)
         return maps
 
@@ -186,6 +203,7 @@ class ResidualTower(nn.Module):
     patch_px: int = 1
     dtype: Any = jnp.float32
     all_maps: bool = False
+    remat: bool = False
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W C"]) -> Float[Array, "B h w F"] | list[Float[Array, "B _ _ _"]]:
@@ -197,8 +215,6 @@ class ResidualTower(nn.Module):
                 x = downsample(x)
                 x = dense(channels, use_bias=False, dtype=self.dtype, name=f"transition_{level}")(x)
             for _ in range(self.blocks):
-                h = conv3x3(channels, dtype=self.dtype)(leaky_relu(x))
-                h = conv3x3(channels, scale=0.0, dtype=self.dtype)(leaky_relu(h))
-                x = x + h
+                x = recomputed(_residual_block, self.remat)(self, x)
             maps.append(x)
         return maps if self.all_maps else x

@@ -1,0 +1,50 @@
+"""Toon avatars, or other pictures of one kind, at 64 px: some thousands of pictures, one GPU.
+
+    python run.py --config=configs/avatars64.py --config.data.source=PATH --workdir=runs/avatars64
+
+PATH is a Parquet file, a folder or anything else that docs/data.md lists. What it takes, before it runs:
+
+    python run.py --config=configs/avatars64.py --dry_run --dry_run_devices=1
+
+Not trained by us: we had no GPU. The settings are R3GAN's for 64 px (Huang et al. 2024, arXiv:2501.05441) where they
+are not those of base.py, with the augmentation that a few thousand pictures want. Colours stay as they are, because
+captions name them, and so does left and right.
+
+52 M parameters in the two players, 84 GFLOP a picture, 5 M pictures: 4.2e17 FLOP, which is 20 minutes of an H100 at
+0.35 of its bfloat16 peak, if it reaches that. Memory: docs/scaling.md, "Memory and --dry_run".
+"""
+
+from configs import base
+
+DEVICES = 1  # what the settings are meant for
+
+
+def get_config():
+    """Returns the default configuration with networks for 64 px on a GPU; the source has to be given."""
+    config = base.get_config()
+    config.data.source = ""
+    config.data.image_size_px = 64
+    config.compute_dtype = "bfloat16"
+
+    config.tokenizer.vocab_size = 1024
+    config.text_encoder.update(width=128, layers=3, sentence_dim=256)
+    config.image_encoder.update(channels=(192, 128, 96, 64), features=256, patch_px=2)  # 4, 8, 16, 32
+    channels = (512, 384, 256, 128, 64)  # 4, 8, 16, 32, 64
+    config.generator.update(channels=channels, blocks=2, style_dim=512)
+    config.discriminator.update(channels=channels, blocks=2, features=512)
+    config.inverter.update(channels=(192, 128, 96, 64), features=512, patch_px=2)
+
+    # A relativistic pair with R1 and R2, everything on one cosine.
+    config.loss.update(adversarial="relativistic", penalty="r1_r2", penalty_weight=1.0, penalty_weight_end=0.1)
+    config.augment.update(kinds=("translate", "scale", "rotate", "cutout"), probability=0.3, caption_dropout=0.1)
+    train = config.train
+    train.update(images=5_000_000, batch_images=128, warmup_steps=500)
+    train.update(generator_learning_rate=2e-4, discriminator_learning_rate=2e-4, learning_rate_end=0.25)
+    train.update(beta2=0.9, beta2_end=0.99, ema_half_life_images=50_000.0, ema_half_life_images_end=50_000.0)
+    config.pretrain_text.update(images=500_000, batch_images=256, learning_rate=1e-3, warmup_steps=200)
+
+    config.log.every_images = 25_600
+    for section in (config.sample, config.evaluate, config.checkpoint):
+        section.every_images = 250_000
+    config.evaluate.num_images = 1_000
+    return config

@@ -1,0 +1,40 @@
+"""COCO captions at 256 px on eight GPUs or more: 96 M parameters in the two players.
+
+    python run.py --config=configs/coco256.py --config.data.source=coco --workdir=runs/coco256
+
+What it takes, before it runs; on eight GPUs, and on sixty-four with eight times the pictures a step:
+
+    python run.py --config=configs/coco256.py --dry_run --dry_run_devices=8
+    python run.py --config=configs/coco256.py --dry_run --dry_run_devices=64 --config.train.batch_images=2048
+
+Not trained by us: we had no GPUs. As coco64.py, with larger maps on top. The penalty grows with the number of pixels,
+which is how its usual weights at 32, 64 and 256 px are related. Eight devices, one machine's, share a copy of
+parameters, averages and optimizer states, and blocks are recomputed in the backward pass. Without that
+(--config.shard_devices=1 --config.remat=False) it is faster, where the memory is there.
+
+Decoded pictures take 23 GB on disk. Memory, parameters and work a step: docs/scaling.md, "Memory and --dry_run".
+"""
+
+from configs import coco64
+
+DEVICES = 8  # what the settings are meant for
+
+
+def get_config():
+    """Returns the configuration of coco64.py with networks for photographs of 256 px; the source has to be given."""
+    config = coco64.get_config()
+    config.data.image_size_px = 256
+    config.data.cache_gb = 30.0
+    config.shard_devices = 8
+    config.remat = True
+
+    config.image_encoder.update(channels=(384, 256, 192, 128, 96), patch_px=4)  # 4, 8, 16, 32, 64
+    channels = (512, 512, 512, 384, 256, 128, 64)  # 4, 8, 16, 32, 64, 128, 256
+    config.generator.update(channels=channels, attention_from_px=16)
+    config.discriminator.channels = channels
+    config.inverter.update(channels=(384, 256, 192, 128, 96), patch_px=4)
+
+    config.loss.update(penalty_weight=16.0, penalty_weight_end=1.6)
+    config.train.update(images=25_000_000, batch_images=256)
+    config.pretrain_text.batch_images = 512
+    return config
