@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.metadata
 import os
 import socket
 import sys
@@ -102,15 +103,15 @@ def start(place: Place | None, time_limit_s: float = START_TIMEOUT_S) -> None:
     global _channel
     if place is None:
         return
-    import jax
-
-    alike = {"t2igan": __version__, "jax": jax.__version__}
+    alike = {"t2igan": __version__, "jax": importlib.metadata.version("jax")}
     begun = time.monotonic()
     # jax.distributed gets a port of its own from the leader, and starts when all are there: a process that it waits
     # for in vain ends in an abort, without an exception.
     facts = lambda: {"port": _free_port()}  # noqa: E731
     ends = functools.partial(_end, place)
     channel = meet(place.coordinator, place.processes, place.process, time_limit_s, ends, alike, facts)
+    import jax
+
     # It would take SIGTERM for itself, where nobody asks it; ours is `Agreement`.
     jax.config.update("jax_enable_preemption_service", False)
     host, _, _ = place.coordinator.rpartition(":")
@@ -202,41 +203,52 @@ def fail(error: Exception) -> None:
 class Agreement:
     """Whether some process asks to stop, answered to all of them after the same step.
 
-    The answer of a round is read when the next begins, so that nobody waits for a message under way; the leader says
-    after how many steps that is, about `AGREE_EVERY_S` later.
+    They ask each other in rounds. Where the loop waits for the device anyway, a round's answer is waited for; between,
+    it is read when the next round begins, so that nobody waits for a message under way. The leader says after how many
+    steps that is: about `AGREE_EVERY_S` later.
     """
 
     def __init__(self, done: int):
         self._ticket: int | None = None
-        self._next = self._last = done + 1
-        self._time_s = time.monotonic()
+        self._gap_steps = 1
+        self._next = done + 1
+        self._last, self._time_s = done, time.monotonic()
 
-    def stops(self, done: int, asked: bool) -> bool:
-        """Returns whether all are to stop after step `done`; to be called once a step. `asked`: what this one wishes."""
+    def stops(self, done: int, asked: bool, waits: bool) -> bool:
+        """Returns whether all are to stop after step `done`; to be called once a step, by all alike.
+
+        Args:
+          done: steps that are done.
+          asked: whether this process was asked to stop.
+          waits: whether the loop waits for the device now.
+        """
         if _channel is None:
             return asked
-        if done < self._next:
+        if done < self._next and not waits:
             return False
-        told = _channel.take(self._ticket) if self._ticket is not None else []
-        if any(stop for stop, _ in told):
-            self._ticket = None
-            return True
+        stop = self._read()
         self._ticket = _channel.post([asked, self._pace(done)])
-        self._next = done + (told[0][1] if told else 1)
-        return False
+        self._next = done + self._gap_steps
+        return self._read() or stop if waits else stop
 
     def close(self) -> None:
         """Reads the last answer, at the end of the work."""
-        if self._ticket is not None and _channel:
-            _channel.take(self._ticket)
-            self._ticket = None
+        self._read()
+
+    def _read(self) -> bool:
+        """Whether anybody asked in the last round."""
+        if self._ticket is None or _channel is None:
+            return False
+        told = _channel.take(self._ticket)
+        self._ticket, self._gap_steps = None, told[0][1]
+        return any(asked for asked, _ in told)
 
     def _pace(self, done: int) -> int:
-        """Steps until the round after the next, by the time of those since the last."""
+        """Steps to the next round by the time of those since the last: little more than before, at most."""
         now_s = time.monotonic()
         step_s = (now_s - self._time_s) / max(done - self._last, 1)
-        self._time_s, self._last = now_s, done
-        return min(max(round(AGREE_EVERY_S / max(step_s, 1e-6)), 1), 1000)
+        self._last, self._time_s = done, now_s
+        return min(max(round(AGREE_EVERY_S / max(step_s, 1e-6)), 1), 2 * self._gap_steps)
 
 
 def _end(place: Place, message: str) -> None:

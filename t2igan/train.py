@@ -232,10 +232,12 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
                 compiled[decided] = parallel.compile_step(functools.partial(phase.step, **dict(decided)), run.mesh)
             state, metrics = compiled[decided](state, parallel.to_devices(batch, run.mesh))
             window.append(metrics)
-            stops = agreement.stops(done, interruption.asked)
-            saves = done % save_every == 0 or done == phase.total_steps or stops
+            saves = done % save_every == 0 or done == phase.total_steps
             watches = phase.watches(done)
-            if saves or watches or done % log_every == 0:
+            waits = saves or watches or done % log_every == 0
+            stops = agreement.stops(done, interruption.asked, waits)
+            saves = saves or stops
+            if saves or waits:
                 # Waits for the device. Nothing is saved or shown before it is known to be finite.
                 values = mean_of_finite(window, done, phase.name, checkpoints.latest_step())
                 rate.add(len(window) * phase.step_images)
