@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-STEPS = 60
+STEPS = 40
 
 
 def get_config():
@@ -26,7 +26,9 @@ def get_config():
         config.generator.update(kind="mlp", channels=(8,))
         config.discriminator.update(kind="mlp", channels=(8,))
         config.train.update(steps=STEPS, generator_learning_rate=0.02, discriminator_learning_rate=0.02, warmup_steps=0)
+        config.loss.penalty = "none"
         config.checkpoint.every_images = 10 * 8
+        config.log.every_images = 4 * 8
     return config
 
 
