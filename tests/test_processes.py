@@ -380,14 +380,14 @@ def running(*arguments, **settings):
             process.kill()
 
 
-def wait_until_saved(workdir, step, started, timeout_s=200.0) -> None:
+def wait_until_saved(workdir, step, started, timeout_s=600.0) -> None:
     deadline = time.monotonic() + timeout_s
     while saved(workdir) < step and time.monotonic() < deadline:
         assert all(p.poll() is None for p in started), [p.communicate()[1] for p in started]
         time.sleep(0.005)
 
 
-def ended(started, timeout_s=200.0) -> list[str]:
+def ended(started, timeout_s=600.0) -> list[str]:
     """What each said on stderr."""
     return [process.communicate(timeout=timeout_s)[1] for process in started]
 
