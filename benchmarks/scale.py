@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 EQUAL_STEPS = 10  # after which losses and parameters are compared
+RATE = 0.01  # of descent
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 VALUE_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "f64": 8}
 
@@ -62,6 +63,8 @@ def measure(config_file: str, devices: int, processes: int, steps: int) -> dict[
     optimizers.adam = lambda rate, **_: optax.sgd(rate)
     parallel.start(together.local_cpu_devices(devices))
     config = load(config_file)
+    config.train.warmup_steps = 0  # the first steps have to move something
+    config.train.update(generator_learning_rate=RATE, discriminator_learning_rate=RATE)
     mesh = parallel.make_mesh(devices)
     method = step.Method.create(config, nets.build(config, config.tokenizer.vocab_size), 1000)
     num = config.train.batch_images * config.train.discriminator_steps
@@ -74,12 +77,15 @@ def measure(config_file: str, devices: int, processes: int, steps: int) -> dict[
     def placed(number: int) -> Any:
         return parallel.to_devices({name: array[mine] for name, array in made(number).items()}, mesh)
 
-    compiled = train_step.lower(state, placed(0)).compile()
+    flat = lambda state: np.concatenate(  # noqa: E731
+        [np.asarray(x, np.float64).ravel() for x in jax.tree.leaves(parallel.local(state.params))]
+    )
+    before, compiled = flat(state), train_step.lower(state, placed(0)).compile()
     history = []
     for number in range(EQUAL_STEPS):
         state, metrics = compiled(state, placed(number))
         history.append([float(metrics[f"loss/{player}"]) for player in ("generator", "discriminator")])
-    params = [np.asarray(x, np.float64).ravel() for x in jax.tree.leaves(parallel.local(state.params))]
+    params = flat(state)
     batch, times = placed(0), []
     for _ in range(steps):
         begun = time.perf_counter()
@@ -88,7 +94,8 @@ def measure(config_file: str, devices: int, processes: int, steps: int) -> dict[
         times.append(time.perf_counter() - begun)
     result = {
         "losses": history,
-        "params": np.concatenate(params),
+        "params": params,
+        "moved": float(np.abs(params - before).max()),
         "bytes": collectives(compiled.as_text()),
         "step_s": float(np.median(times)),
         "images": num,
@@ -191,7 +198,7 @@ def main() -> None:
     lines = [
         f"{given.config}, the adversarial step with a batch of {one['images']} pictures and "
         f"{len(one['params']):,} trained parameters; {given.rounds} x {given.steps} steps timed, results after "
-        f"{EQUAL_STEPS}; {os.cpu_count()} cores, JAX {_version('jax')}, {one['device']}",
+        f"{EQUAL_STEPS}, when parameters had moved by up to {one['moved']:.1e}; {os.cpu_count()} cores, JAX {_version('jax')}, {one['device']}",
         "",
         *table(layouts, rounds),
     ]
