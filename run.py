@@ -38,9 +38,7 @@ def run_train() -> None:
     """Trains, or goes on where the same command was stopped."""
     config = required_config()
     workdir = required_workdir("train", default_workdir())
-    processes.start(
-        processes.find(os.environ, COORDINATOR.value, PROCESSES.value, PROCESS.value), START_TIMEOUT.value
-    )
+    processes.start(processes.find(os.environ, COORDINATOR.value, PROCESSES.value, PROCESS.value), START_TIMEOUT.value)
     from t2igan.train import Interrupted, train
 
     overrides = [arg for arg in sys.argv[1:] if arg.startswith("--config.")]

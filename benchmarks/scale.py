@@ -2,8 +2,8 @@
 
     python -m benchmarks.scale [--config=configs/base.py] [--devices 1 2 4 8] [--processes 2] [--out FILE]
 
-Each layout runs in processes of its own, in turn, several rounds over, so that a busy machine hits all alike. Where there
-is no accelerator the devices are simulated, and share the cores: what is to be read off then is that results are equal,
+Each layout runs in processes of its own, in turn, several rounds over, so that a busy machine hits all alike. Where
+there is no accelerator the devices are simulated, and share the cores: what is to be read off then is that results are equal,
 how much is moved, and what sharing out costs, not how fast many devices are. The adversarial step has plain gradient
 descent in the place of Adam, which makes whole steps of rounding errors where a gradient is zero by nature.
 """
@@ -168,10 +168,9 @@ def table(layouts: list[tuple[int, int]], rounds: dict[tuple[int, int], list[dic
         step_s = np.median([one["step_s"] for one in found])
         kinds = ", ".join(f"{kind} {value / 1e6:.2f}" for kind, value in found[0]["bytes"].items()) or "none"
         agree = np.median([one.get("exchange_s", np.nan) for one in found]) * 1e3
-        lines.append(
-            f"| {devices} | {processes} | {loss:.1e} | {params:.1e} | {kinds} | {ring / 1e6:.2f} | {step_s * 1e3:.1f} | "
-            f"{step_s / first_s:.2f} | {'' if np.isnan(agree) else f'{agree:.2f}'} |"
-        )
+        cells = [devices, processes, f"{loss:.1e}", f"{params:.1e}", kinds, f"{ring / 1e6:.2f}", f"{step_s * 1e3:.1f}"]
+        cells += [f"{step_s / first_s:.2f}", "" if np.isnan(agree) else f"{agree:.2f}"]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
 
 
@@ -198,7 +197,8 @@ def main() -> None:
     lines = [
         f"{given.config}, the adversarial step with a batch of {one['images']} pictures and "
         f"{len(one['params']):,} trained parameters; {given.rounds} x {given.steps} steps timed, results after "
-        f"{EQUAL_STEPS}, when parameters had moved by up to {one['moved']:.1e}; {os.cpu_count()} cores, JAX {_version('jax')}, {one['device']}",
+        f"{EQUAL_STEPS}, when parameters had moved by up to {one['moved']:.1e}; {os.cpu_count()} cores, "
+        f"JAX {_version('jax')}, {one['device']}",
         "",
         *table(layouts, rounds),
     ]

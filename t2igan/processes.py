@@ -253,13 +253,13 @@ class Agreement:
 
 def _end(place: Place, message: str) -> None:
     """Ends this process at once: its main thread may wait in a collective for one that will never come."""
-    text = f"run.py: {message}, so process {place.process} ends too; the same command goes on from the last checkpoint\n"
-    os.write(2, text.encode())
+    text = f"run.py: {message}, so process {place.process} ends too; the same command goes on from the last checkpoint"
+    os.write(2, f"{text}\n".encode())
     os._exit(LOST)
 
 
 def _open_mpi(environ: Mapping[str, str]) -> dict[str, Any]:
-    """What `mpirun` tells; Open MPI 4 tells where it runs itself, which we take for the machine of process 0, as jax."""
+    """What `mpirun` tells; of Open MPI 4 where it runs itself, which we take for the machine of process 0, as jax."""
     if "OMPI_COMM_WORLD_SIZE" not in environ or "OMPI_COMM_WORLD_RANK" not in environ:
         return {}
     found = {
@@ -316,7 +316,7 @@ def _number(environ: Mapping[str, str], name: str, default: int | None = None) -
     try:
         return int(value)
     except (TypeError, ValueError):
-        raise UserError(f"the environment variable {name}={value!r} is no number; whatever started this set it") from None
+        raise UserError(f"the environment variable {name}={value!r}, set by the launcher, is no number") from None
 
 
 def _free_port() -> int:

@@ -181,9 +181,8 @@ def run_phase(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
         except guard.Collapse as collapse:
             with Checkpoints(_checkpoint_folder(run.workdir, phase.name)) as checkpoints:
                 kept = checkpoints.latest_step() or 0
-            times = _from_leader_or_collapse(
-                lambda c=collapse, k=kept: guard.roll_back(run.config.guard, run.workdir, phase.name, c, k)
-            )
+            note = functools.partial(guard.roll_back, run.config.guard, run.workdir, phase.name, collapse, kept)
+            times = _from_leader_or_collapse(note)
             say(f"{collapse}\nrollback {times} of {run.config.guard.rollbacks}: back to step {kept:,}, at lower rates")
             phase = build(run, phase.name, given)
 

@@ -37,7 +37,8 @@ OPEN_MPI_4 = {
     "OMPI_COMM_WORLD_LOCAL_RANK": "1",
     "OMPI_MCA_orte_hnp_uri": "1531576320.0;tcp://10.96.0.1,10.148.0.1:34911",
 }
-OPEN_MPI_5 = {name: value for name, value in OPEN_MPI_4.items() if "hnp" not in name} | {"PMIX_NAMESPACE": "prterun-a-1@1"}
+OPEN_MPI_5 = {name: value for name, value in OPEN_MPI_4.items() if "hnp" not in name}
+OPEN_MPI_5["PMIX_NAMESPACE"] = "prterun-a-1@1"
 
 
 def test_a_process_alone_has_no_place():
