@@ -3,9 +3,9 @@
     python -m benchmarks.scale [--config=configs/base.py] [--devices 1 2 4 8] [--processes 2] [--out FILE]
 
 Each layout runs in processes of its own, in turn, several rounds over, so that a busy machine hits all alike. Where
-there is no accelerator the devices are simulated, and share the cores: what is to be read off then is that results are equal,
-how much is moved, and what sharing out costs, not how fast many devices are. The adversarial step has plain gradient
-descent in the place of Adam, which makes whole steps of rounding errors where a gradient is zero by nature.
+there is no accelerator the devices are simulated, and share the cores: what is to be read off then is that results are
+equal, how much is moved, and what sharing out costs, not how fast many devices are. The adversarial step has plain
+gradient descent in the place of Adam, which makes whole steps of rounding errors where a gradient is zero by nature.
 """
 
 from __future__ import annotations
