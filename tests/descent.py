@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-STEPS = 40
+STEPS, LOG_STEPS = 40, 4
 
 
 def get_config():
@@ -28,7 +28,7 @@ def get_config():
         config.train.update(steps=STEPS, generator_learning_rate=0.02, discriminator_learning_rate=0.02, warmup_steps=0)
         config.loss.penalty = "none"
         config.checkpoint.every_images = 10 * 8
-        config.log.every_images = 4 * 8
+        config.log.every_images = LOG_STEPS * 8
     return config
 
 
