@@ -11,6 +11,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from t2igan import processes
 from t2igan.errors import UserError, nearest
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "train: file in configs/; keys by --config.group.key=value")
@@ -29,6 +30,10 @@ CLIP = flags.DEFINE_string("clip_weights", None, "evaluate: folder of a CLIP in 
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "train: compile every step, say what it takes of memory, and stop")
 DRY_RUN_DEVICES = flags.DEFINE_integer("dry_run_devices", 0, "so many simulated devices; 0 = those that would be used")
 DRY_RUN_MEMORY = flags.DEFINE_float("dry_run_memory_gb", 0.0, "what a device has (GB); 0 = as JAX says, if it knows")
+COORDINATOR = flags.DEFINE_string("coordinator", None, "train, of several processes: HOST:PORT of the first one")
+PROCESSES = flags.DEFINE_integer("processes", None, "train: how many processes there are (docs/scaling.md)")
+PROCESS = flags.DEFINE_integer("process", None, "train: which of them this is, from 0")
+START_TIMEOUT = flags.DEFINE_float("start_timeout_s", 300.0, "train: how long to wait for the other processes")
 METRICS = flags.DEFINE_list("metrics", [], "evaluate: groups of metrics, such as attributes,frechet; default: all")
 
 
@@ -38,10 +43,20 @@ def run_train() -> None:
     if DRY_RUN.value:
         dry_run(config)
         return
-    from t2igan.train import train
+    workdir = required_workdir("train", default_workdir())
+    processes.start(processes.find(os.environ, COORDINATOR.value, PROCESSES.value, PROCESS.value), START_TIMEOUT.value)
+    from t2igan.train import Interrupted, train
 
     overrides = [arg for arg in sys.argv[1:] if arg.startswith("--config.")]
-    train(config, required_workdir("train", default_workdir()), tuple(overrides))
+    try:
+        train(config, workdir, tuple(overrides))
+    except Interrupted:  # all of them were, after the same step
+        leads = processes.leads()
+        processes.finish()
+        if leads:
+            raise
+        sys.exit(130)
+    processes.finish()
 
 
 def dry_run(config: Any) -> None:
@@ -243,10 +258,15 @@ def main(argv: list[str]) -> int:
         parse(argv)()
     except UserError as error:
         print(f"run.py: {error}", file=sys.stderr)
+        processes.leave(str(error), 2)
         return 2
     except KeyboardInterrupt as error:
         print(f"run.py: {error or 'interrupted; the same command goes on from the last checkpoint'}", file=sys.stderr)
+        processes.leave("interrupted", 130)
         return 130
+    except Exception as error:
+        processes.fail(error)
+        raise
     return 0
 
 

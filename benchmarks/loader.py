@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.devices import load
+from benchmarks.scale import load
 
 ROUNDS = 5
 

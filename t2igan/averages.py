@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from t2igan import parallel, processes
 from t2igan.evaluate import flat_figures, summary_line
 from t2igan.inherit import networks_of
 from t2igan.logs import say
@@ -23,15 +24,21 @@ def best_average(run: Run, state: Any, done: int) -> Any:
     """
     if not getattr(state, "tracks", None):
         return state
+    averages = {"1": state.ema, **state.tracks}
+    alone = parallel.local(state.replace(opt_state=()))
+    best = processes.from_leader(lambda: _best(run, alone, done))
+    return state.replace(ema=averages[best])
+
+
+def _best(run: Run, state: Any, done: int) -> str:
     metric, lower_is_better = run.best_metric
     found = {}
     for name, average in {"1": state.ema, **state.tracks}.items():
-        candidate = state.replace(ema=average)
-        snapshot = snapshot_of(run, networks_of(candidate), done)
+        snapshot = snapshot_of(run, networks_of(state.replace(ema=average)), done)
         num_images = max(run.config.evaluate.num_images, len(run.test_data))
         looked = cheap_figures(run, from_snapshot(snapshot), num_images)
         say(f"average of half-life x {name}: {summary_line(looked)}")
-        found[name] = flat_figures(looked)[metric], candidate
-    best = (min if lower_is_better else max)(found, key=lambda name: found[name][0])
+        found[name] = flat_figures(looked)[metric]
+    best = (min if lower_is_better else max)(found, key=found.__getitem__)
     say(f"the average of half-life x {best} is kept")
-    return found[best][1]
+    return best

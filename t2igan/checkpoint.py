@@ -115,6 +115,11 @@ def read_latest(folder: Path) -> tuple[int, Any] | None:
     if not folder.is_dir():
         return None
     options = ocp.CheckpointManagerOptions(read_only=True)
+    if jax.process_count() > 1:  # whoever reads does so alone
+        me = jax.process_index()
+        options.multiprocessing_options = ocp.options.MultiprocessingOptions(
+            primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"alone_{me}"
+        )
     with ocp.CheckpointManager(
         folder.absolute(), options=options, item_handlers=ocp.StandardCheckpointHandler()
     ) as manager:

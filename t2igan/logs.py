@@ -133,9 +133,21 @@ class Progress:
         self._bar.close()
 
 
+_speaks = True
+
+
+def speak(aloud: bool) -> None:
+    """Whether `say` says anything: of several processes only the first does."""
+    global _speaks
+    _speaks = aloud
+
+
 def say(text: str) -> None:
     """Prints a line without breaking a progress bar."""
     from tqdm import tqdm
+
+    if not _speaks:
+        return
 
     tqdm.write(text, file=sys.stdout)
     sys.stdout.flush()

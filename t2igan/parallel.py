@@ -54,7 +54,7 @@ def only_compile() -> None:
 
 
 def make_mesh(devices: int = 0, shard_devices: int = 1) -> Mesh:
-    """Returns a mesh over the first `devices` devices of all processes (0 = all).
+    """Returns a mesh over `devices` devices (0 = all), as many of each process.
 
     Its axis is "data"; with `shard_devices` above 1 there is a second one, "shard", of that size. Neighbours along it
     are neighbours in `jax.devices()`, so on one machine, where it has so many devices.
@@ -63,6 +63,10 @@ def make_mesh(devices: int = 0, shard_devices: int = 1) -> Mesh:
     if devices > len(available):
         kind = available[0].platform
         raise UserError(f"config.devices={devices}, but there are {len(available)} ({kind}); set it to that or to 0")
+    if devices and jax.process_count() > 1:  # in the order of processes, as their slices of a batch are
+        share = devices // jax.process_count()
+        of_process = [[d for d in available if d.process_index == i][:share] for i in range(jax.process_count())]
+        available = [device for of_one in of_process for device in of_one]
     # Not jax.make_mesh: its axes are of explicit type, which linen's Embed refuses.
     used = np.array(available[: devices or None])
     if shard_devices == 1:
@@ -179,6 +183,21 @@ def abstract_on(mesh: Mesh, init: Callable[..., Any], *arguments: Any) -> Any:
     like = jax.eval_shape(init, *arguments)
     place = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)  # noqa: E731
     return jax.tree.map(place, like, shardings(mesh, like))
+
+
+def local(tree: Any) -> Any:
+    """Returns arrays that this process can use alone, each whole and on one device; all processes must call it.
+
+    In a single process they are those that are given. What is not an array on devices stays as it is.
+    """
+    if jax.process_count() == 1:
+        return tree
+    on_devices = lambda x: isinstance(x, jax.Array)  # noqa: E731
+    in_parts = [x for x in jax.tree.leaves(tree) if on_devices(x) and not x.is_fully_replicated]
+    if in_parts:
+        whole = iter(jax.jit(lambda xs: xs, out_shardings=replicated(in_parts[0].sharding.mesh))(in_parts))
+        tree = jax.tree.map(lambda x: next(whole) if on_devices(x) and not x.is_fully_replicated else x, tree)
+    return jax.tree.map(lambda x: x.addressable_data(0) if on_devices(x) else x, tree)
 
 
 def to_devices(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:

@@ -34,7 +34,7 @@ class Phase:
     step_images: int  # pictures that one step takes
     shown: tuple[str, ...]  # metrics behind the progress bar
     watches: Callable[[int], bool] = lambda done: False  # noqa: ARG005 - whether to look at the state after so many steps
-    watch: Callable[[Any, int], dict] | None = None  # draws it, saves a snapshot, returns figures
+    watch: Callable[[Any, int], dict] | None = None  # by the leader: draws it, saves a snapshot, returns figures
     decided: Callable[[int], tuple] = lambda number: ()  # noqa: ARG005 - settings of the step by its number
     columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # int32 [N, ...], what batches get too
 
@@ -64,7 +64,7 @@ def generator_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: ARG00
         total_steps=total_steps,
         step_images=section.batch_images,
         shown=("loss/reconstruction", "loss/prior"),
-        watches=lambda done: run.leads and done == total_steps,
+        watches=lambda done: done == total_steps,
         watch=functools.partial(watch.completion, run, method, section.batch_images),
     )
 
@@ -88,7 +88,7 @@ def discriminator_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: A
         total_steps=total_steps,
         step_images=section.batch_images,
         shown=("loss/questions", "accuracy"),
-        watches=lambda done: run.leads and done == total_steps,
+        watches=lambda done: done == total_steps,
         watch=functools.partial(watch.accuracy, run, method),
         columns=labels,
     )
@@ -115,7 +115,7 @@ def text_matching_phase(run: Run, given: Mapping[str, Any]) -> Phase:
         total_steps=total_steps,
         step_images=section.batch_images,
         shown=("loss/cycle", "loss/anchor"),
-        watches=lambda done: run.leads and done == total_steps,
+        watches=lambda done: done == total_steps,
         watch=functools.partial(watch.look, run, "text_matching", total_steps, section.batch_images),
     )
 

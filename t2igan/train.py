@@ -13,6 +13,7 @@ import json
 import signal
 import threading
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import jax
 import numpy as np
 
 from t2igan import config as config_lib
-from t2igan import guard, nets, parallel
+from t2igan import guard, nets, parallel, processes, together
 from t2igan import inherit as inheritance
 from t2igan.averages import best_average
 from t2igan.checkpoint import Checkpoints, load_networks, save_networks, save_snapshot, write_json, write_text
@@ -31,7 +32,7 @@ from t2igan.errors import UserError
 from t2igan.evaluate import discriminate_with, draw_with, evaluate, summary_line, without_details
 from t2igan.inherit import handed_on
 from t2igan.judges import Judges
-from t2igan.logs import Logs, Progress, Rate, say
+from t2igan.logs import Logs, Progress, Rate, say, speak
 from t2igan.phases import PHASES, BatchesWithColumns, Phase
 from t2igan.report.card import CARD_NAME, model_card
 from t2igan.report.facts import gather
@@ -46,15 +47,20 @@ INHERITED_NAME = "inherited.safetensors"
 def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
     """Trains by `config` in `workdir`, or goes on there; returns the final figures on the test split.
 
+    Of several processes, which `t2igan.processes.start` has brought together, all must call it with the same arguments.
+
     Raises:
       UserError: the configuration, the data or the folder cannot be used, or training went non-finite.
     """
     config_lib.check(config)
     batch_keys = [f"{config_lib.SECTIONS[phase]}.batch_images" for phase in config.phases]
-    parallel.start(config.devices or 1)
+    speak(processes.leads())
+    parallel.start(processes.local_cpu_devices(config.devices))
     mesh = parallel.make_mesh(config.devices, config.shard_devices)
     for key in batch_keys:
         config_lib.check_devices(config_lib.get(config, key), mesh.size, key)
+    together.check_configuration(config)
+    together.check_shared(workdir)
     _check_same_configuration(config, workdir)
 
     run = open_run(config, workdir, mesh)
@@ -63,7 +69,8 @@ def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, A
         given, state = inherit(run), None  # networks that have learned, by name
         for i, name in enumerate(config.phases):
             phase = build(run, name, given)
-            if any(_started(workdir, later) for later in config.phases[i + 1 :]):
+            later = config.phases[i + 1 :]
+            if processes.from_leader(lambda later=later: any(_started(workdir, phase) for phase in later)):
                 # What this phase left behind is in the later one's state: only its structure counts.
                 given = handed_on(given, jax.eval_shape(phase.init, given))
                 continue
@@ -82,44 +89,38 @@ def inherit(run: Run) -> dict[str, Any]:
     if not run.config.init_from:
         return {}
     path = run.workdir / INHERITED_NAME
-    if not path.is_file():
+
+    def write() -> None:
+        if path.is_file():
+            return
         source = inheritance.read(run.config.init_from)
         with_text = run.tokenizer == source.tokenizer and inheritance.text_fits(source, run.networks, run.batch_shapes)
         taken, report = inheritance.take(source, run.networks, run.batch_shapes, run.config.seed, with_text)
         for line in report:
             say(line)
-        if not run.leads:
-            return taken
         save_networks(path, taken)
+
+    processes.from_leader(write)
     return load_networks(path)
 
 
 def open_run(config, workdir: Path, mesh) -> Run:
     """Opens data, tokenizer, networks and logs; trains nothing but the tokenizer."""
     train_data, test_data = open_datasets(config.data, (config.data.train_split, config.data.test_split))
-    if jax.process_index() == 0:
+    if processes.leads():
         write_json(workdir / "data_report.json", as_json([train_data, test_data]))
     for dataset in (train_data, test_data):
         if dataset.skipped:
             say(f"{left_out(dataset)}; all are listed in {workdir / 'data_report.json'}")
         check_usable(dataset, config.data)
-    path = workdir / "tokenizer.json"
-    if path.is_file():
-        tokenizer = Tokenizer.from_json(path.read_text(encoding="utf-8"))
-    else:
-        tokenizer = _inherited_tokenizer(config, train_data)
-        if tokenizer is None:
-            captions = [caption for captions in train_data.captions for caption in captions]
-            t = config.tokenizer
-            tokenizer = Tokenizer.train(captions, t.vocab_size, t.max_tokens, t.lowercase)
-        write_text(path, tokenizer.to_json())
+    together.check_data(train_data, config.data.source)
+    tokenizer = Tokenizer.from_json(processes.from_leader(lambda: _tokenizer(config, workdir, train_data)))
     say(
         f"{train_data.name}: {len(train_data):,} training pictures of {config.data.image_size_px} px, "
         f"{len(test_data):,} to test on; {tokenizer.vocab_size} tokens; {mesh.size} x {mesh.devices.flat[0].platform}"
     )
     if config.sample.captions:
         tokenizer.encode_prompts(config.sample.captions)  # too long, empty: better said now than at the first sheet
-    active = jax.process_index() == 0
     project = config.log.wandb_project if config.log.wandb else ""
     return Run(
         config=config,
@@ -130,8 +131,22 @@ def open_run(config, workdir: Path, mesh) -> Run:
         tokenizer=tokenizer,
         networks=parallel.gathered(nets.build(config, tokenizer.vocab_size), mesh),
         judges=Judges.of_run(config, train_data, tokenizer, workdir),
-        logs=Logs(workdir, active, project, config.to_dict()),
+        logs=Logs(workdir, processes.leads(), project, config.to_dict()),
     )
+
+
+def _tokenizer(config, workdir: Path, train_data: Dataset) -> str:
+    """Returns the run's tokenizer as JSON; inherited or trained, and written, where there is none yet."""
+    path = workdir / "tokenizer.json"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    tokenizer = _inherited_tokenizer(config, train_data)
+    if tokenizer is None:
+        captions = [caption for captions in train_data.captions for caption in captions]
+        t = config.tokenizer
+        tokenizer = Tokenizer.train(captions, t.vocab_size, t.max_tokens, t.lowercase)
+    write_text(path, tokenizer.to_json())
+    return tokenizer.to_json()
 
 
 def _inherited_tokenizer(config, train_data: Dataset) -> Tokenizer | None:
@@ -151,7 +166,11 @@ def _inherited_tokenizer(config, train_data: Dataset) -> Tokenizer | None:
 
 def build(run: Run, name: str, given: dict[str, Any]) -> Phase:
     """Returns a phase, at lower rates where the guard has rolled it back."""
-    return PHASES[name](dataclasses.replace(run, config=guard.lowered(run.config, run.workdir, name)), given)
+    config = run.config
+    if processes.from_leader(lambda: len(guard.rollbacks(run.workdir, name))):
+        lowered = processes.from_leader(lambda: config_lib.to_json(guard.lowered(config, run.workdir, name)))
+        config = config_lib.from_dict(json.loads(lowered))
+    return PHASES[name](dataclasses.replace(run, config=config), given)
 
 
 def run_phase(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
@@ -162,7 +181,8 @@ def run_phase(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
         except guard.Collapse as collapse:
             with Checkpoints(_checkpoint_folder(run.workdir, phase.name)) as checkpoints:
                 kept = checkpoints.latest_step() or 0
-            times = guard.roll_back(run.config.guard, run.workdir, phase.name, collapse, kept)
+            note = functools.partial(guard.roll_back, run.config.guard, run.workdir, phase.name, collapse, kept)
+            times = _from_leader_or_collapse(note)
             say(f"{collapse}\nrollback {times} of {run.config.guard.rollbacks}: back to step {kept:,}, at lower rates")
             phase = build(run, phase.name, given)
 
@@ -171,7 +191,7 @@ def _go_on(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
     """Runs a phase from its latest checkpoint, or from what is given, to its end; returns the last state."""
     # Whatever ends the loop, a save under way is finished before.
     with Checkpoints(_checkpoint_folder(run.workdir, phase.name), *run.best_metric) as checkpoints:
-        start = checkpoints.latest_step() or 0
+        start = processes.from_leader(lambda: checkpoints.latest_step() or 0)
         if start:
             state = checkpoints.restore(start, parallel.abstract_on(run.mesh, phase.init, given))
         else:
@@ -196,13 +216,14 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
         phase.columns,
         seed=zlib.crc32(f"{phase.name} {config.seed}".encode()),
         batch_images=phase.step_images,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        process_index=processes.index(),
+        process_count=processes.count(),
     )
     every = lambda images: max(images // phase.step_images, 1) if images else phase.total_steps  # noqa: E731
     log_every, save_every = every(config.log.every_images), every(config.checkpoint.every_images)
     rate, window = Rate(), []
     ahead = prefetched(batches.__getitem__, start, phase.total_steps)
+    agreement = processes.Agreement(start)
     with Interruption() as interruption, contextlib.closing(ahead):
         for done, batch in enumerate(ahead, start=start + 1):
             decided = phase.decided(done - 1)
@@ -211,10 +232,12 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
                 compiled[decided] = parallel.compile_step(step, run.mesh, state, config.remat)
             state, metrics = compiled[decided](state, parallel.to_devices(batch, run.mesh))
             window.append(metrics)
-            stops = interruption.asked
-            saves = done % save_every == 0 or done == phase.total_steps or stops
+            saves = done % save_every == 0 or done == phase.total_steps
             watches = phase.watches(done)
-            if saves or watches or done % log_every == 0:
+            waits = saves or watches or done % log_every == 0
+            stops = agreement.stops(done, interruption.asked, waits)
+            saves = saves or stops
+            if saves or waits:
                 # Waits for the device. Nothing is saved or shown before it is known to be finite.
                 values = mean_of_finite(window, done, phase.name, checkpoints.latest_step())
                 rate.add(len(window) * phase.step_images)
@@ -225,7 +248,7 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
                 if times := len(guard.rollbacks(run.workdir, phase.name)):
                     values["rollbacks"] = float(times)
                 run.logs.scalars(phase.name, done, done * phase.step_images, values)
-            figures = phase.watch(state, done) if watches else {}
+            figures = _look(phase, state, done) if watches else {}
             if figures:
                 run.logs.scalars(phase.name, done, done * phase.step_images, figures)
                 rate.take()  # pictures a second of training, not of evaluation
@@ -233,7 +256,29 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
                 checkpoints.save(done, state, figures or None)
             if stops and done < phase.total_steps:
                 raise Interrupted(f"stopped after step {done:,} of phase {phase.name}; the same command goes on")
+        agreement.close()
     return state
+
+
+def _look(phase: Phase, state: Any, done: int) -> dict[str, Any]:
+    """The leader looks at the state; returns its figures, or raises its `Collapse`, in all processes."""
+    alone = parallel.local(state.replace(opt_state=()))
+    return _from_leader_or_collapse(lambda: phase.watch(alone, done))
+
+
+def _from_leader_or_collapse(make: Callable[[], Any]) -> Any:
+    """As `processes.from_leader`, but a `Collapse` of the leader's is one of all."""
+
+    def told() -> dict[str, Any]:
+        try:
+            return {"made": make()}
+        except guard.Collapse as collapse:
+            return {"collapse": [str(collapse), collapse.step]}
+
+    answer = processes.from_leader(told)
+    if "collapse" in answer:
+        raise guard.Collapse(*answer["collapse"])
+    return answer["made"]
 
 
 def mean_of_finite(window: list[dict], done: int, phase: str, saved: int | None) -> dict[str, float]:
@@ -263,8 +308,11 @@ def finish(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
         networks = ", ".join(learned)
         say(f"done: {run.workdir / 'checkpoints'} holds {networks}; add the phase 'adversarial' to draw pictures")
         return {}
-    if not run.leads:
-        return {}
+    alone = parallel.local(learned)
+    return processes.from_leader(lambda: _conclude(run, alone, done))
+
+
+def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
     path, figures = run.workdir / SNAPSHOT_NAME, {}
     snapshot = snapshot_of(run, learned, done)
     digest = save_snapshot(path, snapshot)

@@ -1,4 +1,7 @@
-"""What is looked at while a phase goes on, and at its end: sheets, cheap figures, snapshots."""
+"""What is looked at while a phase goes on, and at its end: sheets, cheap figures, snapshots.
+
+Of several processes the leader alone looks, at arrays that are its own (`t2igan.parallel.local`).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from t2igan import nets
+from t2igan import nets, processes
 from t2igan.checkpoint import Snapshot, save_snapshot
 from t2igan.data.dataset import Dataset
 from t2igan.errors import UserError
@@ -51,8 +54,8 @@ class Run:
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes, of several."""
-        return jax.process_index() == 0
+        """Whether this process writes and evaluates, of several."""
+        return processes.leads()
 
     @property
     def best_metric(self) -> tuple[str, bool]:
@@ -83,7 +86,7 @@ def due(run: Run, phase: str, done: int, total_steps: int, step_images: int) -> 
     passed = lambda every: bool(every) and images // every != before // every  # noqa: E731
     ends_phase = last and phase != run.config.phases[-1]
     evaluates = run.config.evaluate.at_end if ends_phase else not last and passed(run.config.evaluate.every_images)
-    return run.leads and evaluates, run.leads and (passed(run.config.sample.every_images) or last)
+    return evaluates, passed(run.config.sample.every_images) or last
 
 
 def look(run: Run, phase: str, total_steps: int, step_images: int, state: Any, done: int) -> dict[str, Any]:
@@ -113,8 +116,7 @@ def signs_of_collapse(run: Run, state: Any, done: int) -> dict[str, float]:
     guard = Guard.create(run.config, run.networks, run.tokenizer, run.train_data, run.test_data)
     figures = guard.look(params)
     if wrong := verdict(settings, figures):
-        # Of several processes only this one looks, so the others could not follow it back.
-        if settings.rollbacks and jax.process_count() == 1:
+        if settings.rollbacks:
             raise Collapse(f"step {done:,}: {wrong}", done)
         say(f"step {done:,}: {wrong}")
     return figures

@@ -12,11 +12,12 @@ PACKAGE = ROOT / "t2igan"
 
 # What each module may import of the package besides itself, `errors` and `version`; docs/architecture.md draws it.
 ALLOWED = {
-    "run": {"train", "plan", "sample", "evaluate", "report", "data", "config", "parallel", "pictures"},
+    "run": {"train", "plan", "sample", "evaluate", "report", "data", "config", "parallel", "processes", "pictures"},
     "__init__": {"data", "sample"},
     "train": {
         *("config", "data", "text", "nets", "inherit", "phases", "watch", "parallel"),
         *("checkpoint", "sample", "judges", "evaluate", "report", "environment", "logs", "guard", "averages"),
+        *("processes", "together"),
     },
     "report": {
         *("config", "data", "text", "nets", "checkpoint", "sample"),
@@ -26,7 +27,7 @@ ALLOWED = {
     "phases": {"config", "data", "step", "method", "joint", "pretrain", "text_matching", "watch"},
     "watch": {
         *("data", "text", "nets", "inherit", "inversion", "masks", "pretrain", "checkpoint"),
-        *("sample", "judges", "evaluate", "logs", "pictures", "guard"),
+        *("sample", "judges", "evaluate", "logs", "pictures", "guard", "processes"),
     },
     "inherit": {"config", "nets", "text", "checkpoint"},
     "evaluate": {"judges", "sample", "data", "metrics", "nets", "text", "config", "checkpoint"},
@@ -40,7 +41,10 @@ ALLOWED = {
     },
     "step": {"nets", "losses", "method", "inversion", "growing", "augment", "optimizers", "regularize"},
     "guard": {"nets", "regularize", "data", "text", "checkpoint"},
-    "averages": {"evaluate", "inherit", "logs", "sample", "watch"},
+    "averages": {"evaluate", "inherit", "logs", "sample", "watch", "parallel", "processes"},
+    "together": {"processes", "config", "checkpoint", "data"},
+    "processes": {"channel"},
+    "channel": set(),
     "growing": set(),
     "method": {"nets", "losses", "schedules", "inversion", "growing", "optimizers", "regularize"},
     "regularize": {"nets"},

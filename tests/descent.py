@@ -1,0 +1,86 @@
+"""`run.py` on a tiny configuration, with plain gradient descent, slowly: real processes that can be compared.
+
+    python tests/descent.py --config=tests/descent.py --workdir=... [--coordinator=... --processes=2 --process=0]
+
+Adam makes whole steps of rounding errors where a gradient is zero by nature, and rounding depends on the number of
+processes. `PAUSE_S` seconds are slept a step, for signals to arrive between two of them.
+"""
+
+import os
+import sys
+import time
+
+STEPS, LOG_STEPS = 40, 4
+
+
+def get_config():
+    """Networks that compile in a moment."""
+    from tiny import shrink
+
+    from configs.base import get_config
+
+    config = shrink(get_config())
+    with config.unlocked():
+        config.devices = 2
+        config.phases = ("adversarial",)
+        config.generator.update(kind="mlp", channels=(8,))
+        config.discriminator.update(kind="mlp", channels=(8,))
+        config.train.update(steps=STEPS, generator_learning_rate=0.02, discriminator_learning_rate=0.02, warmup_steps=0)
+        config.loss.penalty = "none"
+        config.checkpoint.every_images = 10 * 8
+        config.log.every_images = LOG_STEPS * 8
+    return config
+
+
+def patch(setattr_=setattr) -> None:
+    """Puts gradient descent in the place of Adam, and the pauses into the loop."""
+    import optax
+
+    from t2igan import optimizers, parallel
+
+    to_devices, pause_s = parallel.to_devices, float(os.environ.get("PAUSE_S", "0"))
+
+    def slowly(batch, mesh):
+        time.sleep(pause_s)
+        return to_devices(batch, mesh)
+
+    setattr_(optimizers, "adam", lambda rate, **_: optax.sgd(rate))
+    setattr_(parallel, "to_devices", slowly)
+
+
+def check_local() -> None:
+    """Of an array that is shared out every process gets the whole."""
+    import jax
+    import numpy as np
+
+    from t2igan import parallel, processes
+
+    mesh, mine = parallel.make_mesh(2), np.arange(2.0) + 2 * processes.index()
+    shared = jax.make_array_from_process_local_data(parallel.split(mesh), mine)
+    assert not shared.is_fully_replicated and not shared.is_fully_addressable
+    found = parallel.local({"shared": shared, "other": mine, "none": ()})
+    np.testing.assert_array_equal(np.asarray(found["shared"]), np.arange(4.0))
+    assert found["other"] is mine and found["shared"].is_fully_addressable
+
+
+def main() -> int:
+    """As `run.py`."""
+    import run
+    from t2igan import processes, train
+
+    start, finish = processes.start, train.finish
+
+    def start_and_patch(*arguments):
+        start(*arguments)
+        patch()
+
+    def check_and_finish(*arguments):
+        check_local()
+        return finish(*arguments)
+
+    processes.start, train.finish = start_and_patch, check_and_finish
+    return run.main(sys.argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
