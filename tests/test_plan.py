@@ -71,8 +71,8 @@ def test_big_configurations_compile_for_their_devices(name):
     assert 4 * made.parameters["generator"] / shards <= game.averages_bytes
     moved = game.collectives_bytes
     assert bool(moved) == (devices > 1)
-    if devices > 1:  # every gradient is added up once
-        assert trained <= moved["all-reduce"] < 1.5 * trained
+    if devices > 1:  # every gradient is added up, where it is sharded once for each time that its network is applied
+        assert trained <= moved["all-reduce"] < (1.5 if shards == 1 else 3) * trained
     assert ("all-gather" in moved and moved["all-gather"] > 0.8 * whole) == (shards > 1)
     text = "\n".join(plan.lines(made, config))
     assert f"{made.parameters['generator']:,}" in text and "adversarial" in text and "bfloat16 in float32" in text
