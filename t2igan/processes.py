@@ -253,8 +253,8 @@ class Agreement:
 
 def _end(place: Place, message: str) -> None:
     """Ends this process at once: its main thread may wait in a collective for one that will never come."""
-    text = f"run.py: {message}, so process {place.process} ends too; the same command goes on from the last checkpoint"
-    os.write(2, f"{text}\n".encode())
+    goes_on = "" if " stopped: " in message else "; the same command goes on from the last checkpoint"
+    os.write(2, f"run.py: {message}, so process {place.process} ends too{goes_on}\n".encode())
     os._exit(LOST)
 
 
