@@ -7,6 +7,7 @@ over it are means over all devices and no step needs a `pmean`.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -61,12 +62,43 @@ def split(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec("data"))
 
 
-def compile_step(step: Callable, mesh: Mesh) -> Callable:
-    """Returns (state, batch) -> (state, metrics), compiled over the mesh; the state passed in is used up."""
+def compile_step(step: Callable, mesh: Mesh, step_pixels: int = 0) -> Callable:
+    """Returns (state, batch) -> (state, metrics), compiled over the mesh; the state passed in is used up.
+
+    `step_pixels` is how many pixels the pictures of a batch have together: XLA is told by it how to convolve.
+    """
     everywhere = replicated(mesh)
     return jax.jit(
-        step, in_shardings=(everywhere, split(mesh)), out_shardings=(everywhere, everywhere), donate_argnums=0
+        step,
+        in_shardings=(everywhere, split(mesh)),
+        out_shardings=(everywhere, everywhere),
+        donate_argnums=0,
+        compiler_options=compiler_options(mesh.devices.flat[0].platform, step_pixels // mesh.size),
     )
+
+
+LARGE_MAPS_PIXELS = 50_000  # of all pictures on a device together; below, maps fit into the cache of a core
+
+
+@functools.cache
+def compiler_options(platform: str, pixels: int) -> dict[str, str] | None:
+    """Returns what XLA is told when it compiles a step for "cpu", "gpu", "tpu"; None where it does best by itself.
+
+    On a CPU convolutions of large maps go to Eigen: YNNPACK, which XLA takes, needs up to twice as long for them, and
+    a tenth less for small ones (docs/performance.md). XLA's option is experimental, so it is tried out first.
+
+    Args:
+      platform: of the devices.
+      pixels: of all pictures of a batch that are on one device.
+    """
+    if platform != "cpu" or pixels < LARGE_MAPS_PIXELS:
+        return None
+    options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}  # and nothing else
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:  # another version of XLA does not know it
+        return None
+    return options
 
 
 def init_on(mesh: Mesh, init: Callable[..., Any], *arguments: Any) -> Any:

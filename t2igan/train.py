@@ -207,7 +207,9 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
         for done, batch in enumerate(ahead, start=start + 1):
             decided = phase.decided(done - 1)
             if decided not in compiled:
-                compiled[decided] = parallel.compile_step(functools.partial(phase.step, **dict(decided)), run.mesh)
+                step = functools.partial(phase.step, **dict(decided))
+                pixels = phase.step_images * config.data.image_size_px**2
+                compiled[decided] = parallel.compile_step(step, run.mesh, pixels)
             state, metrics = compiled[decided](state, parallel.to_devices(batch, run.mesh))
             window.append(metrics)
             stops = interruption.asked

@@ -17,7 +17,12 @@ from benchmarks.peer.weights import as_ours  # noqa: E402
 
 VOCAB = 40
 # Both compute in float32, in another order: a single operation differs by 1e-7 of its terms, and sums cancel.
-CLOSE = 2e-5  # of the largest value, or of the norm
+CLOSE = 2e-5  # of the norm
+# Gradients of the attention's small weights are what is left of larger terms, and less exact.
+CLOSE_GRADIENTS = 1e-4
+# A first step of Adam's has the size of the learning rate and the sign of the gradient, whatever that is: where it is
+# almost zero its last digits decide.
+CLOSE_AFTER_STEPS = 5e-4
 
 
 def apart(ours, theirs):
@@ -33,7 +38,7 @@ def by_path(tree):
     return {tuple(key.key for key in path): np.asarray(value) for path, value in flat}
 
 
-def all_close(ours, network, tensors, share=CLOSE):
+def all_close(ours, network, tensors, share=CLOSE_GRADIENTS):
     theirs = as_ours(network, tensors)
     assert ours.keys() == theirs.keys()
     for path, value in ours.items():
@@ -56,7 +61,7 @@ def game():
     tokens = random.integers(1, VOCAB, (8, 6)).astype(np.int32)
     tokens[:, 4:] *= random.integers(0, 2, (8, 2), np.int32)  # some padding
     tokens[3] = tokens[2]
-    batch = {"images": random.integers(0, 256, (8, 16, 16, 3)).astype(np.uint8), "tokens": tokens}
+    batch = {"images": jnp.asarray(random.integers(0, 256, (8, 16, 16, 3)), jnp.uint8), "tokens": jnp.asarray(tokens)}
     like = jax.eval_shape(functools.partial(step.init_state, method, batch))
     return config, method, batch, draw(like.params | like.frozen)
 
@@ -79,7 +84,7 @@ def noise_of(method, number, num):
 def test_networks_agree(game):
     config, method, batch, params = game
     peer = peer_of(config, params)
-    z = np.random.default_rng(1).normal(size=(8, config.generator.z_dim)).astype(np.float32)
+    z = jax.random.normal(jax.random.key(1), (8, config.generator.z_dim))
 
     @jax.jit
     def play(params, tokens, z):
@@ -89,8 +94,8 @@ def test_networks_agree(game):
 
     text, fake, logits = play(params, batch["tokens"], z)
     with torch.no_grad():
-        of_peer = peer.text_encoder(torch.from_numpy(batch["tokens"]).long())
-        drawn = peer.generator(torch.from_numpy(z), of_peer)
+        of_peer = peer.text_encoder(torch.from_numpy(np.array(batch["tokens"])).long())
+        drawn = peer.generator(torch.from_numpy(np.array(z)), of_peer)
         judged = peer.discriminator(drawn, of_peer.sentence)
     assert apart(text.sentence, of_peer.sentence) < CLOSE
     assert apart(text.words, of_peer.words) < CLOSE
@@ -114,8 +119,8 @@ def test_losses_penalties_and_gradients_agree(game, name):
     config.update_from_flattened_dict(SETTINGS[name])
     method = step.Method.create(config, nets.build(config, VOCAB), total_steps=10)
     weight = float(method.penalty_weight(0))
-    real = batch["images"].astype(np.float32) / 127.5 - 1
-    z = np.random.default_rng(1).normal(size=(8, config.generator.z_dim)).astype(np.float32)
+    real = batch["images"].astype(jnp.float32) / 127.5 - 1
+    z = jax.random.normal(jax.random.key(1), (8, config.generator.z_dim))
     key = jax.random.key(0)
 
     @jax.jit
@@ -133,7 +138,7 @@ def test_losses_penalties_and_gradients_agree(game, name):
     ((d_loss, metrics), d_grads), ((g_loss, _), g_grads), text, fake = ours(params)
     peer = peer_of(config, params)
     of_peer = Text(*(torch.from_numpy(np.array(x)) for x in (text.sentence, text.words, text.mask)))
-    tokens = torch.from_numpy(batch["tokens"])
+    tokens = torch.from_numpy(np.array(batch["tokens"]))
     critic = peer.discriminator
     loss, judged = peer_step.discriminator_loss(
         config, critic, pictures(real), pictures(fake), tokens, of_peer, weight, peer_step.by_autograd, critic
@@ -146,7 +151,7 @@ def test_losses_penalties_and_gradients_agree(game, name):
     assert judged.penalty.min() > 0
     all_close(by_path(d_grads), critic, {n: p.grad for n, p in critic.named_parameters()})
 
-    drawn = peer.generator(torch.from_numpy(z), of_peer)
+    drawn = peer.generator(torch.from_numpy(np.array(z)), of_peer)
     loss = peer_step.generator_loss(config, critic, pictures(real), drawn, of_peer)
     loss.backward()
     assert apart(g_loss, loss.item()) < CLOSE
@@ -166,18 +171,15 @@ def test_three_whole_steps_agree(game):
         frozen={name: params[name] for name in like.frozen},
     )
     train_step = jax.jit(functools.partial(step.train_step, method))
-    images, tokens = torch.from_numpy(batch["images"]), torch.from_numpy(batch["tokens"]).long()
+    images, tokens = torch.from_numpy(np.array(batch["images"])), torch.from_numpy(np.array(batch["tokens"])).long()
     for number in range(3):
         settings = peer_step.Settings.of(method, number)
         theirs = peer.step(images, tokens, noise_of(method, number, 8), settings)
         state, metrics = train_step(state, batch)
         for name, value in theirs.items():
-            # A parameter's first steps have the size of the learning rate and the sign of its gradient, of which
-            # nothing is left where it is almost zero: later steps have that in them.
-            assert apart(metrics[name], value.item()) < (CLOSE if number == 0 else 1e-4), (number, name)
+            assert apart(metrics[name], value.item()) < (CLOSE_AFTER_STEPS if number else CLOSE_GRADIENTS), name
     for name, network in (("generator", peer.generator), ("discriminator", peer.discriminator)):
-        all_close(by_path(state.params[name]), network, dict(network.named_parameters()), share=1e-4)
-    all_close(by_path(state.ema["generator"]), peer.ema, dict(peer.ema.named_parameters()), share=1e-4)
-    moved = {path: apart(value, by_path(params["generator"])[path]) for path, value in
-             by_path(state.params["generator"]).items()}  # fmt: skip
-    assert min(moved.values()) > 1e-3  # so 1e-4 says something
+        all_close(by_path(state.params[name]), network, dict(network.named_parameters()), CLOSE_AFTER_STEPS)
+    all_close(by_path(state.ema["generator"]), peer.ema, dict(peer.ema.named_parameters()), CLOSE_AFTER_STEPS)
+    before, after = (jax.tree.leaves(params["generator"]) for params in (params, state.params))
+    assert min(map(apart, before, after)) > 2 * CLOSE_AFTER_STEPS  # so that says something
