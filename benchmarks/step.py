@@ -118,9 +118,7 @@ def ceilings_of(config) -> tuple[float, float]:
     """Returns FLOP/s of a matrix product and of convolutions over the generator's maps."""
     g, dtype = config.generator, jnp.dtype(config.compute_dtype)
     maps = [(g.base_px * 2**level, channels) for level, channels in enumerate(g.channels)]
-    options = parallel.compiler_options(
-        jax.default_backend(), config.train.batch_images * config.data.image_size_px**2
-    )
+    options = parallel.compiler_options(jax.default_backend(), config.train.batch_images * config.data.image_size_px**2)
     of_convolutions = flops.convolution_ceiling(maps, config.train.batch_images, dtype, options)
     return flops.matrix_product_ceiling(dtype), of_convolutions
 

@@ -93,14 +93,14 @@ def main() -> None:
     times = in_turns(works, given.repeats)
     medians = {name: float(np.median(of_one)) for name, of_one in times.items()}
     mine, *others = medians.values()
-    rows = [
-        (name, f"{1000 * medians[name]:.1f}", f"{1000 * times[name].min():.1f}", f"{len(batch['images']) / medians[name]:.1f}",
-         f"{medians[name] / mine:.2f}")
-        for name in works
-    ]  # fmt: skip
+    num, cores = len(batch["images"]), os.cpu_count()
+    rows = []
+    for name, median in medians.items():
+        times_ms = 1000 * median, 1000 * times[name].min()
+        rows.append((name, *(f"{ms:.1f}" for ms in times_ms), f"{num / median:.1f}", f"{median / mine:.2f}"))
     title = (
-        f"{given.config}, {config.data.image_size_px} px, batch {len(batch['images'])}, {os.cpu_count()} cores, "
-        f"{jax.devices()[0].device_kind}, JAX {jax.__version__}, PyTorch {torch.__version__}, {given.repeats} steps each"
+        f"{given.config}, {config.data.image_size_px} px, batch {num}, {cores} cores, {jax.devices()[0].device_kind}, "
+        f"JAX {jax.__version__}, PyTorch {torch.__version__}, {given.repeats} steps each"
     )
     columns = ("step", "median ms", "minimum ms", "images/s", "times ours")
     verdict = f"t2igan is {min(others) / mine:.2f} times as fast as PyTorch's fastest." if others else ""

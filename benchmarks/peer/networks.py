@@ -5,6 +5,7 @@ Only what the benchmarks time: residual networks without patches, growing, heads
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import torch
@@ -101,9 +102,7 @@ class Generator(nn.Module):
         self.style_0 = nn.Linear(g.z_dim + text.sentence_dim, g.style_dim)
         self.style_1 = nn.Linear(g.style_dim, g.style_dim)
         self.base = nn.Linear(g.style_dim, g.base_px**2 * g.channels[0])
-        self.transitions = nn.ModuleList(
-            nn.Conv2d(a, b, 1, bias=False) for a, b in zip(g.channels, g.channels[1:], strict=False)
-        )
+        self.transitions = nn.ModuleList(nn.Conv2d(a, b, 1, bias=False) for a, b in itertools.pairwise(g.channels))
         self.blocks = nn.ModuleList(
             nn.ModuleList(ModulatedBlock(channels, g.style_dim) for _ in range(g.blocks)) for channels in g.channels
         )
@@ -138,9 +137,7 @@ class Discriminator(nn.Module):
         channels = tuple(d.channels)[::-1]
         last_px = config.data.image_size_px // 2 ** (len(channels) - 1)
         self.stem = nn.Conv2d(config.data.channels, channels[0], 3, padding=1)
-        self.transitions = nn.ModuleList(
-            nn.Conv2d(a, b, 1, bias=False) for a, b in zip(channels, channels[1:], strict=False)
-        )
+        self.transitions = nn.ModuleList(nn.Conv2d(a, b, 1, bias=False) for a, b in itertools.pairwise(channels))
         self.blocks = nn.ModuleList(nn.Sequential(*(Block(c) for _ in range(d.blocks))) for c in channels)
         self.features = nn.Linear(last_px**2 * channels[-1], d.features)
         self.project = nn.Linear(config.text_encoder.sentence_dim, d.features)
