@@ -9,7 +9,6 @@ compilation cache; sampling wants the folder of a trained run.
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).parents[1]
-PROMPT = "a pixel person with long red hair and a green top, dark skin"
+from benchmarks.sample import environment, sample_calls_ms, sample_process_s
+from benchmarks.timing import ROOT
 
 
 def first_step_s(config: str, cache: Path) -> float:
@@ -45,38 +44,6 @@ def first_step_s(config: str, cache: Path) -> float:
     return waited_s
 
 
-def sample_process_s(workdir: Path, cache: Path) -> float:
-    """Draws one picture from the shell; returns seconds of the whole process."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "run.py", "sample", f"--workdir={workdir.absolute()}", f"--prompt={PROMPT}"]
-        start = time.perf_counter()
-        subprocess.run(
-            [*command, f"--out={folder}/me.png"], cwd=ROOT, env=environment(cache), check=True, capture_output=True
-        )
-        return time.perf_counter() - start
-
-
-def sample_calls_ms(workdir: Path, calls: int = 200) -> np.ndarray:
-    """Draws one picture again and again in this process; returns milliseconds of each call, the first ones left out."""
-    import t2igan
-
-    generator = t2igan.load(workdir)
-    times_ms = []
-    for seed in range(calls + 10):
-        start = time.perf_counter()
-        generator.sample(PROMPT, seed=seed)
-        times_ms.append(1000 * (time.perf_counter() - start))
-    return np.array(times_ms[10:])
-
-
-def environment(cache: Path) -> dict[str, str]:
-    """This process's environment with another compilation cache."""
-    return os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
-    }
-
-
 def main() -> None:
     """Prints the table."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -90,7 +57,9 @@ def main() -> None:
             ("sample one picture, whole process, cold", f"{sample_process_s(given.workdir, Path(cache)):.1f} s")
         )
         rows.append(("  with the compilation cache", f"{sample_process_s(given.workdir, Path(cache)):.1f} s"))
-    calls_ms = sample_calls_ms(given.workdir)
+    import t2igan
+
+    calls_ms = sample_calls_ms(t2igan.load(given.workdir))
     p50, p99 = np.percentile(calls_ms, [50, 99])
     rows.append(("sample one picture, warm call, p50 / p99", f"{p50:.1f} / {p99:.1f} ms"))
     for label, value in rows:

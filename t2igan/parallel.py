@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from t2igan.errors import UserError
 
 SHARDED_FROM_VALUES = 2**16  # smaller arrays are on every device: to gather them takes longer than they are worth
+LARGE_MAPS_PIXELS = 50_000  # of all pictures on a device together; below, maps fit into the cache of a core
 
 
 def start(cpu_devices: int = 1) -> None:
@@ -150,7 +152,9 @@ def _gather(mesh: Mesh, params: Any) -> Any:
     return whole(params)
 
 
-def compile_step(step: Callable, mesh: Mesh, state: Any = None, remat: bool = False) -> Callable:
+def compile_step(
+    step: Callable, mesh: Mesh, state: Any = None, *, step_pixels: int = 0, remat: bool = False
+) -> Callable:
     """Returns (state, batch) -> (state, metrics), compiled over the mesh; the state passed in is used up.
 
     Args:
@@ -158,19 +162,44 @@ def compile_step(step: Callable, mesh: Mesh, state: Any = None, remat: bool = Fa
       mesh: the devices.
       state: the state or its shapes, by which it is decided what is sharded on a mesh with such an axis; may be left
         out on another.
+      step_pixels: how many pixels the pictures of a batch have together; XLA is told by it how to convolve.
       remat: whether parts of the step are to be computed twice, so as not to keep them.
     """
     everywhere = replicated(mesh)
     places = everywhere if state is None else shardings(mesh, state)
-    # On a CPU XLA drops the barriers at once, and would then find that what is computed twice is the same.
-    keep_barriers = {"xla_disable_hlo_passes": "cse_barrier_expander"}
     return jax.jit(
         step,
         in_shardings=(places, split(mesh)),
         out_shardings=(places, everywhere),
         donate_argnums=0,
-        compiler_options=keep_barriers if remat and mesh.devices.flat[0].platform == "cpu" else None,
+        compiler_options=compiler_options(mesh.devices.flat[0].platform, step_pixels // mesh.size, remat),
     )
+
+
+@functools.cache
+def compiler_options(platform: str, pixels: int, remat: bool = False) -> dict[str, str] | None:
+    """Returns what XLA is told when it compiles a step; None where it does best by itself, on all but CPUs.
+
+    Convolutions of large maps go to Eigen: YNNPACK, which XLA takes, needs up to twice as long for them, and a tenth
+    less for small ones (docs/performance.md). XLA's option is experimental, so it is tried out first. And where parts
+    are to be computed twice, barriers stay that XLA drops at once, only to find that both parts are the same.
+
+    Args:
+      platform: of the devices: "cpu", "gpu", "tpu".
+      pixels: of all pictures of a batch that are on one device.
+      remat: whether parts are to be computed twice.
+    """
+    if platform != "cpu":
+        return None
+    options = {}
+    if pixels >= LARGE_MAPS_PIXELS:
+        eigen = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}  # and nothing else
+        with contextlib.suppress(jax.errors.JaxRuntimeError):  # another version of XLA does not know it
+            jax.jit(lambda: 0, compiler_options=eigen).lower().compile()
+            options |= eigen
+    if remat:
+        options["xla_disable_hlo_passes"] = "cse_barrier_expander"
+    return options or None
 
 
 def init_on(mesh: Mesh, init: Callable[..., Any], *arguments: Any) -> Any:

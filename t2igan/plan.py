@@ -117,7 +117,7 @@ def lower_step(run: Run, phase: Phase, given: Mapping[str, Any]) -> tuple[jax.st
     every = run.config.loss.penalty_every
     decided = phase.decided((phase.total_steps - 1) // every * every)  # a late step, with a penalty
     step = functools.partial(phase.step, **dict(decided))
-    return parallel.compile_step(step, run.mesh, state, run.config.remat).lower(state, batch), state, batch
+    return parallel.compile_step(step, run.mesh, state, remat=run.config.remat).lower(state, batch), state, batch
 
 
 def collectives(program: str) -> dict[str, int]:

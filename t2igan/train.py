@@ -229,7 +229,8 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
             decided = phase.decided(done - 1)
             if decided not in compiled:
                 step = functools.partial(phase.step, **dict(decided))
-                compiled[decided] = parallel.compile_step(step, run.mesh, state, config.remat)
+                pixels = phase.step_images * config.data.image_size_px**2
+                compiled[decided] = parallel.compile_step(step, run.mesh, state, step_pixels=pixels, remat=config.remat)
             state, metrics = compiled[decided](state, parallel.to_devices(batch, run.mesh))
             window.append(metrics)
             saves = done % save_every == 0 or done == phase.total_steps

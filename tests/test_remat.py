@@ -101,7 +101,9 @@ def test_it_takes_less_memory_and_computes_the_same(small):
 
             return jax.grad(penalty)(params), {}
 
-        compiled = parallel.compile_step(step, mesh, state, networks.discriminator.remat).lower(state, images).compile()
+        compiled = (
+            parallel.compile_step(step, mesh, state, remat=networks.discriminator.remat).lower(state, images).compile()
+        )
         temporaries.append(compiled.memory_analysis().temp_size_in_bytes)
         results.append(jax.device_get(compiled(*jax.device_put((state, images), parallel.replicated(mesh)))[0]))
     assert temporaries[1] < 0.85 * temporaries[0], temporaries

@@ -42,6 +42,35 @@ def test_a_run_leaves_all_that_a_user_needs(tiny, tmp_path, capsys):
     assert t2igan.load(tmp_path).sample("red hair").shape == (1, 16, 16, 3)
 
 
+def test_nothing_is_compiled_after_the_first_step_and_the_first_save(tiny, tmp_path, monkeypatch):
+    """Not the step, and nothing of the loop around it: what is compiled is counted whenever a step is called."""
+    compilations, phases = [], []
+
+    def count(event, _, **__):
+        if event == "/jax/core/compile/jaxpr_to_mlir_module_duration":  # said of what the persistent cache has, too
+            compilations.append(event)
+
+    def counted(step_function, *arguments, **settings):
+        compiled, counts = compile_step(step_function, *arguments, **settings), []
+        phases.append((compiled, counts))
+
+        def call(*arguments):
+            counts.append(len(compilations))
+            return compiled(*arguments)
+
+        return call
+
+    compile_step = train.parallel.compile_step
+    monkeypatch.setattr(train.parallel, "compile_step", counted)
+    jax.monitoring.register_event_duration_secs_listener(count)
+    train.train(tiny, tmp_path)
+    assert [len(counts) for _, counts in phases] == [4, 6]  # steps of both phases; it logs and saves after every second
+    for compiled, (before, first, *others) in phases:
+        assert before < first  # it does count
+        assert len(set(others)) == 1
+        assert compiled._cache_size() == 1
+
+
 def test_the_same_command_on_a_finished_run_changes_nothing(tiny, tmp_path):
     train.train(tiny, tmp_path)
     before, rows = final_params(tmp_path), Logs(tmp_path).read()

@@ -1,0 +1,81 @@
+"""What a training's loop costs over its bare step: input, logging, sheets of samples, checkpoints; no evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.timing import table
+from t2igan import parallel
+from t2igan.inherit import handed_on
+from t2igan.phases import PHASES, BatchesWithColumns
+from t2igan.train import run_phase
+
+SEGMENT_STEPS = 50
+
+
+def against_bare(config, folder: Path, steps: int, opened: Callable) -> str:
+    """Runs the adversarial phase as `t2igan.train` does, and after each segment as many bare steps; returns a table.
+
+    Both take turns in one process, so that other work on the machine hits both alike.
+    """
+    config.evaluate.every_images = 0
+    config.evaluate.at_end = False
+    config.guard.num_images = 0
+    config.train.steps = steps + SEGMENT_STEPS  # the first segment compiles, and does not count
+    run = opened(config, folder)
+    learned: dict = {}
+    for name in config.phases:
+        phase = PHASES[name](run, learned)
+        if name == "adversarial":
+            break
+        learned = handed_on(learned, parallel.init_on(run.mesh, phase.init, learned))
+    batch = parallel.to_devices(
+        BatchesWithColumns(run, phase.columns, seed=0, batch_images=phase.step_images)[0], run.mesh
+    )
+    pixels = phase.step_images * config.data.image_size_px**2
+    bare_step = parallel.compile_step(
+        functools.partial(phase.step, **dict(phase.decided(0))), run.mesh, step_pixels=pixels
+    )
+    looped, bare, held = [], [], {"start": time.perf_counter()}
+
+    def bare_segment(state) -> float:
+        state = jax.tree.map(jnp.copy, state)
+        jax.block_until_ready(state)
+        start = time.perf_counter()
+        for _ in range(SEGMENT_STEPS):
+            state, _ = bare_step(state, batch)
+        jax.block_until_ready(state)
+        return time.perf_counter() - start
+
+    def watch(state, done):
+        if phase.watches(done) and done < phase.total_steps:
+            phase.watch(state, done)
+        if done % SEGMENT_STEPS == 0:
+            looped.append(time.perf_counter() - held["start"])
+            bare.append(bare_segment(state))
+            held["start"] = time.perf_counter()
+        return {}
+
+    watched = dataclasses.replace(
+        phase, watches=lambda done: done % SEGMENT_STEPS == 0 or phase.watches(done), watch=watch
+    )
+    run_phase(run, watched, learned)
+    run.logs.close()
+    of_loop, of_bare = np.array(looped[1:]), np.array(bare[1:])
+    rate = lambda seconds: f"{SEGMENT_STEPS * phase.step_images / seconds:.1f}"  # noqa: E731
+    ratio = of_loop / of_bare - 1
+    rows = [
+        ("bare step", rate(np.median(of_bare)), ""),
+        ("the training's loop", rate(np.median(of_loop)), f"{np.median(ratio):+.1%}"),
+        ("  in all", rate(of_loop.mean()), f"{of_loop.sum() / of_bare.sum() - 1:+.1%}"),
+    ]
+    head = f"{len(of_loop)} segments of {SEGMENT_STEPS} steps each, in turns; medians"
+    return head + "\n\n" + table(("", "images/s", "time over bare"), rows)
