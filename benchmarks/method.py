@@ -113,7 +113,7 @@ ROWS = (
         "discriminator's rate four times", train__generator_learning_rate=5e-4, train__discriminator_learning_rate=2e-3
     ),
     technique("heads on every map", discriminator__multi_scale=True),
-    technique("label smoothing 0.1", loss__label_smoothing=0.1),
+    technique("`non_saturating`, label smoothing 0.1", loss__adversarial="non_saturating", loss__label_smoothing=0.1),
     technique("instance noise 0.2 to 0", augment__instance_noise=0.2, augment__instance_noise_end=0.0),
     technique("caption noise 0.1", augment__sentence_noise=0.1),
     technique("dropout 0.3", discriminator__dropout=0.3),

@@ -101,7 +101,7 @@ def get_config() -> ConfigDict:
 
     # The adversarial game (docs/method.md).
     config.loss = loss = ConfigDict()
-    loss.adversarial = "non_saturating"  # minimax, least_squares, hinge, wasserstein, relativistic
+    loss.adversarial = "relativistic"  # minimax, non_saturating, least_squares, hinge, wasserstein
     loss.penalty = "r1"  # none, r2, r1_r2, wgan_gp, ma_gp, finite_difference
     loss.penalty_weight = 0.1  # gamma of R1 and R2; 10 is usual for wgan_gp, 2 for ma_gp
     loss.penalty_weight_end = 0.1

@@ -27,6 +27,7 @@ def get_config():
     config.generator.patch_px = 2
     config.discriminator.channels = (64, 48)
     config.discriminator.patch_px = 2
+    config.loss.adversarial = "non_saturating"  # what docs/results.md was measured with
     config.pretrain_text.images = 64_000
     config.train.images = 64_000
     labels = "t-shirt or top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot"

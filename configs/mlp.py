@@ -18,6 +18,7 @@ def get_config():
     config.generator.channels = (128, 256, 512)
     config.discriminator.kind = "mlp"
     config.discriminator.channels = (512, 256, 128)
+    config.loss.adversarial = "non_saturating"  # as in the original
     config.loss.penalty = "none"
     config.train.generator_learning_rate = 2e-4
     config.train.discriminator_learning_rate = 2e-4
