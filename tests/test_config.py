@@ -126,7 +126,10 @@ REFUSED = {
         {"loss.label_smoothing": 0.1, "loss.adversarial": "wasserstein"},
         ["config.loss.label_smoothing=0.1", "'wasserstein'", "'hinge'"],
     ),
-    "a label below zero": ({"loss.label_smoothing": 1.0}, ["config.loss.label_smoothing=1.0", "less than 1"]),
+    "a label below zero": (
+        {"loss.label_smoothing": 1.0, "loss.adversarial": "hinge"},
+        ["config.loss.label_smoothing=1.0", "less than 1"],
+    ),
     "misspelt normalisation": (
         {"discriminator.normalisation": "spectrl"},
         ["config.discriminator.normalisation='spectrl'", "did you mean 'spectral'?"],
