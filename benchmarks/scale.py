@@ -66,6 +66,8 @@ def measure(config_file: str, devices: int, processes: int, steps: int) -> dict[
     config.train.warmup_steps = 0  # the first steps have to move something
     config.train.update(generator_learning_rate=RATE, discriminator_learning_rate=RATE)
     mesh = parallel.make_mesh(devices)
+    together.exchange()
+    parallel.connect(mesh)
     method = step.Method.create(config, nets.build(config, config.tokenizer.vocab_size), 1000)
     num = config.train.batch_images * config.train.discriminator_steps
     shapes, made = batch_of(config, num, 0), functools.partial(batch_of, config, num)

@@ -81,6 +81,25 @@ def make_mesh(devices: int = 0, shard_devices: int = 1) -> Mesh:
     return Mesh(used.reshape(-1, shard_devices), ("data", "shard"))
 
 
+def connect(mesh: Mesh) -> None:
+    """Has the processes connect for collectives over the mesh and over each of its axes, while they are in step.
+
+    They would do so at the first collective, and give up after 30 s (gloo) if one of them still compiles.
+    """
+    if jax.process_count() == 1:
+        return
+    axes = mesh.axis_names
+    ones = jax.make_array_from_callback(
+        mesh.devices.shape,
+        NamedSharding(mesh, PartitionSpec(*axes)),
+        lambda index: np.ones((1,) * len(axes), np.float32),  # noqa: ARG005
+    )
+    for i, axis in enumerate(axes):
+        others = NamedSharding(mesh, PartitionSpec(*(other for other in axes if other != axis)))
+        jax.block_until_ready(jax.jit(lambda x, i=i: x.sum(i), out_shardings=others)(ones))
+    jax.block_until_ready(jax.jit(lambda x: x.sum(), out_shardings=replicated(mesh))(ones))
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """Every device holds all of it."""
     return NamedSharding(mesh, PartitionSpec())

@@ -61,6 +61,7 @@ def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, A
         config_lib.check_devices(config_lib.get(config, key), mesh.size, key)
     together.check_configuration(config)
     together.check_shared(workdir)
+    parallel.connect(mesh)
     _check_same_configuration(config, workdir)
 
     run = open_run(config, workdir, mesh)
