@@ -23,9 +23,9 @@ def load(config: str) -> Any:
     return runpy.run_path(str(file))["get_config"]()
 
 
-def made_batch(config: Any, num_images: int) -> dict[str, np.ndarray]:
+def made_batch(config: Any, num_images: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Returns a batch of random pictures and captions of full length."""
-    random, size = np.random.default_rng(0), config.data.image_size_px
+    random, size = np.random.default_rng(seed), config.data.image_size_px
     t = config.tokenizer
     return {
         "images": random.integers(0, 256, (num_images, size, size, config.data.channels)).astype(np.uint8),

@@ -266,7 +266,7 @@ def get_config() -> ConfigDict:
     card.data_license = ""  # of the pictures and captions; "" = what t2igan knows of the data, if anything
     card.notes = ""  # what it is for, whom to ask: Markdown, as it stands
 
-    config.devices = 0  # how many to use; 0 = all accelerators, or the CPU; more than 1 on a CPU are simulated
+    config.devices = 0  # how many, of all processes; 0 = all accelerators, or a CPU; more than 1 on a CPU are simulated
     config.shard_devices = 1  # so many devices share one copy of parameters, averages and optimizer states
     config.remat = False  # True: recompute residual blocks in the backward pass: less memory, more time
     return config.lock()
