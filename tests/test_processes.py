@@ -108,7 +108,10 @@ def test_processes_of_one_machine_share_its_accelerators():
 def test_what_cannot_be_a_place(given, words):
     with pytest.raises(UserError, match=re.escape(words)):
         find({}, *given)
-    with pytest.raises(UserError, match="SLURM_PROCID='x' is no number"):
+
+
+def test_a_launcher_that_says_nonsense():
+    with pytest.raises(UserError, match="SLURM_PROCID='x', set by the launcher, is no number"):
         find(SLURM | {"SLURM_PROCID": "x"})
 
 

@@ -19,6 +19,7 @@ VOCAB = 40
 def phase(config):
     config.generator.update(kind="mlp", channels=(8,))
     config.discriminator.update(kind="mlp", channels=(8,))
+    config.loss.adversarial = "non_saturating"  # whose generator's loss is written out below
     config.image_encoder.update(channels=(4,), patch_px=4)
     config.text_matching.update(learning_rate=1e-2, schedule="constant", warmup_steps=1)
     networks = nets.build(config, VOCAB)
