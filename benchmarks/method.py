@@ -278,7 +278,7 @@ def table(lines: list[dict[str, Any]]) -> str:
             cells = [name, f"{len(runs)}"]
             for split, key in FIGURES:
                 cells.append(_cell([_figure(line, split, key) for line in runs]))
-            cells.append(_cell([float(line.get("train_cpu_s", np.nan)) for line in runs], missing=""))
+            cells.append(_cell([float(line["train_cpu_s"]) for line in runs if "train_cpu_s" in line], missing=""))
             shown.append("| " + " | ".join(cells) + " |")
         texts.append("\n".join(shown))
     return "\n\n".join(texts)
