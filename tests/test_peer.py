@@ -178,7 +178,10 @@ def test_three_whole_steps_agree(game):
         theirs = peer.step(images, tokens, noise_of(method, number, 8), settings)
         state, metrics = train_step(state, batch)
         for name, value in theirs.items():
-            assert apart(metrics[name], value.item()) < (CLOSE_AFTER_STEPS if number else CLOSE_GRADIENTS), name
+            if abs(value.item()) > 1e-6:  # a loss that the game has brought to nothing has no digits to compare
+                assert apart(metrics[name], value.item()) < (CLOSE_AFTER_STEPS if number else CLOSE_GRADIENTS), name
+            else:
+                assert abs(metrics[name] - value.item()) < 1e-7, name
     for name, network in (("generator", peer.generator), ("discriminator", peer.discriminator)):
         all_close(by_path(state.params[name]), network, dict(network.named_parameters()), CLOSE_AFTER_STEPS)
     all_close(by_path(state.ema["generator"]), peer.ema, dict(peer.ema.named_parameters()), CLOSE_AFTER_STEPS)
