@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from benchmarks.timing import table
 from t2igan import parallel
 from t2igan.inherit import handed_on
-from t2igan.phases import PHASES, BatchesWithColumns
+from t2igan.phases import PHASES, BatchesWithColumns, compile_phase
 from t2igan.train import run_phase
 
 SEGMENT_STEPS = 50
@@ -39,12 +38,9 @@ def against_bare(config, folder: Path, steps: int, opened: Callable) -> str:
     batch = parallel.to_devices(
         BatchesWithColumns(run, phase.columns, seed=0, batch_images=phase.step_images)[0], run.mesh
     )
-    pixels = phase.step_images * config.data.image_size_px**2
-    bare_step = parallel.compile_step(
-        functools.partial(phase.step, **dict(phase.decided(0))), run.mesh, step_pixels=pixels
-    )
     looped, bare = [], []
     held = {"start": time.perf_counter(), "state": parallel.init_on(run.mesh, phase.init, learned)}
+    bare_step = compile_phase(run, phase, held["state"])
 
     def bare_segment() -> float:
         start = time.perf_counter()

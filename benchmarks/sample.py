@@ -78,15 +78,20 @@ def environment(cache: Path) -> dict[str, str]:
     }
 
 
+def waits(workdir: Path, cache: Path, generator) -> list[tuple[str, str]]:
+    """Returns rows of label and value: how long one picture takes, from the shell and in a program."""
+    rows = [("one picture from the shell, whole process, cold", f"{sample_process_s(workdir, cache):.1f} s")]
+    rows.append(("  with the compilation cache", f"{sample_process_s(workdir, cache):.1f} s"))
+    p50, p99 = np.percentile(sample_calls_ms(generator), [50, 99])
+    return [*rows, ("one picture, warm call, p50 / p99", f"{p50:.1f} / {p99:.1f} ms")]
+
+
 def measure(workdir: Path, cache: Path) -> list[tuple[str, str]]:
     """Returns rows of label and value."""
     import t2igan
 
-    rows = [("one picture from the shell, whole process, cold", f"{sample_process_s(workdir, cache):.1f} s")]
-    rows.append(("  with the compilation cache", f"{sample_process_s(workdir, cache):.1f} s"))
     generator = t2igan.load(workdir)
-    p50, p99 = np.percentile(sample_calls_ms(generator), [50, 99])
-    rows.append(("one picture, warm call, p50 / p99", f"{p50:.1f} / {p99:.1f} ms"))
+    rows = waits(workdir, cache, generator)
     rows += [(f"batches of {size}", f"{rate:,.0f} images/s") for size, rate in images_per_s(generator).items()]
     return rows
 

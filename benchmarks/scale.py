@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import importlib.metadata
 import json
 import os
 import socket
@@ -167,15 +168,9 @@ def main() -> None:
         f"{given.config}, the adversarial step with a batch of {one['images']} pictures and "
         f"{len(one['params']):,} trained parameters; {given.rounds} x {given.steps} steps timed, results after "
         f"{EQUAL_STEPS}, when parameters had moved by up to {one['moved']:.1e}; {os.cpu_count()} cores, "
-        f"JAX {_version('jax')}, {one['device']}"
+        f"JAX {importlib.metadata.version('jax')}, {one['device']}"
     )
     publish(f"{title}\n\n{table(layouts, rounds)}", given.out)
-
-
-def _version(package: str) -> str:
-    import importlib.metadata
-
-    return importlib.metadata.version(package)
 
 
 if __name__ == "__main__":

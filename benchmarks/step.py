@@ -33,7 +33,7 @@ from benchmarks.timing import in_turns, load, parser, publish, table
 from t2igan import losses, parallel, step
 from t2igan.config import SECTIONS
 from t2igan.inherit import handed_on
-from t2igan.phases import PHASES, BatchesWithColumns, Phase
+from t2igan.phases import PHASES, BatchesWithColumns, Phase, compile_phase
 from t2igan.train import open_run
 from t2igan.watch import Run
 
@@ -64,18 +64,10 @@ def batches(run: Run, phase: Phase) -> BatchesWithColumns:
     return BatchesWithColumns(run, phase.columns, seed=0, batch_images=phase.step_images)
 
 
-def pixels(run: Run, phase: Phase) -> int:
-    """Returns how many pixels a batch has."""
-    return phase.step_images * run.config.data.image_size_px**2
-
-
 def compiled_step(run: Run, phase: Phase, state, batch) -> tuple[Any, float]:
     """Returns the compiled step, and how long tracing and compiling took."""
     start = time.perf_counter()
-    bare = parallel.compile_step(
-        functools.partial(phase.step, **dict(phase.decided(0))), run.mesh, step_pixels=pixels(run, phase)
-    )
-    compiled = bare.lower(state, batch).compile()
+    compiled = compile_phase(run, phase, state).lower(state, batch).compile()
     return compiled, time.perf_counter() - start
 
 
@@ -116,12 +108,17 @@ def _cache_in(folder: str | None) -> None:
     compilation_cache.reset_cache()
 
 
+def options_of(config) -> dict[str, str] | None:
+    """Returns what XLA is told when it compiles the adversarial step."""
+    pixels = config.train.batch_images * config.data.image_size_px**2
+    return parallel.compiler_options(jax.default_backend(), pixels)
+
+
 def ceilings_of(config) -> tuple[float, float]:
     """Returns FLOP/s of a matrix product and of convolutions over the generator's maps."""
     g, dtype = config.generator, jnp.dtype(config.compute_dtype)
     maps = [(g.base_px * 2**level, channels) for level, channels in enumerate(g.channels)]
-    options = parallel.compiler_options(jax.default_backend(), config.train.batch_images * config.data.image_size_px**2)
-    of_convolutions = flops.convolution_ceiling(maps, config.train.batch_images, dtype, options)
+    of_convolutions = flops.convolution_ceiling(maps, config.train.batch_images, dtype, options_of(config))
     return flops.matrix_product_ceiling(dtype), of_convolutions
 
 
@@ -130,9 +127,7 @@ def parts(run: Run, state: step.State, total_steps: int, repeats: int) -> str:
     method = step.Method.create(run.config, run.networks, total_steps)
     host = BatchesWithColumns(run, {}, seed=0, batch_images=method.batch_images)[0]
     batch = parallel.to_devices(host, run.mesh)
-    pixels = method.batch_images * run.config.data.image_size_px**2
-    options = parallel.compiler_options(jax.default_backend(), pixels)
-    jit = functools.partial(jax.jit, compiler_options=options)
+    jit = functools.partial(jax.jit, compiler_options=options_of(run.config))
     real = batch["images"].astype(jnp.float32) / 127.5 - 1
     params, key = state.params | state.frozen, jax.random.key(0)
     text = jit(functools.partial(step.encode, method))(params, batch["tokens"])

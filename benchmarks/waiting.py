@@ -15,9 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.sample import environment, sample_calls_ms, sample_process_s
+import t2igan
+from benchmarks.sample import environment, waits
 from benchmarks.timing import ROOT
 
 
@@ -53,15 +52,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         rows = [(f"first training step, {given.config}, cold", f"{first_step_s(given.config, Path(cache)):.1f} s")]
         rows.append(("  with the compilation cache", f"{first_step_s(given.config, Path(cache)):.1f} s"))
-        rows.append(
-            ("sample one picture, whole process, cold", f"{sample_process_s(given.workdir, Path(cache)):.1f} s")
-        )
-        rows.append(("  with the compilation cache", f"{sample_process_s(given.workdir, Path(cache)):.1f} s"))
-    import t2igan
-
-    calls_ms = sample_calls_ms(t2igan.load(given.workdir))
-    p50, p99 = np.percentile(calls_ms, [50, 99])
-    rows.append(("sample one picture, warm call, p50 / p99", f"{p50:.1f} / {p99:.1f} ms"))
+        rows += waits(given.workdir, Path(cache), t2igan.load(given.workdir))
     for label, value in rows:
         print(f"{label:<55} {value}")
 

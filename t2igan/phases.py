@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from t2igan import config as config_lib
-from t2igan import joint, pretrain, step, text_matching, watch
+from t2igan import joint, parallel, pretrain, step, text_matching, watch
 from t2igan.data.batches import Batches
 from t2igan.errors import UserError
 from t2igan.method import Method
@@ -37,6 +37,16 @@ class Phase:
     watch: Callable[[Any, int], dict] | None = None  # by the leader: draws it, saves a snapshot, returns figures
     decided: Callable[[int], tuple] = lambda number: ()  # noqa: ARG005 - settings of the step by its number
     columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # int32 [N, ...], what batches get too
+
+
+def compile_phase(run: Run, phase: Phase, state: Any, number: int = 0) -> Callable:
+    """Returns a phase's step number `number`, from 0, compiled over the run's devices: see `parallel.compile_step`.
+
+    Steps of which `phase.decided` says the same are one program. `state` is the phase's state or its shapes.
+    """
+    decided = functools.partial(phase.step, **dict(phase.decided(number)))
+    pixels = phase.step_images * run.config.data.image_size_px**2
+    return parallel.compile_step(decided, run.mesh, state, step_pixels=pixels, remat=run.config.remat)
 
 
 def text_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: ARG001

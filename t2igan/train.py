@@ -33,7 +33,7 @@ from t2igan.evaluate import discriminate_with, draw_with, evaluate, summary_line
 from t2igan.inherit import handed_on
 from t2igan.judges import Judges
 from t2igan.logs import Logs, Progress, Rate, say, speak
-from t2igan.phases import PHASES, BatchesWithColumns, Phase
+from t2igan.phases import PHASES, BatchesWithColumns, Phase, compile_phase
 from t2igan.report.card import CARD_NAME, model_card
 from t2igan.report.facts import gather
 from t2igan.sample import SNAPSHOT_NAME, from_snapshot
@@ -229,9 +229,7 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
         for done, batch in enumerate(ahead, start=start + 1):
             decided = phase.decided(done - 1)
             if decided not in compiled:
-                step = functools.partial(phase.step, **dict(decided))
-                pixels = phase.step_images * config.data.image_size_px**2
-                compiled[decided] = parallel.compile_step(step, run.mesh, state, step_pixels=pixels, remat=config.remat)
+                compiled[decided] = compile_phase(run, phase, state, done - 1)
             state, metrics = compiled[decided](state, parallel.to_devices(batch, run.mesh))
             window.append(metrics)
             saves = done % save_every == 0 or done == phase.total_steps
@@ -239,7 +237,7 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
             waits = saves or watches or done % log_every == 0
             stops = agreement.stops(done, interruption.asked, waits)
             saves = saves or stops
-            if saves or waits:
+            if waits or stops:
                 # Waits for the device. Nothing is saved or shown before it is known to be finite.
                 values = mean_of_finite(window, done, phase.name, checkpoints.latest_step())
                 rate.add(len(window) * phase.step_images)

@@ -24,7 +24,7 @@ ALLOWED = {
         *("evaluate", "environment", "logs", "pictures"),
     },
     "plan": {"config", "data", "text", "nets", "inherit", "phases", "watch", "parallel", "judges", "logs"},
-    "phases": {"config", "data", "step", "method", "joint", "pretrain", "text_matching", "watch"},
+    "phases": {"config", "data", "step", "method", "joint", "pretrain", "text_matching", "watch", "parallel"},
     "watch": {
         *("data", "text", "nets", "inherit", "inversion", "masks", "pretrain", "checkpoint"),
         *("sample", "judges", "evaluate", "logs", "pictures", "guard", "processes"),

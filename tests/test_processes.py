@@ -14,6 +14,7 @@ import descent
 import jax
 import numpy as np
 import pytest
+from tiny import impatient
 
 import t2igan
 from t2igan import channel, guard, processes, together, train
@@ -396,23 +397,6 @@ def ended(started, timeout_s=600.0) -> list[str]:
     return [process.communicate(timeout=timeout_s)[1] for process in started]
 
 
-class Impatient(train.Interruption):
-    """Stops a training in this process after five steps."""
-
-    def __enter__(self):
-        self.left = 5
-        return self
-
-    @property
-    def asked(self):
-        self.left -= 1
-        return self.left <= 0
-
-    @asked.setter
-    def asked(self, value):
-        pass
-
-
 def assert_alike(one, other):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-5),
@@ -456,7 +440,7 @@ def test_stopped_killed_and_gone_on_with_other_numbers_of_processes_it_ends_as_o
 
     descent.patch(monkeypatch.setattr)
     with monkeypatch.context() as patched:  # one alone, for a few steps
-        patched.setattr(train, "Interruption", Impatient)
+        patched.setattr(train, "Interruption", impatient(5))
         with pytest.raises(train.Interrupted):
             train.train(descent.get_config(), workdir)
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import impatient
 
 import t2igan
 from t2igan import parallel, step, train
@@ -83,21 +84,7 @@ def test_stopped_and_resumed_equals_uninterrupted(tiny, tmp_path, monkeypatch):
     """Stopped as by Ctrl-C after every second step, in both phases."""
     train.train(tiny, tmp_path / "whole")
 
-    class Impatient(train.Interruption):
-        def __enter__(self):
-            self.left = 2
-            return self
-
-        @property
-        def asked(self):
-            self.left -= 1
-            return self.left <= 0
-
-        @asked.setter
-        def asked(self, value):
-            pass
-
-    monkeypatch.setattr(train, "Interruption", Impatient)
+    monkeypatch.setattr(train, "Interruption", impatient(2))
     stops = 0
     while True:
         try:

@@ -26,6 +26,27 @@ def shrink(config):
     return config
 
 
+def impatient(steps):
+    """A `train.Interruption` that asks each training to stop after so many steps, as Ctrl-C would."""
+    from t2igan import train
+
+    class Impatient(train.Interruption):
+        def __enter__(self):
+            self.left = steps
+            return self
+
+        @property
+        def asked(self):
+            self.left -= 1
+            return self.left <= 0
+
+        @asked.setter
+        def asked(self, value):
+            pass
+
+    return Impatient
+
+
 def random_snapshot(captions):
     """A snapshot in which every weight is drawn at random, so that words, places and noise all matter."""
     from configs.base import get_config
