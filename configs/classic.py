@@ -13,7 +13,6 @@ def get_config():
     """Returns the default configuration with all phases, of lengths for a laptop CPU."""
     config = base.get_config()
     config.phases = ("text", "generator", "discriminator", "adversarial", "text_matching", "joint")
-    config.loss.adversarial = "non_saturating"  # what docs/results.md was measured with
     config.pretrain_generator.images = 64_000
     config.pretrain_discriminator.images = 16_000
     config.train.images = 104_000
