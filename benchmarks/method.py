@@ -123,6 +123,9 @@ ROWS = (
     technique("weight decay 0.1", train__weight_decay=0.1),
     technique("adaptive clipping 0.01", train__adaptive_clip=0.01, train__clip_norm=0.0),
     technique("penalty every 4 steps", loss__penalty_every=4),
+    technique("computes in bfloat16", compute_dtype="bfloat16"),
+    technique("reconstruction 1", loss__reconstruction_weight=1.0),
+    technique("constant learning rates", train__schedule="constant"),
     technique("augmentation p 0.2", augment__probability=0.2, augment__kinds=GEOMETRY),
     pair("non_saturating", "r1", 0.03),
     pair("non_saturating", "r1", 0.3),
@@ -262,9 +265,15 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def table(lines: list[dict[str, Any]]) -> str:
-    """Returns the results as Markdown tables, one a group: means over seeds, with the spread behind them."""
+    """Returns the results as Markdown tables, one a group: means over seeds, with the spread behind them.
+
+    Where rows add something to the defaults, the defaults stand among them.
+    """
     groups: dict[str, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
+    defaults = [line for line in lines if is_default(line)]
     for line in lines:
+        if line["group"] != "pairs" and not line["train_images"]:
+            groups[line["group"]]["**the defaults**"] = defaults
         groups[line["group"]][line["name"]].append(line)
         for variant, figures in line.get("variants", {}).items():  # the same run, drawn from in another way
             groups[line["group"]][f"{line['name']}: {variant}"].append(line | figures)
@@ -282,6 +291,15 @@ def table(lines: list[dict[str, Any]]) -> str:
             shown.append("| " + " | ".join(cells) + " |")
         texts.append("\n".join(shown))
     return "\n\n".join(texts)
+
+
+def is_default(line: dict[str, Any]) -> bool:
+    """Whether a line is of configs/base.py as it is now, on all of its data."""
+    from configs.base import get_config
+
+    changed = get_config()
+    changed.update_from_flattened_dict(line["changes"])
+    return not line["train_images"] and changed == get_config()
 
 
 FIGURES = (

@@ -1,8 +1,8 @@
 """Adversarial losses, gradient penalties and contrastive matching: pure functions on arrays and callables.
 
 Losses and penalties are per sample, float32; whoever calls takes the mean. `real` and `fake` are logits of the
-discriminator, high = "real and matching". A critic is a callable (images, text) -> logits, where text is any pytree
-with a leading batch axis that has a `sentence`.
+discriminator, high = "real and matching". A critic is a callable (images, text) -> logits [B], where text is any pytree
+with a leading batch axis that has a `sentence`; or one with a second row of logits, see `with_mismatched`.
 """
 
 from __future__ import annotations
@@ -88,33 +88,52 @@ class Judged(NamedTuple):
     real: Float[Array, " B"]
     fake: Float[Array, " B"]
     penalty: Float[Array, " B"]
+    mismatched: Float[Array, " B"] | None = None  # of real pictures with another's caption, from `with_mismatched`
+
+
+def with_mismatched(critic: Callable) -> Callable:
+    """Returns a critic of two rows of logits [2, B]: with the captions given, and each with its neighbour's.
+
+    What it makes of the pictures before it looks at captions is computed once. Penalties look at the first row.
+    """
+
+    def both(images, text):
+        leaves, structure = jax.tree.flatten(text)
+        # Two batches of pictures, with the same captions twice, are rolled as one is.
+        rows = [jnp.stack([leaf, jnp.roll(leaf, 1, axis=0)]) for leaf in leaves]
+        return jax.vmap(lambda row: critic(images, structure.unflatten(row)))(rows)
+
+    return both
+
+
+def _judged(real, fake, penalty) -> Judged:
+    """Takes the rows of logits apart, where there are two."""
+    return Judged(real, fake, penalty) if real.ndim == 1 else Judged(real[0], fake[0], penalty, mismatched=real[1])
 
 
 def judge(critic, real, fake, text, key) -> Judged:  # noqa: ARG001
     """No penalty: real and fake judged in one pass."""
     logits = critic(_concat(real, fake), _concat(text, text))
-    real_logits, fake_logits = jnp.split(logits, 2)
-    return Judged(real_logits, fake_logits, jnp.zeros_like(real_logits))
+    return _judged(*jnp.split(logits, 2, axis=-1), jnp.zeros(len(real)))
 
 
 def judge_r1(critic, real, fake, text, key) -> Judged:  # noqa: ARG001
     """R1 = 1/2 ||grad_x D(real)||^2 (Mescheder et al. 2018, arXiv:1801.04406)."""
     real_logits, gradients = _logits_and_gradients(critic, real, text)
-    return Judged(real_logits, critic(fake, text), _square_norm(gradients) / 2)
+    return _judged(real_logits, critic(fake, text), _square_norm(gradients) / 2)
 
 
 def judge_r2(critic, real, fake, text, key) -> Judged:  # noqa: ARG001
     """R2 = 1/2 ||grad_x D(fake)||^2 (Mescheder et al. 2018)."""
     fake_logits, gradients = _logits_and_gradients(critic, fake, text)
-    return Judged(critic(real, text), fake_logits, _square_norm(gradients) / 2)
+    return _judged(critic(real, text), fake_logits, _square_norm(gradients) / 2)
 
 
 def judge_r1_r2(critic, real, fake, text, key) -> Judged:  # noqa: ARG001
     """R1 + R2 from one backward pass over real and fake together."""
     logits, gradients = _logits_and_gradients(critic, _concat(real, fake), _concat(text, text))
-    real_logits, fake_logits = jnp.split(logits, 2)
     r1, r2 = jnp.split(_square_norm(gradients) / 2, 2)
-    return Judged(real_logits, fake_logits, r1 + r2)
+    return _judged(*jnp.split(logits, 2, axis=-1), r1 + r2)
 
 
 def judge_wgan_gp(critic, real, fake, text, key) -> Judged:
@@ -128,9 +147,9 @@ def judge_wgan_gp(critic, real, fake, text, key) -> Judged:
 def judge_ma_gp(critic, real, fake, text, key) -> Judged:  # noqa: ARG001
     """(||grad_x D|| + ||grad_s D||)^6 on real pictures with their sentence (DF-GAN, arXiv:2008.05865; weight 2)."""
     real_logits, backward = jax.vjp(lambda x, s: critic(x, text.replace(sentence=s)), real, text.sentence)
-    image_gradients, sentence_gradients = backward(jnp.ones_like(real_logits))
+    image_gradients, sentence_gradients = backward(_ones_of_first_row(real_logits))
     penalty = (_norm(image_gradients) + _norm(sentence_gradients)) ** 6
-    return Judged(real_logits, critic(fake, text), penalty)
+    return _judged(real_logits, critic(fake, text), penalty)
 
 
 FINITE_DIFFERENCE_SIGMA = 0.01
@@ -141,10 +160,9 @@ def judge_finite_difference(critic, real, fake, text, key) -> Judged:
     images, texts = _concat(real, fake), _concat(text, text)
     noise = FINITE_DIFFERENCE_SIGMA * jax.random.normal(key, images.shape, images.dtype)
     logits = critic(images, texts)
-    slopes = (critic(images + noise, texts) - logits) / FINITE_DIFFERENCE_SIGMA
-    real_logits, fake_logits = jnp.split(logits, 2)
+    slopes = (critic(images + noise, texts) - logits).reshape(-1, len(images))[0] / FINITE_DIFFERENCE_SIGMA
     r1, r2 = jnp.split(slopes**2 / 2, 2)
-    return Judged(real_logits, fake_logits, r1 + r2)
+    return _judged(*jnp.split(logits, 2, axis=-1), r1 + r2)
 
 
 PENALTIES: dict[str, Callable[..., Judged]] = {
@@ -189,7 +207,12 @@ def normalize(x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
 def _logits_and_gradients(critic, images, text):
     """Logits and the gradient of each with respect to its own picture, by one backward pass with cotangents of one."""
     logits, backward = jax.vjp(lambda x: critic(x, text), images)
-    return logits, backward(jnp.ones_like(logits))[0]
+    return logits, backward(_ones_of_first_row(logits))[0]
+
+
+def _ones_of_first_row(logits):
+    """The cotangent that asks for gradients of the logits with the captions given."""
+    return jnp.ones_like(logits) if logits.ndim == 1 else jnp.zeros_like(logits).at[0].set(1)
 
 
 def _square_norm(gradients: Float[Array, "B ..."]) -> Float[Array, " B"]:

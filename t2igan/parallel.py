@@ -10,6 +10,7 @@ gradients added up where each part lies.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import functools
 import os
@@ -24,6 +25,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from t2igan.errors import UserError
 
 SHARDED_FROM_VALUES = 2**16  # smaller arrays are on every device: to gather them takes longer than they are worth
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt, as in malloc.h
 LARGE_MAPS_PIXELS = 50_000  # of all pictures on a device together; below, maps fit into the cache of a core
 
 
@@ -36,6 +38,7 @@ def start(cpu_devices: int = 1) -> None:
       cpu_devices: simulated devices, where there is no accelerator. One with XLA's own threads is fastest
         (docs/performance.md); more are for trying out what runs on many.
     """
+    _keep_freed_memory()
     if jax.config.jax_compilation_cache_dir is None:
         caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(caches / "t2igan" / "xla"))
@@ -47,6 +50,19 @@ def start(cpu_devices: int = 1) -> None:
     if jax.config.jax_num_cpu_devices == -1:  # nobody has chosen yet, as by JAX_NUM_CPU_DEVICES
         with contextlib.suppress(RuntimeError):  # JAX has started already, in a notebook say: take what it has
             jax.config.update("jax_num_cpu_devices", cpu_devices)
+
+
+def _keep_freed_memory() -> None:
+    """Has the C library keep memory that was freed, for what is allocated next.
+
+    On a CPU each call of a compiled step asks for the memory of its intermediates anew. glibc would hand so large a
+    block back after each, so that every step began with thousands of page faults: a tenth of the time of `base.py`
+    (docs/performance.md). Where it is not glibc, nothing happens.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL("libc.so.6")
+        library.mallopt(M_MMAP_MAX, 0)
+        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def only_compile() -> None:

@@ -174,6 +174,8 @@ def discriminator_loss(
     if method.attack_steps:
         loss = method.adversarial.discriminator
         shown = regularize.attack(critic, loss, *shown, text, method.attack_size, method.attack_steps)
+    if method.mismatch_weight:
+        critic = losses.with_mismatched(critic)
     arguments = (*shown, text, key)
     # Lazy: rarely, and as much stronger.
     due = True if method.penalty_every == 1 else method.penalty_due
@@ -185,11 +187,10 @@ def discriminator_loss(
     adversarial = method.adversarial.discriminator(judged.real, judged.fake)
     if method.mismatch_weight:
         # GAN-CLS (Reed et al. 2016, arXiv:1605.05396): a real picture with another's caption is a fake too.
-        others = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), text)
-        mismatched = method.adversarial.discriminator(judged.real, critic(real, others))
+        mismatched = method.adversarial.discriminator(judged.real, judged.mismatched)
         same = (tokens == jnp.roll(tokens, 1, axis=0)).all(-1)  # the neighbour may have the same caption
         if method.caption_dropout:  # or none, which goes with every picture
-            same |= regularize.has_caption(others) == 0
+            same |= jnp.roll(regularize.has_caption(text), 1) == 0
         share = jnp.where(same, 0.0, method.mismatch_weight)
         adversarial = (1 - share) * adversarial + share * mismatched
     metrics = {

@@ -348,6 +348,30 @@ def test_mismatched_captions_are_fakes(config):
 
 
 @pytest.mark.parametrize("penalty", losses.PENALTIES)
+def test_mismatched_captions_cost_no_convolution(config, penalty):
+    """What the discriminator makes of pictures before it reads captions is computed and differentiated once."""
+    residual = {"discriminator.kind": "residual", "discriminator.channels": (8,), "loss.penalty": penalty}
+    convolutions = []
+    for weight in (0.0, 0.5):
+        method = method_of(config, SMALL | residual | {"loss.mismatch_weight": weight})
+        batch = batch_of(config)
+        state = jax.eval_shape(functools.partial(step.init_state, method, batch))
+        traced = jax.make_jaxpr(functools.partial(step.train_step, method))(state, batch)
+        convolutions.append(str(traced).count("conv_general_dilated["))
+    assert convolutions[0] == convolutions[1] > 0
+
+
+@pytest.mark.parametrize("penalty", losses.PENALTIES)
+def test_penalties_do_not_see_mismatched_captions(config, penalty):
+    results = []
+    for weight in (0.0, 0.5):
+        _, state, batch, train_step = start(config, {"loss.penalty": penalty, "loss.mismatch_weight": weight})
+        results.append(train_step(state, batch)[1])
+    for name in ("loss/penalty", "logits/real", "logits/fake"):
+        assert results[0][name] == pytest.approx(float(results[1][name]), rel=1e-5), name
+
+
+@pytest.mark.parametrize("penalty", losses.PENALTIES)
 def test_every_pair_goes_with_every_penalty(config, penalty):
     method, state, batch, _ = start(config, {"loss.penalty": penalty})
     for name, metrics, moved in updates_of_all_pairs(step.update_discriminator, method, state, batch):

@@ -129,7 +129,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """A picture and a caption to a logit."""
+    """A picture and a caption to a logit; and several captions to a row of logits each."""
 
     def __init__(self, config):
         super().__init__()
@@ -143,14 +143,16 @@ class Discriminator(nn.Module):
         self.project = nn.Linear(config.text_encoder.sentence_dim, d.features)
         self.realness = nn.Linear(d.features, 1)
 
-    def forward(self, images: Tensor, sentence: Tensor) -> Tensor:
+    def forward(self, images: Tensor, *sentences: Tensor) -> Tensor:
         x = self.stem(images)
         for level, blocks in enumerate(self.blocks):
             if level:
                 x = self.transitions[level - 1](F.avg_pool2d(x, 2))
             x = blocks(x)
         f = activate(self.features(flat(activate(x))))
-        return self.realness(f)[:, 0] + (f * self.project(sentence)).sum(1) / f.shape[1] ** 0.5
+        realness, scale = self.realness(f)[:, 0], f.shape[1] ** 0.5
+        rows = [realness + (f * self.project(sentence)).sum(1) / scale for sentence in sentences]
+        return rows[0] if len(rows) == 1 else torch.stack(rows)
 
 
 class SelfAttention(nn.Module):

@@ -22,11 +22,17 @@ ADVERSARIAL: dict[str, tuple[Callable, Callable]] = {
 
 
 class Judged(NamedTuple):
-    """Logits of real and fake pictures and the penalty, [N] each."""
+    """Logits of real and fake pictures and the penalty, [N] each; and of real pictures with others' captions."""
 
     real: Tensor
     fake: Tensor
     penalty: Tensor
+    mismatched: Tensor | None = None
+
+    @classmethod
+    def of(cls, real: Tensor, fake: Tensor, penalty: Tensor) -> Judged:
+        """Takes the rows of logits apart, where there are two."""
+        return cls(real, fake, penalty) if real.ndim == 1 else cls(real[0], fake[0], penalty, real[1])
 
 
 class Settings(NamedTuple):
@@ -46,16 +52,18 @@ class Settings(NamedTuple):
 
 
 def by_autograd(critic: Callable, *inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Logits, and the gradient of each by its own inputs, for a penalty: it can be differentiated again."""
+    """Logits, and the gradient of each (of two rows the first) by its own inputs, to be differentiated again."""
     inputs = tuple(x.detach().requires_grad_() for x in inputs)
     logits = critic(*inputs)
-    return logits, torch.autograd.grad(logits.sum(), inputs, create_graph=True)
+    return logits, torch.autograd.grad(logits.reshape(-1, len(inputs[0]))[0].sum(), inputs, create_graph=True)
 
 
 def by_transform(critic: Callable, *inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
     """The same by `torch.func`, which `torch.compile` can trace as a whole."""
     logits, backward = torch.func.vjp(critic, *inputs)
-    return logits, backward(torch.ones_like(logits))
+    if logits.ndim == 1:
+        return logits, backward(torch.ones_like(logits))
+    return logits, backward(torch.stack([torch.ones_like(logits[0]), torch.zeros_like(logits[1])]))
 
 
 def judge(
@@ -68,7 +76,7 @@ def judge(
         sentences = torch.cat([sentence, sentence])
         logits, (of_images,) = slopes(lambda x: critic(x, sentences), torch.cat([real, fake]))
         r1, r2 = (square(of_images) / 2).chunk(2)
-        return Judged(*logits.chunk(2), r1 + r2)
+        return Judged.of(*logits.chunk(2, -1), r1 + r2)
     if penalty == "r1":
         logits, (of_images,) = slopes(lambda x: critic(x, sentence), real)
         value = square(of_images) / 2
@@ -77,7 +85,7 @@ def judge(
         value = (norm(of_images) + norm(of_sentences)) ** 6
     else:
         raise ValueError(f"the peer knows no penalty {penalty!r}, only r1, r1_r2, ma_gp")
-    return Judged(logits, once(fake, sentence), value)
+    return Judged.of(logits, once(fake, sentence), value)
 
 
 def discriminator_loss(
@@ -85,10 +93,13 @@ def discriminator_loss(
 ) -> tuple[Tensor, Judged]:
     """adversarial(real, fake) + weight * penalty [+ mismatched captions as fakes]; the mean."""
     of_discriminator = ADVERSARIAL[config.loss.adversarial][0]
+    if config.loss.mismatch_weight:
+        both = lambda critic: lambda images, sentence: critic(images, sentence, sentence.roll(1, 0))  # noqa: E731
+        critic, once = both(critic), both(once)
     judged = judge(config.loss.penalty, critic, real, fake, text.sentence, slopes, once)
     adversarial = of_discriminator(judged.real, judged.fake)
     if config.loss.mismatch_weight:
-        mismatched = of_discriminator(judged.real, once(real, text.sentence.roll(1, 0)))
+        mismatched = of_discriminator(judged.real, judged.mismatched)
         same = (tokens == tokens.roll(1, 0)).all(1)
         share = config.loss.mismatch_weight * (~same).to(adversarial.dtype)
         adversarial = (1 - share) * adversarial + share * mismatched
