@@ -151,6 +151,11 @@ def test_losses_penalties_and_gradients_agree(game, name):
     assert apart(metrics["loss/penalty"], judged.penalty.detach()) < CLOSE
     assert judged.penalty.min() > 0
     all_close(by_path(d_grads), critic, {n: p.grad for n, p in critic.named_parameters()})
+    peer.config = config  # and in the form that can be compiled as a whole
+    inputs = dict(critic.named_parameters()), pictures(real), pictures(fake), tokens, of_peer, weight
+    of_whole, (loss, _) = peer.transformed()(*inputs)
+    assert apart(d_loss, loss.item()) < CLOSE
+    all_close(by_path(d_grads), critic, {name: grad.detach() for name, grad in of_whole.items()})
 
     drawn = peer.generator(torch.from_numpy(np.array(z)), of_peer)
     loss = peer_step.generator_loss(config, critic, pictures(real), drawn, of_peer)

@@ -138,7 +138,7 @@ class Peer:
         self.encode = compile_(self.text_encoder)
         self.draw = compile_(self.generator)
         self.judge_once = compile_(self.discriminator)
-        self.gradient = compile_(self._transformed())
+        self.gradient = compile_(self.transformed())
 
     def step(self, images: Tensor, tokens: Tensor, z: tuple[Tensor, Tensor], settings: Settings) -> dict[str, Tensor]:
         """One step on images uint8 [N, H, W, C] and tokens [N, T]; noise of both updates; returns metrics."""
@@ -161,6 +161,7 @@ class Peer:
             params = dict(self.discriminator.named_parameters())
             weight = settings.penalty_weight
             grads, (loss, judged) = self.gradient(params, real, fake, tokens, text, weight)
+            judged = Judged(*judged)
             for name, parameter in params.items():
                 parameter.grad = grads[name].detach()
         else:
@@ -188,7 +189,7 @@ class Peer:
         norm = self._move("generator", settings.generator_rate, settings.beta2)
         return {"loss/generator": loss.detach(), "gradient_norm/generator": norm}
 
-    def _transformed(self) -> Callable:
+    def transformed(self) -> Callable:
         """The discriminator's gradient as a function of its parameters, with what came with it."""
 
         def gradient(params, real, fake, tokens, text, weight):
@@ -197,7 +198,7 @@ class Peer:
                 loss, judged = discriminator_loss(
                     self.config, critic, real, fake, tokens, text, weight, by_transform, critic
                 )
-                return loss, (loss, judged)
+                return loss, (loss, [each for each in judged if each is not None])  # torch.func wants tensors
 
             return torch.func.grad(loss, has_aux=True)(params)
 
