@@ -2,6 +2,9 @@
 
 import dataclasses
 import functools
+import platform
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -209,3 +212,27 @@ def test_starting_late_takes_what_there_is():
     devices, cache = jax.devices(), jax.config.jax_compilation_cache_dir
     parallel.start()
     assert jax.devices() == devices and jax.config.jax_compilation_cache_dir == cache
+
+
+COUNTS_PAGE_FAULTS = """
+import resource
+from t2igan import parallel
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    bytearray(2**26)  # 64 MB, freed at once
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+fresh = faults(), faults()
+parallel.start()
+faults()  # the first one that is kept
+print(min(fresh), faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone")
+def test_freed_memory_is_kept():
+    """Where the system hands out pages at first touch, each call of a compiled step would touch its own anew."""
+    output = subprocess.run([sys.executable, "-c", COUNTS_PAGE_FAULTS], capture_output=True, text=True, check=True)
+    fresh, kept = map(int, output.stdout.split())
+    assert kept < fresh / 10
