@@ -14,29 +14,22 @@ judges reads the caption by T0, so that T cannot please by saying less.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from t2igan import losses
 from t2igan.nets import Networks
-from t2igan.pretrain.state import PhaseState, descend, init_phase_state
-from t2igan.schedules import learning_rate
+from t2igan.pretrain.state import PhaseMethod, PhaseState, descend, init_phase_state
 from t2igan.step import Metrics, Params, stream
 
 BEFORE = "text_before"  # T0, among the frozen parameters; not handed on
 
 
 @dataclasses.dataclass(frozen=True)
-class TextMatchingMethod:
+class TextMatchingMethod(PhaseMethod):
     """What the phase's step needs to know and never changes. Made by `TextMatchingMethod.create`."""
 
-    networks: Networks
-    seed: int
-    optimizer: optax.GradientTransformation
-    rate: Callable  # step -> learning rate
     adversarial: losses.Adversarial
     cycle_weight: float
     adversarial_weight: float
@@ -45,18 +38,9 @@ class TextMatchingMethod:
     @classmethod
     def create(cls, config, networks: Networks, total_steps: int) -> TextMatchingMethod:
         """Reads `config.text_matching` (checked by `t2igan.config`)."""
-        p = config.text_matching
-        rate = learning_rate(p, total_steps)
-        return cls(
-            networks=networks,
-            seed=config.seed,
-            optimizer=optax.adam(rate, b2=p.beta2),
-            rate=rate,
-            adversarial=losses.ADVERSARIAL[config.loss.adversarial],
-            cycle_weight=p.cycle_weight,
-            adversarial_weight=p.adversarial_weight,
-            anchor_weight=p.anchor_weight,
-        )
+        p, adversarial = config.text_matching, losses.ADVERSARIAL[config.loss.adversarial]
+        weights = {name: p[name] for name in ("cycle_weight", "adversarial_weight", "anchor_weight")}
+        return cls.of(config, p, networks, total_steps, adversarial=adversarial, **weights)
 
 
 def init_text_matching_state(

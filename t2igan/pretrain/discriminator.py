@@ -8,11 +8,9 @@ learned already, it also learns to tell real pictures from that one's, by the lo
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from t2igan import optimizers
 from t2igan import step as adversarial
@@ -20,22 +18,17 @@ from t2igan.method import Method
 from t2igan.nets import Networks
 from t2igan.nets.heads import LinearHeads
 from t2igan.pretext import TRANSFORMS, classification, transform
-from t2igan.pretrain.state import PhaseState, descend, init_phase_state
+from t2igan.pretrain.state import PhaseMethod, PhaseState, descend, init_phase_state
 from t2igan.regularize import no_caption
-from t2igan.schedules import learning_rate
 from t2igan.step import Metrics, Params, stream
 
 HEAD = "discriminator_head"  # among the state's parameters; not handed on
 
 
 @dataclasses.dataclass(frozen=True)
-class DiscriminatorMethod:
+class DiscriminatorMethod(PhaseMethod):
     """What the discriminator phase's step needs to know and never changes. Made by `DiscriminatorMethod.create`."""
 
-    networks: Networks
-    seed: int
-    optimizer: optax.GradientTransformation
-    rate: Callable  # step -> learning rate
     sizes: tuple[int, ...]  # answers to each question
     labelled: bool  # whether the questions are the batch's "labels", or else `TRANSFORMS`
     game: Method  # of telling real pictures from generated ones
@@ -54,12 +47,14 @@ class DiscriminatorMethod:
           label_sizes: the number of values of each attribute of the data; () where there are none.
         """
         p = config.pretrain_discriminator
-        rate, labelled = learning_rate(p, total_steps), bool(label_sizes) and p.task != "transforms"
-        return cls(
-            networks=networks,
-            seed=config.seed,
-            optimizer=optimizers.adam(rate, beta1=p.beta1, beta2=p.beta2, clip_norm=config.train.clip_norm),
-            rate=rate,
+        labelled = bool(label_sizes) and p.task != "transforms"
+        clip_norm = config.train.clip_norm
+        return cls.of(
+            config,
+            p,
+            networks,
+            total_steps,
+            optimizer=lambda rate, b2: optimizers.adam(rate, beta1=p.beta1, beta2=b2, clip_norm=clip_norm),
             sizes=label_sizes if labelled else tuple(TRANSFORMS.values()),
             labelled=labelled,
             game=Method.create(config, networks, total_steps),

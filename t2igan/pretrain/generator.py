@@ -8,29 +8,22 @@ leaves a generator that draws blurred but sensible pictures, for the adversarial
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from t2igan.inversion import InversionWeights, inversion_loss
 from t2igan.masks import random_visible
 from t2igan.nets import Networks
-from t2igan.pretrain.state import PhaseState, descend, init_phase_state
+from t2igan.pretrain.state import PhaseMethod, PhaseState, descend, init_phase_state
 from t2igan.regularize import drop_captions
-from t2igan.schedules import learning_rate
 from t2igan.step import Metrics, Params, stream
 
 
 @dataclasses.dataclass(frozen=True)
-class GeneratorMethod:
+class GeneratorMethod(PhaseMethod):
     """What the generator phase's step needs to know and never changes. Made by `GeneratorMethod.create`."""
 
-    networks: Networks
-    seed: int
-    optimizer: optax.GradientTransformation
-    rate: Callable  # step -> learning rate
     inversion: InversionWeights
     masks: tuple[str, ...]  # kinds of `t2igan.masks`, equally often
     caption_dropout: float  # share of pictures that are drawn without their caption
@@ -39,16 +32,8 @@ class GeneratorMethod:
     def create(cls, config, networks: Networks, total_steps: int) -> GeneratorMethod:
         """Reads `config.pretrain_generator` and `config.inverter` (checked by `t2igan.config`)."""
         p = config.pretrain_generator
-        rate = learning_rate(p, total_steps)
-        return cls(
-            networks=networks,
-            seed=config.seed,
-            optimizer=optax.adam(rate, b2=p.beta2),
-            rate=rate,
-            inversion=InversionWeights.of(config),
-            masks=tuple(p.masks),
-            caption_dropout=p.caption_dropout,
-        )
+        own = {"masks": tuple(p.masks), "caption_dropout": p.caption_dropout}
+        return cls.of(config, p, networks, total_steps, inversion=InversionWeights.of(config), **own)
 
 
 def init_generator_state(method: GeneratorMethod, batch: dict, given: dict[str, Params] | None = None) -> PhaseState:

@@ -1,7 +1,8 @@
-"""The state of a phase that trains some networks and uses others, and its one update."""
+"""What the phases around the game have in common: what their steps know, their state, and its one update."""
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,35 @@ import optax
 
 from t2igan.nets import Networks
 from t2igan.nets.init import init_network
+from t2igan.schedules import learning_rate
 from t2igan.step import Metrics, Params
+
+
+@dataclasses.dataclass(frozen=True)
+class PhaseMethod:
+    """What every such phase's step needs to know and never changes; each phase adds its own, and a `create`."""
+
+    networks: Networks
+    seed: int
+    optimizer: optax.GradientTransformation
+    rate: Callable  # step -> learning rate
+
+    @classmethod
+    def of(
+        cls, config, section, networks: Networks, total_steps: int, optimizer: Callable = optax.adam, **own: Any
+    ) -> Any:
+        """Reads what a phase's section of the configuration has in common with the others'.
+
+        Args:
+          config: the whole configuration.
+          section: the phase's.
+          networks: the networks.
+          total_steps: length of the phase.
+          optimizer: (learning rate, b2=) -> optimizer.
+          **own: the fields that the phase adds.
+        """
+        rate = learning_rate(section, total_steps)
+        return cls(networks=networks, seed=config.seed, optimizer=optimizer(rate, b2=section.beta2), rate=rate, **own)
 
 
 @flax.struct.dataclass
@@ -54,11 +83,11 @@ def init_phase_state(
     return PhaseState(jnp.zeros((), jnp.int32), moving, optimizer.init(moving), params)
 
 
-def descend(method: Any, state: Any, loss_fn: Callable, of: tuple[str, ...]) -> tuple[Any, Metrics]:
+def descend(method: PhaseMethod, state: Any, loss_fn: Callable, of: tuple[str, ...]) -> tuple[Any, Metrics]:
     """One update of all of `state.params` down a loss; returns the next state and float32 scalars.
 
     Args:
-      method: has the phase's `optimizer` and `rate`.
+      method: the phase's.
       state: has `step`, `params` and `opt_state`.
       loss_fn: params -> (mean loss, metrics by name, of which the mean is taken).
       of: networks whose gradients' norms are among the metrics; the learning rate goes by the first.

@@ -6,42 +6,27 @@ By the contrastive loss of CLIP (Radford et al. 2021, arXiv:2103.00020) with a l
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
-import optax
 
 from t2igan import losses
 from t2igan.nets import Networks
 from t2igan.nets.init import init_network
-from t2igan.pretrain.state import descend
-from t2igan.schedules import learning_rate
+from t2igan.pretrain.state import PhaseMethod, descend
 from t2igan.step import Metrics, Params, stream
 
 
 @dataclasses.dataclass(frozen=True)
-class TextMethod:
+class TextMethod(PhaseMethod):
     """What the text phase's step needs to know and never changes. Made by `TextMethod.create`."""
-
-    networks: Networks
-    seed: int
-    optimizer: optax.GradientTransformation
-    rate: Callable  # step -> learning rate
 
     @classmethod
     def create(cls, config, networks: Networks, total_steps: int) -> TextMethod:
         """Reads `config.pretrain_text` (checked by `t2igan.config`)."""
-        p = config.pretrain_text
-        rate = learning_rate(p, total_steps)
-        return cls(
-            networks=networks,
-            seed=config.seed,
-            optimizer=optax.adam(rate, b2=p.beta2),
-            rate=rate,
-        )
+        return cls.of(config, config.pretrain_text, networks, total_steps)
 
 
 @flax.struct.dataclass
