@@ -45,7 +45,8 @@ def run_train() -> None:
         return
     workdir = required_workdir("train", default_workdir())
     processes.start(processes.find(os.environ, COORDINATOR.value, PROCESSES.value, PROCESS.value), START_TIMEOUT.value)
-    from t2igan.train import Interrupted, train
+    from t2igan.loop import Interrupted
+    from t2igan.train import train
 
     overrides = [arg for arg in sys.argv[1:] if arg.startswith("--config.")]
     try:

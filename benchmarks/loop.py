@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.timing import table
 from t2igan import parallel
 from t2igan.inherit import handed_on
+from t2igan.loop import run_phase
 from t2igan.phases import PHASES, BatchesWithColumns, compile_phase
-from t2igan.train import run_phase
 
 SEGMENT_STEPS = 50
 

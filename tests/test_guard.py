@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t2igan import guard, nets, train
+from t2igan import guard, loop, nets, train
 from t2igan.logs import Logs
 
 
@@ -113,7 +113,7 @@ def quick(config):
 
 def failing_at(step, times):
     """`mean_of_finite` that finds the value of a step not finite, so many times."""
-    left, real = [times], train.mean_of_finite
+    left, real = [times], loop.mean_of_finite
 
     def find(window, done, phase, saved):
         if done >= step and left[0]:
@@ -126,7 +126,7 @@ def failing_at(step, times):
 
 def test_a_run_goes_back_and_on(quick, tmp_path, monkeypatch, capsys):
     quick.guard.rollbacks = 2
-    monkeypatch.setattr(train, "mean_of_finite", failing_at(5, times=2))
+    monkeypatch.setattr(loop, "mean_of_finite", failing_at(5, times=2))
     train.train(quick, tmp_path)
     said = capsys.readouterr().out
     assert "logits/real is nan at step 6" in said and "rollback 2 of 2: back to step 4, at lower rates" in said
@@ -138,7 +138,7 @@ def test_a_run_goes_back_and_on(quick, tmp_path, monkeypatch, capsys):
 
 
 def test_a_run_that_may_not_go_back_stops(quick, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "mean_of_finite", failing_at(5, times=9))
+    monkeypatch.setattr(loop, "mean_of_finite", failing_at(5, times=9))
     with pytest.raises(
         guard.Collapse, match=r"(?s)logits/real is nan at step 6 .*last good checkpoint is step 4.*rollbacks=3"
     ):

@@ -12,13 +12,17 @@ PACKAGE = ROOT / "t2igan"
 
 # What each module may import of the package besides itself, `errors` and `version`; docs/architecture.md draws it.
 ALLOWED = {
-    "run": {"train", "plan", "sample", "evaluate", "report", "data", "config", "parallel", "processes", "pictures"},
+    "run": {
+        *("train", "loop", "plan", "sample", "evaluate", "report"),
+        *("data", "config", "parallel", "processes", "pictures"),
+    },
     "__init__": {"data", "sample"},
     "train": {
-        *("config", "data", "text", "nets", "inherit", "phases", "watch", "parallel"),
-        *("checkpoint", "sample", "judges", "evaluate", "report", "environment", "logs", "guard", "averages"),
+        *("config", "data", "text", "nets", "inherit", "loop", "watch", "parallel"),
+        *("checkpoint", "sample", "judges", "evaluate", "report", "environment", "logs", "averages"),
         *("processes", "together"),
     },
+    "loop": {"phases", "watch", "guard", "parallel", "processes", "checkpoint", "data", "logs", "config"},
     "report": {
         *("config", "data", "text", "nets", "checkpoint", "sample"),
         *("evaluate", "environment", "logs", "pictures"),
@@ -34,7 +38,7 @@ ALLOWED = {
     "judges": {"pretrain", "nets", "losses", "schedules", "data", "text", "checkpoint"},
     "sample": {"nets", "text", "checkpoint", "config", "regularize"},
     "joint": {"step", "method", "losses", "optimizers"},
-    "text_matching": {"pretrain", "step", "nets", "losses", "schedules"},
+    "text_matching": {"pretrain", "step", "nets", "losses"},
     "pretrain": {
         *("step", "method", "nets", "losses", "schedules"),
         *("inversion", "masks", "optimizers", "pretext", "regularize"),

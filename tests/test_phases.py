@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import t2igan
-from t2igan import parallel, train
+from t2igan import loop, parallel, train
 from t2igan.checkpoint import read_latest
 from t2igan.config import PHASES
 from t2igan.data.batches import Batches
@@ -38,7 +38,7 @@ def all_phases(quick):
     return quick
 
 
-class Impatient(train.Interruption):
+class Impatient(loop.Interruption):
     """Asks to stop after steps of these numbers, counted from the start of the process through all phases."""
 
     stops: tuple[int, ...] = ()
@@ -99,11 +99,11 @@ def test_all_phases_in_order_stopped_and_resumed(all_phases, tmp_path, monkeypat
         before = after
 
     # Within the discriminator phase, and within the joint one: what is skipped then has left its networks to the next.
-    monkeypatch.setattr(train, "Interruption", Impatient)
+    monkeypatch.setattr(loop, "Interruption", Impatient)
     monkeypatch.setattr(Impatient, "steps", 0)
     monkeypatch.setattr(Impatient, "stops", (4 + 4 + 2, 4 + 4 + 4 + 6 + 4 + 3))
     for _ in Impatient.stops:
-        with pytest.raises(train.Interrupted):
+        with pytest.raises(loop.Interrupted):
             train.train(all_phases, tmp_path / "parts")
     train.train(all_phases, tmp_path / "parts")
     assert Impatient.steps == 4 * 5 + 6

@@ -17,7 +17,7 @@ import pytest
 from tiny import impatient
 
 import t2igan
-from t2igan import channel, guard, processes, together, train
+from t2igan import channel, guard, loop, processes, together, train
 from t2igan.errors import UserError
 from t2igan.logs import Logs
 from t2igan.processes import Place, find
@@ -270,9 +270,9 @@ def test_the_leader_s_collapse_is_one_of_all(monkeypatch):
     monkeypatch.setattr(processes, "_channel", Told([{"collapse": ["spread is 0", 7]}, None], [{"made": 3}, None]))
     never = lambda: pytest.fail("only the leader looks")  # noqa: E731
     with pytest.raises(guard.Collapse, match="spread is 0") as caught:
-        train._from_leader_or_collapse(never)
+        loop._from_leader_or_collapse(never)
     assert caught.value.step == 7
-    assert train._from_leader_or_collapse(never) == 3
+    assert loop._from_leader_or_collapse(never) == 3
 
 
 def test_what_processes_must_have_in_common(monkeypatch, tmp_path, config):
@@ -321,7 +321,7 @@ def test_all_agree_after_which_step_to_stop(monkeypatch):
     monkeypatch.setattr(processes, "_channel", ByThread())
     monkeypatch.setattr(processes, "AGREE_EVERY_S", 0.02)
 
-    def loop(process):
+    def of_process(process):
         own.process = process
         agreement = processes.Agreement(0)
         for done in range(1, 1000):
@@ -331,7 +331,7 @@ def test_all_agree_after_which_step_to_stop(monkeypatch):
         agreement.close()
         return None
 
-    stopped = at_once([lambda i=i: loop(i) for i in range(3)])
+    stopped = at_once([lambda i=i: of_process(i) for i in range(3)])
     assert len(set(stopped)) == 1 and 50 <= stopped[0] <= 80  # at the wait at 80, if not before
 
 
@@ -440,8 +440,8 @@ def test_stopped_killed_and_gone_on_with_other_numbers_of_processes_it_ends_as_o
 
     descent.patch(monkeypatch.setattr)
     with monkeypatch.context() as patched:  # one alone, for a few steps
-        patched.setattr(train, "Interruption", impatient(5))
-        with pytest.raises(train.Interrupted):
+        patched.setattr(loop, "Interruption", impatient(5))
+        with pytest.raises(loop.Interrupted):
             train.train(descent.get_config(), workdir)
 
     with running(root, workdir) as started:  # and two to the end

@@ -9,7 +9,7 @@ import pytest
 from tiny import impatient
 
 import t2igan
-from t2igan import parallel, step, train
+from t2igan import loop, parallel, step, train
 from t2igan.checkpoint import Checkpoints
 from t2igan.errors import UserError
 from t2igan.evaluate import evaluate_run, evaluate_runs
@@ -84,12 +84,12 @@ def test_stopped_and_resumed_equals_uninterrupted(tiny, tmp_path, monkeypatch):
     """Stopped as by Ctrl-C after every second step, in both phases."""
     train.train(tiny, tmp_path / "whole")
 
-    monkeypatch.setattr(train, "Interruption", impatient(2))
+    monkeypatch.setattr(loop, "Interruption", impatient(2))
     stops = 0
     while True:
         try:
             train.train(tiny, tmp_path / "parts")
-        except train.Interrupted:
+        except loop.Interrupted:
             stops += 1
             assert stops < 20
         else:
@@ -110,7 +110,7 @@ def test_a_sharded_run_goes_on_unsharded(tiny, tmp_path, monkeypatch):
         tiny.discriminator.update(kind="mlp", channels=(8,))
     train.train(tiny, tmp_path / "whole")
 
-    class AfterFourSteps(train.Interruption):
+    class AfterFourSteps(loop.Interruption):
         steps = 0
 
         @property
@@ -122,8 +122,8 @@ def test_a_sharded_run_goes_on_unsharded(tiny, tmp_path, monkeypatch):
         def asked(self, value):
             pass
 
-    with monkeypatch.context() as patch, pytest.raises(train.Interrupted):
-        patch.setattr(train, "Interruption", AfterFourSteps)
+    with monkeypatch.context() as patch, pytest.raises(loop.Interrupted):
+        patch.setattr(loop, "Interruption", AfterFourSteps)
         train.train(tiny, tmp_path / "parts")
     with tiny.unlocked():
         tiny.update(devices=1, shard_devices=1)

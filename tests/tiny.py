@@ -27,10 +27,10 @@ def shrink(config):
 
 
 def impatient(steps):
-    """A `train.Interruption` that asks each training to stop after so many steps, as Ctrl-C would."""
-    from t2igan import train
+    """A `loop.Interruption` that asks each training to stop after so many steps, as Ctrl-C would."""
+    from t2igan import loop
 
-    class Impatient(train.Interruption):
+    class Impatient(loop.Interruption):
         def __enter__(self):
             self.left = steps
             return self
