@@ -110,20 +110,8 @@ def test_a_sharded_run_goes_on_unsharded(tiny, tmp_path, monkeypatch):
         tiny.discriminator.update(kind="mlp", channels=(8,))
     train.train(tiny, tmp_path / "whole")
 
-    class AfterFourSteps(loop.Interruption):
-        steps = 0
-
-        @property
-        def asked(self):
-            self.steps += 1
-            return self.steps == 4
-
-        @asked.setter
-        def asked(self, value):
-            pass
-
     with monkeypatch.context() as patch, pytest.raises(loop.Interrupted):
-        patch.setattr(loop, "Interruption", AfterFourSteps)
+        patch.setattr(loop, "Interruption", impatient(4))
         train.train(tiny, tmp_path / "parts")
     with tiny.unlocked():
         tiny.update(devices=1, shard_devices=1)
