@@ -65,9 +65,15 @@ def technique(name: str, **changes: Any) -> Row:
     return Row("techniques", name, {key.replace("__", "."): value for key, value in changes.items()})
 
 
-def few(name: str, **changes: Any) -> Row:
-    """A row that sees 500 pictures only; the text encoder has learned from all captions."""
-    return Row("500 pictures", name, technique(name, **changes).changes, train_images=500)
+def few(name: str, times: int = 1, **changes: Any) -> Row:
+    """A row that sees 500 pictures only, so many times as long; the text encoder has learned from all captions."""
+    group = "500 pictures" + (f", {times} times as long" if times > 1 else "")
+    return Row(group, name, technique(name, **changes).changes, train_images=500, images=times * 24_000)
+
+
+def whole(of: Row) -> Row:
+    """A row at the length of configs/base.py."""
+    return dataclasses.replace(of, group="full length", images=128_000)
 
 
 GEOMETRY = ("flip", "translate", "scale", "rotate")
@@ -141,6 +147,11 @@ ROWS = (
     pair("least_squares", "r1", 0.3),
     pair("hinge", "r1", 1.0),
     pair("relativistic", "r1_r2", 1.0),
+    whole(pair("relativistic", "r1", 0.1)),
+    whole(pair("wasserstein", "wgan_gp", 10.0)),
+    few("no augmentation", 4),
+    few("adaptive, target 0.6", 4, augment__target=0.6, augment__adapt_images=24_000),
+    few("all augmentations, p 0.3", 4, augment__probability=0.3),
 )
 TRACK, GUIDANCE = "average of half-life x", "guidance"
 
@@ -267,13 +278,14 @@ def read(path: Path) -> list[dict[str, Any]]:
 def table(lines: list[dict[str, Any]]) -> str:
     """Returns the results as Markdown tables, one a group: means over seeds, with the spread behind them.
 
-    Where rows add something to the defaults, the defaults stand among them.
+    Runs of the defaults stand among the rows of other groups that saw as many pictures.
     """
     groups: dict[str, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
     defaults = [line for line in lines if is_default(line)]
     for line in lines:
-        if line["group"] != "pairs" and not line["train_images"]:
-            groups[line["group"]]["**the defaults**"] = defaults
+        alike = [of for of in defaults if all(of[key] == line[key] for key in ("images", "train_images"))]
+        if alike and line["group"] not in {of["group"] for of in alike}:
+            groups[line["group"]]["**the defaults**"] = alike
         groups[line["group"]][line["name"]].append(line)
         for variant, figures in line.get("variants", {}).items():  # the same run, drawn from in another way
             groups[line["group"]][f"{line['name']}: {variant}"].append(line | figures)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import flops, step
+from benchmarks import flops, method, step
 from benchmarks.__main__ import main
 from benchmarks.timing import load
 from t2igan import config as config_lib
@@ -37,6 +37,42 @@ def test_a_configuration_of_another_size_is_a_valid_one(size_px):
 
 def test_the_configuration_to_be_timed_is_a_valid_one():
     config_lib.check(load("dfgan64"))
+
+
+@pytest.mark.parametrize("row", method.ROWS, ids=lambda row: f"{row.group}: {row.name}, {row.images}")
+def test_every_row_of_the_ablation_is_a_valid_configuration(row):
+    config = load("base")
+    config.update_from_flattened_dict(row.changes)
+    config.train.images = row.images
+    config_lib.check(config)
+
+
+def test_no_two_rows_of_the_ablation_are_the_same_run():
+    assert len({row.key(0) for row in method.ROWS}) == len(method.ROWS)
+
+
+def test_the_ablation_shows_the_defaults_among_rows_that_saw_as_much():
+    def line(group, name, seed, right, changes=(), **more):
+        line = {"group": group, "name": name, "seed": seed, "changes": dict(changes), "images": 100, "train_images": 0}
+        figures = {"attributes/mean": right, "attributes/all": right}
+        return line | {"test": figures, "unseen": figures} | more
+
+    weak = {"loss.penalty_weight": 0.01}
+    lines = [
+        line("pairs", "usual", 0, 0.9),
+        line("pairs", "usual", 1, 0.8),
+        line("pairs", "weak", 0, 0.5, weak),
+        line("tricks", "trick", 0, 0.7, weak),
+        line("few", "all as usual", 0, 0.6, train_images=10),
+        line("long", "weak for long", 0, 0.99, weak, images=1000),
+    ]
+    pairs, tricks, few, long = method.table(lines).split("\n\n**")
+    rows = lambda table: [text.split(" | ")[:3] for text in table.splitlines()[4:]]  # noqa: E731
+    usual = ["2", "0.850 ± 0.050"]
+    assert rows(pairs) == [["| usual", *usual], ["| weak", "1", "0.500"]]
+    assert rows(tricks) == [["| **the defaults**", *usual], ["| trick", "1", "0.700"]]
+    assert rows(few) == [["| all as usual", "1", "0.600"]]
+    assert rows(long) == [["| weak for long", "1", "0.990"]]
 
 
 def test_the_benchmarks_are_listed(capsys):
