@@ -26,7 +26,11 @@ CUTOUT = 0.5  # side of the square that is made grey, in widths of the picture
 
 
 def augment(
-    key: jax.Array, images: Float[Array, "B H W C"], probability: float | Float[Array, ""], kinds: Sequence[str]
+    key: jax.Array,
+    images: Float[Array, "B H W C"],
+    probability: float | Float[Array, ""],
+    kinds: Sequence[str],
+    num: int | None = None,
 ) -> Float[Array, "B H W C"]:
     """Changes each picture by each of `kinds` with a probability, independently.
 
@@ -36,18 +40,19 @@ def augment(
       probability: from 0 (the pictures themselves, bit for bit) to 1; may be traced.
       kinds: of `KINDS`. "flip", "translate", "scale" and "rotate" become one affine map and one bilinear resampling, in
         which the picture goes on mirrored outside its borders; then "colour", then "cutout".
+      num: after so many pictures the changes begin anew; None = all are changed differently.
     """
-    num = len(images)
+    num, repeats = (len(images), 1) if num is None else (num, len(images) // num)
     draw = {kind: jax.random.split(jax.random.fold_in(key, i), 4) for i, kind in enumerate(KINDS)}
 
     def happens(kind: str) -> Float[Array, " B"]:
-        return jax.random.bernoulli(draw[kind][0], probability, (num,)).astype(images.dtype)
+        return jnp.tile(jax.random.bernoulli(draw[kind][0], probability, (num,)).astype(images.dtype), repeats)
 
     def uniform(kind: str, which: int, low: float, high: float) -> Float[Array, " B"]:
-        return jax.random.uniform(draw[kind][which], (num,), images.dtype, low, high)
+        return jnp.tile(jax.random.uniform(draw[kind][which], (num,), images.dtype, low, high), repeats)
 
     # From places in the result to places in the picture, as y <- m[0] y + m[1] x + m[2] in units of half a picture.
-    one, zero = jnp.ones(num, images.dtype), jnp.zeros(num, images.dtype)
+    one, zero = jnp.ones(len(images), images.dtype), jnp.zeros(len(images), images.dtype)
     affine = _matrix([[one, zero, zero], [zero, one, zero]])
     if "flip" in kinds:  # a coin is thrown for it: half of the pictures at probability 1
         mirrored = happens("flip") * (uniform("flip", 1, 0.0, 1.0) < 0.5)
@@ -120,7 +125,8 @@ def adapt(
 
     Args:
       probability: the present one, from 0 to 1.
-      real_logits_sign: mean sign of the discriminator's logits of real pictures, -1 to 1.
+      real_logits_sign: mean sign of the discriminator's logits of real pictures, -1 to 1; less those of generated ones,
+        where the loss looks at differences alone.
       target: of that mean; 0.6 in the paper.
       images: pictures that were seen since the last call.
       whole_images: pictures in which the probability can go from 0 to 1; 500,000 in the paper.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,7 +38,9 @@ class Checkpoints:
         self.metric = metric
         policies = ocp.checkpoint_managers
         keep = [policies.LatestN(1)]
-        value = (lambda metrics: metrics[metric]) if metric else None
+        # A checkpoint that was saved when another metric counted is none of the best.
+        worst = math.inf if lower_is_better else -math.inf
+        value = (lambda metrics: metrics.get(metric, worst)) if metric else None
         if metric:
             # Not `best_fn` with `max_to_keep`, which would delete the latest when it is not the best.
             keep.append(

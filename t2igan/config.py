@@ -256,11 +256,6 @@ def _check_losses(config: ConfigDict) -> None:
         )
     if config.loss.mismatch_weight > 1:
         raise UserError(f"config.loss.mismatch_weight={config.loss.mismatch_weight} must be a share from 0 to 1")
-    if config.loss.mismatch_weight and config.train.batch_images < 2:
-        raise UserError(
-            f"config.loss.mismatch_weight={config.loss.mismatch_weight} needs another caption in the batch, but "
-            f"config.train.batch_images={config.train.batch_images}; set that to 2 or more"
-        )
     for key in ("loss.penalty_weight", "train.beta2", "train.ema_half_life_images"):
         start, end = get(config, key), get(config, f"{key}_end")
         if config.train.schedule == "exponential" and start != end and not min(start, end) > 0:
@@ -323,16 +318,35 @@ def _check_techniques(config: ConfigDict) -> None:
             f"config.augment.instance_noise={noise[0]} and config.augment.instance_noise_end={noise[1]} must both be "
             f"above 0 for the exponential schedule"
         )
-    if config.train.batch_images % config.train.microbatches:
+    for section in ("train", "joint") if "joint" in config.phases else ("train",):
+        _check_batch(config, section)
+    if config.discriminator.multi_scale and config.discriminator.kind != "residual":
         raise UserError(
-            f"config.train.batch_images={config.train.batch_images} cannot be divided into "
-            f"config.train.microbatches={config.train.microbatches} equal parts"
+            f"config.discriminator.multi_scale=True wants maps of several sizes, and config.discriminator.kind="
+            f"{config.discriminator.kind!r} has none; set it to False, or the kind to 'residual'"
         )
     for factor in config.train.ema_tracks:
         if not (isinstance(factor, int | float) and factor > 0) or config.train.ema_tracks.count(factor) > 1:
             raise UserError(
                 f"config.train.ema_tracks={tuple(config.train.ema_tracks)} must be different numbers above 0: "
                 f"half-lives as multiples of config.train.ema_half_life_images, such as (0.25, 4.0)"
+            )
+
+
+def _check_batch(config: ConfigDict, section: str) -> None:
+    """What a game computes at a time, a microbatch, must be whole and have what its losses compare."""
+    batch_images, microbatches = config[section].batch_images, config.train.microbatches
+    if batch_images % microbatches:
+        raise UserError(
+            f"config.{section}.batch_images={batch_images} cannot be divided into config.train.microbatches="
+            f"{microbatches} equal parts"
+        )
+    for key in ("mismatch_weight", "contrastive_weight"):
+        if config.loss[key] and batch_images // microbatches < 2:
+            raise UserError(
+                f"config.loss.{key}={config.loss[key]} compares captions, but config.{section}.batch_images="
+                f"{batch_images} in config.train.microbatches={microbatches} parts has one at a time; set the batch to "
+                f"{2 * microbatches} or more, or have fewer parts"
             )
 
 

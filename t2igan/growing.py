@@ -69,8 +69,9 @@ def by_stage(step_function: Callable, method: Any, state: Any, batch: dict, stag
             fade = method.growth.fade(stage, state.step)
             if stage:
                 begins = state.step == method.growth.starts[stage]
-                fresh = jax.tree.map(lambda x: jnp.where(begins, jnp.zeros_like(x), x), state.opt_state)
-                state = state.replace(opt_state=fresh)
+                fresh = {name: method.optimizer(0.0, 0).init(state.params[name]) for name in state.opt_state}
+                opt_state = jax.tree.map(lambda new, old: jnp.where(begins, new, old), fresh, state.opt_state)
+                state = state.replace(opt_state=opt_state)
             networks = method.networks
             grown = networks._replace(
                 generator=Grown(networks.generator, stage, fade),

@@ -27,6 +27,7 @@ from t2igan.text import Tokenizer
 
 ROLLBACKS_NAME = "rollbacks.json"
 RATES = {"adversarial": "train", "joint": "joint"}  # the phases that can be rolled back, and where their rates stand
+FEWEST_PICTURES = 8  # of each split, for a verdict: the spread of one picture is 0 whoever draws
 LEARNING_RATES = ("generator_learning_rate", "discriminator_learning_rate", "text_learning_rate")
 
 
@@ -57,6 +58,11 @@ class Guard:
             return {"images": data.images[rows], "tokens": tokenizer.encode([data.captions[row][0] for row in rows])}
 
         return cls(networks, config.discriminator.normalisation, some(train), some(held_out))
+
+    @property
+    def num_images(self) -> int:
+        """How many pictures there are of each."""
+        return len(self.train["images"])
 
     def look(self, params: Mapping[str, Any]) -> dict[str, float]:
         """Returns the signs of collapse of the networks in `params`:
@@ -105,14 +111,21 @@ def roll_back(settings: Any, workdir: Path, phase: str, collapse: Collapse, kept
     Raises:
       Collapse: the same again, if the phase may not go back, or no more.
     """
-    before = rollbacks(workdir, phase)
-    if phase not in RATES or len(before) >= settings.rollbacks:
+    if not may_roll_back(settings, workdir, phase):
         raise collapse
-    now = [*before, {"from_step": collapse.step, "to_step": kept, "reason": str(collapse).splitlines()[0]}]
+    now = [
+        *rollbacks(workdir, phase),
+        {"from_step": collapse.step, "to_step": kept, "reason": str(collapse).splitlines()[0]},
+    ]
     path = workdir / ROLLBACKS_NAME
     everything = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     write_json(path, everything | {phase: now})
     return len(now)
+
+
+def may_roll_back(settings: Any, workdir: Path, phase: str) -> bool:
+    """Whether a phase is one that can go back, and has not gone as often as it may."""
+    return phase in RATES and len(rollbacks(workdir, phase)) < settings.rollbacks
 
 
 def rollbacks(workdir: Path, phase: str) -> list[dict[str, Any]]:

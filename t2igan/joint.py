@@ -50,7 +50,8 @@ class JointMethod:
         merged.train.update(tune_text=True, discriminator_steps=1, grow_share=0.0)
         # What moved during the adversarial phase stays where that ended.
         for section, key in MOVED:
-            merged[section][key] = merged[section][f"{key}_end"]
+            ended = config[section][key if config.train.schedule == "constant" else f"{key}_end"]
+            merged[section].update({key: ended, f"{key}_end": ended})
         return cls(
             game=Method.create(merged, networks, total_steps),
             discriminator_weight=joint.discriminator_weight,
@@ -64,7 +65,8 @@ def joint_step(
     """One step of all three on a batch; returns the next state and float32 scalars.
 
     The state is that of the adversarial phase with a text encoder that is tuned (`step.init_state(method.game, ...)`).
-    Where `state.frozen` has no image tower, there is no anchor. `penalty_due` is as in `step.train_step`.
+    Where `state.frozen` has no image tower with its matching, there is no anchor. `penalty_due` is as in
+    `step.train_step`.
     """
     game, everyone = dataclasses.replace(method.game, penalty_due=penalty_due), state.frozen | state.params
     batch = {"real": batch["images"].astype(jnp.float32) / 127.5 - 1, "tokens": batch["tokens"]}
@@ -95,7 +97,7 @@ def joint_step(
     add = lambda weight, other: jax.tree.map(lambda a, b: a + weight * b, of_generator["text"], other["text"])  # noqa: E731
     of_generator["text"] = add(method.discriminator_weight, of_discriminator)
     metrics = g_metrics | d_metrics
-    if method.anchor_weight and "image" in everyone:
+    if method.anchor_weight and {"image", "matching"} <= everyone.keys():
         of_anchor, anchor_metrics = gradients(anchor_loss, ("text",), "joint anchor")
         of_generator["text"] = add(method.anchor_weight, of_anchor)
         metrics |= anchor_metrics

@@ -79,7 +79,7 @@ def generator_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: ARG00
     )
 
 
-def discriminator_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: ARG001
+def discriminator_phase(run: Run, given: Mapping[str, Any]) -> Phase:
     """The discriminator's trunk learns to answer questions about pictures (`t2igan.pretrain.discriminator`)."""
     section, total_steps = _length(run, "discriminator")
     vocabulary = run.judges.vocabulary  # attributes that can be learned: not file names
@@ -91,6 +91,7 @@ def discriminator_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: A
     sizes = tuple(len(vocabulary[name]) for name in sorted(vocabulary))
     method = DiscriminatorMethod.create(run.config, run.networks, total_steps, sizes)
     labels = {"labels": run.train_data.attribute_labels(vocabulary)} if method.labelled else {}
+    plays = "generator" in given and method.real_weight
     return Phase(
         name="discriminator",
         init=functools.partial(init_discriminator_state, method, run.batch_shapes),
@@ -100,6 +101,7 @@ def discriminator_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: A
         shown=("loss/questions", "accuracy"),
         watches=lambda done: done == total_steps,
         watch=functools.partial(watch.accuracy, run, method),
+        decided=functools.partial(step.decided, method.game) if plays else lambda number: (),  # noqa: ARG005
         columns=labels,
     )
 
@@ -107,8 +109,7 @@ def discriminator_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: A
 def adversarial_phase(run: Run, given: Mapping[str, Any]) -> Phase:
     """Generator against discriminator (`t2igan.step`)."""
     _, total_steps = _length(run, "adversarial")
-    if run.config.loss.contrastive_weight or run.config.loss.cycle_weight:
-        _require(given, "config.loss.contrastive_weight or cycle_weight", ("image", "matching"))
+    _require_of_losses(run, given)
     method = Method.create(run.config, run.networks, total_steps)
     return _game(run, "adversarial", method, step.train_step, method, total_steps)
 
@@ -130,9 +131,10 @@ def text_matching_phase(run: Run, given: Mapping[str, Any]) -> Phase:
     )
 
 
-def joint_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: ARG001
+def joint_phase(run: Run, given: Mapping[str, Any]) -> Phase:
     """Generator, discriminator and text encoder together (`t2igan.joint`)."""
     _, total_steps = _length(run, "joint")
+    _require_of_losses(run, given)
     method = joint.JointMethod.create(run.config, run.networks, total_steps)
     return _game(run, "joint", method.game, joint.joint_step, method, total_steps)
 
@@ -191,6 +193,11 @@ def _length(run: Run, phase: str) -> tuple[Any, int]:
     """The section of a phase, and its length in steps."""
     section = run.config[config_lib.SECTIONS[phase]]
     return section, config_lib.total_steps(section, len(run.train_data))
+
+
+def _require_of_losses(run: Run, given: Mapping[str, Any]) -> None:
+    if run.config.loss.contrastive_weight or run.config.loss.cycle_weight:
+        _require(given, "config.loss.contrastive_weight or cycle_weight", ("image", "matching"))
 
 
 def _require(given: Mapping[str, Any], who: str, names: tuple[str, ...]) -> None:

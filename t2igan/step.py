@@ -169,7 +169,7 @@ def discriminator_loss(
     text, fake = draw(method, params, tokens, noise(method, z_key, len(real)) if z is None else z, key)
     fake = jax.lax.stop_gradient(fake)
     weight = method.penalty_weight(step) * method.penalty_every
-    critic = make_critic(method, params["discriminator"], step, key, control)
+    critic = make_critic(method, params["discriminator"], step, key, len(real), control)
     shown = real, fake
     if method.attack_steps:
         loss = method.adversarial.discriminator
@@ -200,7 +200,8 @@ def discriminator_loss(
         "logits/fake": judged.fake,
     }
     if method.augment_target:
-        metrics["logits/real_sign"] = jnp.sign(judged.real)
+        of_zero = judged.fake if method.adversarial.relative else 0.0
+        metrics["logits/real_sign"] = jnp.sign(judged.real - of_zero)
     return (adversarial + weight * judged.penalty).mean(), metrics
 
 
@@ -210,7 +211,7 @@ def generator_loss(
     """adversarial(real, fake) [+ weight * matching + weight * inversion]; the mean, and metrics per sample."""
     networks = method.networks
     text, fake = draw(method, params, tokens, noise(method, key, len(real)) if z is None else z, key)
-    critic = make_critic(method, params["discriminator"], step, key, control)
+    critic = make_critic(method, params["discriminator"], step, key, len(real), control)
     # Only relativistic losses look at the real logits; for the others XLA drops that pass.
     loss = method.adversarial.generator(critic(real, text), critic(fake, text))
     metrics = {"loss/generator": loss}
@@ -250,11 +251,15 @@ def draw(method: Method, params: dict[str, Params], tokens, z, key) -> tuple[Tex
     return text, method.networks.generator.apply(params["generator"], z, blurred)
 
 
-def make_critic(method: Method, params: Params, step, key: jax.Array, control: dict | None = None) -> Callable:
+def make_critic(
+    method: Method, params: Params, step, key: jax.Array, num: int, control: dict | None = None
+) -> Callable:
     """Returns the discriminator as the losses call it: (images, text) -> logits.
 
-    It judges what it is shown: pictures augmented and noisy, alike in all calls with as many pictures. Gradients by the
-    pictures, in penalties and for the generator, go through that.
+    It judges what it is shown: pictures augmented and noisy, alike in all calls; of several batches at once each is
+    changed alike. Gradients by the pictures, in penalties and for the generator, go through that.
+
+    `num` is the number of pictures in a batch.
     """
     weights = method.normalise(params)
     probability = (control or {}).get("augment_probability", method.augment_probability)
@@ -262,9 +267,10 @@ def make_critic(method: Method, params: Params, step, key: jax.Array, control: d
 
     def critic(images, text):
         if method.augment_kinds:
-            images = augment.augment(augment_key, images, probability, method.augment_kinds)
+            images = augment.augment(augment_key, images, probability, method.augment_kinds, num)
         if method.instance_noise is not None:
-            images = images + method.instance_noise(step) * jax.random.normal(noise_key, images.shape, images.dtype)
+            grain = jax.random.normal(noise_key, (num, *images.shape[1:]), images.dtype)
+            images = images + method.instance_noise(step) * jnp.tile(grain, (len(images) // num, 1, 1, 1))
         return method.networks.discriminator.apply(weights, images, text, rngs={"dropout": dropout_key})
 
     return critic

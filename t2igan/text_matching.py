@@ -14,6 +14,7 @@ judges reads the caption by T0, so that T cannot please by saying less.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ import jax.numpy as jnp
 from t2igan import losses
 from t2igan.nets import Networks
 from t2igan.pretrain.state import PhaseMethod, PhaseState, descend, init_phase_state
+from t2igan.regularize import NORMALISATIONS
 from t2igan.step import Metrics, Params, stream
 
 BEFORE = "text_before"  # T0, among the frozen parameters; not handed on
@@ -31,6 +33,7 @@ class TextMatchingMethod(PhaseMethod):
     """What the phase's step needs to know and never changes. Made by `TextMatchingMethod.create`."""
 
     adversarial: losses.Adversarial
+    normalise: Callable[[Params], Params]  # the discriminator's parameters, as they are used
     cycle_weight: float
     adversarial_weight: float
     anchor_weight: float
@@ -40,7 +43,8 @@ class TextMatchingMethod(PhaseMethod):
         """Reads `config.text_matching` (checked by `t2igan.config`)."""
         p, adversarial = config.text_matching, losses.ADVERSARIAL[config.loss.adversarial]
         weights = {name: p[name] for name in ("cycle_weight", "adversarial_weight", "anchor_weight")}
-        return cls.of(config, p, networks, total_steps, adversarial=adversarial, **weights)
+        normalise = NORMALISATIONS[config.discriminator.normalisation]
+        return cls.of(config, p, networks, total_steps, adversarial=adversarial, normalise=normalise, **weights)
 
 
 def init_text_matching_state(
@@ -69,7 +73,7 @@ def text_matching_step(
         return losses.contrastive(*networks.matching.apply(params["matching"], features, sentence))
 
     def critic(images):
-        return networks.discriminator.apply(params["discriminator"], images, before)
+        return networks.discriminator.apply(method.normalise(params["discriminator"]), images, before)
 
     def loss_fn(trained):
         text = networks.text_encoder.apply(trained["text"], tokens)

@@ -215,7 +215,7 @@ def _discriminator(run: Run, params: dict[str, Any], learned: dict[str, Any]) ->
     if "discriminator" not in learned:
         return None
     params = params | {"discriminator": jax.device_get(learned["discriminator"])}
-    return discriminate_with(run.networks, params, run.tokenizer)
+    return discriminate_with(run.networks, params, run.tokenizer, run.config.discriminator.normalisation)
 
 
 def _check_same_configuration(config, workdir: Path) -> None:

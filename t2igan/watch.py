@@ -20,7 +20,8 @@ from t2igan.checkpoint import Snapshot, save_snapshot
 from t2igan.data.dataset import Dataset
 from t2igan.errors import UserError
 from t2igan.evaluate import CHEAP, draw_with, evaluate, flat_figures, summary_line, without_details
-from t2igan.guard import Collapse, Guard, verdict
+from t2igan.growing import Growth
+from t2igan.guard import FEWEST_PICTURES, Collapse, Guard, may_roll_back, verdict
 from t2igan.inherit import networks_of
 from t2igan.inversion import complete
 from t2igan.judges import Judges
@@ -93,7 +94,7 @@ def look(run: Run, phase: str, total_steps: int, step_images: int, state: Any, d
     """Sheets, cheap figures and a snapshot, each when it is due; returns the figures."""
     config, images = run.config, done * step_images
     evaluates, draws = due(run, phase, done, total_steps, step_images)
-    figures = signs_of_collapse(run, state, done) if evaluates else {}
+    figures = signs_of_collapse(run, phase, total_steps, state, done) if evaluates else {}
     snapshot = snapshot_of(run, networks_of(state), done)
     generator = from_snapshot(snapshot)
     if evaluates:
@@ -107,16 +108,20 @@ def look(run: Run, phase: str, total_steps: int, step_images: int, state: Any, d
     return figures
 
 
-def signs_of_collapse(run: Run, state: Any, done: int) -> dict[str, float]:
-    """Returns what the guard sees of a game's state, and says what is wrong; raises `Collapse` if it may go back."""
-    settings, params = run.config.guard, state.frozen | state.params
-    # A discriminator that is still growing cannot be asked about full-sized pictures.
-    if not settings.num_images or "discriminator" not in params or run.config.train.grow_share:
+def signs_of_collapse(run: Run, phase: str, total_steps: int, state: Any, done: int) -> dict[str, float]:
+    """Returns what the guard sees of a phase's state, and says what is wrong; raises `Collapse` if it may go back."""
+    config, settings, params = run.config, run.config.guard, state.frozen | state.params
+    if not settings.num_images or "discriminator" not in params:
         return {}
-    guard = Guard.create(run.config, run.networks, run.tokenizer, run.train_data, run.test_data)
+    if phase == "adversarial":  # while it grows, a discriminator cannot be asked about full-sized pictures
+        train = config.train
+        growth = Growth.create(len(config.generator.channels), total_steps, train.grow_share, train.fade_share)
+        if growth.starts and done < growth.starts[-1] + growth.fade_steps:
+            return {}
+    guard = Guard.create(config, run.networks, run.tokenizer, run.train_data, run.test_data)
     figures = guard.look(params)
-    if wrong := verdict(settings, figures):
-        if settings.rollbacks:
+    if guard.num_images >= FEWEST_PICTURES and (wrong := verdict(settings, figures)):
+        if may_roll_back(settings, run.workdir, phase):
             raise Collapse(f"step {done:,}: {wrong}", done)
         say(f"step {done:,}: {wrong}")
     return figures

@@ -51,6 +51,18 @@ def test_the_best_may_be_the_lowest(tmp_path):
     checkpoints.close()
 
 
+@pytest.mark.parametrize("lower", [True, False])
+def test_another_metric_may_count_from_now_on(tmp_path, lower):
+    with Checkpoints(tmp_path, "attributes/mean") as checkpoints:
+        checkpoints.save(1, state(1), {"attributes/mean": 0.9})
+    with Checkpoints(tmp_path, "frechet/probe", lower) as checkpoints:
+        checkpoints.save(2, state(2), {"frechet/probe": 5.0})
+        checkpoints.save(3, state(3), {"frechet/probe": 6.0 if lower else 4.0})
+        checkpoints.save(4, state(4))
+        checkpoints.wait()
+        assert checkpoints.best_step() == 2 and checkpoints.latest_step() == 4
+
+
 def test_what_is_saved_does_not_change_when_the_state_is_used_up(tmp_path):
     """The save goes on in the background while the next step overwrites the buffers it was given."""
     checkpoints = Checkpoints(tmp_path)

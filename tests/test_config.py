@@ -106,6 +106,23 @@ REFUSED = {
         {"loss.mismatch_weight": 0.5, "train.batch_images": 1},
         ["config.loss.mismatch_weight=0.5", "config.train.batch_images=1"],
     ),
+    "mismatch with nobody at a time": (
+        {"loss.mismatch_weight": 0.5, "train.batch_images": 8, "train.microbatches": 8},
+        ["config.train.batch_images=8", "config.train.microbatches=8", "16 or more"],
+    ),
+    "a joint batch in unequal parts": (
+        {
+            "phases": ("adversarial", "joint"),
+            "train.microbatches": 3,
+            "train.batch_images": 12,
+            "joint.batch_images": 8,
+        },
+        ["config.joint.batch_images=8", "config.train.microbatches=3"],
+    ),
+    "several scales of no maps": (
+        {"discriminator.multi_scale": True, "discriminator.kind": "mlp"},
+        ["config.discriminator.multi_scale=True", "'mlp'", "'residual'"],
+    ),
     "exponential to zero": (
         {"train.schedule": "exponential", "train.learning_rate_end": 0.0},
         ["config.train.learning_rate_end=0.0", "exponential"],

@@ -114,6 +114,17 @@ def test_a_step_teaches_the_levels_so_far_and_starts_the_optimizers_anew(config)
     assert counts == [1, 2]
 
 
+def test_every_optimizer_starts_anew_as_it_first_did(config):
+    """The optimistic one's first step is not of twice the gradient, as it is after a gradient of zero."""
+    method = method_of(config, GROWING | {"train.optimizer": "optimistic_adam"})
+    batch = batch_of(config)
+    state = first_state(method, batch).replace(step=jnp.int32(2))
+    used = jax.tree.map(jnp.ones_like, state.opt_state)
+    train_step = jax.jit(functools.partial(step.train_step, method, stage=1))
+    (fresh, _), (anew, _) = train_step(state, batch), train_step(state.replace(opt_state=used), batch)
+    jax.tree.map(np.testing.assert_array_equal, fresh.params, anew.params)
+
+
 def test_a_generator_that_grows_draws_at_any_time_what_it_has_learned(config):
     """A new level adds nothing at first: as initialised, the whole generator draws what the first level does."""
     config.update_from_flattened_dict(GROWING)

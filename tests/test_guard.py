@@ -154,6 +154,37 @@ def test_a_collapse_is_said_in_the_log(quick, tmp_path, capsys):
     assert rows and {"guard/spread", "guard/diversity", "attributes/mean"} <= rows[0].keys()
 
 
+def test_a_phase_that_cannot_go_back_goes_on(quick, tmp_path, capsys):
+    """And so does one that has gone back as often as it may: what is only said otherwise must not end a run."""
+    quick.phases = ("text", "adversarial", "text_matching")
+    quick.evaluate.update(every_images=16, classifier_steps=2, at_end=True)
+    quick.guard.update(num_images=8, min_spread=1e6, rollbacks=1)
+    train.train(quick, tmp_path)
+    said = capsys.readouterr().out
+    assert said.count("rollback 1 of 1") == 1 and said.count("guard/spread is ") >= 3
+    assert set(json.loads((tmp_path / guard.ROLLBACKS_NAME).read_text())) == {"adversarial"}
+
+
+@pytest.mark.parametrize(("num_images", "says"), [(7, False), (8, True)])
+def test_too_few_pictures_are_not_judged(quick, tmp_path, capsys, num_images, says):
+    quick.evaluate.update(every_images=16, classifier_steps=2)
+    quick.guard.update(num_images=num_images, min_spread=1e6)
+    train.train(quick, tmp_path)
+    assert ("guard/spread is " in capsys.readouterr().out) == says
+
+
+def test_networks_that_grow_are_looked_at_when_they_are_grown(config, tmp_path):
+    with config.unlocked():
+        config.devices = 1
+        config.phases = ("adversarial",)
+        config.generator.attention_from_px = 0
+    config.train.update(grow_share=0.5, steps=8)  # stages begin at 0, 2 and 4; the last has faded in at 5
+    config.evaluate.update(every_images=8, classifier_steps=2)
+    config.guard.num_images = 8
+    train.train(config, tmp_path)
+    assert [row["step"] for row in Logs(tmp_path).read() if "guard/overfit" in row] == [5, 6, 7]
+
+
 def test_the_best_average_is_kept(quick, tmp_path, capsys, monkeypatch):
     from t2igan import averages
 

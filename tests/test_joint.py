@@ -52,6 +52,24 @@ def test_the_settings_are_the_sections_and_what_the_adversarial_phase_ended_with
     assert not config.train.tune_text  # the configuration itself is as it was
 
 
+def test_what_did_not_move_stays_where_it_was(phase, config):
+    """By a constant schedule the adversarial phase ends where it began."""
+    config.train.schedule = "constant"
+    config.augment.update(instance_noise=0.2, instance_noise_end=0.0)
+    game = JointMethod.create(config, phase[0].game.networks, 100).game
+    assert float(game.penalty_weight(0)) == float(game.penalty_weight(100)) == 3.0
+    assert float(game.beta2(100)) == pytest.approx(0.9)
+    assert float(game.instance_noise(0)) == float(game.instance_noise(100)) == pytest.approx(0.2)
+
+
+def test_without_matching_there_is_no_anchor(phase):
+    """As after `init_from` a run with other tokens, whose image tower is taken and whose matching is not."""
+    method, state, batch = phase
+    frozen = {name: params for name, params in state.frozen.items() if name != "matching"}
+    _, metrics = jax.eval_shape(functools.partial(joint_step, method), state.replace(frozen=frozen), batch)
+    assert "loss/anchor" not in metrics and "loss/generator" in metrics
+
+
 def test_the_vector_field_by_hand(phase):
     method, state, batch = phase
     after, metrics = jax.jit(functools.partial(joint_step, method))(state, batch)

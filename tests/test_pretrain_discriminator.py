@@ -108,3 +108,20 @@ def test_against_a_generator_that_has_learned_the_game_is_added(small):
     expected, of_game = step.discriminator_loss(method.game, everyone, 0, real, batch["tokens"], key)
     np.testing.assert_allclose(metrics["loss/discriminator"], of_game["loss/discriminator"].mean(), rtol=1e-5)
     assert np.isfinite(expected)
+
+
+def test_a_lazy_penalty_is_decided_outside(small):
+    with small.unlocked():
+        small.loss.penalty_every = 2
+        small.train.grow_share = 0.5  # has nothing to do with this phase
+    generator = init_network(nets.build(small, VOCAB), "generator", jax.random.key(0), labelled_batch())
+    method, state, batch, _ = start(small, given={"generator": generator})
+    penalties = []
+    for number in (0, 1):
+        decided = dict(step.decided(method.game, number))
+        assert decided == {"penalty_due": number == 0}
+        told = functools.partial(discriminator_step, method, **decided)
+        now = state.replace(step=jnp.int32(number))
+        assert "cond[" not in str(jax.make_jaxpr(told)(now, batch))
+        penalties.append(float(jax.jit(told)(now, batch)[1]["loss/penalty"]))
+    assert penalties[0] > 0 == penalties[1]

@@ -116,6 +116,37 @@ def test_the_probability_follows_the_signs_of_the_real_logits(config):
     assert adaptive["logits/real"] != metrics["logits/real"]
 
 
+@pytest.mark.parametrize("name", ["relativistic", "wasserstein", "hinge"])
+def test_where_only_differences_count_the_sign_is_that_of_a_difference(config, name):
+    """Shifting all logits changes nothing then, and must not change the probability."""
+    changes = {"augment.target": 0.6, "loss.adversarial": name, "loss.penalty": "none"}
+    _, state, batch, train_step = start(config, changes)
+    signs = []
+    for shift in (-50.0, 50.0):
+        params = jax.tree_util.tree_map_with_path(
+            lambda path, x: x + shift if x.shape == (1,) and path[-1].key == "bias" else x,  # noqa: B023
+            state.params["discriminator"],
+        )
+        _, metrics = train_step(state.replace(params=state.params | {"discriminator": params}), batch)
+        signs.append(float(metrics["logits/real_sign"]))
+    assert abs(metrics["logits/real"]) > 20  # it was shifted
+    assert (signs[0] == signs[1]) == losses.ADVERSARIAL[name].relative == (name != "hinge")
+    assert abs(signs[0]) < 1 or name == "hinge"
+
+
+def test_several_batches_at_once_are_changed_like_one(config):
+    """So that what was attacked, or is compared, is what is judged, in however many passes."""
+    changes = {"augment.probability": 0.9, "augment.instance_noise": 0.3, "augment.instance_noise_end": 0.3}
+    method, state, batch, _ = start(config, changes)
+    images = batch["images"].astype(jnp.float32) / 127.5 - 1
+    text = step.encode(method, state.frozen, batch["tokens"])
+    critic = step.make_critic(method, state.params["discriminator"], 0, jax.random.key(3), len(images))
+    twice = jax.tree.map(lambda x: jnp.concatenate([x, x]), (images, text))
+    logits = critic(*twice)
+    close(logits, jnp.tile(critic(images, text), 2), rtol=1e-4, atol=1e-5)
+    assert len(np.unique(np.asarray(logits[: len(images)]))) == len(images)
+
+
 def test_instance_noise_fades_by_its_schedule(config):
     changes = {"augment.instance_noise": 1.0, "augment.instance_noise_end": 0.0, "train.schedule": "linear"}
     method, state, batch, train_step = start(config, changes)

@@ -10,6 +10,7 @@ import pytest
 
 from t2igan import losses, nets, step
 from t2igan.nets.init import init_network
+from t2igan.regularize import spectral_norm
 from t2igan.text_matching import BEFORE, TextMatchingMethod, init_text_matching_state, text_matching_step
 
 VOCAB = 40
@@ -70,6 +71,21 @@ def test_the_terms_by_hand(phase):
     np.testing.assert_allclose(metrics["loss/anchor"], matched(real, now.sentence), rtol=1e-4)
     judged = networks.discriminator.apply(given["discriminator"], fake, before)
     np.testing.assert_allclose(metrics["loss/generator"], jax.nn.softplus(-judged).mean(), rtol=1e-4)
+
+
+def test_the_discriminator_is_the_one_that_played(phase, config):
+    """With its normalisation: the same as without it, of parameters that are normalised already."""
+    method, state, batch, given = phase
+    config.discriminator.normalisation = "spectral"
+    normalised = TextMatchingMethod.create(config, method.networks, 100)
+    stretched = jax.tree.map(lambda x: 5 * x, given["discriminator"])
+
+    def loss(method, params):
+        frozen = state.frozen | {"discriminator": params}
+        return float(text_matching_step(method, state.replace(frozen=frozen), batch)[1]["loss/generator"])
+
+    assert loss(normalised, stretched) == pytest.approx(loss(method, spectral_norm(stretched)), rel=1e-4)
+    assert loss(normalised, stretched) != pytest.approx(loss(method, stretched), rel=0.01)
 
 
 def test_the_weights_count(phase):

@@ -21,6 +21,7 @@ from t2igan.evaluate.table import table
 from t2igan.judges import Judges
 from t2igan.judges.extractor import in_batches, to_unit
 from t2igan.nets import Networks
+from t2igan.regularize import NORMALISATIONS
 from t2igan.sample import Generator, load
 from t2igan.text import Tokenizer
 
@@ -90,7 +91,8 @@ def _evaluate_one(
     discriminate = None
     if found is not None:
         params = {"text": generator.params["text"], "discriminator": found[1]["params"]["discriminator"]}
-        discriminate = discriminate_with(generator.networks, params, generator.tokenizer)
+        normalisation = config.discriminator.normalisation
+        discriminate = discriminate_with(generator.networks, params, generator.tokenizer, normalisation)
     result = evaluate(
         draw_with(generator),
         dataset,
@@ -128,9 +130,15 @@ def draw_with(generator: Generator) -> Draw:
     return functools.partial(generator.sample, cut_long=True)
 
 
-def discriminate_with(networks: Networks, params: dict, tokenizer: Tokenizer) -> Discriminate:
-    """Returns how `evaluate` asks a discriminator; `params` are those of "text" and "discriminator"."""
+def discriminate_with(
+    networks: Networks, params: dict, tokenizer: Tokenizer, normalisation: str = "none"
+) -> Discriminate:
+    """Returns how `evaluate` asks a discriminator; `params` are those of "text" and "discriminator".
+
+    `normalisation` is `config.discriminator.normalisation`, of the parameters where they are used.
+    """
     params = jax.tree.map(jnp.asarray, {name: params[name] for name in ("text", "discriminator")})
+    params["discriminator"] = NORMALISATIONS[normalisation](params["discriminator"])
 
     def discriminate(images: np.ndarray, captions: list[str]) -> np.ndarray:
         return in_batches(functools.partial(_logits, networks), params, images, tokenizer.encode(captions))[0]

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from t2igan import optimizers
 from t2igan import step as adversarial
+from t2igan.growing import Growth
 from t2igan.method import Method
 from t2igan.nets import Networks
 from t2igan.nets.heads import LinearHeads
@@ -57,7 +58,7 @@ class DiscriminatorMethod(PhaseMethod):
             optimizer=lambda rate, b2: optimizers.adam(rate, beta1=p.beta1, beta2=b2, clip_norm=clip_norm),
             sizes=label_sizes if labelled else tuple(TRANSFORMS.values()),
             labelled=labelled,
-            game=Method.create(config, networks, total_steps),
+            game=dataclasses.replace(Method.create(config, networks, total_steps), growth=Growth()),  # at full size
             real_weight=p.real_weight,
         )
 
@@ -81,12 +82,14 @@ def init_discriminator_state(
 
 
 def discriminator_step(
-    method: DiscriminatorMethod, state: PhaseState, batch: dict[str, jax.Array]
+    method: DiscriminatorMethod, state: PhaseState, batch: dict[str, jax.Array], *, penalty_due: bool | None = None
 ) -> tuple[PhaseState, Metrics]:
     """One step of the discriminator and the head on a batch; returns the next state and float32 scalars.
 
     The batch has "labels", int32 [N, A], besides pictures and tokens if the method is `labelled`; -1 is unknown.
+    `penalty_due` is as in `t2igan.step.train_step`.
     """
+    game = dataclasses.replace(method.game, penalty_due=penalty_due)
     images = _images(batch)
     question_key, game_key = jax.random.split(stream(method.seed, "discriminator phase", state.step))
 
@@ -96,7 +99,7 @@ def discriminator_step(
         metrics = {"loss/questions": loss, "accuracy": right}
         if "generator" in state.frozen and method.real_weight:
             of_game, game_metrics = adversarial.discriminator_loss(
-                method.game, everyone, state.step, images, batch["tokens"], game_key
+                game, everyone, state.step, images, batch["tokens"], game_key
             )
             return loss.mean() + method.real_weight * of_game, metrics | game_metrics
         return loss.mean(), metrics
