@@ -126,6 +126,7 @@ def get_config() -> ConfigDict:
     augment.caption_dropout = 0.0  # share of captions left out, so that `guidance` has something to lean away from
 
     # Phase "adversarial". Its length is the first of steps, images, epochs that is not 0; likewise for other phases.
+    # Lengths and half-lives count the pictures of the generator's batches.
     config.train = train = ConfigDict()
     train.steps = 0
     train.images = 128_000
@@ -212,7 +213,7 @@ def get_config() -> ConfigDict:
     matching.adversarial_weight = 0.1  # the discriminator finds caption and generated picture matching
     matching.anchor_weight = 1.0  # the text phase's loss on real pairs
 
-    # Phase "joint": all three together. What is not said here is as in `train`.
+    # Phase "joint": all three together, one step each. What is not said here is as in `train`.
     config.joint = joint = ConfigDict()
     joint.steps = 0
     joint.images = 32_000

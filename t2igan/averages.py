@@ -20,7 +20,8 @@ def best_average(run: Run, state: Any, done: int) -> Any:
     """Returns the state with the best of its averages in `ema`, by the metric of the best checkpoint on the test split.
 
     Where there are no further averages (`state.tracks`) the state is returned as it is. The choice looks at the test
-    split: figures on that flatter the choice a little, those on a split that was not looked at do not.
+    split: figures on that flatter the choice a little, those on a split that was not looked at do not. The checkpoint
+    keeps all of them, so the choice is in the snapshot and in the phases after.
     """
     if not getattr(state, "tracks", None):
         return state
