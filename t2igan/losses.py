@@ -21,7 +21,6 @@ class Adversarial(NamedTuple):
 
     discriminator: Callable
     generator: Callable
-    relative: bool = False  # only differences of real and fake logits count: where their zero lies means nothing
 
 
 ADVERSARIAL: dict[str, Adversarial] = {
@@ -49,15 +48,16 @@ ADVERSARIAL: dict[str, Adversarial] = {
     "wasserstein": Adversarial(
         discriminator=lambda real, fake: fake - real,
         generator=lambda real, fake: -fake,  # noqa: ARG005
-        relative=True,
     ),
     # Jolicoeur-Martineau 2019, arXiv:1807.00734; R3GAN, Huang et al. 2024, arXiv:2501.05441.
     "relativistic": Adversarial(
         discriminator=lambda real, fake: softplus(fake - real),
         generator=lambda real, fake: softplus(real - fake),
-        relative=True,
     ),
 }
+
+# Pairs that look at differences of logits alone: where zero lies means nothing to them.
+RELATIVE = ("wasserstein", "relativistic")
 
 
 def smoothed(name: str, label_smoothing: float) -> Adversarial:

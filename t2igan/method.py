@@ -29,6 +29,7 @@ class Method:
     microbatches: int
     discriminator_steps: int
     adversarial: losses.Adversarial
+    relative: bool  # whether that looks at differences of logits alone
     judge: Callable[..., losses.Judged]  # logits and penalty
     penalty_every: int
     penalty_due: bool | None  # whether it is this time; None = by the number of the step
@@ -81,6 +82,7 @@ class Method:
             microbatches=train.microbatches,
             discriminator_steps=train.discriminator_steps,
             adversarial=losses.smoothed(loss.adversarial, loss.label_smoothing),
+            relative=loss.adversarial in losses.RELATIVE,
             judge=losses.PENALTIES[loss.penalty],
             penalty_every=loss.penalty_every,
             penalty_due=None,

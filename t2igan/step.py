@@ -200,7 +200,7 @@ def discriminator_loss(
         "logits/fake": judged.fake,
     }
     if method.augment_target:
-        of_zero = judged.fake if method.adversarial.relative else 0.0
+        of_zero = judged.fake if method.relative else 0.0
         metrics["logits/real_sign"] = jnp.sign(judged.real - of_zero)
     return (adversarial + weight * judged.penalty).mean(), metrics
 
