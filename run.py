@@ -115,7 +115,7 @@ def run_sample() -> None:
         save_png(out, picture, facts | {"prompts": prompts, "seeds": seeds})
         print(f"{len(images)} pictures in {out}")
         return
-    if out.suffix:
+    if out.suffix and not out.is_dir():
         raise UserError(f"--out={out} must end in .png, or be a folder")
     for i, ((prompt, seed), image) in enumerate(zip(everyone, enlarge(images, SCALE.value), strict=True)):
         save_png(out / f"{i:05d}_seed{seed}.png", image, facts | {"prompt": prompt, "seed": seed})
@@ -128,6 +128,8 @@ def run_evaluate() -> None:
     from t2igan.evaluate import GROUPS, evaluate_runs
 
     workdirs = required_workdirs("evaluate")
+    if SEED.value < 0:
+        raise UserError(f"--seed={SEED.value} must be 0 or more")
     parallel.start()
     given = {"inception": INCEPTION.value, "clip": CLIP.value}
     weights = {name: path for name, path in given.items() if path is not None}
@@ -153,7 +155,10 @@ def run_data() -> None:
     if others := [split for split in splits if split not in wanted]:
         print(f"more splits: {', '.join(others)}")
     if out:
-        images, captions = examples(datasets[0], NUM.value or 24)
+        num = 24 if NUM.value is None else NUM.value
+        if num < 1:
+            raise UserError(f"--num={num} must be 1 or more")
+        images, captions = examples(datasets[0], num)
         save_png(out, sheet(images, captions, columns=6))
         report = out.with_suffix(".json")
         report.write_text(json.dumps(as_json(datasets), indent=2) + "\n", encoding="utf-8")
@@ -223,9 +228,10 @@ def required_workdir(verb: str, default: str | None = None) -> Path:
 
 def parse(argv: list[str]) -> Callable[[], None]:
     """Reads flags and configuration; returns what the verb does."""
-    for arg in argv[1:]:
-        name = arg.partition("=")[2].split(":")[0]  # FILE or FILE:ARGUMENT
-        if arg.startswith("--config=") and not Path(name).is_file():
+    for arg, after in zip(argv[1:], [*argv[2:], ""], strict=False):
+        flag, equals, name = arg.partition("=")
+        name = (name if equals else after).split(":")[0]  # FILE or FILE:ARGUMENT
+        if flag in ("--config", "-config") and not Path(name).is_file():
             known = known_configs()
             raise UserError(f"--config={name} is not a file{nearest(name, known)} There are {', '.join(known)}")
     try:
@@ -234,6 +240,9 @@ def parse(argv: list[str]) -> Callable[[], None]:
         raise UserError(str(error).strip().splitlines()[0]) from error
     except (AttributeError, KeyError) as error:
         raise UserError(f"{unknown_key(error)}; configs/base.py has every key with its default") from error
+    except (OSError, SyntaxError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"the configuration cannot be read: {reason}\nGive --config=FILE.py, of configs/") from error
     except (TypeError, ValueError) as error:
         raise UserError(f"{str(error).splitlines()[0]}; configs/base.py has every key with its type") from error
     verb = positional[0] if positional else "train"
@@ -262,7 +271,8 @@ def main(argv: list[str]) -> int:
         processes.leave(str(error), 2)
         return 2
     except KeyboardInterrupt as error:
-        print(f"run.py: {error or 'interrupted; the same command goes on from the last checkpoint'}", file=sys.stderr)
+        reason = str(error) or "interrupted; the same command goes on from the last checkpoint"
+        print(f"run.py: {reason}", file=sys.stderr)
         processes.leave("interrupted", 130)
         return 130
     except Exception as error:

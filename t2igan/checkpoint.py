@@ -82,10 +82,11 @@ class Checkpoints:
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
         try:
             return self._manager.restore(step, args=ocp.args.StandardRestore(target))
-        except (ValueError, KeyError, OSError) as error:
+        except Exception as error:  # TensorStore's, for damaged arrays, is of no narrower kind
             raise UserError(
                 f"cannot restore {self.folder / str(step)}: {_first_line(error)}\n"
-                f"If it was damaged, delete that folder and run the same command: it goes on from the one before."
+                f"If it was damaged, delete that folder and run the same command: it goes on from the one before, or "
+                f"from the start of the phase."
             ) from error
 
     def wait(self) -> None:
@@ -95,10 +96,11 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits and lets go of the folder; raises `UserError` where the last save failed."""
-        try:
-            self.wait()
-        finally:
-            self._manager.close()
+        with explain_write_errors(self.folder):
+            try:
+                self._manager.wait_until_finished()
+            finally:
+                self._manager.close()
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -134,7 +136,7 @@ def read_latest(folder: Path) -> tuple[int, Any] | None:
             saved = manager.item_metadata(step).tree
             like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), saved)
             return step, jax.tree.map(np.asarray, manager.restore(step, args=ocp.args.StandardRestore(like)))
-        except (ValueError, KeyError, OSError, AttributeError) as error:
+        except Exception as error:  # as above
             raise UserError(
                 f"cannot read {folder / str(step)}: {_first_line(error)}\n"
                 f"If it was damaged, delete that folder: training goes on from the one before."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
@@ -91,7 +92,8 @@ class Logs:
     def close(self) -> None:
         """Ends TensorBoard and Weights & Biases."""
         if self._tensorboard is not None:
-            self._tensorboard.close()
+            with contextlib.suppress(OSError):  # a full disk; metrics.jsonl has what there was
+                self._tensorboard.close()
         if self._wandb is not None:
             self._wandb.finish()
 

@@ -6,8 +6,11 @@ So the same command, given again after whatever stopped it, goes on as if nothin
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,14 @@ from t2igan import config as config_lib
 from t2igan import inherit as inheritance
 from t2igan import nets, parallel, processes, together
 from t2igan.averages import best_average
-from t2igan.checkpoint import load_networks, save_networks, save_snapshot, write_json, write_text
+from t2igan.checkpoint import (
+    explain_write_errors,
+    load_networks,
+    save_networks,
+    save_snapshot,
+    write_json,
+    write_text,
+)
 from t2igan.data import Dataset, check_usable, open_datasets
 from t2igan.data.report import as_json, left_out
 from t2igan.environment import environment
@@ -36,6 +46,7 @@ from t2igan.version import __version__
 from t2igan.watch import Run, snapshot_of
 
 INHERITED_NAME = "inherited.safetensors"
+LOCK_NAME = ".lock"
 
 
 def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -56,8 +67,12 @@ def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, A
     together.check_configuration(config)
     together.check_shared(workdir)
     parallel.connect(mesh)
-    _check_same_configuration(config, workdir)
+    with _alone(workdir):
+        return _train(config, workdir, overrides, mesh)
 
+
+def _train(config, workdir: Path, overrides: tuple[str, ...], mesh: jax.sharding.Mesh) -> dict[str, Any]:
+    _check_same_configuration(config, workdir)
     run = open_run(config, workdir, mesh)
     _write_configuration(config, workdir, overrides, run)
     try:
@@ -74,6 +89,26 @@ def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, A
         return finish(run, given, int(state.step))
     finally:
         run.logs.close()
+
+
+@contextlib.contextmanager
+def _alone(workdir: Path) -> Iterator[None]:
+    """Keeps a second training out of the folder while this one is in it: they would delete each other's files."""
+    from filelock import FileLock, Timeout
+
+    with contextlib.ExitStack() as held:
+        if processes.leads():
+            with explain_write_errors(workdir):
+                workdir.mkdir(parents=True, exist_ok=True)
+            try:
+                held.enter_context(FileLock(workdir / LOCK_NAME).acquire(timeout=0))
+            except Timeout as error:
+                raise UserError(
+                    f"another training goes on in {workdir}; wait for it, stop it, or choose another --workdir"
+                ) from error
+            except NotImplementedError:  # a disk without locks
+                pass
+        yield
 
 
 def inherit(run: Run) -> dict[str, Any]:
@@ -133,7 +168,8 @@ def open_run(config, workdir: Path, mesh) -> Run:
 def _tokenizer(config, workdir: Path, train_data: Dataset) -> str:
     """Returns the run's tokenizer as JSON; inherited or trained, and written, where there is none yet."""
     path = workdir / "tokenizer.json"
-    if path.is_file():
+    # Without config.json it is of a start that failed, perhaps with another configuration.
+    if path.is_file() and (workdir / "config.json").is_file():
         return path.read_text(encoding="utf-8")
     tokenizer = _inherited_tokenizer(config, train_data)
     if tokenizer is None:
@@ -195,7 +231,7 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
     card = model_card(facts)
     write_text(run.workdir / CARD_NAME, card)
     save_snapshot(path, dataclasses.replace(snapshot, model_card=card))
-    caption = run.test_data.captions[0][0].replace('"', "'")
+    caption = shlex.quote(run.test_data.captions[0][0])  # it may come from anywhere, and is to be pasted
     sheets = sorted((run.workdir / "samples").glob("*.png"), key=lambda path: path.stat().st_mtime_ns)
     say(f"\nmodel:    {path}")
     if sheets:
@@ -205,7 +241,7 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
         for finding in figures["verdict"]:
             say(f"verdict:  {finding['text']}")
     say(f"look:     python run.py report --workdir={run.workdir}")
-    command = f'python run.py sample --workdir={run.workdir} --prompt="{caption}" --num=8 --seed=0 --out=me.png'
+    command = f"python run.py sample --workdir={run.workdir} --prompt={caption} --num=8 --seed=0 --out=me.png"
     say(f"draw your own:\n  {command}")
     return figures
 
@@ -225,7 +261,7 @@ def _check_same_configuration(config, workdir: Path) -> None:
     try:
         old = json.loads(path.read_text(encoding="utf-8"))["config"]
     except (json.JSONDecodeError, KeyError) as error:
-        raise UserError(f"{path} cannot be read ({error}); choose another --workdir, or delete this one") from error
+        raise UserError(f"{path} cannot be read ({error}); mend its JSON, or choose another --workdir") from error
     new = json.loads(config_lib.to_json(config))
     changed = config_lib.changed_keys(old, new)
     if changed:

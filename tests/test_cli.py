@@ -52,6 +52,12 @@ def root(request):
         (["evaluate", "--workdir=/tmp", "--metrics=frechett"], ["--metrics has 'frechett'", "did you mean 'frechet'"]),
         (["sample", "--workdir=a", "--workdir=b", "--prompt=x"], ["--workdir is given 2 times", "`sample` takes one"]),
         (["sample", "evaluate"], ["one word too many"]),
+        (["--config", "configs/bas.py"], ["configs/bas.py", "did you mean 'configs/base.py'"]),
+        (["-config=configs/bas.py"], ["did you mean 'configs/base.py'"]),
+        (["--config=README.md"], ["the configuration cannot be read"]),
+        (["evaluate", "--workdir=README.md"], ["--workdir=README.md is a file"]),
+        (["evaluate", "--workdir=/tmp", "--seed=-1"], ["--seed=-1"]),
+        (["data", "--config=configs/base.py", "--num=-5", "--out=sheet.png"], ["--num=-5"]),
     ],
 )
 def test_a_mistake_gets_a_helpful_line(root, tmp_path, arguments, words):

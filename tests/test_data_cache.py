@@ -231,6 +231,18 @@ def test_streamed_pictures_are_those_of_the_cache(tmp_path, data_config):
     np.testing.assert_array_equal(np.asarray(streamed.images), kept.images)
 
 
+def test_ctrl_c_is_left_to_the_training(tmp_path, data_config):
+    """A terminal sends it to the processes that decode as well; the step under way still needs them."""
+    data_config.cache_gb, data_config.workers = 0.0, 1
+    images = read(Pictures(tmp_path / "pictures", 12), "", data_config).images
+    rows = np.arange(8)
+    first = images[rows]
+    (worker,) = images._pool._processes.values()
+    os.kill(worker.pid, signal.SIGINT)
+    np.testing.assert_array_equal(images[rows], first)
+    assert worker.is_alive()
+
+
 def test_a_streamed_picture_that_vanishes_is_replaced(tmp_path, data_config, caplog):
     source = Pictures(tmp_path / "pictures", 30)
     data_config.cache_gb = 0.0

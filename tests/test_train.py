@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from filelock import FileLock
 from tiny import impatient
 
 import t2igan
@@ -14,6 +15,7 @@ from t2igan.checkpoint import Checkpoints
 from t2igan.errors import UserError
 from t2igan.evaluate import evaluate_run, evaluate_runs
 from t2igan.logs import Logs
+from t2igan.text import Tokenizer
 
 
 @pytest.fixture
@@ -25,6 +27,47 @@ def tiny(config):
 
 def final_params(workdir):
     return t2igan.load(workdir).params
+
+
+def test_two_trainings_in_one_folder_are_refused(tiny, tmp_path):
+    with FileLock(tmp_path / train.LOCK_NAME), pytest.raises(UserError, match="another training goes on in"):
+        train.train(tiny, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {train.LOCK_NAME}
+    tiny.phases = ("text",)
+    train.train(tiny, tmp_path)  # it was let go
+    train.train(tiny, tmp_path)
+
+
+def test_a_start_that_failed_leaves_no_tokenizer_to_another(tiny, tmp_path):
+    """Before its configuration is written down nothing counts."""
+    tiny.sample.captions = ("word " * 40,)
+    with pytest.raises(UserError, match="this model takes 30"):
+        train.train(tiny, tmp_path)
+    assert (tmp_path / "tokenizer.json").is_file() and not (tmp_path / "config.json").is_file()
+    tiny.sample.captions = ()
+    tiny.tokenizer.max_tokens = 64
+    tiny.phases = ("text",)
+    train.train(tiny, tmp_path)
+    assert Tokenizer.from_json((tmp_path / "tokenizer.json").read_text()).max_tokens == 64
+
+
+def test_a_damaged_checkpoint_is_named_in_two_lines(tiny, tmp_path):
+    tiny.phases = ("text",)
+    train.train(tiny, tmp_path)
+    arrays = [path for path in (tmp_path / "checkpoints").rglob("d/*") if path.is_file()]
+    for path in arrays:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert arrays
+    tiny.init_from = str(tmp_path)
+    for again in (lambda: train.train(tiny, tmp_path / "new"), lambda: _gone_on(tiny, tmp_path)):
+        with pytest.raises(UserError, match=r"cannot (read|restore) .*checkpoints.*text") as caught:
+            again()
+        assert len(str(caught.value).splitlines()) == 2
+
+
+def _gone_on(config, workdir):
+    config.init_from = ""
+    return train.train(config, workdir)
 
 
 def test_a_run_leaves_all_that_a_user_needs(tiny, tmp_path, capsys):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import signal
 import threading
 import warnings
 from collections.abc import Sequence
@@ -115,7 +116,10 @@ class Streamed(_Pictures):
             if self._pool is None:
                 # Spawned: a fork of a process with JAX's threads may hang.
                 context = multiprocessing.get_context("spawn")
-                self._pool = ProcessPoolExecutor(self._workers, mp_context=context)
+                # Ctrl-C goes to them too, and it is ours to answer: they decode until the last step is done.
+                self._pool = ProcessPoolExecutor(
+                    self._workers, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+                )
         return self._pool
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from t2igan.checkpoint import read_latest, write_json
 from t2igan.config import from_dict
 from t2igan.data import open_dataset
+from t2igan.errors import UserError
 from t2igan.evaluate.evaluate import GROUPS, Result, chosen_groups, evaluate, merged
 from t2igan.evaluate.look import Draw
 from t2igan.evaluate.table import table
@@ -82,6 +83,8 @@ def _evaluate_one(
     metrics: Sequence[str],
     weights: Mapping[str, str],
 ) -> Evaluated:
+    if workdir.is_file():
+        raise UserError(f"--workdir={workdir} is a file; `evaluate` wants the folder of a run, where it writes figures")
     generator = load(workdir)
     config = from_dict(generator.config)
     dataset = open_dataset(config.data, split)
