@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Callable
@@ -97,9 +98,7 @@ def run_sample() -> None:
         prompts += [line for line in lines if line.strip()]
     if not prompts:
         raise UserError('there is no prompt; give --prompt="..." (once or more) or --prompts=FILE, a caption a line')
-    num = 1 if NUM.value is None else NUM.value
-    if num < 1:
-        raise UserError(f"--num={num} must be 1 or more")
+    num = number_of_pictures(1)
     if SCALE.value < 0:
         raise UserError(f"--scale={SCALE.value} must be 0 or more")
     parallel.start()
@@ -128,8 +127,6 @@ def run_evaluate() -> None:
     from t2igan.evaluate import GROUPS, evaluate_runs
 
     workdirs = required_workdirs("evaluate")
-    if SEED.value < 0:
-        raise UserError(f"--seed={SEED.value} must be 0 or more")
     parallel.start()
     given = {"inception": INCEPTION.value, "clip": CLIP.value}
     weights = {name: path for name, path in given.items() if path is not None}
@@ -148,6 +145,7 @@ def run_data() -> None:
     out = Path(OUT.value) if OUT.value else None
     if out and out.suffix.lower() != ".png":
         raise UserError(f"--out={out} must end in .png: a sheet of pictures with their captions")
+    num = number_of_pictures(24)
     splits = list_splits(config.data)
     wanted = dict.fromkeys((config.data.train_split, config.data.test_split))
     datasets = open_datasets(config.data, list(wanted))
@@ -155,9 +153,6 @@ def run_data() -> None:
     if others := [split for split in splits if split not in wanted]:
         print(f"more splits: {', '.join(others)}")
     if out:
-        num = 24 if NUM.value is None else NUM.value
-        if num < 1:
-            raise UserError(f"--num={num} must be 1 or more")
         images, captions = examples(datasets[0], num)
         save_png(out, sheet(images, captions, columns=6))
         report = out.with_suffix(".json")
@@ -226,9 +221,17 @@ def required_workdir(verb: str, default: str | None = None) -> Path:
     return workdirs[0]
 
 
+def number_of_pictures(default: int) -> int:
+    """--num, or what the verb takes without it; UserError for none."""
+    num = default if NUM.value is None else NUM.value
+    if num < 1:
+        raise UserError(f"--num={num} must be 1 or more")
+    return num
+
+
 def parse(argv: list[str]) -> Callable[[], None]:
     """Reads flags and configuration; returns what the verb does."""
-    for arg, after in zip(argv[1:], [*argv[2:], ""], strict=False):
+    for arg, after in itertools.pairwise([*argv[1:], ""]):
         flag, equals, name = arg.partition("=")
         name = (name if equals else after).split(":")[0]  # FILE or FILE:ARGUMENT
         if flag in ("--config", "-config") and not Path(name).is_file():

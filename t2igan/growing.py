@@ -33,6 +33,16 @@ class Growth:
         length = max(round(share * total_steps / (levels - 1)), 1)
         return cls(tuple(length * stage for stage in range(levels)), max(round(fade_share * length), 1))
 
+    @classmethod
+    def of(cls, config, total_steps: int) -> Growth:
+        """Reads `config.train` for an adversarial phase of `total_steps` steps."""
+        levels = len(config.generator.channels)
+        return cls.create(levels, total_steps, config.train.grow_share, config.train.fade_share)
+
+    def is_whole(self, steps: int) -> bool:
+        """Whether after so many steps full size has faded in."""
+        return not self.starts or steps >= self.starts[-1] + self.fade_steps
+
     def stage(self, step: jax.Array) -> jax.Array:
         """Returns the number of the stage, int32 []: 0 draws the smallest pictures."""
         return (jnp.asarray(self.starts) <= step).sum() - 1

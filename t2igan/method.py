@@ -118,7 +118,7 @@ class Method:
                 train.batch_images,
             ),
             ema_tracks=tuple(train.ema_tracks),
-            growth=Growth.create(len(config.generator.channels), total_steps, train.grow_share, train.fade_share),
+            growth=Growth.of(config, total_steps),
         )
 
     def optimizer(self, rate: jax.Array | float, step: jax.Array | int) -> optax.GradientTransformation:

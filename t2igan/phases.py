@@ -91,7 +91,6 @@ def discriminator_phase(run: Run, given: Mapping[str, Any]) -> Phase:
     sizes = tuple(len(vocabulary[name]) for name in sorted(vocabulary))
     method = DiscriminatorMethod.create(run.config, run.networks, total_steps, sizes)
     labels = {"labels": run.train_data.attribute_labels(vocabulary)} if method.labelled else {}
-    plays = "generator" in given and method.real_weight
     return Phase(
         name="discriminator",
         init=functools.partial(init_discriminator_state, method, run.batch_shapes),
@@ -101,7 +100,7 @@ def discriminator_phase(run: Run, given: Mapping[str, Any]) -> Phase:
         shown=("loss/questions", "accuracy"),
         watches=lambda done: done == total_steps,
         watch=functools.partial(watch.accuracy, run, method),
-        decided=functools.partial(step.decided, method.game) if plays else lambda number: (),  # noqa: ARG005
+        decided=functools.partial(step.decided, method.game) if method.plays(given) else lambda number: (),  # noqa: ARG005
         columns=labels,
     )
 

@@ -67,13 +67,14 @@ def text_matching_step(
     key = stream(method.seed, "text matching", state.step)
     z = jax.random.normal(key, (len(real), networks.z_dim))
     before = networks.text_encoder.apply(params[BEFORE], tokens)
+    critic_params = method.normalise(params["discriminator"])
 
     def match(images, sentence):
         features = networks.image_encoder.apply(params["image"], images)
         return losses.contrastive(*networks.matching.apply(params["matching"], features, sentence))
 
     def critic(images):
-        return networks.discriminator.apply(method.normalise(params["discriminator"]), images, before)
+        return networks.discriminator.apply(critic_params, images, before)
 
     def loss_fn(trained):
         text = networks.text_encoder.apply(trained["text"], tokens)

@@ -100,14 +100,14 @@ def _alone(workdir: Path) -> Iterator[None]:
         if processes.leads():
             with explain_write_errors(workdir):
                 workdir.mkdir(parents=True, exist_ok=True)
-            try:
-                held.enter_context(FileLock(workdir / LOCK_NAME).acquire(timeout=0))
-            except Timeout as error:
-                raise UserError(
-                    f"another training goes on in {workdir}; wait for it, stop it, or choose another --workdir"
-                ) from error
-            except NotImplementedError:  # a disk without locks
-                pass
+                try:
+                    held.enter_context(FileLock(workdir / LOCK_NAME).acquire(timeout=0))
+                except Timeout as error:
+                    raise UserError(
+                        f"another training goes on in {workdir}; wait for it, stop it, or choose another --workdir"
+                    ) from error
+                except NotImplementedError:  # a disk without locks
+                    pass
         yield
 
 

@@ -113,11 +113,9 @@ def signs_of_collapse(run: Run, phase: str, total_steps: int, state: Any, done: 
     config, settings, params = run.config, run.config.guard, state.frozen | state.params
     if not settings.num_images or "discriminator" not in params:
         return {}
-    if phase == "adversarial":  # while it grows, a discriminator cannot be asked about full-sized pictures
-        train = config.train
-        growth = Growth.create(len(config.generator.channels), total_steps, train.grow_share, train.fade_share)
-        if growth.starts and done < growth.starts[-1] + growth.fade_steps:
-            return {}
+    # While it grows, a discriminator cannot be asked about full-sized pictures.
+    if phase == "adversarial" and not Growth.of(config, total_steps).is_whole(done):
+        return {}
     guard = Guard.create(config, run.networks, run.tokenizer, run.train_data, run.test_data)
     figures = guard.look(params)
     if guard.num_images >= FEWEST_PICTURES and (wrong := verdict(settings, figures)):

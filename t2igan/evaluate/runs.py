@@ -67,7 +67,14 @@ def evaluate_runs(
 
     `weights` of pretrained extractors ("inception": a file, "clip": a folder) go before those that a run names.
     """
-    metrics = chosen_groups(metrics)  # said before anything is read or learned
+    metrics = chosen_groups(metrics)  # said before anything is read or learned, as is what follows
+    if seed < 0:
+        raise UserError(f"--seed={seed} must be 0 or more")
+    for workdir in workdirs:
+        if workdir.is_file():
+            raise UserError(
+                f"--workdir={workdir} is a file; `evaluate` wants the folder of a run, where it writes figures"
+            )
     evaluated = [_evaluate_one(workdir, split, num_images, seed, metrics, weights or {}) for workdir in workdirs]
     print(table([one.result for one in evaluated], [one.workdir.name or str(one.workdir) for one in evaluated]))
     for one in evaluated:
@@ -83,8 +90,6 @@ def _evaluate_one(
     metrics: Sequence[str],
     weights: Mapping[str, str],
 ) -> Evaluated:
-    if workdir.is_file():
-        raise UserError(f"--workdir={workdir} is a file; `evaluate` wants the folder of a run, where it writes figures")
     generator = load(workdir)
     config = from_dict(generator.config)
     dataset = open_dataset(config.data, split)

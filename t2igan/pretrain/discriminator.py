@@ -8,6 +8,7 @@ learned already, it also learns to tell real pictures from that one's, by the lo
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +63,10 @@ class DiscriminatorMethod(PhaseMethod):
             real_weight=p.real_weight,
         )
 
+    def plays(self, networks: Collection[str]) -> bool:
+        """Whether real pictures are told from generated ones, with these networks there."""
+        return "generator" in networks and bool(self.real_weight)
+
 
 def init_discriminator_state(
     method: DiscriminatorMethod, batch: dict, given: dict[str, Params] | None = None
@@ -97,7 +102,7 @@ def discriminator_step(
         everyone = state.frozen | params
         loss, right = ask(method, everyone, batch, question_key)
         metrics = {"loss/questions": loss, "accuracy": right}
-        if "generator" in state.frozen and method.real_weight:
+        if method.plays(state.frozen):
             of_game, game_metrics = adversarial.discriminator_loss(
                 game, everyone, state.step, images, batch["tokens"], game_key
             )
