@@ -187,6 +187,7 @@ def reconstruction_errors(run: Run, params: Mapping[str, Any]) -> dict[str, floa
 def accuracy(run: Run, method: DiscriminatorMethod, state: PhaseState, done: int) -> dict[str, Any]:
     """Asks the discriminator's head about test pictures; returns "accuracy/held_out", the share of right answers."""
     params = state.frozen | state.params
+    method = dataclasses.replace(method, networks=run.networks)  # the step's are for sharded parameters
     labels = run.test_data.attribute_labels(run.extractors.vocabulary) if method.labelled else None
     answer = jax.jit(lambda params, batch, key: ask(method, params, batch, key)[1])
 

@@ -14,7 +14,7 @@ from t2igan.data.dataset import Dataset
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.evaluation.extractors import FeatureExtractors
-from t2igan.training.distributed import processes
+from t2igan.training.distributed import parallel, processes
 from t2igan.training.logs import Logs
 
 
@@ -28,9 +28,14 @@ class Run:
     train_data: Dataset
     test_data: Dataset
     tokenizer: Tokenizer
-    networks: nets.Networks
+    networks: nets.Networks  # to be applied to parameters that lie whole on one device
     extractors: FeatureExtractors
     logs: Logs
+
+    @property
+    def gathered_networks(self) -> nets.Networks:
+        """The networks for a step that is compiled over the mesh, where parameters may be sharded."""
+        return parallel.gathered(self.networks, self.mesh)
 
     @property
     def leads(self) -> bool:

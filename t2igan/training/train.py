@@ -156,7 +156,7 @@ def open_run(config, workdir: Path, mesh) -> Run:
         train_data=train_data,
         test_data=test_data,
         tokenizer=tokenizer,
-        networks=parallel.gathered(nets.build(config, tokenizer.vocab_size), mesh),
+        networks=nets.build(config, tokenizer.vocab_size),
         extractors=FeatureExtractors.of_run(config, train_data, tokenizer, workdir),
         logs=Logs(workdir, processes.leads(), project, config.to_dict()),
     )
