@@ -12,8 +12,7 @@ import numpy as np
 
 from benchmarks.timing import table
 from t2igan.training.distributed import parallel
-from t2igan.training.loop import run_phase
-from t2igan.training.phases import PHASES, BatchesWithColumns, compile_phase
+from t2igan.training.loop import compile_phase, run_phase
 from t2igan.training.warm_start import handed_on
 
 SEGMENT_STEPS = 50
@@ -31,12 +30,12 @@ def against_bare(config, folder: Path, steps: int, opened: Callable) -> str:
     run = opened(config, folder)
     learned: dict = {}
     for name in config.phases:
-        phase = PHASES[name](run, learned)
+        phase = phases.build(name, run, learned)
         if name == "adversarial":
             break
         learned = handed_on(learned, parallel.init_on(run.mesh, phase.init, learned))
     batch = parallel.to_devices(
-        BatchesWithColumns(run, phase.columns, seed=0, batch_images=phase.step_images)[0], run.mesh
+        Batches(run.train_data, run.tokenizer, seed=0, batch_images=phase.step_images, columns=phase.columns)[0], run.mesh
     )
     looped, bare = [], []
     held = {"start": time.perf_counter(), "state": parallel.init_on(run.mesh, phase.init, learned)}
