@@ -31,7 +31,9 @@ from jax.experimental.compilation_cache import compilation_cache
 from benchmarks import flops, loop
 from benchmarks.timing import in_turns, load, parser, publish, table
 from t2igan import step
-from t2igan.method import losses
+from t2igan.data import Batches
+from t2igan.method import losses, phases
+from t2igan.method.phases import PHASES, Phase
 from t2igan.training.distributed import parallel
 from t2igan.training.loop import compile_phase
 from t2igan.training.run import Run
@@ -138,7 +140,7 @@ def parts(run: Run, state: step.State, total_steps: int, repeats: int) -> str:
         weight = method.penalty_weight if penalty else (lambda step: 0.0)  # noqa: ARG005
         own = dataclasses.replace(method, penalty_weight=weight)
         if not penalty:
-            own = dataclasses.replace(own, judge=losses.no_penalty)
+            own = dataclasses.replace(own, penalty=losses.no_penalty)
 
         def mean(trained, params):
             return loss(own, params | {player: trained}, state.step, real, batch["tokens"], key, z)

@@ -256,7 +256,9 @@ def test_adversarial_losses_differentiate_by_the_critics_parameters():
     @jax.jit
     def losses_of_both(params):
         logits = neural(params, real, text), neural(params, fake, text)
-        return [[player(*logits).mean() for player in (pair.discriminator, pair.generator)] for pair in ADVERSARIAL.values()]
+        return [
+            [player(*logits).mean() for player in (pair.discriminator, pair.generator)] for pair in ADVERSARIAL.values()
+        ]
 
     check_grads(losses_of_both, (neural_params(),), order=1, modes=["rev"], eps=1e-2, atol=1e-2, rtol=2e-2)
 

@@ -43,7 +43,9 @@ def test_weight_decay_takes_a_share_of_kernels_alone():
 
 def test_the_rate_may_be_traced():
     def first(rate):
-        optimizer = optimizers.adam(rate, beta1=0.0, beta2=0.9, weight_decay=0.2, kind="optimistic_adam", adaptive_clip=0.1)
+        optimizer = optimizers.adam(
+            rate, beta1=0.0, beta2=0.9, weight_decay=0.2, kind="optimistic_adam", adaptive_clip=0.1
+        )
         return optimizer.update(GRADS, optimizer.init(PARAMS), PARAMS)[0]
 
     close(jax.jit(first)(0.3), jax.tree.map(lambda x: 3 * x, jax.jit(first)(0.1)), rtol=1e-4)

@@ -77,7 +77,7 @@ class Batches:
         )
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
-        """Returns `images` uint8 [B / process_count, H, W, C], `tokens` int32 [B / process_count, T], and the columns."""
+        """Returns columns, `images` uint8 [B / process_count, H, W, C] and `tokens` int32 [B / process_count, T]."""
         indices = self._indices[step][self._slice]
         captions = self._first_caption[indices]
         if not self._one_caption_each:

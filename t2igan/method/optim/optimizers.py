@@ -11,7 +11,6 @@ import optax
 
 from t2igan.config.registry import Registry
 
-
 # (learning rate, beta1, beta2) -> Optax optimizer; rates and betas may be traced scalars, the state depends on neither.
 OPTIMIZERS: Registry[Callable[..., optax.GradientTransformation]] = Registry("optimizer", key="train.optimizer")
 

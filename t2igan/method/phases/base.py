@@ -85,7 +85,7 @@ class Phase:
       total_steps: the length.
       step_images: pictures that one step takes.
       shown: metrics that stand behind the progress bar.
-      decided: the number of a step, from 0 -> settings of `step` as hashable pairs, which are known when it is compiled.
+      decided: the number of a step, from 0 -> settings of `step`, as hashable pairs, for which it is compiled.
       columns: int32 [N, ...] by name, a row for each training picture, which batches have besides.
       monitor: (state, steps done) -> figures by name; called by the leader, with arrays of its own.
       monitored: steps done -> whether `monitor` is called; as it stands, at the end of the phase.

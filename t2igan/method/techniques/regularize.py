@@ -52,11 +52,7 @@ def spectral(weights: Float[Array, "fan_in units"]) -> Float[Array, ""]:
         v = fixed.T @ (fixed @ v)
         return v * jax.lax.rsqrt((v**2).sum() + 1e-30)
 
-    v = jax.lax.fori_loop(0, # The discriminator's parameters -> the parameters with which it is applied.
-NORMALISATIONS: Registry[Callable[[Params], Params]] = Registry("normalisation", key="discriminator.normalisation")
-NORMALISATIONS.register("none", lambda params: params)
-
-POWER_ITERATIONS, iterate, start)
+    v = jax.lax.fori_loop(0, POWER_ITERATIONS, iterate, start)
     return jnp.sqrt(((weights @ v) ** 2).sum() + 1e-30)
 
 
