@@ -2,7 +2,8 @@
 
 A decoded picture has a *signature*: its luma on a grid of 8x8 and its colour on one of 2x2. Lossy formats change these
 by a level or two. Two pictures count as the same one where the signatures differ by no more than that, measured against
-the picture's own contrast, so that two drawings of thin lines on white are still two.
+the picture's own contrast, so that two faint drawings on white are still two. Pictures that differ only within a cell
+of the grid do count as one: they are near enough to be kept on one side of a split.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ GRID = 8
 COLOUR_GRID = 2
 SIGNATURE_BYTES = GRID * GRID + 2 * COLOUR_GRID * COLOUR_GRID
 MAX_RMS = 3.0  # levels of luma; JPEG of quality 75 moves the signature of a 64 px picture by up to 1.4 (rms)
-RMS_OF_CONTRAST = 0.1  # share of the picture's own standard deviation
-ROUNDING = 0.5
+RMS_OF_CONTRAST = 0.15  # share of the picture's own standard deviation
 MAX_COLOUR = 5  # half levels of red or blue minus luma
 # Candidates are found by hashing: projections of the signature, in cells of CELL levels, TABLES times over.
 PROJECTIONS, CELL, TABLES, NEIGHBOURS = 5, 24.0, 8, 12
@@ -64,7 +64,9 @@ def _alike_pairs(signatures: np.ndarray) -> np.ndarray:
     """Returns int64 [P, 2], rows of pictures whose signatures are those of one picture."""
     luma = signatures[:, : GRID * GRID].astype(np.float32)
     colour = signatures[:, GRID * GRID :].astype(np.int16)
-    allowed = np.minimum(MAX_RMS, RMS_OF_CONTRAST * luma.std(1) + ROUNDING)
+    contrast = luma.std(1)
+    allowed = np.minimum(MAX_RMS, RMS_OF_CONTRAST * contrast)
+    allowed_colour = np.minimum(MAX_COLOUR, contrast)
     random = np.random.default_rng(0)
     # Slow waves: there pictures differ most, and compression least.
     waves = np.cos(np.pi * (np.arange(GRID) + 0.5) * np.arange(4)[:, None] / GRID)
@@ -82,7 +84,8 @@ def _alike_pairs(signatures: np.ndarray) -> np.ndarray:
             one, other = order[near], order[near + step]
             rms = np.sqrt(((luma[one] - luma[other]) ** 2).mean(1))
             same = rms <= np.minimum(allowed[one], allowed[other])
-            same &= np.abs(colour[one] - colour[other]).max(1, initial=0) <= MAX_COLOUR
+            colours = np.abs(colour[one] - colour[other]).max(1, initial=0)
+            same &= colours <= np.minimum(allowed_colour[one], allowed_colour[other])
             found.append(np.stack([one[same], other[same]], 1))
     return np.concatenate(found) if found else np.zeros((0, 2), np.int64)
 
