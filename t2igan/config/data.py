@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 from ml_collections import ConfigDict
 
 from t2igan.config.values import listed, whole
@@ -47,7 +49,7 @@ def check_data(data: ConfigDict) -> None:
 
 def _check_encoding(name: str) -> None:
     try:
-        b"".decode(name or "utf-8")
+        io.TextIOWrapper(io.BytesIO(), encoding=name or "utf-8")  # knows texts from "hex" and "rot13"
     except LookupError:
         raise UserError(
             f"config.data.encoding={name!r} is no encoding of text that Python has{nearest(name, ENCODINGS)}\n"
