@@ -56,7 +56,7 @@ def compile_phase(run: Run, phase: Phase, state: Any, number: int = 0) -> Callab
 def text_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: ARG001
     """The text encoder learns which caption belongs to which picture (`t2igan.method.phases.text`)."""
     section, total_steps = _length(run, "text")
-    method = TextMethod.create(run.config, run.networks, total_steps)
+    method = TextMethod.create(run.config, run.gathered_networks, total_steps)
     return Phase(
         name="text",
         init=functools.partial(init_text_state, method, run.batch_shapes),
@@ -70,7 +70,7 @@ def text_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: ARG001
 def generator_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: ARG001
     """Inverter and generator learn to complete masked pictures (`t2igan.method.phases.generator`)."""
     section, total_steps = _length(run, "generator")
-    method = GeneratorMethod.create(run.config, run.networks, total_steps)
+    method = GeneratorMethod.create(run.config, run.gathered_networks, total_steps)
     return Phase(
         name="generator",
         init=functools.partial(init_generator_state, method, run.batch_shapes),
@@ -93,7 +93,7 @@ def discriminator_phase(run: Run, given: Mapping[str, Any]) -> Phase:
             f"learned; set it to 'auto' or 'transforms'"
         )
     sizes = tuple(len(vocabulary[name]) for name in sorted(vocabulary))
-    method = DiscriminatorMethod.create(run.config, run.networks, total_steps, sizes)
+    method = DiscriminatorMethod.create(run.config, run.gathered_networks, total_steps, sizes)
     labels = {"labels": run.train_data.attribute_labels(vocabulary)} if method.labelled else {}
     return Phase(
         name="discriminator",
@@ -113,7 +113,7 @@ def adversarial_phase(run: Run, given: Mapping[str, Any]) -> Phase:
     """Generator against discriminator (`t2igan.step`)."""
     _, total_steps = _length(run, "adversarial")
     _require_of_losses(run, given)
-    method = Method.create(run.config, run.networks, total_steps)
+    method = Method.create(run.config, run.gathered_networks, total_steps)
     return _game(run, "adversarial", method, step.train_step, method, total_steps)
 
 
@@ -121,7 +121,7 @@ def text_matching_phase(run: Run, given: Mapping[str, Any]) -> Phase:
     """The text encoder learns from what the generator makes of its captions (`t2igan.method.phases.text_matching`)."""
     section, total_steps = _length(run, "text_matching")
     _require(given, "the phase 'text_matching'", ("text", "generator", "discriminator", "image", "matching"))
-    method = text_matching.TextMatchingMethod.create(run.config, run.networks, total_steps)
+    method = text_matching.TextMatchingMethod.create(run.config, run.gathered_networks, total_steps)
     return Phase(
         name="text_matching",
         init=functools.partial(text_matching.init_text_matching_state, method, run.batch_shapes),
@@ -138,7 +138,7 @@ def joint_phase(run: Run, given: Mapping[str, Any]) -> Phase:
     """Generator, discriminator and text encoder together (`t2igan.method.phases.joint`)."""
     _, total_steps = _length(run, "joint")
     _require_of_losses(run, given)
-    method = joint.JointMethod.create(run.config, run.networks, total_steps)
+    method = joint.JointMethod.create(run.config, run.gathered_networks, total_steps)
     return _game(run, "joint", method.game, joint.joint_step, method, total_steps)
 
 

@@ -208,7 +208,7 @@ def _run_without_data(config, mesh: jax.sharding.Mesh) -> Run:
         train_data=data,
         test_data=data,
         tokenizer=tokenizer,
-        networks=parallel.gathered(nets.build(config, config.tokenizer.vocab_size), mesh),
+        networks=nets.build(config, config.tokenizer.vocab_size),
         judges=Judges(config, data, tokenizer, nowhere),
         logs=Logs(nowhere, active=False),
     )

@@ -23,8 +23,7 @@ from t2igan.data import Dataset, check_usable, open_datasets
 from t2igan.data.report import as_json, left_out
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
-from t2igan.evaluation import evaluate
-from t2igan.evaluation.evaluate import without_details
+from t2igan.evaluation.evaluate import evaluate, without_details
 from t2igan.evaluation.extractors import Judges
 from t2igan.evaluation.report.card import CARD_NAME, model_card
 from t2igan.evaluation.report.environment import environment
@@ -156,7 +155,7 @@ def open_run(config, workdir: Path, mesh) -> Run:
         train_data=train_data,
         test_data=test_data,
         tokenizer=tokenizer,
-        networks=parallel.gathered(nets.build(config, tokenizer.vocab_size), mesh),
+        networks=nets.build(config, tokenizer.vocab_size),
         judges=Judges.of_run(config, train_data, tokenizer, workdir),
         logs=Logs(workdir, processes.leads(), project, config.to_dict()),
     )

@@ -19,8 +19,7 @@ from t2igan import __version__, nets
 from t2igan.data.dataset import Dataset
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
-from t2igan.evaluation import evaluate
-from t2igan.evaluation.evaluate import CHEAP, flat_figures, without_details
+from t2igan.evaluation.evaluate import CHEAP, evaluate, flat_figures, without_details
 from t2igan.evaluation.extractors import Judges
 from t2igan.evaluation.runs import draw_with
 from t2igan.evaluation.table import summary_line
@@ -33,7 +32,7 @@ from t2igan.method.phases.discriminator import DiscriminatorMethod, ask
 from t2igan.method.phases.generator import GeneratorMethod
 from t2igan.method.techniques.growing import Growth
 from t2igan.method.techniques.masks import random_visible
-from t2igan.training.distributed import processes
+from t2igan.training.distributed import parallel, processes
 from t2igan.training.guard import FEWEST_PICTURES, Collapse, Guard, may_roll_back, verdict
 from t2igan.training.logs import Logs, say
 from t2igan.training.warm_start import networks_of
@@ -52,9 +51,14 @@ class Run:
     train_data: Dataset
     test_data: Dataset
     tokenizer: Tokenizer
-    networks: nets.Networks
+    networks: nets.Networks  # to be applied to parameters that lie whole on one device
     judges: Judges
     logs: Logs
+
+    @property
+    def gathered_networks(self) -> nets.Networks:
+        """The networks for a step that is compiled over the mesh, where parameters may be sharded."""
+        return parallel.gathered(self.networks, self.mesh)
 
     @property
     def leads(self) -> bool:
@@ -232,6 +236,7 @@ def reconstruction_errors(run: Run, params: Mapping[str, Any]) -> dict[str, floa
 def accuracy(run: Run, method: DiscriminatorMethod, state: PhaseState, done: int) -> dict[str, Any]:
     """Asks the discriminator's head about test pictures; returns "accuracy/held_out", the share of right answers."""
     params = state.frozen | state.params
+    method = dataclasses.replace(method, networks=run.networks)  # the step's are for sharded parameters
     labels = run.test_data.attribute_labels(run.judges.vocabulary) if method.labelled else None
     answer = jax.jit(lambda params, batch, key: ask(method, params, batch, key)[1])
 
