@@ -41,6 +41,12 @@ def exchange():
     print(json.dumps({"left": left, "exchange_s": sorted(times)[50]}))
 
 
+def finish_late():
+    """Each at another time, as threads wait for heartbeats."""
+    time.sleep(1.1 * processes.index())
+    processes.finish()
+
+
 def agree():
     """Each goes at a pace of its own; one of them is asked after some steps."""
     done = 0
@@ -82,6 +88,22 @@ def killed():
 def leader_killed():
     """The leader is, and with it what counts heartbeats."""
     _all_wait_but(0, lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def killed_in_a_collective():
+    """One is killed while all compute together."""
+    import jax.numpy as jnp
+
+    from t2igan.training.distributed import parallel
+
+    mesh = parallel.make_mesh()
+    parallel.connect(mesh)
+    mean = jax.jit(lambda x: jnp.ones_like(x) * x.mean(), out_shardings=parallel.split(mesh))
+    x = jax.make_array_from_process_local_data(parallel.split(mesh), jnp.ones(2))
+    for number in range(10**6):
+        x = jax.block_until_ready(mean(x))
+        if number == 20 and processes.index() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def stuck():
@@ -166,13 +188,7 @@ def main(scenes):
             if not pid:
                 for descriptor, file in enumerate(files, start=1):
                     os.dup2(file.fileno(), descriptor)
-                code = 1
-                try:
-                    code = play(scene, port, process)
-                finally:
-                    sys.stdout.flush()
-                    sys.stderr.flush()
-                    os._exit(code)
+                sys.exit(play(scene, port, process))
             started[pid] = scene, process, files
             found.setdefault(scene, [None] * NUM)
     stopped = next((pid for pid, (scene, process, _) in started.items() if (scene, process) == ("stuck", 1)), None)

@@ -41,6 +41,7 @@ class Meeting:
         self.hosts: dict[int, str] = {}  # by process, where known
         self.connections: dict[int, socket.socket] = {}  # by process
         self._parted = False
+        self._on_lost: Callable[[str], None] = lambda message: None  # noqa: ARG005
         self._listener: threading.Thread | None = None
 
     def name(self, process: int) -> str:
@@ -49,12 +50,16 @@ class Meeting:
         return f"process {process} of {self.processes}{host}"
 
     def watch(self, on_lost: Callable[[str], None]) -> None:
-        """From now on calls `on_lost(message)`, once and in a thread of its own, when a process ends before it parts.
-
-        The leader has told all others by then.
-        """
-        self._listener = threading.Thread(target=self._listen, args=(on_lost,), name="meeting", daemon=True)
+        """From now on calls `on_lost(message)`, in a thread of its own, when a process ends before it parts."""
+        self._on_lost = on_lost
+        self._listener = threading.Thread(target=self._listen, name="meeting", daemon=True)
         self._listener.start()
+
+    def lose(self, message: str) -> None:
+        """Calls `on_lost` since a process is gone; the leader, with whom all is over, tells the others before."""
+        if self.process == 0:
+            self._tell({"lost": message})
+        self._on_lost(message)
 
     def part(self, reason: str = "") -> None:
         """Takes leave: for good if there is no reason, otherwise the others are told that it is why they must end."""
@@ -72,7 +77,7 @@ class Meeting:
         if self.process == 0 and "bye" not in message:
             time.sleep(PARTING_S)
 
-    def _listen(self, on_lost: Callable[[str], None]) -> None:
+    def _listen(self) -> None:
         present = {connection: process for process, connection in self.connections.items()}
         while present:
             for connection in wait(list(present)):
@@ -80,10 +85,7 @@ class Meeting:
                 if self._parted or "bye" in said:
                     continue
                 how = f"stopped: {said['ended']}" if "ended" in said else "ended without a word"
-                message = said.get("lost", f"{self.name(process)} {how}")
-                if self.process == 0:
-                    self._tell({"lost": message})
-                on_lost(message)
+                self.lose(said.get("lost", f"{self.name(process)} {how}"))
                 return
 
 

@@ -41,7 +41,8 @@ class _Group:
     exchanged: int = 0
     steps: int = 0
     asked: bool = False
-    finishing: bool = False
+    heartbeats: threading.Thread | None = None
+    finishing: threading.Event = dataclasses.field(default_factory=threading.Event)
 
 
 _group: _Group | None = None
@@ -80,7 +81,8 @@ def start(place: Place | None, time_limit_s: float = START_TIMEOUT_S) -> None:
     # Orbax would ask it at each save, with steps that begin anew in each phase; they must only grow.
     global_state.preemption_sync_manager = None
     meeting.watch(_end)
-    threading.Thread(target=_watch, args=(_group,), name="heartbeats", daemon=True).start()
+    _group.heartbeats = threading.Thread(target=_watch, args=(_group,), name="heartbeats", daemon=True)
+    _group.heartbeats.start()
 
 
 def count() -> int:
@@ -167,7 +169,7 @@ def finish() -> None:
     import jax
     from jax._src.distributed import global_state
 
-    _group.finishing = True
+    _group.finishing.set()
     exchange()
     group, _group = _group, None
     global_state.preemption_sync_manager = group.stops  # to be ended before the rest
@@ -175,6 +177,7 @@ def finish() -> None:
         group.meeting.wait_for_all(float(SILENT_FOR_S))
     jax.distributed.shutdown()
     group.meeting.part()
+    group.heartbeats.join()  # the end of Python aborts what waits in JAX
 
 
 def leave(reason: str, code: int) -> None:
@@ -202,15 +205,15 @@ def fail(error: Exception) -> None:
 def _watch(group: _Group) -> None:
     """Waits until a process sends no more heartbeats, because it is stopped or stuck."""
     everybody = list(range(group.meeting.processes))
-    while not group.finishing:
+    while not group.finishing.is_set():
         try:
             present = group.client.get_live_nodes(everybody)
         except RuntimeError:  # the leader, who counts them, has ended, which is noticed otherwise; or this process has
             return
         silent = sorted(set(everybody) - present.keys())
-        if silent and not group.finishing:
-            _end(f"{group.meeting.name(silent[0])} has been silent for {SILENT_FOR_S} s")
-        time.sleep(1)
+        if silent and not group.finishing.is_set():
+            group.meeting.lose(f"{group.meeting.name(silent[0])} has been silent for {SILENT_FOR_S} s")
+        group.finishing.wait(1.0)
 
 
 def _end(message: str) -> None:
