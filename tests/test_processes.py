@@ -213,7 +213,7 @@ def played(request):
     """By scene, of each process: exit code, what it printed, what it said on stderr."""
     root = request.config.rootpath
     command = [sys.executable, "tests/crowd.py", *SCENES, *OF_JAX_ALONE]
-    environ = {**os.environ, "PYTHONPATH": str(root), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environ = {**os.environ, "PYTHONPATH": str(root), "TF_CPP_MIN_LOG_LEVEL": "2", "JAX_NUM_CPU_DEVICES": "1"}
     done = subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True, check=False, timeout=600)
     assert not done.returncode, done.stderr
     return json.loads(done.stdout)
@@ -260,7 +260,7 @@ def line(gone, how, here):
 def test_all_others_end_with_a_line_that_says_which_is_gone(played, scene, gone, code, how):
     for process, (ended, _, said) in enumerate(played[scene]):
         if process == gone:
-            assert ended == code or scene == "stuck" and ended == -signal.SIGABRT, said  # when it is let go on
+            assert ended == code or (scene == "stuck" and ended == -signal.SIGABRT), said  # when it is let go on
             continue
         assert ended == processes.LOST and re.fullmatch(f"{line(gone, how, process)}.*\n", said), said
         assert ("; the same command goes on from the last checkpoint" in said) == ("stopped" not in how)
