@@ -13,10 +13,12 @@ import socket
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import jax
 
 from t2igan.errors import UserError
+from t2igan.training import train
 from t2igan.training.distributed import processes
 from t2igan.training.distributed.launchers import Place
 
@@ -44,6 +46,23 @@ def exchange():
 def finish_late():
     """Each at another time, as threads wait for heartbeats."""
     time.sleep(1.1 * processes.index())
+    processes.finish()
+
+
+def does_not_divide():
+    """What three processes, of a device each, cannot share out; all find it before they wait for each other."""
+    from tiny import shrink
+
+    from configs.base import get_config
+
+    for key, value in (("devices", 2), ("shard_devices", 2), ("train.batch_images", 8), ("train.batch_images", 2)):
+        config = shrink(get_config())
+        config.phases = ("adversarial",)
+        config.update_from_flattened_dict({key: value})
+        try:
+            train.train(config, Path("nowhere"))
+        except UserError as error:
+            print(error)
     processes.finish()
 
 

@@ -1,7 +1,7 @@
 """Several processes: the place of each, how they meet and part, and real ones that train together."""
 
-import contextlib
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -203,7 +203,7 @@ def test_strangers_at_the_port_are_let_go():
 
 SCENES = (
     *("exchange", "finish_late", "agree", "agree_by_sigterm", "killed", "killed_in_a_collective", "leader_killed"),
-    *("stuck", "leaves", "leader_leaves", "fails"),
+    *("stuck", "leaves", "leader_leaves", "fails", "does_not_divide"),
 )
 OF_JAX_ALONE = ("jax_misses_one", "jax_has_two_of_a_number", "jax_loses_its_leader")
 
@@ -231,6 +231,20 @@ def test_processes_give_each_other_values(played):
 
 def test_processes_may_finish_at_different_times(played):
     assert played["finish_late"] == [[0, "", ""]] * 3
+
+
+def test_what_processes_cannot_share_is_said_by_all_before_anything_is_read(played):
+    lines = (
+        "config.devices=2 cannot be shared by 3 processes; set it to a multiple of that, or to 0",
+        "config.shard_devices=2 does not divide the 3 devices; set it to a divisor of that, 1 for a copy of everything "
+        "on each, or set config.devices",
+        "config.train.batch_images=8 cannot be divided among 3 devices; set it to a multiple such as 6 or 9, or set "
+        "config.devices",
+        "config.train.batch_images=2 cannot be divided among 3 devices; set it to a multiple such as 3 or 6, or set "
+        "config.devices",
+    )
+    for code, printed, said in played["does_not_divide"]:
+        assert code == 0 and tuple(printed.splitlines()) == lines, said
 
 
 @pytest.mark.parametrize("scene", ["agree", "agree_by_sigterm"])
@@ -347,24 +361,37 @@ def test_flags_are_checked_before_anything_is_loaded(request, tmp_path):
         assert len(done.stderr.strip().splitlines()) <= 2, done.stderr
 
 
-# Real processes.
+# Real processes that train (tests/descent.py), forked from one that has imported what they need.
 
 
-def start_two(root, workdir, *flags, pause_s=0.0) -> list[subprocess.Popen]:
-    coordinator = f"127.0.0.1:{free_port()}"
-    environ = {**os.environ, "PYTHONPATH": str(root), "PAUSE_S": str(pause_s), "JAX_NUM_CPU_DEVICES": "2", "NPROC": "4"}
-    command = [sys.executable, "tests/descent.py", "--config=tests/descent.py", f"--workdir={workdir}", *flags]
-    return [
-        subprocess.Popen(
-            [*command, f"--coordinator={coordinator}", "--processes=2", f"--process={i}"],
-            cwd=root,
-            env=environ,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for i in range(2)
-    ]
+@pytest.fixture(scope="module")
+def forks():
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["descent", "orbax.checkpoint", "t2igan.training.train"])
+    return context
+
+
+@pytest.fixture
+def start_two(forks, request, tmp_path):
+    """Starts two processes that train; all are killed in the end."""
+    started = []
+
+    def start(workdir, *flags, pause_s=0.0):
+        flags = [f"--workdir={workdir}", f"--coordinator=127.0.0.1:{free_port()}", "--processes=2", *flags]
+        two = []
+        for i in range(2):
+            said = tmp_path / f"said_{len(started)}"
+            arguments = (str(request.config.rootpath), [*flags, f"--process={i}"], pause_s, str(said))
+            process = forks.Process(target=descent.play, args=arguments)
+            process.start()
+            started.append(process)
+            two.append((process, said))
+        return two
+
+    yield start
+    for process in started:
+        process.kill()
+        process.join()
 
 
 def saved(workdir) -> int:
@@ -372,26 +399,18 @@ def saved(workdir) -> int:
     return max((int(p.name) for p in folder.iterdir() if p.name.isdigit()), default=0) if folder.is_dir() else 0
 
 
-@contextlib.contextmanager
-def running(*arguments, **settings):
-    started = start_two(*arguments, **settings)
-    try:
-        yield started
-    finally:
-        for process in started:
-            process.kill()
-
-
 def wait_until_saved(workdir, step, started, timeout_s=600.0) -> None:
     deadline = time.monotonic() + timeout_s
     while saved(workdir) < step and time.monotonic() < deadline:
-        assert all(p.poll() is None for p in started), [p.communicate()[1] for p in started]
+        assert all(process.is_alive() for process, _ in started), [said.read_text() for _, said in started]
         time.sleep(0.005)
 
 
-def ended(started, timeout_s=600.0) -> list[str]:
-    """What each said on stderr."""
-    return [process.communicate(timeout=timeout_s)[1] for process in started]
+def ended(started, timeout_s=600.0) -> tuple[list[int], list[str]]:
+    """Exit codes, and what each said on stderr."""
+    for process, _ in started:
+        process.join(timeout_s)
+    return [process.exitcode for process, _ in started], [said.read_text() for _, said in started]
 
 
 def assert_alike(one, other):
@@ -400,7 +419,7 @@ def assert_alike(one, other):
         t2igan.load(one).params,
         t2igan.load(other).params,
     )
-    rows, others = ({row["step"]: row for row in Logs(w).read()} for w in (one, other))
+    rows, others = ({r["step"]: r for r in Logs(w).read() if "loss/generator" in r} for w in (one, other))
     assert rows.keys() <= others.keys()  # a row more where a run was stopped
     before = dict(zip(list(others)[1:], others, strict=False))
     for step, row in rows.items():
@@ -410,57 +429,9 @@ def assert_alike(one, other):
             assert row[name] == pytest.approx(others[step][name], rel=1e-5, abs=1e-5), (step, name)
 
 
-@pytest.mark.slow
-def test_stopped_killed_and_gone_on_with_other_numbers_of_processes_it_ends_as_one_alone(
-    tmp_path, request, monkeypatch
-):
-    root, workdir = request.config.rootpath, tmp_path / "run"
-    with running(root, workdir, pause_s=0.05) as started:  # two from the start, one of them asked to stop
-        wait_until_saved(workdir, 10, started)
-        started[1].send_signal(signal.SIGTERM)
-        errors = ended(started)
-        assert [process.returncode for process in started] == [130, 130], errors
-    stopped = saved(workdir)
-    assert 10 <= stopped < 20
-    assert f"stopped after step {stopped} of phase adversarial; the same command goes on" in errors[0]
-    assert not any("Traceback" in error for error in errors)
-
-    with running(root, workdir, pause_s=0.05) as started:  # two again, one of them killed
-        wait_until_saved(workdir, 20, started)
-        started[1].kill()
-        killed_s = time.monotonic()
-        errors = ended(started)
-        assert time.monotonic() - killed_s < 30
-        assert started[0].returncode == processes.LOST, errors[0]
-    assert re.search(r"run\.py: process 1 of 2 on .* ended without a word, so process 0 ends too; the same", errors[0])
-    assert 20 <= saved(workdir) < descent.STEPS - 5
-
-    descent.patch(monkeypatch.setattr)
-    with monkeypatch.context() as patched:  # one alone, for a few steps
-        patched.setattr(loop, "Interruption", impatient(5))
-        with pytest.raises(loop.Interrupted):
-            train.train(descent.get_config(), workdir)
-
-    with running(root, workdir) as started:  # and two to the end
-        errors = ended(started)
-        assert [process.returncode for process in started] == [0, 0], errors
-    assert (workdir / "samples" / f"{8 * descent.STEPS:09d}.png").is_file()
-    assert not list(workdir.glob("shared_*"))
-
-    config = descent.get_config()
-    with config.unlocked():
-        config.devices = 1
-    train.train(config, tmp_path / "alone")
-    assert_alike(tmp_path / "alone", workdir)
-
-
-SHARDED_AND_LOOKED_AT = (
+LOOKED_AT = (
     "--config.shard_devices=2",
-    "--config.phases=('discriminator','adversarial')",
-    "--config.pretrain_discriminator.steps=2",
-    "--config.train.steps=4",
-    "--config.train.ema_tracks=(0.5,)",
-    f"--config.evaluate.every_images={2 * 8}",
+    f"--config.evaluate.every_images={15 * 8}",
     "--config.evaluate.at_end=True",
     "--config.evaluate.probe_steps=2",
     "--config.evaluate.classifier_steps=2",
@@ -468,14 +439,49 @@ SHARDED_AND_LOOKED_AT = (
 
 
 @pytest.mark.slow
-def test_two_processes_that_share_a_copy_of_the_parameters_train_through_evaluations_to_the_end(tmp_path, request):
-    """The leader looks alone, at arrays that are sharded over both while they train."""
-    with running(request.config.rootpath, tmp_path / "run", *SHARDED_AND_LOOKED_AT) as started:
-        errors = ended(started)
-        assert [process.returncode for process in started] == [0, 0], errors
-    rows = Logs(tmp_path / "run").read()
-    assert any("accuracy/held_out" in row for row in rows)  # after the phase "discriminator"
-    assert any("guard/overfit" in row and "attributes/mean" in row for row in rows)  # while they play
-    assert (tmp_path / "run" / "evaluation_test.json").is_file()  # at the end
-    kernel = t2igan.load(tmp_path / "run").params["generator"]
-    assert max(x.size for x in jax.tree.leaves(kernel)) >= 64
+def test_stopped_killed_and_gone_on_with_other_numbers_of_processes_it_ends_as_one_alone(
+    tmp_path, start_two, monkeypatch
+):
+    """From the second part on the two also share a copy of the parameters, at which the leader looks alone."""
+    workdir = tmp_path / "run"
+    two = start_two(workdir, pause_s=0.05)  # two from the start, one of them asked to stop
+    wait_until_saved(workdir, 10, two)
+    os.kill(two[1][0].pid, signal.SIGTERM)
+    codes, said = ended(two)
+    assert codes == [130, 130], said
+    stopped = saved(workdir)
+    assert 10 <= stopped < descent.STEPS - 10
+    assert f"stopped after step {stopped} of phase adversarial; the same command goes on" in said[0]
+    assert not any("Traceback" in words for words in said)
+
+    two = start_two(workdir, LOOKED_AT[0], pause_s=0.05)  # two again, one of them killed
+    wait_until_saved(workdir, stopped // 10 * 10 + 10, two)
+    os.kill(two[1][0].pid, signal.SIGKILL)
+    killed_s = time.monotonic()
+    codes, said = ended(two)
+    assert codes == [processes.LOST, -signal.SIGKILL] and time.monotonic() - killed_s < 30, said
+    assert re.search(r"run\.py: process 1 of 2 on .* ended without a word, so process 0 ends too; the same", said[0])
+    killed = saved(workdir)
+    assert killed < descent.STEPS - 5
+
+    descent.patch(monkeypatch.setattr)
+    with monkeypatch.context() as patched:  # one alone, for a few steps
+        patched.setattr(loop, "Interruption", impatient(2))
+        with pytest.raises(loop.Interrupted):
+            train.train(descent.get_config(), workdir)
+    assert saved(workdir) == killed + 2
+
+    two = start_two(workdir, *LOOKED_AT)  # and two to the end
+    codes, said = ended(two)
+    assert codes == [0, 0], said
+    assert (workdir / "samples" / f"{8 * descent.STEPS:09d}.png").is_file()
+    assert not list(workdir.glob("shared_*"))
+    looks = [row for row in Logs(workdir).read() if "guard/overfit" in row]
+    assert looks and all("attributes/mean" in row for row in looks)  # while they played
+    assert (workdir / "evaluation_test.json").is_file()
+
+    config = descent.get_config()
+    with config.unlocked():
+        config.devices = 1
+    train.train(config, tmp_path / "alone")
+    assert_alike(tmp_path / "alone", workdir)
