@@ -13,7 +13,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from t2igan.errors import UserError, nearest
-from t2igan.training.distributed import processes
+from t2igan.training.distributed import launchers, processes
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "train: file in configs/; keys by --config.group.key=value")
 WORKDIR = flags.DEFINE_multi_string("workdir", None, "folder of the run (train: runs/CONFIG); evaluate takes several")
@@ -45,7 +45,7 @@ def run_train() -> None:
         dry_run(config)
         return
     workdir = required_workdir("train", default_workdir())
-    processes.start(processes.find(os.environ, COORDINATOR.value, PROCESSES.value, PROCESS.value), START_TIMEOUT.value)
+    processes.start(launchers.find(os.environ, COORDINATOR.value, PROCESSES.value, PROCESS.value), START_TIMEOUT.value)
     from t2igan.training.loop import Interrupted
     from t2igan.training.train import train
 

@@ -85,6 +85,7 @@ def _train(config, workdir: Path, overrides: tuple[str, ...], mesh: jax.sharding
                 continue
             state = best_average(run, run_phase(run, phase, given), phase.total_steps)
             given = handed_on(given, state)
+        processes.no_more_stops()
         return finish(run, given, int(state.step))
     finally:
         run.logs.close()
