@@ -11,6 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from t2igan.config.check_pretrained import check_pretrained
 from t2igan.config.values import get
 from t2igan.errors import UserError, nearest
 
@@ -26,7 +27,7 @@ SECTIONS = {
 PHASES = tuple(SECTIONS)
 MASKS = ("whole", "box", "half", "stroke")
 TASKS = ("auto", "labels", "transforms")
-NETWORK_KINDS = ("residual", "mlp")
+GENERATORS, DISCRIMINATORS = ("residual", "mlp"), ("residual", "mlp", "projected")
 SCHEDULES = ("constant", "cosine", "linear", "exponential")
 ADVERSARIAL = ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic")
 PENALTIES = ("none", "r1", "r2", "r1_r2", "wgan_gp", "ma_gp", "finite_difference")
@@ -37,11 +38,10 @@ DATA_CHOICES = {
     "captions": ("all", "first"),
 }
 SMOOTHABLE = ("minimax", "non_saturating", "least_squares", "hinge")  # pairs whose losses have a label
-NORMALISATIONS = ("none", "spectral", "weight")
-OPTIMIZERS = ("adam", "optimistic_adam")
+NORMALISATIONS, OPTIMIZERS = ("none", "spectral", "weight"), ("adam", "optimistic_adam")
 AUGMENTATIONS = ("flip", "translate", "scale", "rotate", "colour", "cutout")
 DTYPES = ("float32", "bfloat16")
-EXTRACTORS = ("attributes", "probe", "pixels", "inception", "clip")
+EXTRACTORS = ("attributes", "probe", "pixels", "inception", "clip", "efficientnet")
 BEST_METRICS = (
     "",
     "attributes/mean",
@@ -58,6 +58,7 @@ def check(config: ConfigDict) -> None:
     _check_sizes(config)
     _check_losses(config)
     _check_techniques(config)
+    check_pretrained(config)
     check_data(config.data)
 
 
@@ -92,8 +93,8 @@ def _check_choices(config: ConfigDict) -> None:
     phases = tuple(config.phases)
     if phases != tuple(phase for phase in PHASES if phase in phases):
         raise UserError(f"config.phases={phases} must name each phase once, in the order {_listed(PHASES)}")
-    _among(config, "generator.kind", NETWORK_KINDS)
-    _among(config, "discriminator.kind", NETWORK_KINDS)
+    _among(config, "generator.kind", GENERATORS)
+    _among(config, "discriminator.kind", DISCRIMINATORS)
     _among(config, "loss.adversarial", ADVERSARIAL)
     _among(config, "loss.penalty", PENALTIES)
     _among(config, "discriminator.normalisation", NORMALISATIONS)
@@ -183,7 +184,7 @@ def _check_sizes(config: ConfigDict) -> None:
             "image_encoder": "text" in config.phases or bool(config.init_from),
             "inverter": "generator" in config.phases or config.loss.reconstruction_weight > 0 or bool(config.init_from),
         }
-        if net.get("kind", "residual") == "mlp" or not used.get(name, True):
+        if net.get("kind", "residual") != "residual" or not used.get(name, True):
             continue
         doublings = len(net.channels) - 1
         if name == "generator":

@@ -20,6 +20,7 @@ FREE_TO_CHANGE = (
         "data.workers",
         "data.min_usable",
         "data.follow_links",
+        "text_encoder.pretrained_in_snapshot",
     ),
 )
 # Keys that older runs and snapshots lack, with the value that does what those runs did.
@@ -28,7 +29,10 @@ ADDED = {
     **{"data.follow_links": True, "data.min_usable": 0.0, "data.cache_dir": "", "data.cache_gb": 10.0},
     **{"data.workers": 0, "evaluate.probe_steps": 300, "evaluate.inception_weights": "", "evaluate.clip_weights": ""},
     **{"model_card.license": "", "model_card.data_license": "", "model_card.notes": ""},
-    **{"shard_devices": 1, "remat": False},
+    **{"shard_devices": 1, "remat": False, "evaluate.efficientnet_weights": ""},
+    **{"text_encoder.pretrained": "", "text_encoder.pretrained_mode": "frozen", "text_encoder.pretrained_rate": 0.02},
+    **{"text_encoder.pretrained_in_snapshot": True},
+    **{"discriminator.features_from": "", "discriminator.features_px": 0},
 }
 # Durations may grow or shrink only together with their schedules, so they count as what is computed.
 

@@ -13,6 +13,7 @@ from t2igan.nets.image_encoder import ImageEncoder
 from t2igan.nets.inverter import Inverter
 from t2igan.nets.layers import Text
 from t2igan.nets.matching import MatchingHeads
+from t2igan.nets.pretrained_text import FROZEN, FrozenText, LanguageModel, TunedText
 from t2igan.nets.text_encoder import TextEncoder
 
 __all__ = ["Networks", "Text", "build"]
@@ -30,12 +31,18 @@ class Networks(NamedTuple):
     inverter: nn.Module | None = None  # None where the configuration has none, as those of older snapshots
 
 
-def build(config, vocab_size: int) -> Networks:
-    """Returns the networks that `config` (a checked one, see `t2igan.config`) describes; no parameters yet."""
+def build(config, vocab_size: int, pretrained: LanguageModel | None = None) -> Networks:
+    """Returns the networks that `config` (a checked one, see `t2igan.config`) describes; no parameters yet.
+
+    Args:
+      config: the configuration.
+      vocab_size: of the run's tokenizer.
+      pretrained: what the text encoder is built on (`Tokenizer.pretrained`); None = one of its own.
+    """
     dtype = jnp.dtype(config.compute_dtype)
     remat = config.get("remat", False)  # snapshots of older versions lack it
     growing = config.train.get("grow_share", 0.0) > 0 if "train" in config else False
-    g, d, t, i = config.generator, config.discriminator, config.text_encoder, config.image_encoder
+    g, d, i = config.generator, config.discriminator, config.image_encoder
     if g.kind == "residual":
         generator = Generator(
             image_channels=config.data.channels,
@@ -62,7 +69,22 @@ def build(config, vocab_size: int) -> Networks:
         discriminator = Discriminator(tuple(d.channels), d.features, d.blocks, d.patch_px, dtype, *options)
     else:
         discriminator = MLPDiscriminator(tuple(d.channels), dtype, d.get("dropout", 0.0))
-    text_encoder = TextEncoder(
+    text_encoder = _text_encoder(config, vocab_size, pretrained)
+    image_encoder = ImageEncoder(tuple(i.channels), i.features, i.blocks, i.patch_px, dtype)
+    matching = MatchingHeads(i.features)
+    inverter = None
+    if "inverter" in config:
+        e = config.inverter
+        inverter = Inverter(g.z_dim, tuple(e.channels), e.features, e.blocks, e.patch_px, dtype)
+    return Networks(generator, discriminator, text_encoder, image_encoder, matching, g.z_dim, inverter)
+
+
+def _text_encoder(config, vocab_size: int, pretrained: LanguageModel | None) -> nn.Module:
+    t, dtype = config.text_encoder, jnp.dtype(config.compute_dtype)
+    if pretrained is not None:
+        sizes = (t.width, t.sentence_dim, t.pooling_queries, dtype)
+        return FrozenText(*sizes) if pretrained.mode == FROZEN else TunedText(pretrained, *sizes)
+    return TextEncoder(
         vocab_size=vocab_size,
         max_tokens=config.tokenizer.max_tokens,
         width=t.width,
@@ -72,10 +94,3 @@ def build(config, vocab_size: int) -> Networks:
         pooling_queries=t.pooling_queries,
         dtype=dtype,
     )
-    image_encoder = ImageEncoder(tuple(i.channels), i.features, i.blocks, i.patch_px, dtype)
-    matching = MatchingHeads(i.features)
-    inverter = None
-    if "inverter" in config:
-        e = config.inverter
-        inverter = Inverter(g.z_dim, tuple(e.channels), e.features, e.blocks, e.patch_px, dtype)
-    return Networks(generator, discriminator, text_encoder, image_encoder, matching, g.z_dim, inverter)

@@ -25,6 +25,7 @@ from t2igan.evaluation.extractors import Judges
 from t2igan.evaluation.runs import draw_with
 from t2igan.evaluation.table import summary_line
 from t2igan.inference.pictures import sheet
+from t2igan.inference.pretrained.opening import snapshot_parts
 from t2igan.inference.sample import SNAPSHOT_NAME, Generator, from_snapshot
 from t2igan.inference.snapshot import Snapshot, save_snapshot
 from t2igan.method.losses.inversion import complete
@@ -80,7 +81,7 @@ class Run:
         images = self.train_data.images
         return {
             "images": jax.ShapeDtypeStruct((2, *images.shape[1:]), np.uint8),
-            "tokens": jax.ShapeDtypeStruct((2, self.tokenizer.max_tokens), np.int32),
+            "tokens": jax.ShapeDtypeStruct((2, *self.tokenizer.row_shape), self.tokenizer.row_dtype),
         }
 
 
@@ -99,7 +100,7 @@ def look(run: Run, phase: str, total_steps: int, step_images: int, state: Any, d
     evaluates, draws = due(run, phase, done, total_steps, step_images)
     figures = signs_of_collapse(run, phase, total_steps, state, done) if evaluates else {}
     snapshot = snapshot_of(run, networks_of(state), done)
-    generator = from_snapshot(snapshot)
+    generator = from_snapshot(snapshot, run.tokenizer)
     if evaluates:
         looked = cheap_figures(run, generator, config.evaluate.num_images)
         say(f"{images:>9,} images: {summary_line(looked)}")
@@ -161,10 +162,12 @@ def draw_sheet(run: Run, generator: Generator, name: str, done: int) -> Path:
 def snapshot_of(run: Run, learned: Mapping[str, Any], done: int) -> Snapshot:
     """Returns what sampling needs of the networks, "inverter" too where there is one; no metrics yet."""
     params = {name: learned[name] for name in ("generator", "text", "inverter") if name in learned}
+    pretrained, description = snapshot_parts(run.tokenizer, run.config.text_encoder.pretrained_in_snapshot)
     return Snapshot(
-        params=jax.device_get(params),
+        params=jax.device_get(params) | pretrained,
         config=run.config.to_dict(),
-        tokenizer=run.tokenizer.to_json(),
+        tokenizer=run.tokenizer.own.to_json(),
+        pretrained=description,
         metrics={},
         info={"step": done, "t2igan": __version__, "jax": jax.__version__, "data": run.train_data.name},
     )

@@ -50,6 +50,7 @@ class Judges:
         settings: Settings | None = None,
         weights: Mapping[str, str] | None = None,
     ):
+        tokenizer = tokenizer.own  # not a pretrained model's: what trained the GAN must not judge it
         self.train = train
         self.settings = settings or Settings()
         self.vocabulary = judged_attributes(train)
