@@ -27,7 +27,7 @@ ALLOWED = {
         *("evaluation.metrics", "evaluation.extractors", "evaluation.evaluators"),
     },
     "evaluation.evaluators": {"data", "evaluation.metrics", "evaluation.extractors"},
-    "evaluation.extractors": {"data", "nets", "method.losses", "method.optim", "method.phases", "inference"},
+    "evaluation.extractors": {"config", "data", "nets", "method.losses", "method.optim", "method.phases", "inference"},
     "evaluation.metrics": set(),
     "inference": {"config", "data", "nets", "method.techniques"},
     "method.phases": {

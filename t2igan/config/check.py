@@ -25,8 +25,7 @@ SECTIONS = {
     "joint": "joint",
 }
 PHASES = tuple(SECTIONS)
-MASKS = ("whole", "box", "half", "stroke")
-TASKS = ("auto", "labels", "transforms")
+MASKS, TASKS = ("whole", "box", "half", "stroke"), ("auto", "labels", "transforms")
 GENERATORS, DISCRIMINATORS = ("residual", "mlp"), ("residual", "mlp", "projected")
 SCHEDULES = ("constant", "cosine", "linear", "exponential")
 ADVERSARIAL = ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic")

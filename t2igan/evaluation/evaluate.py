@@ -112,6 +112,10 @@ def evaluate(
             "train": judges.train_hash,
             "judges": judges.hash(list(judges.extractors)),
         },
+        "pretrained": {
+            "trained_with": judges.trained_on,
+            "judged_by": sorted({*extractors} & {"inception", "clip", "efficientnet"}),
+        },
         "counts": {
             "num_images": num_images,
             "num_captions": len(set(captions)),

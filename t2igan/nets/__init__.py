@@ -14,6 +14,7 @@ from t2igan.nets.inverter import Inverter
 from t2igan.nets.layers import Text
 from t2igan.nets.matching import MatchingHeads
 from t2igan.nets.pretrained_text import FROZEN, FrozenText, LanguageModel, TunedText
+from t2igan.nets.projected import ProjectedDiscriminator
 from t2igan.nets.text_encoder import TextEncoder
 
 __all__ = ["Networks", "Text", "build"]
@@ -67,6 +68,8 @@ def build(config, vocab_size: int, pretrained: LanguageModel | None = None) -> N
             remat,
         )  # snapshots of older versions have neither
         discriminator = Discriminator(tuple(d.channels), d.features, d.blocks, d.patch_px, dtype, *options)
+    elif d.kind == "projected":
+        discriminator = ProjectedDiscriminator(d.features, d.features_px, dtype, d.get("dropout", 0.0))
     else:
         discriminator = MLPDiscriminator(tuple(d.channels), dtype, d.get("dropout", 0.0))
     text_encoder = _text_encoder(config, vocab_size, pretrained)

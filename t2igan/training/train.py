@@ -32,12 +32,15 @@ from t2igan.evaluation.report.facts import gather
 from t2igan.evaluation.runs import discriminate_with, draw_with
 from t2igan.evaluation.table import summary_line
 from t2igan.inference.files import explain_write_errors, write_json, write_text
+from t2igan.inference.pretrained.features import efficientnet_file, efficientnet_params
 from t2igan.inference.pretrained.opening import reader_of, snapshot_parts, tuned_from
 from t2igan.inference.pretrained.text_model import read_text_model
 from t2igan.inference.sample import SNAPSHOT_NAME, from_snapshot
 from t2igan.inference.snapshot import load_networks, save_networks, save_snapshot
+from t2igan.nets.efficientnet import EfficientNet
 from t2igan.nets.init import init_network
 from t2igan.nets.pretrained_text import TUNED
+from t2igan.nets.projected import FEATURES, FIXED
 from t2igan.training import warm_start as inheritance
 from t2igan.training.averages import best_average
 from t2igan.training.distributed import agreement, parallel, processes
@@ -137,18 +140,30 @@ def inherit(run: Run) -> dict[str, Any]:
 
 
 def pretrained_parts(run: Run, given: dict[str, Any]) -> dict[str, Any]:
-    """Returns `given`, and what is pretrained of networks that begin fresh: a tuned language model."""
+    """Returns `given` and what is pretrained of networks: a tuned language model, a discriminator's features."""
     if "text" not in given and run.config.text_encoder.pretrained and run.tokenizer.mode == TUNED:
         key = jax.random.fold_in(jax.random.key(run.config.seed), 31)
         fresh = jax.device_get(init_network(run.networks, "text", key, run.batch_shapes))
         given = given | {"text": tuned_from(fresh, run.tokenizer.params)}
+    features_from = run.config.discriminator.features_from
+    if features_from and {"discriminator", "adversarial", "joint"} & set(run.config.phases):
+        discriminator = given.get("discriminator")
+        if discriminator is None:
+            key = jax.random.fold_in(jax.random.key(run.config.seed), 32)
+            discriminator = jax.device_get(init_network(run.networks, "discriminator", key, run.batch_shapes))
+        features = efficientnet_params(features_from, "config.discriminator.features_from", EfficientNet())["params"]
+        fixed = dict(discriminator[FIXED]) | {FEATURES: features}  # of another run's too: it may have had none
+        given = given | {"discriminator": dict(discriminator) | {FIXED: fixed}}
     return given
 
 
 def open_run(config, workdir: Path, mesh) -> Run:
     """Opens data, tokenizer, networks and logs; trains nothing but the tokenizer."""
     name = config.text_encoder.pretrained
-    model = read_text_model(name) if name else None  # what is wrong with it is said before pictures are decoded
+    # What is wrong with what others have learned is said before pictures are decoded.
+    model = read_text_model(name) if name else None
+    if config.discriminator.features_from:
+        efficientnet_file(config.discriminator.features_from, "config.discriminator.features_from")
     train_data, test_data = open_datasets(config.data, (config.data.train_split, config.data.test_split))
     if processes.leads():
         write_json(workdir / "data_report.json", as_json([train_data, test_data]))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from t2igan.config.check_pretrained import check_judges, trained_on
 from t2igan.data import Dataset
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.evaluation.extractors.classifier import Classifier, judged_attributes
@@ -52,6 +53,7 @@ class Judges:
     ):
         tokenizer = tokenizer.own  # not a pretrained model's: what trained the GAN must not judge it
         self.train = train
+        self.trained_on = trained_on(config)  # the run's pretrained parts, by key: what must not judge it
         self.settings = settings or Settings()
         self.vocabulary = judged_attributes(train)
         self._image_shape = tuple(train.images.shape[1:])
@@ -80,18 +82,19 @@ class Judges:
     ) -> Judges:
         """Returns the judges of a run, kept in its folder, learned when first asked, with a bar on the terminal.
 
-        `weights` ("inception": a file, "clip": a folder) go before those that the configuration names.
+        `weights` ("inception", "efficientnet": a file, "clip": a folder) go before those that the configuration names.
 
         Raises:
-          UserError: weights are not there or not understood.
+          UserError: weights are not there or not understood, or are what the run trained with.
         """
         evaluate = config.evaluate
         settings = Settings(  # runs of earlier versions lack the newer keys
             classifier_steps=evaluate.classifier_steps,
             probe_steps=evaluate.get("probe_steps", Settings.probe_steps),
         )
-        named = {name: evaluate.get(f"{name}_weights", "") for name in ("inception", "clip")}
+        named = {name: evaluate.get(f"{name}_weights", "") for name in ("inception", "clip", "efficientnet")}
         weights = named | dict(weights or {})
+        check_judges(config, weights)
         return cls(config, train, tokenizer, workdir / "judges", Bar(), settings, weights)
 
     @property
@@ -163,4 +166,8 @@ def _pretrained(weights: Mapping[str, str]) -> dict[str, Extractor]:
         from t2igan.evaluation.extractors.clip import Clip
 
         found["clip"] = Clip(weights["clip"])
+    if weights.get("efficientnet"):
+        from t2igan.evaluation.extractors.efficientnet import EfficientNetFeatures
+
+        found["efficientnet"] = EfficientNetFeatures(weights["efficientnet"])
     return found
