@@ -87,7 +87,7 @@ class TunedText(nn.Module):
     @nn.compact
     def __call__(self, tokens: Int[Array, "B T"]) -> Text:
         mask = tokens > 0
-        network = self.model.network.clone(dtype=self.dtype, name=LANGUAGE_MODEL)
+        network = self.model.network.clone(dtype=self.dtype, name=LANGUAGE_MODEL, parent=self)
         words = network(jnp.maximum(tokens - 1, 0), mask)
         sentence = pool(words, mask, self.model.pooling)
         head = TextHead(self.width, self.sentence_dim, self.pooling_queries, self.dtype, name="head")
