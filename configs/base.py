@@ -58,6 +58,7 @@ def get_config() -> ConfigDict:
     # Networks. Maps grow from base_px by doubling, one entry of `channels` each, then by patch_px at the edge:
     # image_size_px = base_px * 2 ** (len(channels) - 1) * patch_px.
     config.text_encoder = text = ConfigDict()
+    text.kind = "transformer"  # the only one; your own: docs/extending.md, likewise for all kinds
     text.width = 64  # of the word vectors
     text.layers = 2
     text.heads = 4
@@ -70,6 +71,7 @@ def get_config() -> ConfigDict:
     text.pretrained_in_snapshot = True  # frozen: the snapshot holds its weights (float16), or else names their hash
 
     config.image_encoder = image = ConfigDict()  # the tower that teaches the text encoder in the first phase
+    image.kind = "residual"
     image.channels = (64, 40)
     image.features = 128
     image.blocks = 1
@@ -99,6 +101,7 @@ def get_config() -> ConfigDict:
     discriminator.features_px = 0  # projected: pictures are resized to this before; 0 = as they are, 64 at least
 
     config.inverter = inverter = ConfigDict()  # pictures back to noise, learned with the generator (phase "generator")
+    inverter.kind = "residual"
     inverter.channels = (64, 48, 32)
     inverter.features = 256
     inverter.blocks = 1
@@ -257,9 +260,11 @@ def get_config() -> ConfigDict:
 
     config.evaluate = evaluate = ConfigDict()
     evaluate.every_images = 32_000  # cheap figures during training; 0 = only at the end
-    evaluate.num_images = 425  # generated and judged each time
+    evaluate.num_images = 425  # generated and measured each time
     evaluate.at_end = True  # all figures on the test split when training is done
-    evaluate.classifier_steps = 1_000  # how long the judges learn, once a run: the classifier of attributes,
+    evaluate.classifier_steps = (
+        1_000  # how long the feature extractors learn, once a run: the classifier of attributes,
+    )
     evaluate.probe_steps = 300  # and the two towers that match pictures and captions
     evaluate.inception_weights = ""  # a .safetensors file of Inception-v3 for FID; "" = not used (docs/metrics.md)
     evaluate.clip_weights = ""  # a folder with a CLIP in Hugging Face's layout; "" = not used

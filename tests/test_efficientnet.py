@@ -15,7 +15,7 @@ from configs.base import get_config
 from t2igan import nets
 from t2igan.errors import UserError
 from t2igan.evaluation.evaluate import evaluate
-from t2igan.evaluation.extractors import Extractor, Judges
+from t2igan.evaluation.extractors import Extractor, FeatureExtractors
 from t2igan.evaluation.extractors import efficientnet as extractor_module
 from t2igan.evaluation.extractors.efficientnet import EfficientNetFeatures
 from t2igan.inference.pretrained import features as features_module
@@ -119,18 +119,28 @@ def test_the_extractor_looks_at_pictures_in_batches(weights, tmp_path, monkeypat
     found = extractor.features(pictures(3, 32)).astype(np.float64)
     np.testing.assert_allclose(found[:2] @ np.cos(np.arange(1280)), GOLDEN[32][-1], atol=1e-4)
     train, test, config = squares("train", 40, 0), squares("test", 4, 1), get_config()
-    judges = Judges.of_run(config, train, tokenizer_of(train), tmp_path, {"efficientnet": str(tmp_path / "w.pth")})
-    assert list(judges.extractors)[-1] == "efficientnet"
+    extractors = FeatureExtractors.of_run(
+        config, train, tokenizer_of(train), tmp_path, {"efficientnet": str(tmp_path / "w.pth")}
+    )
+    assert list(extractors.by_name)[-1] == "efficientnet"
     draw = lambda captions, _: test.images[[i % 4 for i in range(len(captions))]]  # noqa: E731
-    settings = {"num_images": 4, "seed": 0, "metrics": ("kernel",), "extractors": ("efficientnet",), "resamples": 0}
-    result = evaluate(draw, test, judges, **settings)
+    settings = {
+        "num_images": 4,
+        "seed": 0,
+        "metrics": ("kernel",),
+        "extractor_names": ("efficientnet",),
+        "resamples": 0,
+    }
+    result = evaluate(draw, test, extractors, **settings)
     assert any(name.endswith("/efficientnet") for name in result["figures"])
-    assert result["pretrained"] == {"trained_with": {}, "judged_by": ["efficientnet"]}
+    assert result["pretrained"] == {"trained_with": {}, "measured_by": ["efficientnet"]}
     with config.unlocked():
         config.discriminator.update(kind="projected", features_from="efficientnet_lite0")
-    with pytest.raises(UserError, match=r"would judge by what config\.discriminator\.features_from"):
-        Judges.of_run(config, train, tokenizer_of(train), tmp_path, {"efficientnet": str(tmp_path / "w.pth")})
-    trained = Judges(config, train, tokenizer_of(train), tmp_path, settings=QUICK)
+    with pytest.raises(UserError, match=r"would measure with what config\.discriminator\.features_from"):
+        FeatureExtractors.of_run(
+            config, train, tokenizer_of(train), tmp_path, {"efficientnet": str(tmp_path / "w.pth")}
+        )
+    trained = FeatureExtractors(config, train, tokenizer_of(train), tmp_path, settings=QUICK)
     assert trained.trained_on == {"discriminator.features_from": "efficientnet_lite0"}
 
 
@@ -191,8 +201,8 @@ def test_gradient_penalties_are_lawful_on_features(projected):
     @jax.jit
     def look(images):
         critic = lambda x, text: network.apply(variables, x, text)  # noqa: E731
-        judged = penalties.judge_r1(critic, images, images, text, jax.random.key(0))
-        return judged.real, judged.penalty, jax.grad(lambda x: critic(x, text).sum())(images)
+        scores = penalties.r1(critic, images, images, text, jax.random.key(0))
+        return scores.real, scores.penalty, jax.grad(lambda x: critic(x, text).sum())(images)
 
     _, penalty, gradient = look(images)
     np.testing.assert_allclose(penalty, (gradient**2).reshape(2, -1).sum(-1) / 2, rtol=1e-3)

@@ -12,11 +12,31 @@ PACKAGE = ROOT / "t2igan"
 
 # What each room may import of the package besides itself, `errors` and the version; docs/architecture.md draws it.
 ALLOWED = {
-    "run": {"config", "data", "inference", "evaluation", "evaluation.report", "training", "training.distributed"},
+    "run": {
+        "config",
+        "config.checks",
+        "data",
+        "method.phases",
+        "inference",
+        "evaluation",
+        "evaluation.report",
+        "training",
+        "training.distributed",
+    },
     "__init__": {"cli", "config", "data", "inference", "evaluation", "training"},
-    "cli": {"config", "data", "inference", "evaluation", "evaluation.report", "training", "training.distributed"},
+    "cli": {
+        "config",
+        "config.checks",
+        "data",
+        "method.phases",
+        "inference",
+        "evaluation",
+        "evaluation.report",
+        "training",
+        "training.distributed",
+    },
     "training": {
-        *("config", "data", "nets", "step", "inference", "training.distributed"),
+        *("config", "config.checks", "data", "nets", "step", "inference", "training.distributed"),
         *("method.game", "method.losses", "method.techniques", "method.phases"),
         *("evaluation", "evaluation.evaluators", "evaluation.extractors", "evaluation.report"),
     },
@@ -27,20 +47,23 @@ ALLOWED = {
         *("evaluation.metrics", "evaluation.extractors", "evaluation.evaluators"),
     },
     "evaluation.evaluators": {"data", "evaluation.metrics", "evaluation.extractors"},
+    "config.checks": {
+        *("config", "data", "nets", "method.losses", "method.techniques", "method.phases", "evaluation.extractors"),
+    },
     "evaluation.extractors": {"config", "data", "nets", "method.losses", "method.optim", "method.phases", "inference"},
     "evaluation.metrics": set(),
     "inference": {"config", "data", "nets", "method.techniques"},
     "method.phases": {
-        *("nets", "step", "method.game", "method.losses"),
+        *("config", "nets", "step", "inference", "method.game", "method.losses"),
         *("method.optim", "method.techniques"),
     },
     "step": {"nets", "method.game", "method.losses", "method.optim", "method.techniques"},
     "method.game": {"nets", "method.losses", "method.optim", "method.techniques"},
-    "method.losses": {"nets"},
-    "method.techniques": {"nets"},
-    "method.optim": set(),
+    "method.losses": {"config", "nets"},
+    "method.techniques": {"config", "nets"},
+    "method.optim": {"config"},
     "method": set(),
-    "nets": set(),
+    "nets": {"config"},
     "data": {"config"},
     "config": set(),
     "errors": set(),
@@ -71,7 +94,7 @@ def room_of(dotted):
 
 def dotted_of(path):
     """nets.layers for t2igan/nets/layers.py; a package by its own name."""
-    if path.name == "run.py":
+    if path == ROOT / "run.py":
         return "run"
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)

@@ -17,8 +17,9 @@ from test_pretrained import clip_shapes
 
 from configs.base import get_config
 from t2igan import nets
-from t2igan.config import check, from_dict
-from t2igan.config.check_pretrained import check_judges, trained_on
+from t2igan.config import from_dict
+from t2igan.config.checks import check
+from t2igan.config.pretrained import require_separate, trained_on
 from t2igan.data.model_tokenizer import ModelTokenizer, tokenizer_json
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
@@ -341,7 +342,7 @@ def test_settings_that_cannot_work_are_refused(folder, own):
     assert trained_on(config) == {"text_encoder.pretrained": str(folder)}
     with pytest.raises(UserError, match=r"max_tokens=15 is more than .* can read: 14 at most"):
         reader_of(config, own)
-    check_judges(config, {"clip": "another", "efficientnet": "efficientnet_lite0"})
+    require_separate(config, {"clip": "another", "efficientnet": "efficientnet_lite0"})
     older = config.to_dict()
     for key in ("pretrained", "pretrained_mode", "pretrained_rate", "pretrained_in_snapshot"):
         del older["text_encoder"][key]

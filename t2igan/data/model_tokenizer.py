@@ -16,8 +16,8 @@ WORDPIECE_FILES = ("tokenizer.json", "vocab.txt")
 class ModelTokenizer(Tokenizer):
     """Captions to ids of the model's own vocabulary plus one, so that 0 is padding here as everywhere.
 
-    `own` is the run's tokenizer, learned from its captions: what the judges of an evaluation read with, who share
-    nothing with the GAN.
+    `own` is the run's tokenizer, learned from its captions: what the extractors of an evaluation read with,
+    which share nothing with the GAN.
     """
 
     def __init__(self, json: str, max_tokens: int, own: Tokenizer):

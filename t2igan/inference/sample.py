@@ -24,7 +24,7 @@ SNAPSHOT_NAME = "snapshot.safetensors"
 BATCH_SIZES = (1, 8, 64)
 
 
-class Generator:
+class Model:
     """Draws pictures from prompts.
 
     The picture of (prompt, seed, truncation) is always the same, whatever else is drawn with it (the last bit may
@@ -134,7 +134,7 @@ def to_bytes(images: Float[Array, "N H W C"]) -> UInt8[Array, "N H W C"]:
     return jnp.round(jnp.clip(images * 127.5 + 127.5, 0, 255)).astype(jnp.uint8)
 
 
-def load(path: str | Path) -> Generator:
+def load(path: str | Path) -> Model:
     """Returns the generator of a run's folder or of a snapshot file.
 
     Raises:
@@ -153,7 +153,7 @@ def load(path: str | Path) -> Generator:
     return from_snapshot(load_snapshot(path), beside=path.parent)
 
 
-def from_snapshot(snapshot: Snapshot, tokenizer: Tokenizer | None = None, beside: Path | None = None) -> Generator:
+def from_snapshot(snapshot: Snapshot, tokenizer: Tokenizer | None = None, beside: Path | None = None) -> Model:
     """Returns the generator that a snapshot describes.
 
     Args:
@@ -168,4 +168,4 @@ def from_snapshot(snapshot: Snapshot, tokenizer: Tokenizer | None = None, beside
     tokenizer = tokenizer or reader_of_snapshot(snapshot, config.tokenizer.max_tokens, beside)
     networks = nets.build(config, tokenizer.vocab_size, tokenizer.pretrained)
     params = {name: of_one for name, of_one in snapshot.params.items() if name != WEIGHTS}
-    return Generator(networks, jax.tree.map(jnp.asarray, params), tokenizer, snapshot)
+    return Model(networks, jax.tree.map(jnp.asarray, params), tokenizer, snapshot)

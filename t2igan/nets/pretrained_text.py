@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from t2igan.errors import UserError
+from t2igan.nets.kinds import TEXT_ENCODERS, Common, NetworkKind
 from t2igan.nets.layers import Text, dense
 
 FROZEN, TUNED = "frozen", "tuned"
@@ -104,3 +106,19 @@ def pool(words: Float[Array, "B T W"], mask: Bool[Array, "B T"], pooling: str) -
         last = jnp.maximum(mask.sum(1) - 1, 0)
         sentence = jnp.take_along_axis(words, last[:, None, None], axis=1)[:, 0]
     return sentence * jax.lax.rsqrt((sentence**2).mean(-1, keepdims=True) + 1e-12)
+
+
+def _build(section: Any, common: Common) -> FrozenText | TunedText:
+    sizes = (section.width, section.sentence_dim, section.pooling_queries, common.dtype)
+    return FrozenText(*sizes) if common.pretrained.mode == FROZEN else TunedText(common.pretrained, *sizes)
+
+
+def _check(config: Any, section: str) -> None:
+    if not config[section].pretrained:
+        raise UserError(
+            f"config.{section}.kind='pretrained' is what config.{section}.pretrained brings about; set that to "
+            f"a model, such as 'minilm' (docs/pretrained.md), and leave the kind as it is"
+        )
+
+
+TEXT_ENCODERS.register("pretrained", NetworkKind(_build, _check))

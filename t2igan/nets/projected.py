@@ -15,7 +15,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from t2igan.config.constraints import require_positive
+from t2igan.errors import UserError
 from t2igan.nets.efficientnet import TAP_CHANNELS, EfficientNet
+from t2igan.nets.kinds import DISCRIMINATORS, Common, NetworkKind
 from t2igan.nets.layers import Text, conv3x3, dense, downsample, leaky_relu, upsample
 
 FIXED = "fixed"  # the collection of what is never trained
@@ -94,3 +97,24 @@ def resized(images: Float[Array, "B H W C"], px: int) -> Float[Array, "B {px} {p
     if images.shape[1] == px:
         return images
     return jax.image.resize(images, (len(images), px, px, images.shape[-1]), "bilinear", antialias=True)
+
+
+def _build(section: Any, common: Common) -> ProjectedDiscriminator:
+    return ProjectedDiscriminator(section.features, section.features_px, common.dtype, section.dropout)
+
+
+def _check(config: Any, section: str) -> None:
+    d = config[section]
+    require_positive(config, f"{section}.features")
+    if not d.features_from:
+        raise UserError(
+            f"config.{section}.kind='projected' judges by pretrained features, and config.{section}.features_from is "
+            f"empty; set it to 'efficientnet_lite0' (docs/pretrained.md)"
+        )
+    if d.features_px and not d.features_px >= MULTIPLE_PX:
+        raise UserError(
+            f"config.{section}.features_px={d.features_px} must be 0 (as the pictures are) or {MULTIPLE_PX} or more"
+        )
+
+
+DISCRIMINATORS.register("projected", NetworkKind(_build, _check))

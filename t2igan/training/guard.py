@@ -22,11 +22,11 @@ from t2igan.data.dataset import Dataset
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.inference.files import write_json
+from t2igan.method.phases import PHASES
 from t2igan.method.techniques.regularize import NORMALISATIONS
 from t2igan.nets import Networks
 
 ROLLBACKS_NAME = "rollbacks.json"
-RATES = {"adversarial": "train", "joint": "joint"}  # the phases that can be rolled back, and where their rates stand
 FEWEST_PICTURES = 8  # of each split, for a verdict: the spread of one picture is 0 whoever draws
 LEARNING_RATES = ("generator_learning_rate", "discriminator_learning_rate", "text_learning_rate")
 
@@ -64,7 +64,7 @@ class Guard:
         """How many pictures there are of each."""
         return len(self.train["images"])
 
-    def look(self, params: Mapping[str, Any]) -> dict[str, float]:
+    def measure(self, params: Mapping[str, Any]) -> dict[str, float]:
         """Returns the signs of collapse of the networks in `params`:
 
         "guard/overfit": (E D(train) - E D(held out)) / (E D(train) - E D(fake)), 0 where held-out pictures look as real
@@ -78,7 +78,7 @@ class Guard:
 
 
 def verdict(settings: Any, figures: Mapping[str, float]) -> str | None:
-    """Returns what is wrong with the figures of `Guard.look` by the limits in `config.guard`, in a line, or None."""
+    """Returns what is wrong with the figures of `Guard.measure` by the limits in `config.guard`, in a line, or None."""
     overfit, spread = figures["guard/overfit"], figures["guard/spread"]
     if settings.max_overfit and overfit > settings.max_overfit:
         return (
@@ -99,9 +99,10 @@ def lowered(config, workdir: Path, phase: str):
     if not times:
         return config
     config = config.copy_and_resolve_references()
+    section = config[PHASES[phase].section]
     for key in LEARNING_RATES:
-        if key in config[RATES[phase]]:
-            config[RATES[phase]][key] *= config.guard.rate_factor**times
+        if key in section:
+            section[key] *= config.guard.rate_factor**times
     return config
 
 
@@ -125,7 +126,7 @@ def roll_back(settings: Any, workdir: Path, phase: str, collapse: Collapse, kept
 
 def may_roll_back(settings: Any, workdir: Path, phase: str) -> bool:
     """Whether a phase is one that can go back, and has not gone as often as it may."""
-    return phase in RATES and len(rollbacks(workdir, phase)) < settings.rollbacks
+    return PHASES[phase].game and len(rollbacks(workdir, phase)) < settings.rollbacks
 
 
 def rollbacks(workdir: Path, phase: str) -> list[dict[str, Any]]:
@@ -138,12 +139,12 @@ def rollbacks(workdir: Path, phase: str) -> list[dict[str, Any]]:
 def _signs(networks: Networks, normalisation: str, params, train, held_out) -> dict[str, jax.Array]:
     weights = NORMALISATIONS[normalisation](params["discriminator"])
     read = lambda tokens: networks.text_encoder.apply(params["text"], tokens)  # noqa: E731
-    judge = lambda images, text: networks.discriminator.apply(weights, images, text)  # noqa: E731
+    score = lambda images, text: networks.discriminator.apply(weights, images, text)  # noqa: E731
     real, unseen = (split["images"].astype(jnp.float32) / 127.5 - 1 for split in (train, held_out))
     text = read(held_out["tokens"])
     z = jax.random.normal(jax.random.key(0), (2, len(unseen), networks.z_dim))
     fake, other = (networks.generator.apply(params["generator"], noise, text) for noise in z)
-    on_train, on_unseen, on_fake = judge(real, read(train["tokens"])), judge(unseen, text), judge(fake, text)
+    on_train, on_unseen, on_fake = score(real, read(train["tokens"])), score(unseen, text), score(fake, text)
     gap = on_train.mean() - on_fake.mean()
     return {
         "overfit": jnp.where(gap > 1e-6, (on_train.mean() - on_unseen.mean()) / jnp.maximum(gap, 1e-6), 0.0),

@@ -19,13 +19,13 @@ import numpy as np
 
 from t2igan import __version__, nets
 from t2igan import config as config_lib
+from t2igan.config.checks import check, check_devices
 from t2igan.data import Dataset, check_usable, open_datasets
-from t2igan.data.report import as_json, left_out
+from t2igan.data.summary import as_json, left_out
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
-from t2igan.evaluation import evaluate
-from t2igan.evaluation.evaluate import without_details
-from t2igan.evaluation.extractors import Judges
+from t2igan.evaluation.evaluate import evaluate, without_details
+from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.report.card import CARD_NAME, model_card
 from t2igan.evaluation.report.environment import environment
 from t2igan.evaluation.report.facts import gather
@@ -37,6 +37,7 @@ from t2igan.inference.pretrained.opening import reader_of, snapshot_parts, tuned
 from t2igan.inference.pretrained.text_model import read_text_model
 from t2igan.inference.sample import SNAPSHOT_NAME, from_snapshot
 from t2igan.inference.snapshot import load_networks, save_networks, save_snapshot
+from t2igan.method.phases import PHASES
 from t2igan.nets.efficientnet import EfficientNet
 from t2igan.nets.init import init_network
 from t2igan.nets.pretrained_text import TUNED
@@ -46,8 +47,9 @@ from t2igan.training.averages import best_average
 from t2igan.training.distributed import agreement, parallel, processes
 from t2igan.training.logs import Logs, say, speak
 from t2igan.training.loop import build_phase, run_phase, started
+from t2igan.training.monitor import snapshot_of
+from t2igan.training.run import Run
 from t2igan.training.warm_start import handed_on
-from t2igan.training.watch import Run, snapshot_of
 
 INHERITED_NAME = "inherited.safetensors"
 LOCK_NAME = ".lock"
@@ -61,13 +63,13 @@ def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, A
     Raises:
       UserError: the configuration, the data or the folder cannot be used, or training went non-finite.
     """
-    config_lib.check(config)
-    batch_keys = [f"{config_lib.SECTIONS[phase]}.batch_images" for phase in config.phases]
+    check(config)
+    batch_keys = [f"{PHASES[phase].section}.batch_images" for phase in config.phases]
     speak(processes.leads())
     parallel.start(processes.local_cpu_devices(config.devices))
     mesh = parallel.make_mesh(config.devices, config.shard_devices)
     for key in batch_keys:
-        config_lib.check_devices(config_lib.get(config, key), mesh.size, key)
+        check_devices(config_lib.get(config, key), mesh.size, key)
     agreement.check_configuration(config)
     agreement.check_shared(workdir)
     parallel.connect(mesh)
@@ -189,8 +191,8 @@ def open_run(config, workdir: Path, mesh) -> Run:
         train_data=train_data,
         test_data=test_data,
         tokenizer=tokenizer,
-        networks=parallel.gathered(nets.build(config, tokenizer.vocab_size, tokenizer.pretrained), mesh),
-        judges=Judges.of_run(config, train_data, tokenizer, workdir),
+        networks=nets.build(config, tokenizer.vocab_size, tokenizer.pretrained),
+        extractors=FeatureExtractors.of_run(config, train_data, tokenizer, workdir),
         logs=Logs(workdir, processes.leads(), project, config.to_dict()),
     )
 
@@ -261,7 +263,7 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
         figures = evaluate(
             draw_with(from_snapshot(snapshot, run.tokenizer)),
             run.test_data,
-            run.judges,
+            run.extractors,
             num_images=max(run.config.evaluate.num_images, len(run.test_data)),
             seed=0,
             discriminate=_discriminator(run, snapshot.params, learned),
@@ -295,7 +297,7 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
 
 
 def _discriminator(run: Run, params: dict[str, Any], learned: dict[str, Any]) -> Any:
-    """Returns what judges pictures as the discriminator does; None where no phase left one behind."""
+    """Returns what scores pictures as the discriminator does; None where no phase left one behind."""
     if "discriminator" not in learned:
         return None
     params = params | {"discriminator": jax.device_get(learned["discriminator"])}
@@ -318,7 +320,8 @@ def _check_same_configuration(config, workdir: Path) -> None:
         more = f"; and {len(changed) - 4} more" if len(changed) > 4 else ""
         raise UserError(
             f"{workdir} was begun with another configuration: {listed}{more}.\n"
-            f"Set it back to go on there, or choose another --workdir"
+            f"Set it back to go on there; or begin anew with what that run has learned, for example to train longer: "
+            f"--config.init_from={workdir} and another --workdir"
         )
 
 
@@ -329,8 +332,9 @@ def _write_configuration(config, workdir: Path, overrides: tuple[str, ...], run:
         old = json.loads(path.read_text(encoding="utf-8"))
         if old.get("data_fingerprint") != fingerprint:
             raise UserError(
-                f"the training pictures of {config.data.source} are not those that {workdir} was begun with.\n"
-                f"Bring the old ones back to go on there, or choose another --workdir"
+                f"the training pictures or captions of {config.data.source} are not those that {workdir} was begun "
+                f"with.\nBring the old ones back to go on there; or begin anew with what that run has learned: "
+                f"--config.init_from={workdir} and another --workdir"
             )
     if run.leads:
         record = {

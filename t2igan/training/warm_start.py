@@ -17,11 +17,11 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from t2igan.config import PHASES
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.inference.checkpoint import read_latest
 from t2igan.inference.snapshot import load_snapshot
+from t2igan.method.phases import PHASES
 from t2igan.nets import Networks
 from t2igan.nets.init import NETWORKS, init_network
 
@@ -70,7 +70,7 @@ def read(path: str | Path) -> Source:
         tokenizer = Tokenizer.from_json(snapshot.tokenizer)
         return Source(f"snapshot {path}", snapshot.params, tokenizer, identity_of(snapshot.pretrained))
     # A later phase holds what there is of the earlier ones.
-    found = ((phase, read_latest(path / "checkpoints" / phase)) for phase in reversed(PHASES))
+    found = ((phase, read_latest(path / "checkpoints" / phase)) for phase in reversed(_phases_of(path)))
     phase, latest = next(((phase, latest) for phase, latest in found if latest), ("", None))
     if latest is None:
         raise UserError(
@@ -90,6 +90,14 @@ def read(path: str | Path) -> Source:
 def identity_of(description: Mapping[str, Any]) -> str:
     """Returns what a pretrained model's description says as `Tokenizer.identity` does; "" where there is none."""
     return f"{description['mode']} {description['digest']}" if description else ""
+
+
+def _phases_of(workdir: Path) -> tuple[str, ...]:
+    """The phases of a run in order, whether or not all of them are known here."""
+    try:
+        return tuple(json.loads((workdir / "config.json").read_text(encoding="utf-8"))["config"]["phases"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return PHASES.names()
 
 
 def text_fits(source: Source, networks: Networks, batch: Mapping[str, Any]) -> bool:

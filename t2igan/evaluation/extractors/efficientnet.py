@@ -23,8 +23,8 @@ BATCH_IMAGES = 32
 class EfficientNetFeatures:
     """The mean of EfficientNet-lite0's last features over the picture, which is resized to 128 px before.
 
-    It sees texture and shape at four times the size at which the judges that are learned here look. It learned from
-    ImageNet, perhaps from pictures like those of the test split. A run must not be judged by it whose discriminator
+    It sees texture and shape at four times the size at which the extractors that are learned here look. It learned from
+    ImageNet, perhaps from pictures like those of the test split. A run must not be measured by it whose discriminator
     learned on it (`config.discriminator.features_from`).
     """
 

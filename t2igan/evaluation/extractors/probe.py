@@ -104,8 +104,8 @@ class Probe:
         return state.params | {"scale": learned.unit_scale(features, images)}
 
 
-def judges_networks(config: Any, tokenizer: Tokenizer, px: int, channels: int, settings: Settings) -> Networks:
-    """Returns networks of the judges' own sizes, whatever the configuration says of the GAN's."""
+def extractor_networks(config: Any, tokenizer: Tokenizer, px: int, channels: int, settings: Settings) -> Networks:
+    """Returns networks of their own sizes, whatever the configuration says of the GAN's."""
     config = ConfigDict(config.to_dict())
     config.update(learning_config(px, settings).to_dict())
     config.compute_dtype = "float32"
@@ -121,6 +121,7 @@ def learning_config(px: int, settings: Settings) -> ConfigDict:
         {
             "seed": SEED,
             "text_encoder": {
+                "kind": "transformer",
                 "width": 64,
                 "layers": 1,
                 "heads": 4,
@@ -128,6 +129,7 @@ def learning_config(px: int, settings: Settings) -> ConfigDict:
                 "sentence_dim": 128,
             },
             "image_encoder": {
+                "kind": "residual",
                 "channels": (64, 32),
                 "features": settings.features,
                 "blocks": 1,

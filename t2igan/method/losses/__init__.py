@@ -5,19 +5,19 @@
 
 from __future__ import annotations
 
-from t2igan.method.losses.adversarial import ADVERSARIAL, RELATIVE, SMOOTHABLE, Adversarial, smoothed
+from t2igan.method.losses.adversarial import ADVERSARIAL, Adversarial, smoothable, smoothed
 from t2igan.method.losses.matching import angular_distance, contrastive, normalize
 from t2igan.method.losses.penalties import (
     FINITE_DIFFERENCE_SIGMA,
     PENALTIES,
-    Judged,
-    judge,
-    judge_finite_difference,
-    judge_ma_gp,
-    judge_r1,
-    judge_r1_r2,
-    judge_r2,
-    judge_wgan_gp,
+    Scores,
+    finite_difference,
+    ma_gp,
+    no_penalty,
+    r1,
+    r1_r2,
+    r2,
+    wgan_gp,
     with_mismatched,
 )
 
@@ -25,20 +25,19 @@ __all__ = [
     "ADVERSARIAL",
     "FINITE_DIFFERENCE_SIGMA",
     "PENALTIES",
-    "RELATIVE",
-    "SMOOTHABLE",
     "Adversarial",
-    "Judged",
+    "Scores",
     "angular_distance",
     "contrastive",
-    "judge",
-    "judge_finite_difference",
-    "judge_ma_gp",
-    "judge_r1",
-    "judge_r1_r2",
-    "judge_r2",
-    "judge_wgan_gp",
+    "finite_difference",
+    "ma_gp",
+    "no_penalty",
     "normalize",
+    "r1",
+    "r1_r2",
+    "r2",
+    "smoothable",
     "smoothed",
+    "wgan_gp",
     "with_mismatched",
 ]

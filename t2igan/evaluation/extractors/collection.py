@@ -1,7 +1,8 @@
-"""All judges of one training split under one roof."""
+"""The feature extractors of one training split under one roof."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,15 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from t2igan.config.check_pretrained import check_judges, trained_on
+from t2igan.config.pretrained import require_separate, trained_on
+from t2igan.config.registry import Registry
 from t2igan.data import Dataset
 from t2igan.data.tokenizer import Tokenizer
-from t2igan.evaluation.extractors.classifier import Classifier, judged_attributes
-from t2igan.evaluation.extractors.extractor import Extractor, Matcher, in_parts, judged_px
+from t2igan.evaluation.extractors.classifier import Classifier, learnable_attributes
+from t2igan.evaluation.extractors.extractor import Extractor, Matcher, extractor_px, in_parts
 from t2igan.evaluation.extractors.learned import Bar, Progress, training_rows
 from t2igan.evaluation.extractors.pixels import Pixels
-from t2igan.evaluation.extractors.probe import Probe, judges_networks
+from t2igan.evaluation.extractors.probe import Probe, extractor_networks
 from t2igan.evaluation.extractors.settings import Settings
+from t2igan.nets import Networks
 
 
 class Seen(NamedTuple):
@@ -30,15 +33,74 @@ class Seen(NamedTuple):
     embedding: Float[np.ndarray, "N E"] | None = None  # of a matcher
 
 
-class Judges:
+@dataclasses.dataclass(frozen=True)
+class Opening:
+    """What an extractor can be made of."""
+
+    train: Dataset
+    train_hash: str
+    vocabulary: Mapping[str, Sequence[str]]  # learnable attributes and their values; empty where there are none
+    tokenizer: Tokenizer
+    networks: Networks  # of their own sizes, for those that learn
+    px: int  # the size at which those look at pictures
+    folder: Path  # of files with what was learned
+    settings: Settings
+    progress: Progress | None
+    weights: str  # `config.evaluate.NAME_weights`; "" where there is no such key
+
+
+# What an extractor can be made of -> the extractor, or None where it cannot be had.
+EXTRACTORS: Registry[Callable[[Opening], Extractor | None]] = Registry("feature extractor")
+
+
+@EXTRACTORS.register("attributes")
+def _attributes(o: Opening) -> Extractor | None:
+    if not o.vocabulary:
+        return None
+    encoder = o.networks.image_encoder
+    return Classifier(o.train, o.train_hash, o.vocabulary, encoder, o.px, o.folder, o.settings, o.progress)
+
+
+@EXTRACTORS.register("probe")
+def _probe(o: Opening) -> Extractor:
+    return Probe(o.train, o.train_hash, o.tokenizer, o.networks, o.px, o.folder, o.settings, o.progress)
+
+
+@EXTRACTORS.register("pixels")
+def _pixels(o: Opening) -> Extractor:  # noqa: ARG001
+    return Pixels()
+
+
+@EXTRACTORS.register("inception")
+def _inception(o: Opening) -> Extractor | None:
+    from t2igan.evaluation.extractors.inception import Inception
+
+    return Inception(o.weights) if o.weights else None
+
+
+@EXTRACTORS.register("clip")
+def _clip(o: Opening) -> Extractor | None:
+    from t2igan.evaluation.extractors.clip import Clip
+
+    return Clip(o.weights) if o.weights else None
+
+
+@EXTRACTORS.register("efficientnet")
+def _efficientnet(o: Opening) -> Extractor | None:
+    from t2igan.evaluation.extractors.efficientnet import EfficientNetFeatures
+
+    return EfficientNetFeatures(o.weights) if o.weights else None
+
+
+class FeatureExtractors:
     """The extractors of one training split by name; those that learn do so when they are first asked.
 
     What was learned is kept in files of `folder` whose names hold a hash of pictures, captions, tokenizer and
-    settings; a damaged file is learned anew. `progress(judge, steps done, steps in all)` is called now and then.
+    settings; a damaged file is learned anew. `progress(extractor, steps done, steps in all)` is called now and then.
 
-    `vocabulary` maps each judged attribute to its values in the training split ("none" where a picture lacks it), and
-    is empty without attributes; `main` is the extractor of figures during training: "attributes" where there is one,
-    otherwise "probe".
+    `vocabulary` maps each learnable attribute to its values in the training split ("none" where a picture lacks it),
+    and is empty without attributes; `main` is the extractor of figures during training: "attributes" where there is
+    one, otherwise "probe".
     """
 
     def __init__(
@@ -51,24 +113,19 @@ class Judges:
         settings: Settings | None = None,
         weights: Mapping[str, str] | None = None,
     ):
-        tokenizer = tokenizer.own  # not a pretrained model's: what trained the GAN must not judge it
+        tokenizer = tokenizer.own  # not a pretrained model's: what trained the GAN must not measure it
         self.train = train
-        self.trained_on = trained_on(config)  # the run's pretrained parts, by key: what must not judge it
+        self.trained_on = trained_on(config)  # the run's pretrained parts, by key: what must not measure it
         self.settings = settings or Settings()
-        self.vocabulary = judged_attributes(train)
+        self.vocabulary = learnable_attributes(train)
         self._image_shape = tuple(train.images.shape[1:])
         self._remembered: dict[tuple, tuple[Any, Any]] = {}
-        px = judged_px(self._image_shape[0])
-        networks = judges_networks(config, tokenizer, px, self._image_shape[-1], self.settings)
+        px = extractor_px(self._image_shape[0])
+        networks = extractor_networks(config, tokenizer, px, self._image_shape[-1], self.settings)
         self.train_hash = train_hash = train.fingerprint()
-        self.extractors: dict[str, Extractor] = {}
-        if self.vocabulary:
-            self.extractors["attributes"] = Classifier(
-                train, train_hash, self.vocabulary, networks.image_encoder, px, folder, self.settings, progress
-            )
-        self.extractors["probe"] = Probe(train, train_hash, tokenizer, networks, px, folder, self.settings, progress)
-        self.extractors["pixels"] = Pixels()
-        self.extractors |= _pretrained(weights or {})
+        own = train, train_hash, self.vocabulary, tokenizer, networks, px, folder, self.settings, progress
+        opened = {name: make(Opening(*own, (weights or {}).get(name, ""))) for name, make in EXTRACTORS.items()}
+        self.by_name: dict[str, Extractor] = {name: made for name, made in opened.items() if made is not None}
         self.main = "attributes" if self.vocabulary else "probe"
 
     @classmethod
@@ -79,8 +136,8 @@ class Judges:
         tokenizer: Tokenizer,
         workdir: Path,
         weights: Mapping[str, str] | None = None,
-    ) -> Judges:
-        """Returns the judges of a run, kept in its folder, learned when first asked, with a bar on the terminal.
+    ) -> FeatureExtractors:
+        """Returns the extractors of a run, kept in its folder, learned when first asked, with a bar on the terminal.
 
         `weights` ("inception", "efficientnet": a file, "clip": a folder) go before those that the configuration names.
 
@@ -88,32 +145,29 @@ class Judges:
           UserError: weights are not there or not understood, or are what the run trained with.
         """
         evaluate = config.evaluate
-        settings = Settings(  # runs of earlier versions lack the newer keys
-            classifier_steps=evaluate.classifier_steps,
-            probe_steps=evaluate.get("probe_steps", Settings.probe_steps),
-        )
-        named = {name: evaluate.get(f"{name}_weights", "") for name in ("inception", "clip", "efficientnet")}
+        settings = Settings(classifier_steps=evaluate.classifier_steps, probe_steps=evaluate.probe_steps)
+        named = {name: evaluate[f"{name}_weights"] for name in EXTRACTORS if f"{name}_weights" in evaluate}
         weights = named | dict(weights or {})
-        check_judges(config, weights)
-        return cls(config, train, tokenizer, workdir / "judges", Bar(), settings, weights)
+        require_separate(config, weights)
+        return cls(config, train, tokenizer, workdir / "extractors", Bar(), settings, weights)
 
     @property
     def classifier(self) -> Classifier | None:
         """The classifier, where the data has attributes."""
-        return self.extractors.get("attributes")
+        return self.by_name.get("attributes")
 
-    def learn(self) -> Judges:
-        """Reads or learns, now, the judge that every evaluation needs; returns itself."""
-        self.extractors[self.main].learn()
+    def learn(self) -> FeatureExtractors:
+        """Reads or learns, now, the extractor that every evaluation needs; returns itself."""
+        self.by_name[self.main].learn()
         return self
 
     def hash(self, names: Sequence[str]) -> str:
         """Returns 16 hex digits that change with what the named extractors learned from, and how."""
-        keys = [f"{name} {getattr(self.extractors[name], 'key', '')}" for name in sorted(names)]
+        keys = [f"{name} {getattr(self.by_name[name], 'key', '')}" for name in sorted(names)]
         return hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
 
     def check(self, images: np.ndarray) -> np.ndarray:
-        """Returns `images`; ValueError for pictures that are not of the kind that the judges know."""
+        """Returns `images`; ValueError for pictures that are not of the kind that the extractors know."""
         if tuple(images.shape[1:]) != self._image_shape or images.dtype != np.uint8:
             raise ValueError(
                 f"pictures must be uint8 {self._image_shape} as in training, not {images.dtype} {images.shape[1:]}"
@@ -126,7 +180,7 @@ class Judges:
 
     def see(self, name: str, images: np.ndarray) -> Seen:
         """Returns what an extractor makes of pictures."""
-        extractor = self.extractors[name]
+        extractor = self.by_name[name]
         if isinstance(extractor, Classifier):
             classified = extractor.classify(images)
             return Seen(classified.features, classified.labels, classified.probabilities)
@@ -153,21 +207,3 @@ def joined(parts: Iterable[Seen]) -> Seen:
     """Returns what was seen of pictures part by part as one."""
     columns = zip(*parts, strict=True)
     return Seen(*(None if column[0] is None else np.concatenate(column) for column in columns))
-
-
-def _pretrained(weights: Mapping[str, str]) -> dict[str, Extractor]:
-    """Returns the extractors whose weights are at hand."""
-    found: dict[str, Extractor] = {}
-    if weights.get("inception"):
-        from t2igan.evaluation.extractors.inception import Inception
-
-        found["inception"] = Inception(weights["inception"])
-    if weights.get("clip"):
-        from t2igan.evaluation.extractors.clip import Clip
-
-        found["clip"] = Clip(weights["clip"])
-    if weights.get("efficientnet"):
-        from t2igan.evaluation.extractors.efficientnet import EfficientNetFeatures
-
-        found["efficientnet"] = EfficientNetFeatures(weights["efficientnet"])
-    return found

@@ -12,11 +12,10 @@ from ml_collections import ConfigDict
 from t2igan.errors import UserError, nearest
 
 MODES = ("frozen", "tuned")
-MIN_FEATURES_PX = 32  # the smallest map is 1/32 of the picture
 
 
 def check_pretrained(config: ConfigDict) -> None:
-    """Raises `UserError` for a value that is not accepted, and where the same features would train and judge."""
+    """Raises `UserError` for a value that is not accepted, and where the same features would train and measure."""
     text, d = config.text_encoder, config.discriminator
     if text.pretrained_mode not in MODES:
         near = nearest(str(text.pretrained_mode), MODES)
@@ -28,34 +27,24 @@ def check_pretrained(config: ConfigDict) -> None:
             f"config.text_encoder.pretrained_rate={text.pretrained_rate} must be above 0 and at most 1: a share of "
             f"config.pretrain_text.learning_rate"
         )
-    if d.kind == "projected" and not d.features_from:
-        raise UserError(
-            "config.discriminator.kind='projected' judges by pretrained features, and config.discriminator."
-            "features_from is empty; set it to 'efficientnet_lite0' (docs/pretrained.md)"
-        )
     if d.features_from and d.kind != "projected":
         raise UserError(
             f"config.discriminator.features_from={d.features_from!r} is for config.discriminator.kind='projected', and "
             f"that is {d.kind!r}; change one of them"
         )
-    if d.features_px and not d.features_px >= MIN_FEATURES_PX:
-        raise UserError(
-            f"config.discriminator.features_px={d.features_px} must be 0 (as the pictures are) or {MIN_FEATURES_PX} or "
-            f"more"
-        )
-    check_judges(config, {name: config.evaluate[f"{name}_weights"] for name in ("clip", "efficientnet")})
+    require_separate(config, {name: config.evaluate[f"{name}_weights"] for name in ("clip", "efficientnet")})
 
 
-def check_judges(config: ConfigDict, weights: dict[str, str]) -> None:
-    """Raises `UserError` where pretrained weights that judge are those that trained: such figures flatter.
+def require_separate(config: ConfigDict, weights: dict[str, str]) -> None:
+    """Raises `UserError` where an extractor has the pretrained weights that trained: such figures flatter.
 
-    `weights` are those of the judges by extractor: "" = not used.
+    `weights` are those of extractors by name: "" = not used.
     """
     for extractor, key in (("clip", "text_encoder.pretrained"), ("efficientnet", "discriminator.features_from")):
         trained = trained_on(config).get(key)
         if trained and weights.get(extractor) and _same(trained, weights[extractor], any_file=extractor != "clip"):
             raise UserError(
-                f"config.evaluate.{extractor}_weights={weights[extractor]!r} would judge by what config.{key}="
+                f"config.evaluate.{extractor}_weights={weights[extractor]!r} would measure with what config.{key}="
                 f"{trained!r} trains with, and such figures flatter; leave one of them out"
             )
 
