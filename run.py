@@ -28,6 +28,7 @@ SCALE = flags.DEFINE_integer("scale", 0, "sample: enlarge pixels so many times; 
 SPLIT = flags.DEFINE_string("split", "test", "evaluate, report: which split of the data")
 INCEPTION = flags.DEFINE_string("inception_weights", None, "evaluate: Inception-v3 for FID, a .safetensors file")
 CLIP = flags.DEFINE_string("clip_weights", None, "evaluate: folder of a CLIP in Hugging Face's layout")
+EFFICIENTNET = flags.DEFINE_string("efficientnet_weights", None, "evaluate: efficientnet_lite0, or its file of weights")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "train: compile every step, say what it takes of memory, and stop")
 DRY_RUN_DEVICES = flags.DEFINE_integer("dry_run_devices", 0, "so many simulated devices; 0 = those that would be used")
 DRY_RUN_MEMORY = flags.DEFINE_float("dry_run_memory_gb", 0.0, "what a device has (GB); 0 = as JAX says, if it knows")
@@ -132,7 +133,7 @@ def run_evaluate() -> None:
 
     workdirs = required_workdirs("evaluate")
     parallel.start()
-    given = {"inception": INCEPTION.value, "clip": CLIP.value}
+    given = {"inception": INCEPTION.value, "clip": CLIP.value, "efficientnet": EFFICIENTNET.value}
     weights = {name: path for name, path in given.items() if path is not None}
     evaluate_runs(workdirs, SPLIT.value, NUM.value, SEED.value, METRICS.value or tuple(GROUPS), weights)
 

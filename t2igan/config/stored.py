@@ -27,6 +27,7 @@ FREE_TO_CHANGE = (
         "data.workers",
         "data.min_usable",
         "data.follow_links",
+        "text_encoder.pretrained_in_snapshot",
     ),
 )
 # Durations may grow or shrink only together with their schedules, so they count as what is computed.

@@ -109,7 +109,7 @@ def decoded(
                 found = _read_again(folder, found, places, how)
             if found is None:
                 needed = images_bytes(len(places), how) if keep_images else 0
-                _make_room(root, needed, limit_bytes=round(data_config.cache_gb * 1e9))
+                make_room(root, needed, limit_bytes=round(data_config.cache_gb * 1e9))
                 _write(folder, places, how, keep_images)
                 found = _load(folder, len(places), how, keep_images)
             os.utime(folder)  # used now: the longest unused goes first
@@ -297,7 +297,7 @@ def _locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _make_room(root: Path, needed_bytes: int, limit_bytes: int) -> None:
+def make_room(root: Path, needed_bytes: int, limit_bytes: int) -> None:
     """Deletes what was not used for longest until the limit is kept. OSError where the disk has no room even so."""
     from filelock import FileLock, Timeout
 

@@ -24,6 +24,7 @@ from t2igan.data import Dataset
 from t2igan.data.tokenizer import MIN_VOCAB_SIZE, Tokenizer
 from t2igan.errors import UserError
 from t2igan.evaluation.extractors import FeatureExtractors
+from t2igan.inference.pretrained.opening import reader_of
 from t2igan.method import phases
 from t2igan.method.phases import PHASES, Phase
 from t2igan.nets.init import NETWORKS, init_network
@@ -200,7 +201,7 @@ def _run_without_data(config, mesh: jax.sharding.Mesh) -> Run:
     if config.pretrain_discriminator.task == "labels":  # which are not known
         config = config.copy_and_resolve_references().unlock()
         config.pretrain_discriminator.task = "transforms"
-    tokenizer = Tokenizer.train(["a", "b"], MIN_VOCAB_SIZE, config.tokenizer.max_tokens)
+    tokenizer = reader_of(config, Tokenizer.train(["a", "b"], MIN_VOCAB_SIZE, config.tokenizer.max_tokens))
     return Run(
         config=config,
         workdir=nowhere,
@@ -208,7 +209,7 @@ def _run_without_data(config, mesh: jax.sharding.Mesh) -> Run:
         train_data=data,
         test_data=data,
         tokenizer=tokenizer,
-        networks=nets.build(config, config.tokenizer.vocab_size),
+        networks=nets.build(config, config.tokenizer.vocab_size, tokenizer.pretrained),
         extractors=FeatureExtractors(config, data, tokenizer, nowhere),
         logs=Logs(nowhere, active=False),
     )
