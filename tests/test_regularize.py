@@ -77,7 +77,7 @@ def test_lengths_are_those_of_the_columns():
 def test_normalised_weights_can_be_differentiated(name):
     """Where the power iteration has converged its vectors are stationary, and may count as constants."""
     weights = {"kernel": jnp.diag(jnp.array([4.0, 0.5, 0.1])) + 0.05 * normal(0, 3, 3)}
-    f = lambda p: (regularize.NORMALISATIONS[name](jax.tree.map(jnp.asarray, p))["kernel"] * normal(1, 3, 3)).sum()  # noqa: E731
+    f = lambda p: (regularize.NORMALISATIONS[name](jax.tree.map(jnp.asarray, p))["kernel"] * normal(1, 3, 3)).sum()
     check_grads(f, (weights,), order=1, modes=["rev"], atol=2e-2, rtol=2e-2)
     at_zero = jax.grad(f)({"kernel": jnp.zeros((3, 3))})
     assert np.isfinite(at_zero["kernel"]).all()
@@ -100,7 +100,7 @@ def test_a_projected_attack_finds_worse_than_one_step_and_stays_near():
     hidden, out = normal(8, 12, 30), normal(9, 30)
     critic = lambda x, text: jnp.sin(3 * x.reshape(len(x), -1) @ hidden) @ out  # noqa: E731, ARG005
     real, fake, loss = normal(6, 16, 2, 2, 3), normal(7, 16, 2, 2, 3), losses.ADVERSARIAL["wasserstein"].discriminator
-    value = lambda pair: float(loss(critic(pair[0], None), critic(pair[1], None)).mean())  # noqa: E731
+    value = lambda pair: float(loss(critic(pair[0], None), critic(pair[1], None)).mean())
     attack = functools.partial(regularize.attack, critic, loss, real, fake, texts(16), 0.1)
     once, often = attack(1), attack(20)
     assert value((real, fake)) < value(often) and value(once) < value(often)

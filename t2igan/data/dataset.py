@@ -95,7 +95,7 @@ class Dataset:
     def take(self, rows: Any) -> Dataset:
         """Returns the pictures of `rows`, a slice, indices or a mask, in that order, as a split in memory."""
         rows = np.arange(len(self))[rows]
-        of = lambda values: None if values is None else tuple(values[row] for row in rows)  # noqa: E731
+        of = lambda values: None if values is None else tuple(values[row] for row in rows)
         content, sizes = (None if x is None else x[rows] for x in (self.content, self.sizes))
         return dataclasses.replace(
             self,

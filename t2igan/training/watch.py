@@ -87,7 +87,7 @@ class Run:
 def due(run: Run, phase: str, done: int, total_steps: int, step_images: int) -> tuple[bool, bool]:
     """Whether to evaluate, and whether to draw, after `done` steps; the run's end has an evaluation of its own."""
     before, images, last = (done - 1) * step_images, done * step_images, done == total_steps
-    passed = lambda every: bool(every) and images // every != before // every  # noqa: E731
+    passed = lambda every: bool(every) and images // every != before // every
     ends_phase = last and phase != run.config.phases[-1]
     evaluates = run.config.evaluate.at_end if ends_phase else not last and passed(run.config.evaluate.every_images)
     return evaluates, passed(run.config.sample.every_images) or last
@@ -219,8 +219,8 @@ def reconstruction_errors(run: Run, params: Mapping[str, Any]) -> dict[str, floa
         images = images.astype(jnp.float32) / 127.5 - 1
         text = networks.text_encoder.apply(params["text"], tokens)
         z = networks.inverter.apply(params["inverter"], images, jnp.ones_like(images[..., :1])).mean
-        draw = lambda z: networks.generator.apply(params["generator"], z, text)  # noqa: E731
-        error = lambda z: ((draw(z) - images) ** 2).mean((1, 2, 3))  # noqa: E731
+        draw = lambda z: networks.generator.apply(params["generator"], z, text)
+        error = lambda z: ((draw(z) - images) ** 2).mean((1, 2, 3))
         return error(z), error(jax.random.normal(key, z.shape))
 
     found = _over_test_pictures(

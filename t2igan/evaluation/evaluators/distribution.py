@@ -99,7 +99,7 @@ def score(look: Look) -> None:
         look.left_out["score"] = "it needs a classifier, and the data has no attributes"
         return
     splits = np.cumsum(classifier.sizes)[:-1]
-    of = lambda probabilities: np.split(probabilities, splits, axis=1)  # noqa: E731
+    of = lambda probabilities: np.split(probabilities, splits, axis=1)
     fake, real = of(look.drawn.seen["attributes"].probabilities), of(look.real("attributes").probabilities)
     facts = {"group": "score", "extractor": "attributes", "num_images": len(fake[0]), "direction": "real"}
     value, ceiling = metrics.classifier_scores(fake), metrics.classifier_scores(real)

@@ -23,7 +23,7 @@ def diversity(look: Look) -> None:
     images = look.judges.check(drawn(look.draw, everyone, seeds))
     real_rows, real_captions = _repeated(look)
     for name in dict.fromkeys(("pixels", *_extractors(look))):
-        of = lambda x, name=name: _vectors(look, name, x)  # noqa: E731
+        of = lambda x, name=name: _vectors(look, name, x)
         vectors = of(images)
         within = metrics.within_groups(vectors, everyone)
         real_within = real_across = None

@@ -50,7 +50,7 @@ def memorisation(look: Look) -> None:
         ratio = metrics.distance_ratio(distances, of_real)
         look.add(f"memorisation/ratio/{name}", ratio, real=1.0, label="  median distance, over real", **facts)
         order = np.argsort(distances, kind="stable")[:SHOWN_PAIRS]
-        pair = lambda i, found=found, distances=distances: {  # noqa: E731
+        pair = lambda i, found=found, distances=distances: {
             "caption": look.drawn.captions[i],
             "seed": look.drawn.seeds[i],
             "row": int(look.real_rows[look.drawn.places[i]]),
@@ -89,7 +89,7 @@ def _all_digests(look: Look) -> np.ndarray:
 
 
 def _digests(look: Look, dataset, rows: np.ndarray) -> np.ndarray:
-    make = lambda: np.concatenate([digest(dataset.images[part]) for part in in_parts(rows)])  # noqa: E731
+    make = lambda: np.concatenate([digest(dataset.images[part]) for part in in_parts(rows)])
     return look.judges.remember(("digests",), dataset, rows, make)
 
 

@@ -45,7 +45,7 @@ def adam(
         before.append(optax.adaptive_grad_clip(adaptive_clip))
     after = []
     if weight_decay:
-        kernels = lambda params: jax.tree.map(lambda x: x.ndim > 1, params)  # noqa: E731
+        kernels = lambda params: jax.tree.map(lambda x: x.ndim > 1, params)
         after.append(optax.add_decayed_weights(-rate * weight_decay, mask=kernels))
     return optax.chain(*before, body, *after) if before or after else body
 

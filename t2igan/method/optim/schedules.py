@@ -20,7 +20,7 @@ def schedule(shape: str, start: float, end: float, steps: int, warmup_steps: int
     if shape == "constant" or start == end:
         body = optax.constant_schedule(start)
     elif shape == "cosine":
-        body = lambda step: end + (start - end) * optax.cosine_decay_schedule(1.0, steps)(step)  # noqa: E731
+        body = lambda step: end + (start - end) * optax.cosine_decay_schedule(1.0, steps)(step)
     elif shape == "linear":
         body = optax.linear_schedule(start, end, steps)
     elif shape == "exponential":

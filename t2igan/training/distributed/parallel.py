@@ -245,7 +245,7 @@ def init_on(mesh: Mesh, init: Callable[..., Any], *arguments: Any) -> Any:
 def abstract_on(mesh: Mesh, init: Callable[..., Any], *arguments: Any) -> Any:
     """Returns shapes, dtypes and places of what `init_on` would give, without computing it."""
     like = jax.eval_shape(init, *arguments)
-    place = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)  # noqa: E731
+    place = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
     return jax.tree.map(place, like, shardings(mesh, like))
 
 
@@ -256,7 +256,7 @@ def local(tree: Any) -> Any:
     """
     if jax.process_count() == 1:
         return tree
-    on_devices = lambda x: isinstance(x, jax.Array)  # noqa: E731
+    on_devices = lambda x: isinstance(x, jax.Array)
     in_parts = [x for x in jax.tree.leaves(tree) if on_devices(x) and not x.is_fully_replicated]
     if in_parts:
         whole = iter(jax.jit(lambda xs: xs, out_shardings=replicated(in_parts[0].sharding.mesh))(in_parts))

@@ -107,7 +107,7 @@ def start(place: Place | None, time_limit_s: float = START_TIMEOUT_S) -> None:
     begun = time.monotonic()
     # jax.distributed gets a port of its own from the leader, and starts when all are there: a process that it waits
     # for in vain ends in an abort, without an exception.
-    facts = lambda: {"port": _free_port()}  # noqa: E731
+    facts = lambda: {"port": _free_port()}
     ends = functools.partial(_end, place)
     channel = meet(place.coordinator, place.processes, place.process, time_limit_s, ends, alike, facts)
     import jax
