@@ -202,7 +202,7 @@ def test_wgan_gp_lies_between_real_and_fake():
     np.testing.assert_allclose(same, (norm - 1) ** 2, rtol=1e-4)
 
     # D = x^2 / 2 on one pixel has slope x: the slope of the mix tells where each was taken.
-    pixel = lambda images, text: (images**2).sum((1, 2, 3)) / 2  # noqa: ARG005, E731
+    pixel = lambda images, text: (images**2).sum((1, 2, 3)) / 2  # noqa: ARG005
     zeros, twos = jnp.zeros((256, 1, 1, 1)), jnp.full((256, 1, 1, 1), 2.0)
     penalty = judge("wgan_gp", pixel, 1 + zeros, 1 + twos, texts(3, 256)).penalty
     share = np.sqrt(penalty) / 2

@@ -48,7 +48,7 @@ def diversity(look: Look) -> None:
         if name == "pixels":
             order = np.argsort(values, kind="stable")
             seeds_of = {caption: seeds[i :: len(captions)] for i, caption in enumerate(captions)}
-            entry = lambda i: {"caption": captions[i], "seeds": seeds_of[captions[i]], "distance": float(values[i])}  # noqa: E731, B023
+            entry = lambda i: {"caption": captions[i], "seeds": seeds_of[captions[i]], "distance": float(values[i])}  # noqa: B023
             look.details["diversity"] = {
                 "least": [entry(i) for i in order[:SHOWN_CAPTIONS]],
                 "most": [entry(i) for i in order[::-1][:SHOWN_CAPTIONS]],
