@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from t2igan.config import check_data
+from t2igan.config import CONFIGURATIONS, check_data, get_config
 from t2igan.data.batches import Batches, prefetched
 from t2igan.data.dataset import TEST_SPLITS, Dataset, Skipped, Source, read
 from t2igan.data.sources import ACCEPTED, open_source
@@ -26,12 +27,15 @@ __all__ = [
 
 def list_splits(data_config: Any) -> tuple[str, ...]:
     """Returns the names of the splits that `open_dataset` opens; UserError where there is no such data."""
+    data_config = _data_of(data_config)
     check_data(data_config)
     return _splits(open_source(data_config), data_config)
 
 
 def open_dataset(data_config: Any, split: str) -> Dataset:
-    """Opens one split of the data that `data_config` (the `data` group of a configuration) names, decoded.
+    """Opens one split of the data that a configuration names, decoded.
+
+    `data_config` is a configuration, its group `data`, the name of a preset, or a file with `get_config()`.
 
     Where the data has no test split of its own, `test_fraction` of the training pictures become `test_split`, chosen
     by a hash of what is in their files. UserError for data or a split that is not there, and for a split in which no
@@ -42,9 +46,20 @@ def open_dataset(data_config: Any, split: str) -> Dataset:
 
 def open_datasets(data_config: Any, splits: Sequence[str]) -> list[Dataset]:
     """Opens several splits as `open_dataset` does; what lies there is listed once for all of them."""
+    data_config = _data_of(data_config)
     check_data(data_config)
     source = open_source(data_config)
     return [_open(source, data_config, split) for split in splits]
+
+
+def _data_of(config: Any) -> Any:
+    """The group `data` of whatever names a configuration."""
+    if isinstance(config, str | Path):
+        config = get_config(config)
+    config = config.data if hasattr(config, "data") else config
+    if not hasattr(config, "source"):
+        raise UserError(f"config={config!r} must be {CONFIGURATIONS}")
+    return config
 
 
 def _open(source: Source, data_config: Any, split: str) -> Dataset:

@@ -15,13 +15,13 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from t2igan.config import cache_folder
 from t2igan.errors import UserError
 
 SHARDED_FROM_VALUES = 2**16  # smaller arrays are on every device: to gather them takes longer than they are worth
@@ -40,8 +40,7 @@ def start(cpu_devices: int = 1) -> None:
     """
     _keep_freed_memory()
     if jax.config.jax_compilation_cache_dir is None:
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(caches / "t2igan" / "xla"))
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     if cpu_devices > 1:
         # A device that waits for the others in a collective blocks a thread of XLA's one pool, which has a thread a

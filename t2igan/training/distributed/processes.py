@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from t2igan import __version__
-from t2igan.errors import UserError
+from t2igan.errors import UserError, program
 from t2igan.training.distributed.channel import Channel, meet, split_address
 
 START_TIMEOUT_S = 300.0  # for all processes to come; machines of a cluster do not start at the same moment
@@ -254,7 +254,7 @@ class Agreement:
 def _end(place: Place, message: str) -> None:
     """Ends this process at once: its main thread may wait in a collective for one that will never come."""
     goes_on = "" if " stopped: " in message else "; the same command goes on from the last checkpoint"
-    os.write(2, f"run.py: {message}, so process {place.process} ends too{goes_on}\n".encode())
+    os.write(2, f"{program()}: {message}, so process {place.process} ends too{goes_on}\n".encode())
     os._exit(LOST)
 
 
