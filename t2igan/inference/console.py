@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 _speaks = True
 
@@ -28,7 +28,7 @@ def say(text: str) -> None:
     stream.flush()
 
 
-def printable(text: str, stream: TextIO) -> str:
+def printable(text: str, stream: Any) -> str:
     """Returns the text with what the stream cannot encode escaped, as "\\u7d75"."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
