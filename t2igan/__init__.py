@@ -2,8 +2,8 @@
 
 config = t2igan.get_config("base")  # every key: configs/base.py
 t2igan.train(config, "runs/base")
-generator = t2igan.load("runs/base")
-images = generator.sample(["a pixel person with a red cap, light skin"], seed=0)  # uint8 [N, H, W, C]
+model = t2igan.load("runs/base")
+images = model.sample(["a pixel person with a red cap, light skin"], seed=0)  # uint8 [N, H, W, C]
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from t2igan.data import Dataset, open_dataset
     from t2igan.errors import UserError
     from t2igan.evaluation.runs import evaluate_run as evaluate
-    from t2igan.inference.sample import Generator, load
+    from t2igan.inference.sample import Model, load
     from t2igan.training.train import train
 
 __all__ = [
     "Dataset",
-    "Generator",
+    "Model",
     "UserError",
     "__version__",
     "evaluate",
@@ -34,7 +34,7 @@ __all__ = [
 
 _HOMES = {
     "Dataset": "t2igan.data:Dataset",
-    "Generator": "t2igan.inference.sample:Generator",
+    "Model": "t2igan.inference.sample:Model",
     "UserError": "t2igan.errors:UserError",
     "evaluate": "t2igan.evaluation.runs:evaluate_run",
     "get_config": "t2igan.config:get_config",

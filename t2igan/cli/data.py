@@ -20,7 +20,7 @@ def define(given: FlagValues) -> None:
 def run(given: Given) -> None:
     """Shows what is in the data and what would be left out, before anything is trained."""
     from t2igan.data import list_splits, open_datasets
-    from t2igan.data.report import as_json, examples, lines
+    from t2igan.data.summary import as_json, examples, lines
     from t2igan.inference.console import say
     from t2igan.inference.files import write_json
     from t2igan.inference.pictures import save_png, sheet
