@@ -36,8 +36,7 @@ Params = Any
 Metrics = dict[str, jax.Array]
 
 
-@flax.struct.dataclass
-class State:
+class State(flax.struct.PyTreeNode):
     """All that the future of the training depends on; dictionaries are keyed by network, as "generator" or "text".
 
     Leaves are arrays, or whatever a tree of the same structure holds: shapes, shardings, places on disk.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from t2igan.config import CONFIGURATIONS, check_data, get_config
 from t2igan.data.batches import Batches, prefetched
@@ -72,7 +72,7 @@ def _open(source: Source, data_config: Any, split: str) -> Dataset:
     own = source.splits()
     train, test = data_config.train_split, data_config.test_split
     if _holds_out(source, data_config) and split in (train, test):
-        part = "test" if split == test else "train"
+        part: Literal["train", "test"] = "test" if split == test else "train"
         dataset = read(source, train if own else "", data_config, part, name=split)
     else:
         dataset = read(source, split if own else "", data_config, name=split)

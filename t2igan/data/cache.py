@@ -170,8 +170,9 @@ def content_hash(stored: bytes | np.ndarray) -> np.ndarray:
     digest = hashlib.sha256()
     if isinstance(stored, np.ndarray):
         digest.update(repr((stored.shape, stored.dtype.str)).encode())
-        stored = np.ascontiguousarray(stored).data
-    digest.update(stored)
+        digest.update(np.ascontiguousarray(stored).data)
+    else:
+        digest.update(stored)
     return np.frombuffer(digest.digest()[:CONTENT_BYTES], np.uint8)
 
 

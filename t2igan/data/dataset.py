@@ -138,7 +138,7 @@ class Dataset:
         return dataclasses.replace(
             self,
             images=self.images[rows],
-            captions=of(self.captions),
+            captions=tuple(self.captions[row] for row in rows),
             attributes=of(self.attributes),
             content=content,
             sizes=sizes,
@@ -206,6 +206,7 @@ def read(
     if streamed:
         images: Any = Streamed([places[row] for row in rows], how, data_config.workers)
     else:
+        assert found.images is not None
         images = _rows_of(found.images, rows)
     chosen = [records[row] for row in rows]
     return Dataset(

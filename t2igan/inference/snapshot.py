@@ -130,7 +130,7 @@ def _read_tensors(path: Path, file_format: str) -> tuple[dict[str, np.ndarray], 
 
 
 def _flatten(tree: Mapping, prefix: str = "") -> dict[str, np.ndarray]:
-    flat = {}
+    flat: dict[str, np.ndarray] = {}
     for key, value in tree.items():
         name = f"{prefix}/{key}" if prefix else key
         flat |= _flatten(value, name) if isinstance(value, Mapping) else {name: np.asarray(value)}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax.numpy as jnp
 
 from t2igan.nets.discriminator import Discriminator, MLPDiscriminator
@@ -17,17 +16,19 @@ from t2igan.nets.text_encoder import TextEncoder
 
 __all__ = ["Networks", "Text", "build"]
 
+Module = Any  # an `nn.Module`; a checker cannot know what its `apply` returns, and would say so at each call
+
 
 class Networks(NamedTuple):
     """The networks, and the size of the generator's noise."""
 
-    generator: nn.Module
-    discriminator: nn.Module
-    text_encoder: nn.Module
-    image_encoder: nn.Module
-    matching: nn.Module
+    generator: Module
+    discriminator: Module
+    text_encoder: Module
+    image_encoder: Module
+    matching: Module
     z_dim: int
-    inverter: nn.Module | None = None  # None where the configuration has none, as those of older snapshots
+    inverter: Module | None = None  # None where the configuration has none, as those of older snapshots
 
 
 def build(config, vocab_size: int) -> Networks:
