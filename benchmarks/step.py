@@ -139,7 +139,7 @@ def parts(run: Run, state: step.State, total_steps: int, repeats: int) -> str:
         weight = method.penalty_weight if penalty else (lambda step: 0.0)  # noqa: ARG005
         own = dataclasses.replace(method, penalty_weight=weight)
         if not penalty:
-            own = dataclasses.replace(own, judge=losses.no_penalty)
+            own = dataclasses.replace(own, penalty=losses.no_penalty)
 
         def mean(trained, params):
             return loss(own, params | {player: trained}, state.step, real, batch["tokens"], key, z)
