@@ -33,7 +33,7 @@ def given_data(
     if test_dataset is None:
         dataset, test_dataset = _parted(dataset, config.data.test_fraction)
     train, test = (_fitting(*one, config) for one in ((dataset, "dataset"), (test_dataset, "test_dataset")))
-    config = ConfigDict(config)  # a copy: the caller's keeps its source
+    config = config.copy_and_resolve_references()  # the caller's own keeps its source
     with config.unlocked():
         config.data.source = f"{GIVEN}{train.name}"
     train = dataclasses.replace(train, split=config.data.train_split)

@@ -101,7 +101,7 @@ class Model:
             start += size
 
 
-def as_prompts(prompts: str | Iterable[str]) -> list[str]:
+def as_prompts(prompts: Any) -> list[str]:
     """Returns one or several prompts as a list; UserError where there is none, or one that is no text."""
     listed = [prompts] if isinstance(prompts, str) or not isinstance(prompts, Iterable) else list(prompts)
     if not listed:
