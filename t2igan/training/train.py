@@ -9,21 +9,22 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from t2igan import __version__, nets
 from t2igan import config as config_lib
 from t2igan.config.checks import check, check_devices
 from t2igan.data import Dataset, check_usable, open_datasets
+from t2igan.data.given import given_data
 from t2igan.data.summary import as_json, left_out
 from t2igan.data.tokenizer import Tokenizer
-from t2igan.errors import UserError
+from t2igan.errors import UserError, command
 from t2igan.evaluation.evaluate import evaluate, without_details
 from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.report.card import CARD_NAME, model_card
@@ -55,14 +56,31 @@ INHERITED_NAME = "inherited.safetensors"
 LOCK_NAME = ".lock"
 
 
-def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
+def train(
+    config: ConfigDict | str | Path,
+    workdir: str | Path,
+    *,
+    dataset: Dataset | None = None,
+    test_dataset: Dataset | None = None,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
     """Trains by `config` in `workdir`, or goes on there; returns the final figures on the test split.
 
     Of several processes, which `processes.start` has brought together, all must call it with the same arguments.
 
+    Args:
+      config: a configuration, the name of a preset ("base"), or a file with `get_config()`.
+      workdir: the run's folder.
+      dataset: pictures to train on instead of those that `config.data` names; `Dataset.from_arrays` makes one.
+      test_dataset: pictures to test on; None = `config.data.test_fraction` of `dataset`.
+      overrides: what changed the configuration, noted in config.json.
+
     Raises:
       UserError: the configuration, the data or the folder cannot be used, or training went non-finite.
+      KeyboardInterrupt: it was interrupted; everything is saved, and the same call goes on.
     """
+    config, workdir = config_lib.as_config(config), config_lib.expanded(workdir, "workdir")
+    config, given = given_data(config, dataset, test_dataset)
     check(config)
     batch_keys = [f"{PHASES[phase].section}.batch_images" for phase in config.phases]
     speak(processes.leads())
@@ -74,12 +92,18 @@ def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, A
     agreement.check_shared(workdir)
     parallel.connect(mesh)
     with _alone(workdir):
-        return _train(config, workdir, overrides, mesh)
+        return _train(config, workdir, overrides, mesh, given)
 
 
-def _train(config, workdir: Path, overrides: tuple[str, ...], mesh: jax.sharding.Mesh) -> dict[str, Any]:
+def _train(
+    config: ConfigDict,
+    workdir: Path,
+    overrides: Sequence[str],
+    mesh: jax.sharding.Mesh,
+    data: tuple[Dataset, Dataset] | None,
+) -> dict[str, Any]:
     _check_same_configuration(config, workdir)
-    run = open_run(config, workdir, mesh)
+    run = open_run(config, workdir, mesh, data)
     _write_configuration(config, workdir, overrides, run)
     try:
         given, state = pretrained_parts(run, inherit(run)), None  # networks that have learned, by name
@@ -160,14 +184,14 @@ def pretrained_parts(run: Run, given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def open_run(config, workdir: Path, mesh) -> Run:
-    """Opens data, tokenizer, networks and logs; trains nothing but the tokenizer."""
+def open_run(config, workdir: Path, mesh, data: tuple[Dataset, Dataset] | None = None) -> Run:
+    """Opens data (where it is not given), tokenizer, networks and logs; trains nothing but the tokenizer."""
     name = config.text_encoder.pretrained
     # What is wrong with what others have learned is said before pictures are decoded.
     model = read_text_model(name) if name else None
     if config.discriminator.features_from:
         efficientnet_file(config.discriminator.features_from, "config.discriminator.features_from")
-    train_data, test_data = open_datasets(config.data, (config.data.train_split, config.data.test_split))
+    train_data, test_data = data or open_datasets(config.data, (config.data.train_split, config.data.test_split))
     if processes.leads():
         write_json(workdir / "data_report.json", as_json([train_data, test_data]))
     for dataset in (train_data, test_data):
@@ -282,7 +306,6 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
     card = model_card(facts)
     write_text(run.workdir / CARD_NAME, card)
     save_snapshot(path, dataclasses.replace(snapshot, model_card=card))
-    caption = shlex.quote(run.test_data.captions[0][0])  # it may come from anywhere, and is to be pasted
     sheets = sorted((run.workdir / "samples").glob("*.png"), key=lambda path: path.stat().st_mtime_ns)
     say(f"\nmodel:    {path}")
     if sheets:
@@ -291,9 +314,9 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
         say(f"metrics:  {summary_line(figures)}")
         for finding in figures["verdict"]:
             say(f"verdict:  {finding['text']}")
-    say(f"look:     python run.py report --workdir={run.workdir}")
-    command = f"python run.py sample --workdir={run.workdir} --prompt={caption} --num=8 --seed=0 --out=me.png"
-    say(f"draw your own:\n  {command}")
+    say(f"look:     {command('report', workdir=run.workdir)}")
+    own = command("sample", workdir=run.workdir, prompt=run.test_data.captions[0][0], num=8, seed=0, out="me.png")
+    say(f"draw your own:\n  {own}")
     return figures
 
 
@@ -326,7 +349,7 @@ def _check_same_configuration(config, workdir: Path) -> None:
         )
 
 
-def _write_configuration(config, workdir: Path, overrides: tuple[str, ...], run: Run) -> None:
+def _write_configuration(config, workdir: Path, overrides: Sequence[str], run: Run) -> None:
     path = workdir / "config.json"
     fingerprint = run.train_data.fingerprint()
     if path.is_file():
