@@ -65,7 +65,7 @@ class Run:
         images = self.train_data.images
         return {
             "images": jax.ShapeDtypeStruct((2, *images.shape[1:]), np.uint8),
-            "tokens": jax.ShapeDtypeStruct((2, self.tokenizer.max_tokens), np.int32),
+            "tokens": jax.ShapeDtypeStruct((2, *self.tokenizer.row_shape), self.tokenizer.row_dtype),
         }
 
     def say(self, text: str) -> None:
@@ -77,7 +77,7 @@ class Run:
 
         Args:
           measure: (batch, its number) -> one or more arrays with a value for each picture. A batch has "images", uint8
-            [64, H, W, C], "tokens", int32 [64, T], and "rows", int [64], of the pictures in the split.
+            [64, H, W, C], "tokens", 64 rows of the tokenizer, and "rows", int [64], of the pictures in the split.
         """
         num = min(len(self.test_data), HELD_OUT_PICTURES)
         sums = None

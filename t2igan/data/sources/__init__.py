@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from t2igan.config import expanded
 from t2igan.data.dataset import Source
+from t2igan.data.given import GIVEN
 from t2igan.data.sources.formats import FORMATS, Format, ends, lazily
 from t2igan.data.sources.record_files import is_record_file
 from t2igan.errors import UserError, nearest
@@ -48,7 +50,9 @@ def _open_avatars(data_config: Any, paths: list[Path]) -> Source:  # noqa: ARG00
 def _open_saved(data_config: Any, paths: list[Path]) -> Source:
     from t2igan.data.sources.arrow import Saved
 
-    return Saved(data_config, paths[0] if paths else Path(data_config.source.removeprefix("hf:")).expanduser())
+    return Saved(
+        data_config, paths[0] if paths else expanded(data_config.source.removeprefix("hf:"), "config.data.source")
+    )
 
 
 _TFDS = lazily("tfds", "Tfds", several=False)
@@ -71,10 +75,15 @@ FORMATS.register("npz", Format(lazily("arrays", "Arrays", several=False), fits=e
 def open_source(data_config: Any) -> Source:
     """Returns the source of pictures that `data_config.source` names; UserError where there is none."""
     name = str(data_config.source)
+    if name.startswith(GIVEN):
+        raise UserError(
+            f"config.data.source={name!r}: this data was given to t2igan.train by Python code and lies on no disk.\n"
+            f"Give it there again, as to t2igan.evaluate(workdir, dataset=..., train_dataset=...)."
+        )
     for form in FORMATS.values():
         if form.named(name):
             return form.opens(data_config, [])
-    path = Path(name).expanduser()
+    path = expanded(name, "config.data.source") if name else Path()
     if name and path.is_dir():
         return _in_folder(data_config, path)
     files = _files(name, path)

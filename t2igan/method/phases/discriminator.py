@@ -87,7 +87,7 @@ def init_discriminator_state(
     )
     pair = {
         "images": jnp.zeros((2, *batch["images"].shape[1:])),
-        "tokens": jnp.ones((2, *batch["tokens"].shape[1:]), jnp.int32),
+        "tokens": jnp.ones((2, *batch["tokens"].shape[1:]), batch["tokens"].dtype),
     }
     features = jax.eval_shape(lambda params: trunk(method, params, **pair, key=key), state.frozen | state.params)
     head = LinearHeads(method.sizes).init(jax.random.fold_in(key, 1), jnp.zeros(features.shape))
