@@ -32,13 +32,13 @@ def define(given: FlagValues) -> None:
 
 def run(given: Given) -> None:
     """Trains, or goes on where the same command was stopped."""
-    from t2igan.training.distributed import processes
+    from t2igan.training.distributed import launchers, processes
 
     if given.dry_run:
         dry_run(given)
         return
     workdir = verb.workdir(given, "train") if given.workdir else Path("runs", given.config_name)
-    place = processes.find(os.environ, given.coordinator, given.processes, given.process)
+    place = launchers.find(os.environ, given.coordinator, given.processes, given.process)
     processes.start(place, given.start_timeout_s)
     from t2igan.training.loop import Interrupted
     from t2igan.training.train import train
@@ -57,12 +57,14 @@ def run(given: Given) -> None:
 def dry_run(given: Given) -> None:
     """Prints what the training would take; UserError where that is more than a device has."""
     from t2igan import config as config_lib
+    from t2igan.config.checks import check, check_devices
     from t2igan.inference.console import say
+    from t2igan.method.phases import PHASES
     from t2igan.training import plan
     from t2igan.training.distributed import parallel
 
     config: Any = given.config
-    config_lib.check(config)
+    check(config)
     if given.dry_run_devices < 0 or given.dry_run_memory_gb < 0:
         raise UserError("--dry_run_devices and --dry_run_memory_gb must be 0 or more")
     devices = given.dry_run_devices or config.devices
@@ -71,8 +73,8 @@ def dry_run(given: Given) -> None:
     parallel.start(devices or 1)
     mesh = parallel.make_mesh(devices, config.shard_devices)
     for phase in config.phases:
-        key = f"{config_lib.SECTIONS[phase]}.batch_images"
-        config_lib.check_devices(config_lib.get(config, key), mesh.size, key)
+        key = f"{PHASES[phase].section}.batch_images"
+        check_devices(config_lib.get(config, key), mesh.size, key)
     made = plan.make_plan(config, mesh)
     say("\n".join(plan.lines(made, config)))
     given_bytes = int(given.dry_run_memory_gb * 1e9)
