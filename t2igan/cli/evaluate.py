@@ -18,6 +18,7 @@ def define(given: FlagValues) -> None:
     flags.DEFINE_list("metrics", [], "groups of metrics, such as attributes,frechet; without it all", flag_values=given)
     verb.define_path(given, "inception_weights", "Inception-v3 for FID, a .safetensors file")
     verb.define_path(given, "clip_weights", "folder of a CLIP in Hugging Face's layout")
+    flags.DEFINE_string("efficientnet_weights", None, "efficientnet_lite0, or its file of weights", flag_values=given)
     verb.define_plugin(given)
 
 
@@ -29,7 +30,11 @@ def run(given: Given) -> None:
 
     workdirs = verb.workdirs(given, "evaluate")
     parallel.start()
-    paths = {"inception": given.inception_weights, "clip": given.clip_weights}
+    paths = {
+        "inception": given.inception_weights,
+        "clip": given.clip_weights,
+        "efficientnet": given.efficientnet_weights,
+    }
     weights = {name: str(path) for name, path in paths.items() if path is not None}
     evaluate_runs(workdirs, given.split, given.num, given.seed, given.metrics or tuple(GROUPS), weights)
 

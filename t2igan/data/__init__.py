@@ -70,6 +70,16 @@ def open_datasets(data_config: Any, splits: Sequence[str]) -> list[Dataset]:
     return [opened[known.resolved(split, data_config)] for split in splits]
 
 
+def _data_of(config: Any) -> Any:
+    """The group `data` of whatever names a configuration."""
+    if isinstance(config, str | Path):
+        config = get_config(config)
+    config = config.data if hasattr(config, "data") else config
+    if not hasattr(config, "source"):
+        raise UserError(f"config={config!r} must be {CONFIGURATIONS}")
+    return config
+
+
 def open_for_training(data_config: Any) -> tuple[Dataset, Dataset, Dataset]:
     """Opens the splits that a training learns from, is watched and steered by, and is judged on: train, val, test.
 
@@ -84,16 +94,6 @@ def open_for_training(data_config: Any) -> tuple[Dataset, Dataset, Dataset]:
 def split_names(data_config: Any) -> tuple[str, str, str]:
     """Returns what the configuration calls the splits for training, validation and test."""
     return data_config.train_split, data_config.val_split, data_config.test_split
-
-
-def _data_of(config: Any) -> Any:
-    """The group `data` of whatever names a configuration."""
-    if isinstance(config, str | Path):
-        config = get_config(config)
-    config = config.data if hasattr(config, "data") else config
-    if not hasattr(config, "source"):
-        raise UserError(f"config={config!r} must be {CONFIGURATIONS}")
-    return config
 
 
 def check_usable(dataset: Dataset, data_config: Any) -> None:

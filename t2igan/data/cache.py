@@ -30,7 +30,6 @@ from typing import Any
 
 import numpy as np
 import PIL
-from tqdm.auto import tqdm
 
 from t2igan.config import cache_folder as user_cache
 from t2igan.config import expanded
@@ -38,6 +37,10 @@ from t2igan.data.alike import SIGNATURE_BYTES, signature
 from t2igan.data.decode import Decoding, Unusable, decode
 from t2igan.data.stored import InMemory, Stored, reason_of
 from t2igan.errors import UserError
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # that a notebook has no widgets: bars are text then
+    from tqdm.auto import tqdm
 
 VERSION = 2  # of what decoding yields: to be raised when the same file decodes to other pixels
 CONTENT_BYTES = 16

@@ -61,6 +61,7 @@ def train(
     workdir: str | Path,
     *,
     dataset: Dataset | None = None,
+    val_dataset: Dataset | None = None,
     test_dataset: Dataset | None = None,
     overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -72,6 +73,7 @@ def train(
       config: a configuration, the name of a preset ("base"), or a file with `get_config()`.
       workdir: the run's folder.
       dataset: pictures to train on instead of those that `config.data` names; `Dataset.from_arrays` makes one.
+      val_dataset: pictures to watch it on; None = `config.data.val_fraction` of `dataset`.
       test_dataset: pictures to test on; None = `config.data.test_fraction` of `dataset`.
       overrides: what changed the configuration, noted in config.json.
 
@@ -80,7 +82,7 @@ def train(
       KeyboardInterrupt: it was interrupted; everything is saved, and the same call goes on.
     """
     config, workdir = config_lib.as_config(config), config_lib.expanded(workdir, "workdir")
-    config, given = given_data(config, dataset, test_dataset)
+    config, given = given_data(config, dataset, val_dataset, test_dataset)
     check(config)
     batch_keys = [f"{PHASES[phase].section}.batch_images" for phase in config.phases]
     speak(processes.leads())
@@ -100,7 +102,7 @@ def _train(
     workdir: Path,
     overrides: Sequence[str],
     mesh: jax.sharding.Mesh,
-    data: tuple[Dataset, Dataset] | None,
+    data: tuple[Dataset, Dataset, Dataset] | None,
 ) -> dict[str, Any]:
     _check_same_configuration(config, workdir)
     run = open_run(config, workdir, mesh, data)
@@ -184,14 +186,17 @@ def pretrained_parts(run: Run, given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def open_run(config, workdir: Path, mesh, data: tuple[Dataset, Dataset] | None = None) -> Run:
-    """Opens data (where it is not given), tokenizer, networks and logs; trains nothing but the tokenizer."""
+def open_run(config, workdir: Path, mesh, data: tuple[Dataset, Dataset, Dataset] | None = None) -> Run:
+    """Opens data, tokenizer, networks and logs; trains nothing but the tokenizer."""
     name = config.text_encoder.pretrained
     # What is wrong with what others have learned is said before pictures are decoded.
     model = read_text_model(name) if name else None
     if config.discriminator.features_from:
         efficientnet_file(config.discriminator.features_from, "config.discriminator.features_from")
-    train_data, test_data = data or open_datasets(config.data, (config.data.train_split, config.data.test_split))
+    if data is None:
+        train_data, test_data = open_datasets(config.data, (config.data.train_split, config.data.test_split))
+    else:
+        train_data, _, test_data = data
     if processes.leads():
         write_json(workdir / "data_report.json", as_json([train_data, test_data]))
     for dataset in (train_data, test_data):
