@@ -25,7 +25,7 @@ TRUNCATION = flags.DEFINE_float("truncation", 1.0, "sample: 1 = the noise of tra
 GUIDANCE = flags.DEFINE_float("guidance", 1.0, "sample: above 1 leans towards the caption, if the training allows it")
 OUT = flags.DEFINE_string("out", None, "sample: .png (sample.png), or a folder for files; report: .html; data: .png")
 SCALE = flags.DEFINE_integer("scale", 0, "sample: enlarge pixels so many times; 0 = to 128 px at least")
-SPLIT = flags.DEFINE_string("split", "test", "evaluate, report: which split of the data")
+SPLIT = flags.DEFINE_string("split", "", "evaluate, report: which split of the data; default: config.data.test_split")
 INCEPTION = flags.DEFINE_string("inception_weights", None, "evaluate: Inception-v3 for FID, a .safetensors file")
 CLIP = flags.DEFINE_string("clip_weights", None, "evaluate: folder of a CLIP in Hugging Face's layout")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "train: compile every step, say what it takes of memory, and stop")
@@ -139,7 +139,8 @@ def run_data() -> None:
     """Shows what is in the data and what would be left out, before anything is trained."""
     import json
 
-    from t2igan.data import list_splits, open_datasets
+    from t2igan import config as config_lib
+    from t2igan.data import check_all_usable, list_splits, open_datasets, split_names
     from t2igan.data.summary import as_json, examples, lines
     from t2igan.inference.pictures import save_png, sheet
 
@@ -149,10 +150,9 @@ def run_data() -> None:
         raise UserError(f"--out={out} must end in .png: a sheet of pictures with their captions")
     num = number_of_pictures(24)
     splits = list_splits(config.data)
-    wanted = dict.fromkeys((config.data.train_split, config.data.test_split))
-    datasets = open_datasets(config.data, list(wanted))
+    datasets = open_datasets(config.data, split_names(config.data))
     print("\n".join(lines(datasets, config.data, config.tokenizer)))
-    if others := [split for split in splits if split not in wanted]:
+    if others := [split for split in splits if split not in {dataset.split for dataset in datasets}]:
         print(f"more splits: {', '.join(others)}")
     if out:
         images, captions = examples(datasets[0], num)
@@ -160,6 +160,9 @@ def run_data() -> None:
         report = out.with_suffix(".json")
         report.write_text(json.dumps(as_json(datasets), indent=2) + "\n", encoding="utf-8")
         print(f"pictures in {out}, all that was left out in {report}")
+    # What a training would refuse is refused here too, once it is seen what there is.
+    check_all_usable(datasets, config.data)
+    config_lib.check(config)
 
 
 def run_report() -> None:
@@ -173,7 +176,7 @@ def run_report() -> None:
     write_report(
         workdir,
         Path(OUT.value) if OUT.value else None,
-        SPLIT.value if SPLIT.present else None,
+        SPLIT.value or None,
         base=get_config().to_dict(),
         num_images=NUM.value,
         seed=SEED.value,

@@ -33,7 +33,7 @@ from t2igan.training.logs import say
 from t2igan.training.run import Run
 from t2igan.training.warm_start import networks_of
 
-HELD_OUT_PICTURES = 1024  # of the test split, at most, that a phase is measured on
+HELD_OUT_PICTURES = 1024  # of the validation split, at most, that a phase is measured on
 AT_ONCE = 64
 
 
@@ -74,7 +74,7 @@ def signs_of_collapse(run: Run, phase: str, total_steps: int, state: Any, done: 
     # While it grows, a discriminator cannot be asked about full-sized pictures.
     if phase == "adversarial" and not Growth.of(config, total_steps).is_whole(done):
         return {}
-    guard = Guard.create(config, run.networks, run.tokenizer, run.train_data, run.test_data)
+    guard = Guard.create(config, run.networks, run.tokenizer, run.train_data, run.val_data)
     figures = guard.measure(params)
     if guard.num_images >= FEWEST_PICTURES and (wrong := verdict(settings, figures)):
         if may_roll_back(settings, run.workdir, phase):
@@ -84,7 +84,7 @@ def signs_of_collapse(run: Run, phase: str, total_steps: int, state: Any, done: 
 
 
 def cheap_figures(run: Run, generator: Model, num_images: int) -> dict[str, Any]:
-    """Evaluates a generator on the test split by the cheap groups of metrics, and by that of the best metric."""
+    """Evaluates a generator on the validation split by the cheap groups of metrics, and by that of the best metric."""
     group, _, rest = run.best_metric[0].partition("/")
     groups, extractor_names = list(CHEAP), [run.extractors.main]
     if group not in groups:
@@ -93,7 +93,7 @@ def cheap_figures(run: Run, generator: Model, num_images: int) -> dict[str, Any]
         extractor_names.append(rest)
     return evaluate(
         draw_with(generator),
-        run.test_data,
+        run.val_data,
         run.extractors,
         num_images=num_images,
         seed=0,
@@ -106,7 +106,8 @@ def cheap_figures(run: Run, generator: Model, num_images: int) -> dict[str, Any]
 def draw_sheet(run: Run, generator: Model, name: str, done: int) -> Path:
     """Draws the fixed captions, a row each, with the same seeds at every step; returns the file."""
     s = run.config.sample
-    captions = list(s.captions) or [captions[0] for captions in run.test_data.captions[: s.num_captions]]
+    data = run.val_data
+    captions = list(s.captions) or [data.captions[row][0] for row in data.spread(s.num_captions)]
     prompts = [caption for caption in captions for _ in range(s.num_seeds)]
     images = generator.sample(prompts, seed=list(range(s.num_seeds)) * len(captions), cut_long=True)
     facts = {"captions": captions, "seeds": list(range(s.num_seeds)), "step": done}
@@ -126,15 +127,15 @@ def snapshot_of(run: Run, learned: Mapping[str, Any], done: int) -> Snapshot:
 
 
 def completion(run: Run, method: GeneratorMethod, step_images: int, state: PhaseState, done: int) -> dict[str, Any]:
-    """Draws test pictures, what was left visible of them, and what the networks made of that; returns the errors.
+    """Draws validation pictures, what was left visible of them, and what the networks made of that; returns the errors.
 
     Figures: "reconstruction/held_out", the mean squared error of whole pictures in [-1, 1] by way of the inverter's
     noise, and ".../random_z", the same with noise at random.
     """
     params = state.frozen | state.params
-    num = min(run.config.sample.num_captions, len(run.test_data))
-    captions = [of_one[0] for of_one in run.test_data.captions[:num]]
-    images = run.test_data.images[:num].astype(np.float32) / 127.5 - 1
+    rows = run.val_data.spread(run.config.sample.num_captions)
+    captions = [run.val_data.captions[row][0] for row in rows]
+    images = run.val_data.images[rows].astype(np.float32) / 127.5 - 1
     tokens = run.tokenizer.encode(captions)
 
     @functools.partial(jax.jit, static_argnames="keep_visible")
@@ -158,7 +159,7 @@ def completion(run: Run, method: GeneratorMethod, step_images: int, state: Phase
 
     figures = reconstruction_errors(run, params)
     say(
-        f"{done * step_images:>9,} images: squared error of {len(run.test_data):,} test pictures "
+        f"{done * step_images:>9,} images: squared error of {len(run.val_data):,} held-out pictures "
         f"{figures['reconstruction/held_out']:.4f} by the inverter's noise, "
         f"{figures['reconstruction/random_z']:.4f} by noise at random"
     )
@@ -166,7 +167,7 @@ def completion(run: Run, method: GeneratorMethod, step_images: int, state: Phase
 
 
 def reconstruction_errors(run: Run, params: Mapping[str, Any]) -> dict[str, float]:
-    """Returns mean squared errors of drawing test pictures from their captions, by the inverter's z and by random z."""
+    """Returns mean squared errors of drawing held-out pictures from captions, by the inverter's z and by random z."""
     networks = run.networks
 
     @jax.jit
@@ -178,16 +179,16 @@ def reconstruction_errors(run: Run, params: Mapping[str, Any]) -> dict[str, floa
         error = lambda z: ((draw(z) - images) ** 2).mean((1, 2, 3))  # noqa: E731
         return error(z), error(jax.random.normal(key, z.shape))
 
-    found = _over_test_pictures(
+    found = _over_val_pictures(
         run, lambda batch, i: errors(params, batch["images"], batch["tokens"], jax.random.key(i))
     )
     return dict(zip(("reconstruction/held_out", "reconstruction/random_z"), found, strict=True))
 
 
 def accuracy(run: Run, method: DiscriminatorMethod, state: PhaseState, done: int) -> dict[str, Any]:
-    """Asks the discriminator's head about test pictures; returns "accuracy/held_out", the share of right answers."""
+    """Asks the discriminator's head about held-out pictures; returns "accuracy/held_out", the share it has right."""
     params = state.frozen | state.params
-    labels = run.test_data.attribute_labels(run.extractors.vocabulary) if method.labelled else None
+    labels = run.val_data.attribute_labels(run.extractors.vocabulary) if method.labelled else None
     answer = jax.jit(lambda params, batch, key: ask(method, params, batch, key)[1])
 
     def right(batch, i):
@@ -195,22 +196,22 @@ def accuracy(run: Run, method: DiscriminatorMethod, state: PhaseState, done: int
             batch["labels"] = labels[batch["rows"]]
         return (answer(params, {k: v for k, v in batch.items() if k != "rows"}, jax.random.key(i)),)
 
-    (share,) = _over_test_pictures(run, right)
+    (share,) = _over_val_pictures(run, right)
     about = f"{len(method.sizes)} {'attributes' if method.labelled else 'transforms'}"
-    say(f"step {done:,}: the discriminator's features tell {about} of test pictures to {share:.3f}")
+    say(f"step {done:,}: the discriminator's features tell {about} of held-out pictures to {share:.3f}")
     return {"accuracy/held_out": share}
 
 
-def _over_test_pictures(run: Run, measure) -> list[float]:
-    """Means of what `measure(batch, number) -> values per picture, several` says of test pictures, in equal batches."""
-    num = min(len(run.test_data), HELD_OUT_PICTURES)
+def _over_val_pictures(run: Run, measure) -> list[float]:
+    """Means of what `measure(batch, number) -> values a picture, several` says of held-out pictures."""
+    num = min(len(run.val_data), HELD_OUT_PICTURES)
     sums = None
     for number, start in enumerate(range(0, num, AT_ONCE)):
         rows = np.arange(start, start + AT_ONCE)
         counted = rows < num
         rows = np.minimum(rows, num - 1)
-        captions = [run.test_data.captions[row][0] for row in rows]
-        batch = {"images": run.test_data.images[rows], "tokens": run.tokenizer.encode(captions), "rows": rows}
+        captions = [run.val_data.captions[row][0] for row in rows]
+        batch = {"images": run.val_data.images[rows], "tokens": run.tokenizer.encode(captions), "rows": rows}
         values = [float(np.asarray(v, np.float64)[counted].sum()) for v in measure(batch, number)]
         sums = values if sums is None else [a + b for a, b in zip(sums, values, strict=True)]
     return [value / num for value in sums]

@@ -206,6 +206,7 @@ def _run_without_data(config, mesh: jax.sharding.Mesh) -> Run:
         workdir=nowhere,
         mesh=mesh,
         train_data=data,
+        val_data=data,
         test_data=data,
         tokenizer=tokenizer,
         networks=parallel.gathered(nets.build(config, config.tokenizer.vocab_size), mesh),

@@ -26,7 +26,8 @@ class Run:
     workdir: Path
     mesh: jax.sharding.Mesh
     train_data: Dataset
-    test_data: Dataset
+    val_data: Dataset  # what everything that chooses or watches looks at
+    test_data: Dataset  # measured once, at the end
     tokenizer: Tokenizer
     networks: nets.Networks
     extractors: FeatureExtractors

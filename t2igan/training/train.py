@@ -19,8 +19,8 @@ import numpy as np
 
 from t2igan import __version__, nets
 from t2igan import config as config_lib
-from t2igan.data import Dataset, check_usable, open_datasets
-from t2igan.data.summary import as_json, left_out
+from t2igan.data import Dataset, check_all_usable, different, open_datasets, split_names
+from t2igan.data.summary import as_json, cut_captions, few_held_out, left_out
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.evaluation.evaluate import evaluate, without_details
@@ -133,19 +133,23 @@ def inherit(run: Run) -> dict[str, Any]:
 
 def open_run(config, workdir: Path, mesh) -> Run:
     """Opens data, tokenizer, networks and logs; trains nothing but the tokenizer."""
-    train_data, test_data = open_datasets(config.data, (config.data.train_split, config.data.test_split))
+    train_data, val_data, test_data = opened = open_datasets(config.data, split_names(config.data))
+    _check_same_data(config, workdir, train_data)
     if processes.leads():
-        write_json(workdir / "data_report.json", as_json([train_data, test_data]))
-    for dataset in (train_data, test_data):
+        write_json(workdir / "data_report.json", as_json(opened))
+    for dataset in different(opened):
         if dataset.skipped:
             say(f"{left_out(dataset)}; all are listed in {workdir / 'data_report.json'}")
-        check_usable(dataset, config.data)
+    check_all_usable(opened, config.data)
     agreement.check_data(train_data, config.data.source)
     tokenizer = Tokenizer.from_json(processes.from_leader(lambda: _tokenizer(config, workdir, train_data)))
     say(
         f"{train_data.name}: {len(train_data):,} training pictures of {config.data.image_size_px} px, "
-        f"{len(test_data):,} to test on; {tokenizer.vocab_size} tokens; {mesh.size} x {mesh.devices.flat[0].platform}"
+        f"{len(val_data):,} to watch, {len(test_data):,} to test on; "
+        f"{tokenizer.vocab_size} tokens; {mesh.size} x {mesh.devices.flat[0].platform}"
     )
+    for remark in [*train_data.notes, *few_held_out(opened), *cut_captions(train_data, tokenizer)]:
+        say(remark)
     if config.sample.captions:
         tokenizer.encode_prompts(config.sample.captions)  # too long, empty: better said now than at the first sheet
     project = config.log.wandb_project if config.log.wandb else ""
@@ -154,6 +158,7 @@ def open_run(config, workdir: Path, mesh) -> Run:
         workdir=workdir,
         mesh=mesh,
         train_data=train_data,
+        val_data=val_data,
         test_data=test_data,
         tokenizer=tokenizer,
         networks=parallel.gathered(nets.build(config, tokenizer.vocab_size), mesh),
@@ -222,7 +227,7 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
         run.workdir,
         run.config.to_dict(),
         dataclasses.replace(snapshot, digest=digest),
-        [run.train_data, run.test_data],
+        different([run.train_data, run.val_data, run.test_data]),
         run.tokenizer,
     )
     card = model_card(facts)
@@ -271,22 +276,24 @@ def _check_same_configuration(config, workdir: Path) -> None:
         )
 
 
-def _write_configuration(config, workdir: Path, overrides: tuple[str, ...], run: Run) -> None:
+def _check_same_data(config, workdir: Path, train_data: Dataset) -> None:
     path = workdir / "config.json"
-    fingerprint = run.train_data.fingerprint()
     if path.is_file():
         old = json.loads(path.read_text(encoding="utf-8"))
-        if old.get("data_fingerprint") != fingerprint:
+        if old.get("data_fingerprint") != train_data.fingerprint():
             raise UserError(
                 f"the training pictures of {config.data.source} are not those that {workdir} was begun with.\n"
                 f"Bring the old ones back to go on there, or choose another --workdir"
             )
+
+
+def _write_configuration(config, workdir: Path, overrides: tuple[str, ...], run: Run) -> None:
     if run.leads:
         record = {
             "t2igan": __version__,
             "overrides": list(overrides),
-            "data_fingerprint": fingerprint,
+            "data_fingerprint": run.train_data.fingerprint(),
             "environment": environment(),
             "config": json.loads(config_lib.to_json(config)),
         }
-        write_json(path, record)
+        write_json(workdir / "config.json", record)
