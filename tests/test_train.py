@@ -289,7 +289,9 @@ def test_what_chooses_and_watches_looks_at_val_and_test_is_measured_once(tiny, t
     assert [path.name for path in tmp_path.glob("evaluation_*.json")] == ["evaluation_test.json"]
     report = json.loads((tmp_path / "data_report.json").read_text())
     assert list(report["splits"]) == ["train", "val", "test"]
-    assert evaluate_runs([tmp_path], metrics=("attributes",))[0].path.name == "evaluation_test.json"  # the test split is the default
+    assert (
+        evaluate_runs([tmp_path], metrics=("attributes",))[0].path.name == "evaluation_test.json"
+    )  # the test split is the default
     captions = [data["captions"] for data in sheets_of(tmp_path)]
     assert captions and all(len(set(one)) == len(one) for one in captions)
 

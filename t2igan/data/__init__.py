@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from t2igan.config import check_data
 from t2igan.data.batches import Batches, prefetched
 from t2igan.data.dataset import Dataset, Listed, Skipped, Source, list_split, part_of
+from t2igan.data.settings import check_data
 from t2igan.data.sources import ACCEPTED, open_source
 from t2igan.data.splits import Splits, find_splits, no_such_split
 from t2igan.errors import UserError
@@ -18,6 +18,7 @@ __all__ = [
     "Dataset",
     "Skipped",
     "check_all_usable",
+    "check_data",
     "check_usable",
     "different",
     "list_splits",

@@ -19,6 +19,7 @@ FORMATS = (
 )
 DEPTHS_BITS = (8, 10, 12, 14, 16)  # of grey values that sensors and programs write
 NEARLY_BLACK = 32
+RESIZES = ("crop", "pad", "stretch")
 RESAMPLING = {
     "lanczos": Image.Resampling.LANCZOS,
     "area": Image.Resampling.BOX,
