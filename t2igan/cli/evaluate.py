@@ -12,7 +12,9 @@ from t2igan.cli.verb import Given
 def define(given: FlagValues) -> None:
     """Adds the flags of `evaluate`."""
     verb.define_workdir(given, "folder of a run; several stand side by side in the table")
-    flags.DEFINE_string("split", "test", "which split of the data", flag_values=given)
+    flags.DEFINE_string(
+        "split", "", "which split of the data; without it the test split of each run", flag_values=given
+    )
     flags.DEFINE_integer("num", None, "pictures to draw; without it as many as the split has", flag_values=given)
     flags.DEFINE_integer("seed", 0, "seed of the noise", flag_values=given)
     flags.DEFINE_list("metrics", [], "groups of metrics, such as attributes,frechet; without it all", flag_values=given)
