@@ -79,8 +79,8 @@ def evaluate_runs(
 ) -> list[Evaluated]:
     """Evaluates runs one after the other as `evaluate_run` does, and prints one table with all of them.
 
-    Without a split it is the test split of each. `weights` of pretrained extractors ("inception": a file, "clip": a folder) go before those that a run names,
-    and so does `data`: what to measure on, and what was trained on.
+    Without a split it is the test split of each. `weights` of pretrained extractors ("inception": a file, "clip": a
+    folder) go before those that a run names, and so does `data`: what to measure on, and what was trained on.
     """
     metrics = chosen_groups(metrics)  # said before anything is read or learned, as is what follows
     if seed < 0:
