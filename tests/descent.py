@@ -97,7 +97,3 @@ def main() -> int:
 
     processes.start, train.finish = start_and_patch, check_and_finish
     return cli.main(sys.argv, "python run.py")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -19,7 +19,7 @@ def define(given: FlagValues) -> None:
 
 def run(given: Given) -> None:
     """Shows what is in the data and what would be left out, before anything is trained."""
-    from t2igan.data import list_splits, open_datasets
+    from t2igan.data import check_all_usable, list_splits, open_datasets, split_names
     from t2igan.data.summary import as_json, examples, lines
     from t2igan.inference.console import say
     from t2igan.inference.files import write_json
@@ -30,10 +30,9 @@ def run(given: Given) -> None:
         raise UserError(f"--out={out} must end in .png: a sheet of pictures with their captions")
     num = verb.number_of_pictures(given, 24)
     splits = list_splits(config.data)
-    wanted = dict.fromkeys((config.data.train_split, config.data.test_split))
-    datasets = open_datasets(config.data, list(wanted))
+    datasets = open_datasets(config.data, split_names(config.data))
     say("\n".join(lines(datasets, config.data, config.tokenizer)))
-    if others := [split for split in splits if split not in wanted]:
+    if others := [split for split in splits if split not in {dataset.split for dataset in datasets}]:
         say(f"more splits: {', '.join(others)}")
     if out:
         images, captions = examples(datasets[0], num)
@@ -41,6 +40,7 @@ def run(given: Given) -> None:
         report = out.with_suffix(".json")
         write_json(report, as_json(datasets))
         say(f"pictures in {out}, all that was left out in {report}")
+    check_all_usable(datasets, config.data)  # what a training refuses, in its words, after what was found
 
 
 VERB = verb.Verb(

@@ -12,12 +12,15 @@ from t2igan.cli.verb import Given
 def define(given: FlagValues) -> None:
     """Adds the flags of `evaluate`."""
     verb.define_workdir(given, "folder of a run; several stand side by side in the table")
-    flags.DEFINE_string("split", "test", "which split of the data", flag_values=given)
+    flags.DEFINE_string(
+        "split", "", "which split of the data; without it the test split of each run", flag_values=given
+    )
     flags.DEFINE_integer("num", None, "pictures to draw; without it as many as the split has", flag_values=given)
     flags.DEFINE_integer("seed", 0, "seed of the noise", flag_values=given)
     flags.DEFINE_list("metrics", [], "groups of metrics, such as attributes,frechet; without it all", flag_values=given)
     verb.define_path(given, "inception_weights", "Inception-v3 for FID, a .safetensors file")
     verb.define_path(given, "clip_weights", "folder of a CLIP in Hugging Face's layout")
+    flags.DEFINE_string("efficientnet_weights", None, "efficientnet_lite0, or its file of weights", flag_values=given)
     verb.define_plugin(given)
 
 
@@ -29,7 +32,11 @@ def run(given: Given) -> None:
 
     workdirs = verb.workdirs(given, "evaluate")
     parallel.start()
-    paths = {"inception": given.inception_weights, "clip": given.clip_weights}
+    paths = {
+        "inception": given.inception_weights,
+        "clip": given.clip_weights,
+        "efficientnet": given.efficientnet_weights,
+    }
     weights = {name: str(path) for name, path in paths.items() if path is not None}
     evaluate_runs(workdirs, given.split, given.num, given.seed, given.metrics or tuple(GROUPS), weights)
 

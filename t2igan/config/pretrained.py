@@ -5,10 +5,9 @@ What is checked here needs no file to be there; that is said when it is read (`t
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ml_collections import ConfigDict
 
+from t2igan.config.paths import expanded
 from t2igan.errors import UserError, nearest
 
 MODES = ("frozen", "tuned")
@@ -57,4 +56,4 @@ def trained_on(config: ConfigDict) -> dict[str, str]:
 
 def _same(trained: str, judging: str, any_file: bool) -> bool:
     # Every file of EfficientNet-lite0's weights is taken for the same network: there is one published set of them.
-    return any_file or Path(trained).expanduser().absolute() == Path(judging).expanduser().absolute()
+    return any_file or expanded(trained, "weights").absolute() == expanded(judging, "weights").absolute()

@@ -19,12 +19,13 @@ __all__ = [
     "Batches",
     "Dataset",
     "Skipped",
+    "check_all_usable",
     "check_data",
     "check_usable",
+    "different",
     "list_splits",
     "open_dataset",
     "open_datasets",
-    "open_for_training",
     "prefetched",
     "split_names",
 ]
@@ -70,22 +71,6 @@ def open_datasets(data_config: Any, splits: Sequence[str]) -> list[Dataset]:
     return [opened[known.resolved(split, data_config)] for split in splits]
 
 
-def open_for_training(data_config: Any) -> tuple[Dataset, Dataset, Dataset]:
-    """Opens the splits that a training learns from, is watched and steered by, and is judged on: train, val, test.
-
-    UserError where one of them cannot be used, or too little of one can.
-    """
-    train, val, test = opened = open_datasets(data_config, split_names(data_config))
-    for dataset in {dataset.split: dataset for dataset in opened}.values():
-        check_usable(dataset, data_config)
-    return train, val, test
-
-
-def split_names(data_config: Any) -> tuple[str, str, str]:
-    """Returns what the configuration calls the splits for training, validation and test."""
-    return data_config.train_split, data_config.val_split, data_config.test_split
-
-
 def _data_of(config: Any) -> Any:
     """The group `data` of whatever names a configuration."""
     if isinstance(config, str | Path):
@@ -94,6 +79,11 @@ def _data_of(config: Any) -> Any:
     if not hasattr(config, "source"):
         raise UserError(f"config={config!r} must be {CONFIGURATIONS}")
     return config
+
+
+def split_names(data_config: Any) -> tuple[str, str, str]:
+    """Returns what the configuration calls the splits for training, validation and test."""
+    return data_config.train_split, data_config.val_split, data_config.test_split
 
 
 def check_usable(dataset: Dataset, data_config: Any) -> None:
@@ -105,6 +95,17 @@ def check_usable(dataset: Dataset, data_config: Any) -> None:
             f"{_reasons(dataset.skipped)}.\nMend them, or lower config.data.min_usable={data_config.min_usable} to go "
             "on with these."
         )
+
+
+def check_all_usable(datasets: Sequence[Dataset], data_config: Any) -> None:
+    """Raises `UserError` where `check_usable` does for one of several splits."""
+    for dataset in different(datasets):
+        check_usable(dataset, data_config)
+
+
+def different(datasets: Sequence[Dataset]) -> list[Dataset]:
+    """Returns the splits without those that are there twice, as where a configuration watches the training split."""
+    return list({dataset.split: dataset for dataset in reversed(datasets)}.values())[::-1]
 
 
 def _splits_of(source: Source, data_config: Any) -> Splits:

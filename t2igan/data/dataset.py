@@ -12,7 +12,7 @@ import numpy as np
 
 from t2igan.data.cache import Decoded, decoded, images_bytes, is_in_memory
 from t2igan.data.decode import Decoding
-from t2igan.data.memory import content_of, named_values, squares, texts
+from t2igan.data.memory import content_of, named_values, signatures_of, squares, texts
 from t2igan.data.rows import Mapped, Streamed
 from t2igan.data.splits import Held, Part, parts
 from t2igan.data.stored import Stored
@@ -125,6 +125,7 @@ class Dataset:
             captions=texts(captions, len(pixels)),
             attributes=named_values(attributes, len(pixels)),
             content=content_of(pixels),
+            signatures=signatures_of(pixels),
             description=f"{len(pixels)} pictures from Python",
             decoding="arrays",
         )

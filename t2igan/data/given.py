@@ -4,46 +4,47 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from t2igan.data.dataset import Dataset
-from t2igan.data.memory import content_of, described
-from t2igan.data.splits import Held, divide
+from t2igan.data.memory import content_of, described, signatures_of
+from t2igan.data.splits import Held, parts
 from t2igan.errors import UserError
 
 GIVEN = "given:"  # how `config.data.source` begins for data that lies on no disk
 
 
 def given_data(
-    config: ConfigDict, dataset: Dataset | None, test_dataset: Dataset | None
-) -> tuple[ConfigDict, tuple[Dataset, Dataset] | None]:
-    """Returns the configuration and both splits of data that was given to a training; None where it names its data.
+    config: ConfigDict, dataset: Dataset | None, val_dataset: Dataset | None = None, test_dataset: Dataset | None = None
+) -> tuple[ConfigDict, tuple[Dataset, Dataset, Dataset] | None]:
+    """Returns the configuration, and train, val and test of data that was given; None where it names its data.
 
     Raises:
       UserError: what is given is no `Dataset`, or has not the size that the configuration says.
     """
-    if dataset is None and test_dataset is None:
+    given = {"dataset": dataset, "val_dataset": val_dataset, "test_dataset": test_dataset}
+    if all(one is None for one in given.values()):
         return config, None
-    for what, value in (("dataset", dataset), ("test_dataset", test_dataset)):
-        if not isinstance(value, Dataset) and not (what == "test_dataset" and value is None):
+    for what, value in given.items():
+        if not isinstance(value, Dataset) and (what == "dataset" or value is not None):
             raise UserError(
                 f"{what}={described(value)} must be a t2igan.Dataset; t2igan.Dataset.from_arrays(images, captions) "
                 f"makes one, or leave it out and set config.data.source"
             )
     assert dataset is not None
-    if test_dataset is None:
-        dataset, test_dataset = _parted(dataset, Held(test=config.data.test_fraction, least=config.data.min_held_out))
-    train, test = (_fitting(*one, config) for one in ((dataset, "dataset"), (test_dataset, "test_dataset")))
+    train, val, test = _parted(dataset, val_dataset, test_dataset, config.data)
+    for what, one in (("dataset", train), ("val_dataset", val), ("test_dataset", test)):
+        _check_fits(one, what, config)
     config = config.copy_and_resolve_references()  # the caller's own keeps its source
     with config.unlocked():
         config.data.source = f"{GIVEN}{train.name}"
-    train = dataclasses.replace(train, split=config.data.train_split)
-    return config.lock(), (train, dataclasses.replace(test, split=config.data.test_split))
+    names = config.data.train_split, config.data.val_split, config.data.test_split
+    train, val, test = (dataclasses.replace(one, split=n) for one, n in zip((train, val, test), names, strict=True))
+    return config.lock(), (train, val, test)
 
 
-def _fitting(dataset: Dataset, what: str, config: ConfigDict) -> Dataset:
-    """The data itself; UserError where it is empty or of another size than the configuration says."""
+def _check_fits(dataset: Dataset, what: str, config: ConfigDict) -> None:
+    """Raises `UserError` where data is empty or of another size than the configuration says."""
     if not len(dataset):
         raise UserError(f"{what} has no picture")
     size, channels = config.data.image_size_px, config.data.channels
@@ -53,17 +54,27 @@ def _fitting(dataset: Dataset, what: str, config: ConfigDict) -> Dataset:
             f"the pictures of {what} are {height} x {width} px with {has} channels, but config.data.image_size_px="
             f"{size} and config.data.channels={channels}; change these, or give Dataset.from_arrays size_px={size}"
         )
-    return dataset
 
 
-def _parted(dataset: Dataset, held: Held) -> tuple[Dataset, Dataset]:
-    """Cuts a test split out of the data, by a hash of the pictures, as from a folder."""
+def _parted(
+    dataset: Dataset, val: Dataset | None, test: Dataset | None, data_config: ConfigDict
+) -> tuple[Dataset, Dataset, Dataset]:
+    """Holds out of the data what is not given of validation and test, by a hash of the pictures, as from a folder."""
+    held = Held(
+        val=0.0 if val is not None else data_config.val_fraction,
+        test=0.0 if test is not None else data_config.test_fraction,
+        least=data_config.min_held_out,
+    )
     content = content_of(dataset.images) if dataset.content is None else dataset.content
-    ranks = content[:, 8:].copy().view(">u8")[:, 0].astype(np.float64) / 2.0**64
-    out = divide(ranks, held) == "test"
-    if not out.any():
-        raise UserError(
-            f"nothing of {len(dataset)} pictures can be held out to test on (config.data.test_fraction={held.test}); "
-            f"give a test_dataset, or a larger fraction"
-        )
-    return dataset.take(~out), dataset.take(out)
+    signatures = signatures_of(dataset.images) if dataset.signatures is None else dataset.signatures
+    part = parts(content, signatures, held)
+    found = {"train": dataset.take(part == "train"), "val": val, "test": test}
+    for name in ("val", "test"):
+        if found[name] is None:
+            if not (part == name).any():
+                raise UserError(
+                    f"nothing of {len(dataset)} pictures can be held out for {name} (config.data.{name}_fraction="
+                    f"{data_config[f'{name}_fraction']}); give {name}_dataset, or a larger fraction"
+                )
+            found[name] = dataset.take(part == name)
+    return found["train"], found["val"], found["test"]

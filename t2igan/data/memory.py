@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from t2igan.data.alike import signature
 from t2igan.data.cache import CONTENT_BYTES
 from t2igan.data.decode import Decoding, Unusable, decode
 from t2igan.errors import UserError
@@ -37,6 +38,11 @@ def named_values(attributes: Sequence[Mapping[str, str]] | None, num: int) -> tu
     if len(attributes) != num or not all(isinstance(one, Mapping) for one in attributes):
         raise UserError(f"there are {num} images, but attributes is {described(attributes)}; give a dict for each")
     return tuple({str(name): str(value) for name, value in one.items()} for one in attributes)
+
+
+def signatures_of(images: Any) -> np.ndarray:
+    """Returns uint8 [N, 72], what `t2igan.data.alike` compares pictures by, of uint8 [N, H, W, C]."""
+    return np.stack([signature(np.asarray(image)) for image in images])
 
 
 def content_of(images: Any) -> np.ndarray:

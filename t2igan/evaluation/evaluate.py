@@ -127,7 +127,7 @@ def evaluate(
         "seconds": {name: round(s, 3) for name, s in seconds.items()},
         "left_out": evaluation.left_out,
         "figures": figures,
-        "verdict": verdict(figures, evaluation.details.get("binding")),
+        "verdict": verdict(figures, evaluation.details.get("binding"), len(rows)),
         "details": evaluation.details,
     }
 
@@ -151,7 +151,7 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> Result:
         "left_out": left_out,
         "figures": figures,
         "details": details,
-        "verdict": verdict(figures, details.get("binding")),
+        "verdict": verdict(figures, details.get("binding"), new["counts"]["num_real"]),
     }
 
 

@@ -70,7 +70,7 @@ def evaluate_run(
 
 def evaluate_runs(
     workdirs: Sequence[Path],
-    split: str,
+    split: str = "",
     num_images: int | None = None,
     seed: int = 0,
     metrics: Sequence[str] = tuple(GROUPS),
@@ -79,8 +79,8 @@ def evaluate_runs(
 ) -> list[Evaluated]:
     """Evaluates runs one after the other as `evaluate_run` does, and prints one table with all of them.
 
-    `weights` of pretrained extractors ("inception": a file, "clip": a folder) go before those that a run names,
-    and so does `data`: what to measure on, and what was trained on.
+    Without a split it is the test split of each. `weights` of pretrained extractors ("inception": a file, "clip": a
+    folder) go before those that a run names, and so does `data`: what to measure on, and what was trained on.
     """
     metrics = chosen_groups(metrics)  # said before anything is read or learned, as is what follows
     if seed < 0:
@@ -108,6 +108,7 @@ def _evaluate_one(
 ) -> Evaluated:
     generator = load(workdir)
     config = from_dict(generator.config)
+    split = split or config.data.test_split
     dataset, train = data
     dataset = open_dataset(config.data, split) if dataset is None else dataclasses.replace(dataset, split=split)
     train = open_dataset(config.data, config.data.train_split) if train is None else train

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,9 @@ def show_picture(path: Path) -> None:
 def progress_bar(**settings: Any) -> Any:
     """Returns a tqdm bar: a widget in a notebook, where there are widgets; on no terminal, a line now and then."""
     if in_notebook():
-        from tqdm.auto import tqdm
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that there are no widgets: bars are text then
+            from tqdm.auto import tqdm
 
         return tqdm(**{"mininterval": 0.5} | settings)
     from tqdm import tqdm

@@ -74,7 +74,7 @@ def signs_of_collapse(run: Run, phase: Phase, state: Any, done: int) -> dict[str
     # While it grows, a discriminator cannot be asked about full-sized pictures.
     if not settings.num_images or "discriminator" not in params or done < phase.full_size_from:
         return {}
-    guard = Guard.create(config, run.networks, run.tokenizer, run.train_data, run.test_data)
+    guard = Guard.create(config, run.networks, run.tokenizer, run.train_data, run.val_data)
     figures = guard.measure(params)
     if guard.num_images >= FEWEST_PICTURES and (wrong := verdict(settings, figures)):
         if may_roll_back(settings, run.workdir, phase.name):
@@ -84,7 +84,7 @@ def signs_of_collapse(run: Run, phase: Phase, state: Any, done: int) -> dict[str
 
 
 def cheap_figures(run: Run, generator: Model, num_images: int) -> dict[str, Any]:
-    """Evaluates a generator on the test split by the cheap groups of metrics, and by that of the best metric."""
+    """Evaluates a generator on the validation split by the cheap groups of metrics, and by that of the best metric."""
     group, _, rest = run.best_metric[0].partition("/")
     groups, extractor_names = list(CHEAP), [run.extractors.main]
     if group not in groups:
@@ -93,7 +93,7 @@ def cheap_figures(run: Run, generator: Model, num_images: int) -> dict[str, Any]
         extractor_names.append(rest)
     return evaluate(
         draw_with(generator),
-        run.test_data,
+        run.val_data,
         run.extractors,
         num_images=num_images,
         seed=0,
@@ -106,7 +106,8 @@ def cheap_figures(run: Run, generator: Model, num_images: int) -> dict[str, Any]
 def draw_sheet(run: Run, generator: Model, name: str, done: int) -> Path:
     """Draws the fixed captions, a row each, with the same seeds at every step; returns the file."""
     s = run.config.sample
-    captions = list(s.captions) or [captions[0] for captions in run.test_data.captions[: s.num_captions]]
+    data = run.val_data
+    captions = list(s.captions) or [data.captions[row][0] for row in data.spread(s.num_captions)]
     prompts = [caption for caption in captions for _ in range(s.num_seeds)]
     images = generator.sample(prompts, seed=list(range(s.num_seeds)) * len(captions), cut_long=True)
     facts = {"captions": captions, "seeds": list(range(s.num_seeds)), "step": done}

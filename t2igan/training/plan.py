@@ -207,6 +207,7 @@ def _run_without_data(config, mesh: jax.sharding.Mesh) -> Run:
         workdir=nowhere,
         mesh=mesh,
         train_data=data,
+        val_data=data,
         test_data=data,
         tokenizer=tokenizer,
         networks=nets.build(config, config.tokenizer.vocab_size, tokenizer.pretrained),

@@ -10,10 +10,10 @@ from ml_collections import ConfigDict
 
 from t2igan import __version__
 from t2igan import config as config_lib
+from t2igan.data import Dataset
 from t2igan.errors import UserError
 from t2igan.evaluation.report.environment import environment
 from t2igan.inference.files import write_json
-from t2igan.training.run import Run
 
 RECORD_NAME = "config.json"
 SHOWN = 4  # keys that are named of those that differ
@@ -23,7 +23,7 @@ def check_same_configuration(config: ConfigDict, workdir: Path) -> None:
     """Raises `UserError` where a folder's run was begun with a configuration that computes something else.
 
     Keys that one of the two lacks have their defaults of today. Where the data lies may change: whether it is the same
-    is told by `write_configuration`, when it is open.
+    is told by `check_same_data`, when it is open.
     """
     path = workdir / RECORD_NAME
     if not path.is_file():
@@ -46,27 +46,30 @@ def check_same_configuration(config: ConfigDict, workdir: Path) -> None:
         )
 
 
-def write_configuration(config: ConfigDict, workdir: Path, overrides: Sequence[str], run: Run) -> None:
-    """Writes the configuration of a run with the fingerprint of its data; `UserError` where a run had other data."""
+def check_same_data(config: ConfigDict, workdir: Path, train_data: Dataset) -> None:
+    """Raises `UserError` where a folder's run was begun with other training pictures or captions, wherever they lie."""
     path = workdir / RECORD_NAME
-    fingerprint = run.train_data.fingerprint()
-    if path.is_file():
-        old = json.loads(path.read_text(encoding="utf-8"))
-        if old.get("data_fingerprint") != fingerprint:
-            raise UserError(
-                f"the training pictures or captions of {config.data.source} are not those that {workdir} was begun "
-                f"with.\nBring the old ones back to go on there; or begin a new run with what this one has learned: "
-                f"{_how(workdir)}"
-            )
-    if run.leads:
-        record = {
-            "t2igan": __version__,
-            "overrides": list(overrides),
-            "data_fingerprint": fingerprint,
-            "environment": environment(),
-            "config": json.loads(config_lib.to_json(config)),
-        }
-        write_json(path, record)
+    if not path.is_file():
+        return
+    old = json.loads(path.read_text(encoding="utf-8"))
+    if old.get("data_fingerprint") != train_data.fingerprint():
+        raise UserError(
+            f"the training pictures or captions of {config.data.source} are not those that {workdir} was begun "
+            f"with.\nBring the old ones back to go on there; or begin a new run with what this one has learned: "
+            f"{_how(workdir)}"
+        )
+
+
+def write_configuration(config: ConfigDict, workdir: Path, overrides: Sequence[str], train_data: Dataset) -> None:
+    """Writes the configuration of a run, as it is now, with the fingerprint of its data."""
+    record = {
+        "t2igan": __version__,
+        "overrides": list(overrides),
+        "data_fingerprint": train_data.fingerprint(),
+        "environment": environment(),
+        "config": json.loads(config_lib.to_json(config)),
+    }
+    write_json(workdir / RECORD_NAME, record)
 
 
 def _how(workdir: Path) -> str:

@@ -14,6 +14,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -95,7 +96,8 @@ class Archive(FoundSource):
         if opened is None:
             return tar_members(file)
         with open_regular(file) as stream:
-            return tar_members(unpacked(file, "all.tar", lambda: opened(stream), self._config, keep_damaged=True))
+            whole = unpacked(file, "all.tar", lambda: opened(stream), self._config, keep_damaged=True)
+            return tar_members(whole, os.fstat(stream.fileno()))
 
 
 def _pair(where: str, members: Mapping[str, Stored], data_config: Any) -> Found:

@@ -33,6 +33,7 @@ class ArrayRow:
 
     path: str
     mtime_ns: int
+    ctime_ns: int
     start: int
     dtype: str
     shape: tuple[int, ...]
@@ -41,8 +42,16 @@ class ArrayRow:
 
     @property
     def stamp(self) -> tuple[str | int, ...]:
-        """Time of change, place in the file, and how the numbers there are read."""
-        return (self.mtime_ns, self.start, self.dtype, *self.shape, repr(self.scale), self.channels_first)
+        """Times of change, place in the file, and how the numbers there are read."""
+        return (
+            self.mtime_ns,
+            self.ctime_ns,
+            self.start,
+            self.dtype,
+            *self.shape,
+            repr(self.scale),
+            self.channels_first,
+        )
 
     def read(self) -> np.ndarray:
         """Returns uint8 [H, W] or [H, W, C]; ValueError where the file ends within it, or holds what is no number."""

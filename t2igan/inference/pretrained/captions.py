@@ -22,8 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float16, Int
 
-from t2igan.data.cache import cache_folder, make_room
+from t2igan.data.cache import cache_folder
 from t2igan.data.model_tokenizer import ModelTokenizer
+from t2igan.data.room import CAPTIONS, make_room
 from t2igan.data.tokenizer import Rows, Tokenizer, row_length
 from t2igan.errors import UserError
 from t2igan.inference.pretrained.text_model import TextModel
@@ -154,12 +155,12 @@ class ModelReader(ModelTokenizer):
         shape = (int(starts[-1]), self._width)
         if self._data_config is None:
             return self._fill(np.zeros(shape, np.float16), starts, captions), starts
-        root = cache_folder(self._data_config) / "captions"
+        root = cache_folder(self._data_config) / CAPTIONS
         try:
             with _made_once(root, key) as path:
                 vectors = _load(path, shape)
                 if vectors is None:
-                    make_room(root, 2 * math.prod(shape), limit_bytes=round(self._data_config.cache_gb * 1e9))
+                    make_room(root.parent, 2 * math.prod(shape), limit_bytes=round(self._data_config.cache_gb * 1e9))
                     with _unfinished(path) as place:
                         room = np.lib.format.open_memmap(place, mode="w+", dtype=np.float16, shape=shape)
                         self._fill(room, starts, captions).flush()

@@ -7,6 +7,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from t2igan.config import expanded
 from t2igan.errors import UserError
 from t2igan.inference.pretrained.torch_file import read_torch_file
 from t2igan.nets.efficientnet import EfficientNet, params_of_torch
@@ -32,7 +33,7 @@ def efficientnet_file(name: str, key: str) -> Path:
         if found is None or not found.submodule_search_locations:
             raise UserError(f"{key}={name!r} needs a package that is not installed: {INSTALL}")
         return Path(next(iter(found.submodule_search_locations))) / FILE_IN_PACKAGE
-    path = Path(name).expanduser()
+    path = expanded(name, key)
     if not path.is_file():
         raise UserError(f"{key}={name!r} is not a file; give {NAME!r} ({INSTALL}) or its file of weights (.pth)")
     return path

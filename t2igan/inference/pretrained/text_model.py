@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from t2igan.config import expanded
 from t2igan.data.model_tokenizer import tokenizer_json
 from t2igan.errors import UserError
 from t2igan.nets import bert, clip
@@ -154,7 +155,7 @@ def _folder(name: str, key: str) -> Path:
         if found is None or not found.submodule_search_locations:
             raise UserError(f"{key}={name!r} needs a package that is not installed: {package.install}")
         return Path(next(iter(found.submodule_search_locations))) / package.folder
-    folder = Path(name).expanduser()
+    folder = expanded(name, key)
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "is no folder"
         raise UserError(f"{key}={name!r} {what}; give {_kinds()} (docs/pretrained.md)")
