@@ -1,6 +1,7 @@
 """Imports run downward only: read from the code, without running it."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -137,6 +138,16 @@ def test_what_is_allowed_has_no_cycle():
         leaves = {module for module, below in left.items() if not below & left.keys()}
         assert leaves, f"a cycle among {sorted(left)}"
         left = {module: below for module, below in left.items() if module not in leaves}
+
+
+def test_the_table_in_the_docs_is_this_one():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    block = next(b for b in text.split("```") if "\nnets " in b and " -> " in b)
+    drawn = {}
+    for line in re.sub(r"\n +", " ", block).strip().splitlines():
+        room, below = line.split(" -> ")
+        drawn[room.strip()] = set(below.split()) - {"-"}
+    assert drawn == {room: below for room, below in ALLOWED.items() if room != "method"}
 
 
 def test_no_files_import_each_other_in_a_circle():
