@@ -17,8 +17,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from t2igan import __version__, nets
 from t2igan import config as config_lib
+from t2igan import nets
 from t2igan.config.checks import check, check_devices
 from t2igan.data import Dataset, check_usable, open_datasets
 from t2igan.data.given import given_data
@@ -28,7 +28,6 @@ from t2igan.errors import UserError, command
 from t2igan.evaluation.evaluate import evaluate, without_details
 from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.report.card import CARD_NAME, model_card
-from t2igan.evaluation.report.environment import environment
 from t2igan.evaluation.report.facts import gather
 from t2igan.evaluation.runs import discriminate_with, draw_with
 from t2igan.evaluation.table import summary_line
@@ -49,6 +48,7 @@ from t2igan.training.distributed import agreement, parallel, processes
 from t2igan.training.logs import Logs, say, speak
 from t2igan.training.loop import build_phase, run_phase, started
 from t2igan.training.monitor import snapshot_of
+from t2igan.training.record import check_same_configuration, write_configuration
 from t2igan.training.run import Run
 from t2igan.training.warm_start import handed_on
 
@@ -104,9 +104,9 @@ def _train(
     mesh: jax.sharding.Mesh,
     data: tuple[Dataset, Dataset, Dataset] | None,
 ) -> dict[str, Any]:
-    _check_same_configuration(config, workdir)
+    check_same_configuration(config, workdir)
     run = open_run(config, workdir, mesh, data)
-    _write_configuration(config, workdir, overrides, run)
+    write_configuration(config, workdir, overrides, run)
     try:
         given, state = pretrained_parts(run, inherit(run)), None  # networks that have learned, by name
         for i, name in enumerate(config.phases):
@@ -331,46 +331,3 @@ def _discriminator(run: Run, params: dict[str, Any], learned: dict[str, Any]) ->
         return None
     params = params | {"discriminator": jax.device_get(learned["discriminator"])}
     return discriminate_with(run.networks, params, run.tokenizer, run.config.discriminator.normalisation)
-
-
-def _check_same_configuration(config, workdir: Path) -> None:
-    path = workdir / "config.json"
-    if not path.is_file():
-        return
-    try:
-        old = json.loads(path.read_text(encoding="utf-8"))["config"]
-    except (json.JSONDecodeError, KeyError) as error:
-        raise UserError(f"{path} cannot be read ({error}); mend its JSON, or choose another --workdir") from error
-    new = json.loads(config_lib.to_json(config))
-    changed = config_lib.changed_keys(old, new)
-    if changed:
-        old, new = config_lib.flatten(old), config_lib.flatten(new)
-        listed = "; ".join(f"config.{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in changed[:4])
-        more = f"; and {len(changed) - 4} more" if len(changed) > 4 else ""
-        raise UserError(
-            f"{workdir} was begun with another configuration: {listed}{more}.\n"
-            f"Set it back to go on there; or begin anew with what that run has learned, for example to train longer: "
-            f"--config.init_from={workdir} and another --workdir"
-        )
-
-
-def _write_configuration(config, workdir: Path, overrides: Sequence[str], run: Run) -> None:
-    path = workdir / "config.json"
-    fingerprint = run.train_data.fingerprint()
-    if path.is_file():
-        old = json.loads(path.read_text(encoding="utf-8"))
-        if old.get("data_fingerprint") != fingerprint:
-            raise UserError(
-                f"the training pictures or captions of {config.data.source} are not those that {workdir} was begun "
-                f"with.\nBring the old ones back to go on there; or begin anew with what that run has learned: "
-                f"--config.init_from={workdir} and another --workdir"
-            )
-    if run.leads:
-        record = {
-            "t2igan": __version__,
-            "overrides": list(overrides),
-            "data_fingerprint": fingerprint,
-            "environment": environment(),
-            "config": json.loads(config_lib.to_json(config)),
-        }
-        write_json(path, record)
