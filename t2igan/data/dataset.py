@@ -137,13 +137,15 @@ class Dataset:
         """Returns the pictures of `rows`, a slice, indices or a mask, in that order, as a split in memory."""
         rows = np.arange(len(self))[rows]
         of = lambda values: None if values is None else tuple(values[row] for row in rows)
-        facts = {name: getattr(self, name) for name in ("content", "signatures", "sizes")}
+        of_rows = lambda values: None if values is None else values[rows]
         return dataclasses.replace(
             self,
             images=self.images[rows],
             captions=tuple(self.captions[row] for row in rows),
             attributes=of(self.attributes),
-            **{name: None if values is None else values[rows] for name, values in facts.items()},
+            content=of_rows(self.content),
+            signatures=of_rows(self.signatures),
+            sizes=of_rows(self.sizes),
         )
 
     def spread(self, num: int) -> np.ndarray:
