@@ -1,6 +1,6 @@
 """The default: pixel avatars that follow their captions, from nothing, on a laptop CPU.
 
-    python run.py --config=configs/base.py --workdir=runs/base
+    t2igan train --config=base --workdir=runs/base
 
 Cost: 11 min 35 s on two CPU cores, nothing compiled yet.
 Result, worst of seeds 0, 1, 2, attributes right as a classifier of the real pictures sees them (mean / all eight at

@@ -123,7 +123,7 @@ def test_the_extractor_looks_at_pictures_in_batches(weights, tmp_path, monkeypat
         config, train, tokenizer_of(train), tmp_path, {"efficientnet": str(tmp_path / "w.pth")}
     )
     assert list(extractors.by_name)[-1] == "efficientnet"
-    draw = lambda captions, _: test.images[[i % 4 for i in range(len(captions))]]  # noqa: E731
+    draw = lambda captions, _: test.images[[i % 4 for i in range(len(captions))]]
     settings = {
         "num_images": 4,
         "seed": 0,
@@ -148,14 +148,14 @@ def test_the_perceptual_distance_is_a_distance(weights):
     network = EfficientNet(num_taps=1)
     params = params_of_torch(weights, network)
     a, b = pictures(2, 16).astype(np.float32) / 127.5 - 1
-    distance = lambda x, y: perceptual_distance(network, params, x, y)[0]  # noqa: E731
+    distance = lambda x, y: perceptual_distance(network, params, x, y)[0]
     both = jax.jit(jax.value_and_grad(distance))
-    pair = lambda x, y: both(x[None], y[None])[0]  # noqa: E731
+    pair = lambda x, y: both(x[None], y[None])[0]
     assert pair(a, a) < 1e-12 and 1e-3 < pair(a, b) < 4
     np.testing.assert_allclose(pair(a, b), pair(b, a), rtol=1e-5)
     assert pair(a, a + 0.1 * (b - a)) < pair(a, b)
     (map_a, map_b) = jax.jit(network.apply)(params, np.stack([a, b]))[0][0]
-    unit = lambda x: np.asarray(x) / np.linalg.norm(x, axis=-1, keepdims=True)  # noqa: E731
+    unit = lambda x: np.asarray(x) / np.linalg.norm(x, axis=-1, keepdims=True)
     np.testing.assert_allclose(pair(a, b), ((unit(map_a) - unit(map_b)) ** 2).sum(-1).mean(), rtol=1e-4)
     gradient = np.asarray(both(a[None], b[None])[1][0])
     assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
@@ -177,7 +177,7 @@ def test_a_projected_discriminator_trains_its_heads_alone(projected):
 
     @jax.jit
     def judge(variables, text):
-        loss = lambda v: ((logits := network.apply(v, images, text)).sum(), logits)  # noqa: E731
+        loss = lambda v: ((logits := network.apply(v, images, text)).sum(), logits)
         return jax.grad(loss, has_aux=True)(variables)
 
     gradients, logits = judge(variables, text)
@@ -200,7 +200,7 @@ def test_gradient_penalties_are_lawful_on_features(projected):
 
     @jax.jit
     def look(images):
-        critic = lambda x, text: network.apply(variables, x, text)  # noqa: E731
+        critic = lambda x, text: network.apply(variables, x, text)
         scores = penalties.r1(critic, images, images, text, jax.random.key(0))
         return scores.real, scores.penalty, jax.grad(lambda x: critic(x, text).sum())(images)
 

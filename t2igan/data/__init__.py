@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from t2igan.config import CONFIGURATIONS, get_config
 from t2igan.data.batches import Batches, prefetched
 from t2igan.data.dataset import Dataset, Listed, Skipped, Source, list_split, part_of
 from t2igan.data.settings import check_data
@@ -31,12 +33,15 @@ __all__ = [
 
 def list_splits(data_config: Any) -> tuple[str, ...]:
     """Returns the names of the splits that `open_dataset` opens; UserError where there is no such data."""
+    data_config = _data_of(data_config)
     check_data(data_config)
     return _splits_of(open_source(data_config), data_config).names
 
 
 def open_dataset(data_config: Any, split: str) -> Dataset:
-    """Opens one split of the data that `data_config` (the `data` group of a configuration) names, decoded.
+    """Opens one split of the data that a configuration names, decoded.
+
+    `data_config` is a configuration, its group `data`, the name of a preset, or a file with `get_config()`.
 
     Where the data has no validation or no test split of its own, `val_fraction` and `test_fraction` of the training
     pictures become `val_split` and `test_split`, chosen by a hash of what is in their files. UserError for data or a
@@ -48,6 +53,7 @@ def open_dataset(data_config: Any, split: str) -> Dataset:
 
 def open_datasets(data_config: Any, splits: Sequence[str]) -> list[Dataset]:
     """Opens several splits as `open_dataset` does; what lies there is listed and decoded once for all of them."""
+    data_config = _data_of(data_config)
     check_data(data_config)
     source = open_source(data_config)
     known = _splits_of(source, data_config)
@@ -68,6 +74,16 @@ def open_datasets(data_config: Any, splits: Sequence[str]) -> list[Dataset]:
 def split_names(data_config: Any) -> tuple[str, str, str]:
     """Returns what the configuration calls the splits for training, validation and test."""
     return data_config.train_split, data_config.val_split, data_config.test_split
+
+
+def _data_of(config: Any) -> Any:
+    """The group `data` of whatever names a configuration."""
+    if isinstance(config, str | Path):
+        config = get_config(config)
+    config = config.data if hasattr(config, "data") else config
+    if not hasattr(config, "source"):
+        raise UserError(f"config={config!r} must be {CONFIGURATIONS}")
+    return config
 
 
 def check_usable(dataset: Dataset, data_config: Any) -> None:

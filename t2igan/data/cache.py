@@ -29,8 +29,10 @@ from typing import Any
 
 import numpy as np
 import PIL
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
+from t2igan.config import cache_folder as user_cache
+from t2igan.config import expanded
 from t2igan.data.alike import SIGNATURE_BYTES, signature
 from t2igan.data.decode import Decoding, Unusable, decode
 from t2igan.data.room import PICTURES, make_room
@@ -75,8 +77,8 @@ class Decoded:
 def cache_folder(data_config: Any) -> Path:
     """Returns `config.data.cache_dir`, or by default the user's own cache; it may not exist yet."""
     if data_config.cache_dir:
-        return Path(data_config.cache_dir).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "t2igan"
+        return expanded(data_config.cache_dir, "config.data.cache_dir")
+    return user_cache()
 
 
 def images_bytes(num: int, how: Decoding) -> int:
@@ -209,8 +211,9 @@ def content_hash(stored: bytes | np.ndarray) -> np.ndarray:
     digest = hashlib.sha256()
     if isinstance(stored, np.ndarray):
         digest.update(repr((stored.shape, stored.dtype.str)).encode())
-        stored = np.ascontiguousarray(stored).data
-    digest.update(stored)
+        digest.update(np.ascontiguousarray(stored).data)
+    else:
+        digest.update(stored)
     return np.frombuffer(digest.digest()[:CONTENT_BYTES], np.uint8)
 
 

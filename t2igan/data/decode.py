@@ -120,9 +120,7 @@ def _opaque(picture: Image.Image, background: tuple[int, int, int]) -> Image.Ima
     if picture.mode.startswith("I") or picture.mode == "F":
         return _deep_grey(picture)
     if picture.mode == "LAB":
-        return ImageCms.profileToProfile(
-            picture, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
-        )
+        return _converted(picture, ImageCms.createProfile("LAB"))
     if picture.has_transparency_data:
         canvas = Image.new("RGBA", picture.size, (*background, 255))
         return Image.alpha_composite(canvas, picture.convert("RGBA")).convert("RGB")
@@ -159,6 +157,13 @@ def grey_range(values: np.ndarray, whole: bool) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1)
 
 
+def _converted(picture: Image.Image, profile: Any) -> Image.Image:
+    """Returns the picture in sRGB, from the colours of a profile."""
+    converted = ImageCms.profileToProfile(picture, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    assert converted is not None  # it is None where a picture is converted in place
+    return converted
+
+
 def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
     """Returns the picture in sRGB (or grey); a profile that is broken or of another kind of picture counts as none."""
     if profile is None or picture.mode not in ("RGB", "CMYK"):
@@ -167,8 +172,7 @@ def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
         embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if "sRGB" in ImageCms.getProfileDescription(embedded):
             return picture
-        srgb = ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(picture, embedded, srgb, outputMode="RGB")
+        return _converted(picture, embedded)
     except (ImageCms.PyCMSError, OSError, ValueError):
         return picture
 

@@ -80,7 +80,7 @@ class Tokenizer:
                 f"(begin, one token, end). Try 40."
             )
         backend = Backend(models.BPE())
-        steps = [normalizers.NFKC()]
+        steps: list[normalizers.Normalizer] = [normalizers.NFKC()]
         if lowercase:
             steps.append(normalizers.Lowercase())
         # Strip after lowercasing and NFKC: both may leave white space behind.

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from t2igan.errors import UserError
+from t2igan.errors import UserError, command
 from t2igan.inference.files import explain_write_errors, first_line
 
 SNAPSHOT_FORMAT = "t2igan snapshot 1"
@@ -128,7 +128,7 @@ def _read_tensors(path: Path, file_format: str) -> tuple[dict[str, np.ndarray], 
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(
             f"{path} is not a whole .safetensors file ({first_line(error)}); copy it again or write a new one with "
-            f"`python run.py --config=... --workdir=...`"
+            f"`{command('train', config='...', workdir='...')}`"
         ) from error
     if metadata.get("format") != file_format:
         raise UserError(f"{path} is a .safetensors file, but not a snapshot of t2igan ({file_format!r})")
@@ -136,7 +136,7 @@ def _read_tensors(path: Path, file_format: str) -> tuple[dict[str, np.ndarray], 
 
 
 def _flatten(tree: Mapping, prefix: str = "") -> dict[str, np.ndarray]:
-    flat = {}
+    flat: dict[str, np.ndarray] = {}
     for key, value in tree.items():
         name = f"{prefix}/{key}" if prefix else key
         flat |= _flatten(value, name) if isinstance(value, Mapping) else {name: np.asarray(value)}

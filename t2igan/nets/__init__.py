@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax.numpy as jnp
 
 # These modules register their kinds.
@@ -38,17 +37,19 @@ __all__ = [
     "kind_of",
 ]
 
+Module = Any  # an `nn.Module`; a checker cannot know what its `apply` returns, and would say so at each call
+
 
 class Networks(NamedTuple):
     """The networks, and the size of the generator's noise."""
 
-    generator: nn.Module
-    discriminator: nn.Module
-    text_encoder: nn.Module
-    image_encoder: nn.Module
-    matching: nn.Module
+    generator: Module
+    discriminator: Module
+    text_encoder: Module
+    image_encoder: Module
+    matching: Module
     z_dim: int
-    inverter: nn.Module | None = None
+    inverter: Module | None = None
 
 
 def build(config: Any, vocab_size: int, pretrained: LanguageModel | None = None) -> Networks:

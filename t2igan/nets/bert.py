@@ -94,7 +94,7 @@ class Bert(nn.Module):
 
     def _layer(self, x: Float[Array, "B T W"], mask: Bool[Array, "B T"], i: int) -> Float[Array, "B T W"]:
         s = self.sizes
-        dense = lambda width, name: nn.Dense(width, dtype=self.dtype, name=f"layer_{i}_{name}")  # noqa: E731
+        dense = lambda width, name: nn.Dense(width, dtype=self.dtype, name=f"layer_{i}_{name}")
         q, k, v = (
             dense(s.width, name)(x).reshape(*x.shape[:2], s.heads, s.width // s.heads)
             for name in ("query", "key", "value")

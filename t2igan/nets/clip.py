@@ -57,7 +57,7 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B T D"], mask: Bool[Array, "T T"] | None) -> Float[Array, "B T D"]:
         s = self.sizes
-        split = lambda y: y.reshape(*y.shape[:2], s.heads, s.width // s.heads)  # noqa: E731 - [B, T, heads, D / heads]
+        split = lambda y: y.reshape(*y.shape[:2], s.heads, s.width // s.heads)
         q, k, v = (split(nn.Dense(s.width, name=name)(x)) for name in ("q_proj", "k_proj", "v_proj"))
         logits = jnp.einsum("bqhd,bkhd->bhqk", q, k) / (s.width // s.heads) ** 0.5
         if mask is not None:

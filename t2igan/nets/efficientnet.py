@@ -82,7 +82,7 @@ class DepthwiseConvolution(nn.Module):
         height, width = x.shape[1:3]
         padded = jnp.pad(x, ((0, 0), same_padding(height, k, s), same_padding(width, k, s), (0, 0)))
         rows, columns = -(-height // s), -(-width // s)
-        shifted = lambda i, j: padded[:, i : i + s * (rows - 1) + 1 : s, j : j + s * (columns - 1) + 1 : s]  # noqa: E731
+        shifted = lambda i, j: padded[:, i : i + s * (rows - 1) + 1 : s, j : j + s * (columns - 1) + 1 : s]
         x = sum(shifted(i, j) * weight[i, j] for i, j in itertools.product(range(k), repeat=2))
         return jnp.clip(x + bias, 0, 6)
 

@@ -32,7 +32,7 @@ def init_network(networks: Any, name: str, key: jax.Array, batch: dict) -> Any:
     """
     tokens = jnp.ones((2, *batch["tokens"].shape[1:]), batch["tokens"].dtype)
     images = jnp.zeros((2, *batch["images"].shape[1:]), jnp.float32)
-    text = lambda: Text(*_zeros_like(_encode, networks, key, tokens))  # noqa: E731
+    text = lambda: Text(*_zeros_like(_encode, networks, key, tokens))
     inputs = {
         "text": lambda: (tokens,),
         "image": lambda: (images,),

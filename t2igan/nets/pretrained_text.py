@@ -47,7 +47,7 @@ class TextHead(nn.Module):
 
     @nn.compact
     def __call__(self, sentence: Float[Array, "B W"], words: Float[Array, "B T W"], mask: Bool[Array, "B T"]) -> Text:
-        layer = lambda features, name: dense(features, dtype=self.dtype, name=name)  # noqa: E731
+        layer = lambda features, name: dense(features, dtype=self.dtype, name=name)
         sentence, words = sentence.astype(self.dtype), words.astype(self.dtype)
         words = nn.LayerNorm(dtype=self.dtype, name="words_norm")(layer(self.width, "words")(words))
         queries = jnp.where(mask[..., None], layer(self.pooling_queries, "pooling")(words), -1e9)  # [B, T, Q]

@@ -46,7 +46,7 @@ class ProjectedDiscriminator(nn.Module):
     def __call__(self, images: Float[Array, "B H W C"], text: Text) -> Float[Array, " B"]:
         images = resized(images, seen_px(images.shape[1], self.features_px)).astype(self.dtype)
         network = EfficientNet()
-        key = lambda: self.make_rng("params")  # noqa: E731
+        key = lambda: self.make_rng("params")
         weights = self.variable(FIXED, FEATURES, lambda: network.init(key(), images.astype(jnp.float32))["params"])
         maps, _ = network.apply({"params": jax.lax.stop_gradient(weights.value)}, images)
         heads = [self._head(x, text, x.shape[1]) for x in self._mixed(maps)]
@@ -65,7 +65,7 @@ class ProjectedDiscriminator(nn.Module):
 
     def _random(self, name: str, channels: int, x: Float[Array, "B H W _"]) -> Float[Array, "B H W D"]:
         """A fixed random 1x1 convolution that keeps the variance."""
-        draw = lambda: jax.random.normal(self.make_rng("params"), (channels, MIXED_CHANNELS)) / channels**0.5  # noqa: E731
+        draw = lambda: jax.random.normal(self.make_rng("params"), (channels, MIXED_CHANNELS)) / channels**0.5
         matrix = self.variable(FIXED, name, draw)
         return x @ jax.lax.stop_gradient(matrix.value).astype(self.dtype)
 

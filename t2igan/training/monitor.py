@@ -44,7 +44,7 @@ def due(run: Run, phase: Phase, done: int) -> tuple[bool, bool]:
     if phase.evaluates == "never" or (phase.evaluates == "at_end" and not last):
         return False, False
     before, images = (done - 1) * phase.step_images, done * phase.step_images
-    passed = lambda every: bool(every) and images // every != before // every  # noqa: E731
+    passed = lambda every: bool(every) and images // every != before // every
     ends_phase = last and phase.name != run.config.phases[-1]
     evaluates = run.config.evaluate.at_end if ends_phase else not last and passed(run.config.evaluate.every_images)
     return evaluates, passed(run.config.sample.every_images) or last

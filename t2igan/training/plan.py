@@ -93,7 +93,7 @@ def plan_phase(run: Run, phase: Phase, given: Mapping[str, Any]) -> PhasePlan:
     # In a loop, which microbatches are on an accelerator, XLA counts one round.
     looped = accelerated and PHASES[phase.name].game and run.config.train.microbatches > 1
     flop = math.nan if looped else (lowered.cost_analysis() or {}).get("flops", math.nan)
-    part = lambda *names: sum(_bytes_on_a_device(getattr(state, name, None)) for name in names)  # noqa: E731
+    part = lambda *names: sum(_bytes_on_a_device(getattr(state, name, None)) for name in names)
     return PhasePlan(
         phase=phase.name,
         step_images=phase.step_images,

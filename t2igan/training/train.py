@@ -9,21 +9,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
+from ml_collections import ConfigDict
 
 from t2igan import __version__, nets
 from t2igan import config as config_lib
 from t2igan.config.checks import check, check_devices
-from t2igan.data import Dataset, check_all_usable, different, open_datasets, split_names
-from t2igan.data.summary import as_json, cut_captions, few_held_out, left_out
-from t2igan.data.tokenizer import Tokenizer
-from t2igan.errors import UserError
+from t2igan.data import Dataset, different
+from t2igan.data.given import given_data
+from t2igan.data.summary import cut_captions, few_held_out
+from t2igan.errors import UserError, command
 from t2igan.evaluation.evaluate import evaluate, without_details
 from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.report.card import CARD_NAME, model_card
@@ -33,7 +32,7 @@ from t2igan.evaluation.runs import discriminate_with, draw_with
 from t2igan.evaluation.table import summary_line
 from t2igan.inference.files import explain_write_errors, write_json, write_text
 from t2igan.inference.pretrained.features import efficientnet_file, efficientnet_params
-from t2igan.inference.pretrained.opening import reader_of, snapshot_parts, tuned_from
+from t2igan.inference.pretrained.opening import tuned_from
 from t2igan.inference.pretrained.text_model import read_text_model
 from t2igan.inference.sample import SNAPSHOT_NAME, from_snapshot
 from t2igan.inference.snapshot import load_networks, save_networks, save_snapshot
@@ -44,25 +43,46 @@ from t2igan.nets.pretrained_text import TUNED
 from t2igan.nets.projected import FEATURES, FIXED
 from t2igan.training import warm_start as inheritance
 from t2igan.training.averages import best_average
+from t2igan.training.data import open_data
 from t2igan.training.distributed import agreement, parallel, processes
 from t2igan.training.logs import Logs, say, speak
 from t2igan.training.loop import build_phase, run_phase, started
 from t2igan.training.monitor import snapshot_of
 from t2igan.training.run import Run
+from t2igan.training.tokenizing import open_tokenizer
 from t2igan.training.warm_start import handed_on
 
 INHERITED_NAME = "inherited.safetensors"
 LOCK_NAME = ".lock"
 
 
-def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
+def train(
+    config: ConfigDict | str | Path,
+    workdir: str | Path,
+    *,
+    dataset: Dataset | None = None,
+    val_dataset: Dataset | None = None,
+    test_dataset: Dataset | None = None,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
     """Trains by `config` in `workdir`, or goes on there; returns the final figures on the test split.
 
     Of several processes, which `processes.start` has brought together, all must call it with the same arguments.
 
+    Args:
+      config: a configuration, the name of a preset ("base"), or a file with `get_config()`.
+      workdir: the run's folder.
+      dataset: pictures to train on instead of those that `config.data` names; `Dataset.from_arrays` makes one.
+      val_dataset: pictures to watch and steer by; None = `config.data.val_fraction` of `dataset`.
+      test_dataset: pictures to test on; None = `config.data.test_fraction` of `dataset`.
+      overrides: what changed the configuration, noted in config.json.
+
     Raises:
       UserError: the configuration, the data or the folder cannot be used, or training went non-finite.
+      KeyboardInterrupt: it was interrupted; everything is saved, and the same call goes on.
     """
+    config, workdir = config_lib.as_config(config), config_lib.expanded(workdir, "workdir")
+    config, given = given_data(config, dataset, val_dataset, test_dataset)
     check(config)
     batch_keys = [f"{PHASES[phase].section}.batch_images" for phase in config.phases]
     speak(processes.leads())
@@ -74,12 +94,18 @@ def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, A
     agreement.check_shared(workdir)
     parallel.connect(mesh)
     with _alone(workdir):
-        return _train(config, workdir, overrides, mesh)
+        return _train(config, workdir, overrides, mesh, given)
 
 
-def _train(config, workdir: Path, overrides: tuple[str, ...], mesh: jax.sharding.Mesh) -> dict[str, Any]:
+def _train(
+    config: ConfigDict,
+    workdir: Path,
+    overrides: Sequence[str],
+    mesh: jax.sharding.Mesh,
+    data: tuple[Dataset, Dataset, Dataset] | None,
+) -> dict[str, Any]:
     _check_same_configuration(config, workdir)
-    run = open_run(config, workdir, mesh)
+    run = open_run(config, workdir, mesh, data)
     _write_configuration(config, workdir, overrides, run)
     try:
         given, state = pretrained_parts(run, inherit(run)), None  # networks that have learned, by name
@@ -160,25 +186,15 @@ def pretrained_parts(run: Run, given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def open_run(config, workdir: Path, mesh) -> Run:
-    """Opens data, tokenizer, networks and logs; trains nothing but the tokenizer."""
+def open_run(config, workdir: Path, mesh, data: tuple[Dataset, Dataset, Dataset] | None = None) -> Run:
+    """Opens data (where it is not given), tokenizer, networks and logs; trains nothing but the tokenizer."""
     name = config.text_encoder.pretrained
     # What is wrong with what others have learned is said before pictures are decoded.
     model = read_text_model(name) if name else None
     if config.discriminator.features_from:
         efficientnet_file(config.discriminator.features_from, "config.discriminator.features_from")
-    train_data, val_data, test_data = opened = open_datasets(config.data, split_names(config.data))
-    _check_same_data(config, workdir, train_data)
-    if processes.leads():
-        write_json(workdir / "data_report.json", as_json(opened))
-    for dataset in different(opened):
-        if dataset.skipped:
-            say(f"{left_out(dataset)}; all are listed in {workdir / 'data_report.json'}")
-    check_all_usable(opened, config.data)
-    agreement.check_data(train_data, config.data.source)
-    own = Tokenizer.from_json(processes.from_leader(lambda: _tokenizer(config, workdir, train_data)))
-    tokenizer = reader_of(config, own, model)
-    processes.from_leader(lambda: _describe(tokenizer, workdir))
+    train_data, val_data, test_data = opened = open_data(config, workdir, data)
+    tokenizer = open_tokenizer(config, workdir, train_data, model)
     say(
         f"{train_data.name}: {len(train_data):,} training pictures of {config.data.image_size_px} px, "
         f"{len(val_data):,} to watch, {len(test_data):,} to test on; "
@@ -201,54 +217,6 @@ def open_run(config, workdir: Path, mesh) -> Run:
         extractors=FeatureExtractors.of_run(config, train_data, tokenizer, workdir),
         logs=Logs(workdir, processes.leads(), project, config.to_dict()),
     )
-
-
-def _tokenizer(config, workdir: Path, train_data: Dataset) -> str:
-    """Returns the run's tokenizer as JSON; inherited or trained, and written, where there is none yet."""
-    path = workdir / "tokenizer.json"
-    # Without config.json it is of a start that failed, perhaps with another configuration.
-    if path.is_file() and (workdir / "config.json").is_file():
-        return path.read_text(encoding="utf-8")
-    tokenizer = _inherited_tokenizer(config, train_data)
-    if tokenizer is None:
-        captions = [caption for captions in train_data.captions for caption in captions]
-        t = config.tokenizer
-        tokenizer = Tokenizer.train(captions, t.vocab_size, t.max_tokens, t.lowercase)
-    write_text(path, tokenizer.to_json())
-    return tokenizer.to_json()
-
-
-def _describe(tokenizer: Tokenizer, workdir: Path) -> None:
-    """Writes which pretrained model captions are read with; UserError where the run was begun with other weights."""
-    _, description = snapshot_parts(tokenizer, in_snapshot=False)
-    path = workdir / inheritance.PRETRAINED_NAME
-    if not description or not (workdir / "config.json").is_file() or not path.is_file():
-        if description:
-            write_json(path, description)
-        return
-    begun = json.loads(path.read_text(encoding="utf-8"))["digest"]
-    if begun != description["digest"]:
-        raise UserError(
-            f"{workdir} was begun with other weights of {description['name']!r}: their hash was {begun}, and is "
-            f"{description['digest']}.\nBring the old ones back to go on there, or choose another --workdir"
-        )
-
-
-def _inherited_tokenizer(config, train_data: Dataset) -> Tokenizer | None:
-    """The tokenizer of `config.init_from`, where the text encoder that goes with it can be taken."""
-    if not config.init_from or config.text_encoder.pretrained:
-        return None
-    source = inheritance.read(config.init_from)
-    if source.pretrained:
-        return None
-    shapes = {
-        "images": jax.ShapeDtypeStruct((2, *train_data.images.shape[1:]), np.uint8),
-        "tokens": jax.ShapeDtypeStruct((2, source.tokenizer.max_tokens), np.int32),
-    }
-    fits = source.tokenizer.max_tokens == config.tokenizer.max_tokens and inheritance.text_fits(
-        source, nets.build(config, source.tokenizer.vocab_size), shapes
-    )
-    return source.tokenizer if fits else None
 
 
 def finish(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
@@ -287,7 +255,6 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
     card = model_card(facts)
     write_text(run.workdir / CARD_NAME, card)
     save_snapshot(path, dataclasses.replace(snapshot, model_card=card))
-    caption = shlex.quote(run.test_data.captions[0][0])  # it may come from anywhere, and is to be pasted
     sheets = sorted((run.workdir / "samples").glob("*.png"), key=lambda path: path.stat().st_mtime_ns)
     say(f"\nmodel:    {path}")
     if sheets:
@@ -296,9 +263,9 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
         say(f"metrics:  {summary_line(figures)}")
         for finding in figures["verdict"]:
             say(f"verdict:  {finding['text']}")
-    say(f"look:     python run.py report --workdir={run.workdir}")
-    command = f"python run.py sample --workdir={run.workdir} --prompt={caption} --num=8 --seed=0 --out=me.png"
-    say(f"draw your own:\n  {command}")
+    say(f"look:     {command('report', workdir=run.workdir)}")
+    own = command("sample", workdir=run.workdir, prompt=run.test_data.captions[0][0], num=8, seed=0, out="me.png")
+    say(f"draw your own:\n  {own}")
     return figures
 
 
@@ -331,19 +298,7 @@ def _check_same_configuration(config, workdir: Path) -> None:
         )
 
 
-def _check_same_data(config, workdir: Path, train_data: Dataset) -> None:
-    path = workdir / "config.json"
-    if path.is_file():
-        old = json.loads(path.read_text(encoding="utf-8"))
-        if old.get("data_fingerprint") != train_data.fingerprint():
-            raise UserError(
-                f"the training pictures or captions of {config.data.source} are not those that {workdir} was begun "
-                f"with.\nBring the old ones back to go on there; or begin anew with what that run has learned: "
-                f"--config.init_from={workdir} and another --workdir"
-            )
-
-
-def _write_configuration(config, workdir: Path, overrides: tuple[str, ...], run: Run) -> None:
+def _write_configuration(config, workdir: Path, overrides: Sequence[str], run: Run) -> None:
     if run.leads:
         record = {
             "t2igan": __version__,

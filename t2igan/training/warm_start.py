@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from t2igan.config import expanded
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.inference.checkpoint import read_latest
@@ -64,7 +65,7 @@ def handed_on(given: Mapping[str, Any], state: Any) -> dict[str, Any]:
 
 def read(path: str | Path) -> Source:
     """Reads a run's folder, the latest checkpoint of its last phase, or a snapshot; `UserError` for anything else."""
-    path = Path(path)
+    path = expanded(path, "config.init_from")
     if path.is_file():
         snapshot = load_snapshot(path)
         tokenizer = Tokenizer.from_json(snapshot.tokenizer)

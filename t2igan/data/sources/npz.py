@@ -154,7 +154,7 @@ class Npz:
         if array.member.compress_type == zipfile.ZIP_STORED:
             with open_regular(self.path) as file:
                 return self.path, data_start(file, array.member.header_offset) + array.header_bytes
-        opened = lambda: self._archive.open(array.member)  # noqa: E731
+        opened = lambda: self._archive.open(array.member)
         return unpacked(self.path, array.member.filename, opened, data_config), array.header_bytes
 
 

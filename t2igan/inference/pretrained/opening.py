@@ -79,10 +79,10 @@ def reader_of_snapshot(snapshot: Snapshot, max_tokens: int, beside: Path | None 
         read = _nothing
     elif WEIGHTS in snapshot.params:
         params = snapshot.params[WEIGHTS]
-        read = lambda: params  # noqa: E731
+        read = lambda: params
     else:
         path = _find(description, beside)
-        read = lambda: read_params(path, description["config"])  # noqa: E731
+        read = lambda: read_params(path, description["config"])
     return ModelReader(TextModel.of_description(description, read), mode, max_tokens, own)
 
 

@@ -69,7 +69,7 @@ def adam(
 
 def _decaying(params: Any) -> Any:
     """Which leaves are kernels that are trained: a network's collection "fixed" (pretrained features) is not."""
-    fixed = lambda path: any(getattr(key, "key", None) == FIXED for key in path)  # noqa: E731
+    fixed = lambda path: any(getattr(key, "key", None) == FIXED for key in path)
     return jax.tree_util.tree_map_with_path(lambda path, x: x.ndim > 1 and not fixed(path), params)
 
 

@@ -145,8 +145,8 @@ def reconstruction_errors(run: Any, params: Mapping[str, Params]) -> dict[str, f
         images = images.astype(jnp.float32) / 127.5 - 1
         text = networks.text_encoder.apply(params["text"], tokens)
         z = networks.inverter.apply(params["inverter"], images, jnp.ones_like(images[..., :1])).mean
-        draw = lambda z: networks.generator.apply(params["generator"], z, text)  # noqa: E731
-        error = lambda z: ((draw(z) - images) ** 2).mean((1, 2, 3))  # noqa: E731
+        draw = lambda z: networks.generator.apply(params["generator"], z, text)
+        error = lambda z: ((draw(z) - images) ** 2).mean((1, 2, 3))
         return error(z), error(jax.random.normal(key, z.shape))
 
     found = run.over_held_out_pictures(

@@ -43,7 +43,7 @@ def _gentle_adam(rate: Any, *, b2: float, share: float) -> optax.GradientTransfo
     """Adam with a lower rate for the pretrained language model: at the rate of fresh layers it forgets what it knew."""
 
     def scaled(updates, params=None):  # noqa: ARG001
-        slow = lambda path: any(getattr(key, "key", None) == LANGUAGE_MODEL for key in path)  # noqa: E731
+        slow = lambda path: any(getattr(key, "key", None) == LANGUAGE_MODEL for key in path)
         return jax.tree_util.tree_map_with_path(lambda path, x: share * x if slow(path) else x, updates)
 
     return optax.chain(optax.adam(rate, b2=b2), optax.stateless(scaled))
