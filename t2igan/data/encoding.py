@@ -69,9 +69,9 @@ class Texts:
         self._read_as: Counter[str] = Counter()
         self._first: dict[str, str] = {}
 
-        assert self._opened is not None  # whoever names files says how they are opened
-        raw = self._opened(name)
+    def open(self, name: str) -> io.BufferedIOBase:
         """Opens a file; a text becomes UTF-8, anything else is as it is."""
+        assert self._opened is not None  # whoever names files says how they are opened
         raw = self._opened(name)
         if not name.lower().endswith(TEXT_SUFFIXES):
             return raw
