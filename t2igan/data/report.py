@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from t2igan.data.dataset import NONE, Dataset
-from t2igan.text import Tokenizer
+from t2igan.data.tokenizer import Tokenizer
 
 SHOWN_REASONS = 5
 SHOWN_VALUES = 6
