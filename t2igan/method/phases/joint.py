@@ -71,7 +71,7 @@ def joint_step(
     `step.train_step`.
     """
     game, everyone = dataclasses.replace(method.game, penalty_due=penalty_due), state.frozen | state.params
-    batch = {"real": batch["images"].astype(jnp.float32) / 127.5 - 1, "tokens": batch["tokens"]}
+    batch = {"real": game.networks.to_network(everyone, batch["images"]), "tokens": batch["tokens"]}
 
     def gradients(loss, names, key_name):
         """The gradients of a loss by some networks, and its metrics."""
