@@ -210,7 +210,7 @@ def discriminator_loss(
 def generator_loss(
     method: Method, params: dict[str, Params], step, real, tokens, key, z=None, control=None
 ) -> tuple[jax.Array, Metrics]:
-    """adversarial(real, fake) [+ weight * (matching, inversion, mean (real - fake)^2)]; the mean, metrics per sample."""
+    """adversarial(real, fake) [+ weight * (matching, inversion, mean (real - fake)^2)]; the mean, and per sample."""
     networks = method.networks
     text, fake = draw(method, params, tokens, noise(method, key, len(real)) if z is None else z, key)
     critic = make_critic(method, params["discriminator"], step, key, len(real), control)

@@ -17,7 +17,7 @@ ALLOWED = {
     "cli": {"config", "data", "inference", "evaluation", "evaluation.report", "training", "training.distributed"},
     "training": {
         *("config", "data", "nets", "step", "inference", "training.distributed"),
-        *("method.game", "method.losses", "method.techniques", "method.phases"),
+        *("method", "method.game", "method.losses", "method.techniques", "method.phases"),
         *("evaluation", "evaluation.evaluators", "evaluation.extractors", "evaluation.report"),
     },
     "training.distributed": {"config", "data", "inference"},

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t2igan import automatic, patches, reconstruction
+from t2igan.method import automatic, patches
+from t2igan.method.losses import reconstruction
 from t2igan.nets.autoencoder import Autoencoder, PatchComponents, normalised, statistics_of
 
 

@@ -11,11 +11,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from t2igan.config.space import check_space, game_size_px, is_auto
 from t2igan.config.values import get
 from t2igan.errors import UserError, nearest
 
 # The phases in their order, and the section of each.
 SECTIONS = {
+    "autoencoder": "pretrain_autoencoder",
     "text": "pretrain_text",
     "generator": "pretrain_generator",
     "discriminator": "pretrain_discriminator",
@@ -26,6 +28,7 @@ SECTIONS = {
 PHASES = tuple(SECTIONS)
 MASKS = ("whole", "box", "half", "stroke")
 TASKS = ("auto", "labels", "transforms")
+GENERATOR_TASKS = ("complete", "regress", "auto")
 NETWORK_KINDS = ("residual", "mlp")
 SCHEDULES = ("constant", "cosine", "linear", "exponential")
 ADVERSARIAL = ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic")
@@ -53,6 +56,7 @@ BEST_METRICS = (
 def check(config: ConfigDict) -> None:
     """Raises `UserError` for a value that is not accepted or a combination that cannot work."""
     _check_choices(config)
+    check_space(config)
     _check_phases(config)
     _check_numbers(config)
     _check_sizes(config)
@@ -124,6 +128,7 @@ def _check_phases(config: ConfigDict) -> None:
                 f"config.{section}.learning_rate_end={values.learning_rate_end} must be above 0 for the exponential "
                 f"schedule"
             )
+    _among(config, "pretrain_generator.task", GENERATOR_TASKS)
     _among(config, "pretrain_discriminator.task", TASKS)
     masks = tuple(config.pretrain_generator.masks)
     if not masks or any(kind not in MASKS for kind in masks):
@@ -157,11 +162,11 @@ def _check_numbers(config: ConfigDict) -> None:
         "loss.cycle_weight loss.label_smoothing "
         "loss.attack_steps loss.attack_size augment.instance_noise augment.instance_noise_end "
         "augment.sentence_noise loss.penalty_weight loss.penalty_weight_end "
-        "loss.mismatch_weight loss.contrastive_weight loss.reconstruction_weight inverter.prior_weight "
-        "inverter.perceptual_weight "
+        "loss.paired_weight loss.mismatch_weight loss.contrastive_weight loss.reconstruction_weight "
+        "inverter.prior_weight inverter.perceptual_weight "
         "generator.attention_from_px sample.every_images evaluate.every_images checkpoint.every_images devices"
     ).split():
-        if not get(config, key) >= 0:
+        if not is_auto(config, key) and not get(config, key) >= 0:
             raise UserError(f"config.{key}={get(config, key)} must be 0 or greater")
     if not 0 <= config.seed < 2**32:
         raise UserError(f"config.seed={config.seed} must lie between 0 and 4294967295")
@@ -174,7 +179,7 @@ def _check_numbers(config: ConfigDict) -> None:
 
 
 def _check_sizes(config: ConfigDict) -> None:
-    size = config.data.image_size_px
+    size, of = game_size_px(config), "" if config.space.kind == "pixels" else " / config.space.factor"
     for name in ("generator", "discriminator", "image_encoder", "inverter"):
         net = config[name]
         if not net.channels or not all(_whole(c) and c > 0 for c in net.channels):
@@ -190,12 +195,12 @@ def _check_sizes(config: ConfigDict) -> None:
             makes = net.base_px * 2**doublings * net.patch_px
             if makes != size:
                 raise UserError(
-                    f"config.data.image_size_px={size} is not what the generator makes: base_px * 2^(channels - 1) * "
-                    f"patch_px = {net.base_px} * 2^{doublings} * {net.patch_px} = {makes}.\n{_advice(size, net)}"
+                    f"config.data.image_size_px{of}={size} is not what the generator makes: base_px * 2^(channels - 1) "
+                    f"* patch_px = {net.base_px} * 2^{doublings} * {net.patch_px} = {makes}.\n{_advice(size, net)}"
                 )
         elif size % (2**doublings * net.patch_px):
             raise UserError(
-                f"config.data.image_size_px={size} cannot be halved {doublings} times by config.{name}: "
+                f"config.data.image_size_px{of}={size} cannot be halved {doublings} times by config.{name}: "
                 f"give {name}.channels fewer entries or choose a size divisible by {2**doublings * net.patch_px}"
             )
     if config.generator.kind == "residual" and config.generator.attention_from_px:

@@ -29,6 +29,9 @@ ADDED = {
     **{"data.workers": 0, "evaluate.probe_steps": 300, "evaluate.inception_weights": "", "evaluate.clip_weights": ""},
     **{"model_card.license": "", "model_card.data_license": "", "model_card.notes": ""},
     **{"shard_devices": 1, "remat": False},
+    **{"space.kind": "pixels", "space.factor": 4, "space.channels": 8, "space.whitening": 0.5, "space.blocks": 2},
+    **{"space.encoder_channels": [64], "space.decoder_channels": [96, 48], "data.unlabelled_source": ""},
+    **{"loss.paired_weight": 0.0, "pretrain_generator.task": "complete"},
 }
 # Durations may grow or shrink only together with their schedules, so they count as what is computed.
 
@@ -90,4 +93,7 @@ def changed_keys(old: Mapping, new: Mapping) -> list[str]:
     """Returns the dotted keys that differ between two configurations and decide what is computed."""
     old, new = ADDED | flatten(old), ADDED | flatten(new)
     keys = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
-    return [key for key in keys if not any(key == free or key.startswith(free + ".") for free in FREE_TO_CHANGE)]
+    # A phase that the older run's version did not know was not part of it.
+    new_phase = () if any(key.startswith("pretrain_autoencoder.") for key in old) else ("pretrain_autoencoder",)
+    free_keys = (*FREE_TO_CHANGE, *new_phase)
+    return [key for key in keys if not any(key == free or key.startswith(free + ".") for free in free_keys)]

@@ -60,3 +60,44 @@ def pictures_a_caption(captions: Sequence[Sequence[str]]) -> float:
     """
     first = [" ".join(of_one[0].lower().split()) for of_one in captions if of_one and of_one[0].strip()]
     return len(first) / max(len(set(first)), 1)
+
+
+TASK = "pretrain_generator.task"
+PENALTY = ("loss.penalty_weight", "loss.penalty_weight_end")
+PAIRED = "loss.paired_weight"
+
+
+def wanted(config: Any, phase: str) -> tuple[str, ...]:
+    """Returns the keys that are "auto" and that a phase reads."""
+    if phase == "generator":
+        return (TASK,) if config.pretrain_generator.task == AUTO else ()
+    if phase not in ("discriminator", "adversarial", "joint"):
+        return ()
+    return tuple(key for key in (*PENALTY, PAIRED) if config.loss[key.split(".")[1]] == AUTO)
+
+
+def needs_variance(keys: Sequence[str]) -> bool:
+    """Whether what is wanted depends on the variance of the training pictures."""
+    return any(key != TASK for key in keys)
+
+
+def settle(config: Any, variance: float, values: int, pictures_a_caption: float) -> Any:
+    """Returns a copy of a configuration in which nothing is "auto" any more.
+
+    Args:
+      config: the configuration.
+      variance: V of the training pictures in the space of the game; not looked at where no weight is "auto".
+      values: numbers of a picture in that space.
+      pictures_a_caption: on average.
+    """
+    config = config.copy_and_resolve_references().unlock()
+    with config.ignore_type():
+        for key in PENALTY:
+            if config.loss[key.split(".")[1]] == AUTO:
+                config.loss[key.split(".")[1]] = penalty_weight(variance)
+        if config.loss.paired_weight == AUTO:
+            config.loss.paired_weight = paired_weight(pictures_a_caption, variance, values)
+    if config.pretrain_generator.task == AUTO:
+        few = pictures_a_caption < OFF_FROM_PICTURES_A_CAPTION
+        config.pretrain_generator.task = "regress" if few else "complete"
+    return config.lock()

@@ -20,12 +20,13 @@ import jax
 import numpy as np
 
 from t2igan import config as config_lib
-from t2igan.data import prefetched
+from t2igan.data import Dataset, prefetched
 from t2igan.inference.checkpoint import Checkpoints
 from t2igan.training import guard
 from t2igan.training.distributed import parallel, processes
 from t2igan.training.logs import Progress, Rate, say
 from t2igan.training.phases import PHASES, BatchesWithColumns, Phase, compile_phase
+from t2igan.training.space import settled, training_data
 from t2igan.training.watch import Run
 
 
@@ -35,7 +36,8 @@ def build_phase(run: Run, name: str, given: dict[str, Any]) -> Phase:
     if processes.from_leader(lambda: len(guard.rollbacks(run.workdir, name))):
         lowered = processes.from_leader(lambda: config_lib.to_json(guard.lowered(config, run.workdir, name)))
         config = config_lib.from_dict(json.loads(lowered))
-    return PHASES[name](dataclasses.replace(run, config=config), given)
+    run = dataclasses.replace(run, config=config)
+    return PHASES[name](dataclasses.replace(run, config=settled(run, name, given)), given)
 
 
 def run_phase(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
@@ -68,16 +70,19 @@ def _go_on(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
         run.logs.start_phase(phase.name, start)
         bar = Progress(phase.name, phase.total_steps * phase.step_images, start * phase.step_images, run.leads)
         try:
-            return _loop(run, phase, checkpoints, bar, state, start)
+            return _loop(run, phase, training_data(run, phase.name, given), checkpoints, bar, state, start)
         finally:
             bar.close()
 
 
-def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state: Any, start: int) -> Any:
+def _loop(
+    run: Run, phase: Phase, data: Dataset, checkpoints: Checkpoints, bar: Progress, state: Any, start: int
+) -> Any:
     config = run.config
     compiled: dict[tuple, Any] = {}  # a step by what its number decides: one, as a rule
     batches = BatchesWithColumns(
-        run,
+        data,
+        run.tokenizer,
         phase.columns,
         seed=zlib.crc32(f"{phase.name} {config.seed}".encode()),
         batch_images=phase.step_images,

@@ -16,13 +16,16 @@ import numpy as np
 from t2igan import config as config_lib
 from t2igan import step
 from t2igan.data.batches import Batches
+from t2igan.data.dataset import Dataset
+from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.method.game import Method
 from t2igan.method.phases import joint, text_matching
+from t2igan.method.phases.autoencoder import AutoencoderMethod, autoencoder_step, init_autoencoder_state
 from t2igan.method.phases.discriminator import DiscriminatorMethod, discriminator_step, init_discriminator_state
 from t2igan.method.phases.generator import GeneratorMethod, generator_step, init_generator_state
 from t2igan.method.phases.text import TextMethod, init_text_state, text_step
-from t2igan.training import watch
+from t2igan.training import watch, watch_space
 from t2igan.training.distributed import parallel
 from t2igan.training.watch import Run
 
@@ -41,6 +44,8 @@ class Phase:
     watch: Callable[[Any, int], dict] | None = None  # by the leader: draws it, saves a snapshot, returns figures
     decided: Callable[[int], tuple] = lambda number: ()  # noqa: ARG005 - settings of the step by its number
     columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # int32 [N, ...], what batches get too
+    shapes: Mapping[str, Any] | None = None  # of a batch; None = those of `Run.batch_shapes`, in the game's space
+    largest_map_px: int = 0  # that is convolved; 0 = the size of the batch's pictures or codes
 
 
 def compile_phase(run: Run, phase: Phase, state: Any, number: int = 0) -> Callable:
@@ -49,8 +54,28 @@ def compile_phase(run: Run, phase: Phase, state: Any, number: int = 0) -> Callab
     Steps of which `phase.decided` says the same are one program. `state` is the phase's state or its shapes.
     """
     decided = functools.partial(phase.step, **dict(phase.decided(number)))
-    pixels = phase.step_images * run.config.data.image_size_px**2
+    largest_map_px = phase.largest_map_px or run.batch_shapes["images"].shape[1]
+    pixels = phase.step_images * largest_map_px**2
     return parallel.compile_step(decided, run.mesh, state, step_pixels=pixels, remat=run.config.remat)
+
+
+def autoencoder_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: ARG001
+    """The space of the game is learned from pictures alone (`t2igan.method.phases.autoencoder`)."""
+    section, total_steps = _length(run, "autoencoder")
+    method = AutoencoderMethod.create(run.config, run.networks, total_steps)
+    looks = {round(share * total_steps) for share in (0.25, 0.5, 0.75)} | {total_steps}
+    return Phase(
+        name="autoencoder",
+        init=functools.partial(init_autoencoder_state, method, run.picture_shapes),
+        step=functools.partial(autoencoder_step, method),
+        total_steps=total_steps,
+        step_images=section.batch_images,
+        shown=("loss/l1", "loss/gradient"),
+        watches=lambda done: done in looks,
+        watch=functools.partial(watch_space.reconstruction, run, section.batch_images),
+        shapes=run.picture_shapes,
+        largest_map_px=run.batch_shapes["images"].shape[1] * 2 ** (len(run.config.space.decoder_channels) - 1),
+    )
 
 
 def text_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: ARG001
@@ -68,18 +93,19 @@ def text_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: ARG001
 
 
 def generator_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: ARG001
-    """Inverter and generator learn to complete masked pictures (`t2igan.method.phases.generator`)."""
+    """The generator learns by completing pictures, or by regression (`t2igan.method.phases.generator`)."""
     section, total_steps = _length(run, "generator")
     method = GeneratorMethod.create(run.config, run.networks, total_steps)
+    look = watch_space.regression if method.regresses else watch.completion
     return Phase(
         name="generator",
         init=functools.partial(init_generator_state, method, run.batch_shapes),
         step=functools.partial(generator_step, method),
         total_steps=total_steps,
         step_images=section.batch_images,
-        shown=("loss/reconstruction", "loss/prior"),
+        shown=("loss/regression",) if method.regresses else ("loss/reconstruction", "loss/prior"),
         watches=lambda done: done == total_steps,
-        watch=functools.partial(watch.completion, run, method, section.batch_images),
+        watch=functools.partial(look, run, method, section.batch_images),
     )
 
 
@@ -159,6 +185,7 @@ def _game(run: Run, name: str, game: Method, step_function: Callable, method: An
 
 
 PHASES: dict[str, Callable[[Run, Mapping[str, Any]], Phase]] = {
+    "autoencoder": autoencoder_phase,
     "text": text_phase,
     "generator": generator_phase,
     "discriminator": discriminator_phase,
@@ -174,14 +201,14 @@ class BatchesWithColumns:
     Columns travel as pixels of pictures of their own, whose batches of the same seed choose the same rows.
     """
 
-    def __init__(self, run: Run, columns: Mapping[str, np.ndarray], **settings: Any):
+    def __init__(self, data: Dataset, tokenizer: Tokenizer, columns: Mapping[str, np.ndarray], **settings: Any):
         """`settings` are those of `Batches`."""
-        self._batches = Batches(run.train_data, run.tokenizer, **settings)
+        self._batches = Batches(data, tokenizer, **settings)
         self._columns = {}
         for name, values in columns.items():
             pixels = np.ascontiguousarray(values, "<i4").view(np.uint8).reshape(len(values), 1, 1, -1)
-            disguised = dataclasses.replace(run.train_data, images=pixels)
-            self._columns[name] = values.shape[1:], Batches(disguised, run.tokenizer, **settings)
+            disguised = dataclasses.replace(data, images=pixels)
+            self._columns[name] = values.shape[1:], Batches(disguised, tokenizer, **settings)
 
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
         """Returns the batch of a step: "images", "tokens" and each column, int32 [B, ...]."""

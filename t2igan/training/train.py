@@ -39,6 +39,7 @@ from t2igan.training.averages import best_average
 from t2igan.training.distributed import agreement, parallel, processes
 from t2igan.training.logs import Logs, say, speak
 from t2igan.training.loop import build_phase, run_phase, started
+from t2igan.training.space import fitted
 from t2igan.training.warm_start import handed_on
 from t2igan.training.watch import Run, snapshot_of
 
@@ -73,7 +74,7 @@ def _train(config, workdir: Path, overrides: tuple[str, ...], mesh: jax.sharding
     run = open_run(config, workdir, mesh)
     _write_configuration(config, workdir, overrides, run)
     try:
-        given, state = inherit(run), None  # networks that have learned, by name
+        given, state = fitted(run, inherit(run)), None  # networks that have learned, by name
         for i, name in enumerate(config.phases):
             phase = build_phase(run, name, given)
             later = config.phases[i + 1 :]

@@ -25,7 +25,7 @@ from t2igan.evaluation.extractors import Judges
 from t2igan.evaluation.runs import draw_with
 from t2igan.evaluation.table import summary_line
 from t2igan.inference.pictures import sheet
-from t2igan.inference.sample import SNAPSHOT_NAME, Generator, from_snapshot
+from t2igan.inference.sample import SNAPSHOT_NAME, Generator, from_snapshot, to_bytes
 from t2igan.inference.snapshot import Snapshot, save_snapshot
 from t2igan.method.losses.inversion import complete
 from t2igan.method.phases.base import PhaseState
@@ -76,7 +76,16 @@ class Run:
 
     @property
     def batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """The shapes of a batch of two."""
+        """The shapes of a batch of two in the space of the game: pictures, or their codes as float16."""
+        if self.networks.space is None:
+            return self.picture_shapes
+        like, size = self.networks.space, self.train_data.images.shape[1]
+        codes = (2, size // like.factor, size // like.factor, like.channels)
+        return self.picture_shapes | {"images": jax.ShapeDtypeStruct(codes, np.float16)}
+
+    @property
+    def picture_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """The shapes of a batch of two pictures."""
         images = self.train_data.images
         return {
             "images": jax.ShapeDtypeStruct((2, *images.shape[1:]), np.uint8),
@@ -159,8 +168,8 @@ def draw_sheet(run: Run, generator: Generator, name: str, done: int) -> Path:
 
 
 def snapshot_of(run: Run, learned: Mapping[str, Any], done: int) -> Snapshot:
-    """Returns what sampling needs of the networks, "inverter" too where there is one; no metrics yet."""
-    params = {name: learned[name] for name in ("generator", "text", "inverter") if name in learned}
+    """Returns what sampling needs of the networks, "inverter" and "space" too where there are; no metrics yet."""
+    params = {name: learned[name] for name in ("generator", "text", "inverter", "space") if name in learned}
     return Snapshot(
         params=jax.device_get(params),
         config=run.config.to_dict(),
@@ -173,30 +182,33 @@ def snapshot_of(run: Run, learned: Mapping[str, Any], done: int) -> Snapshot:
 def completion(run: Run, method: GeneratorMethod, step_images: int, state: PhaseState, done: int) -> dict[str, Any]:
     """Draws test pictures, what was left visible of them, and what the networks made of that; returns the errors.
 
-    Figures: "reconstruction/held_out", the mean squared error of whole pictures in [-1, 1] by way of the inverter's
-    noise, and ".../random_z", the same with noise at random.
+    Figures: "reconstruction/held_out", the mean squared error of whole pictures in the space of the game, by way of the
+    inverter's noise, and ".../random_z", the same with noise at random.
     """
     params = state.frozen | state.params
     num = min(run.config.sample.num_captions, len(run.test_data))
     captions = [of_one[0] for of_one in run.test_data.captions[:num]]
-    images = run.test_data.images[:num].astype(np.float32) / 127.5 - 1
+    images = run.test_data.images[:num]
     tokens = run.tokenizer.encode(captions)
+    x = np.asarray(jax.jit(run.networks.to_network)(params, images))
+    in_pixels = jax.jit(run.networks.to_pixels)
 
     @functools.partial(jax.jit, static_argnames="keep_visible")
     def finish(params, images, visible, tokens, keep_visible):
         text = run.networks.text_encoder.apply(params["text"], tokens)
-        return complete(run.networks, params, images, visible, text, keep_visible)
+        return run.networks.to_pixels(params, complete(run.networks, params, images, visible, text, keep_visible))
 
-    columns = [images]
+    columns = [in_pixels(params, x)]
     for number, kind in enumerate(method.masks):
         key = jax.random.fold_in(jax.random.key(0), number)
-        visible = np.asarray(random_visible(key, *images.shape[:3], (kind,)))
+        visible = np.asarray(random_visible(key, *x.shape[:3], (kind,)))
         if kind == "whole":  # nothing to complete: what the inverter's noise draws
-            columns.append(finish(params, images, visible, tokens, keep_visible=False))
+            columns.append(finish(params, x, visible, tokens, keep_visible=False))
         else:
-            columns += [visible * images, finish(params, images, visible, tokens, keep_visible=True)]
+            shown = visible.repeat(images.shape[1] // x.shape[1], 1).repeat(images.shape[2] // x.shape[2], 2)
+            columns += [shown * np.asarray(columns[0]), finish(params, x, visible, tokens, keep_visible=True)]
     pictures = np.stack([np.asarray(column) for column in columns], 1).reshape(-1, *images.shape[1:])
-    pictures = np.round(np.clip(pictures * 127.5 + 127.5, 0, 255)).astype(np.uint8)
+    pictures = np.asarray(to_bytes(pictures))
     facts = {"captions": captions, "columns": ["picture", *method.masks], "step": done}
     name = f"generator_{done * step_images:09d}"
     run.logs.sheet(name, done, sheet(pictures, captions, columns=len(columns)), facts)
@@ -216,14 +228,14 @@ def reconstruction_errors(run: Run, params: Mapping[str, Any]) -> dict[str, floa
 
     @jax.jit
     def errors(params, images, tokens, key):
-        images = images.astype(jnp.float32) / 127.5 - 1
+        images = networks.to_network(params, images)
         text = networks.text_encoder.apply(params["text"], tokens)
         z = networks.inverter.apply(params["inverter"], images, jnp.ones_like(images[..., :1])).mean
         draw = lambda z: networks.generator.apply(params["generator"], z, text)  # noqa: E731
         error = lambda z: ((draw(z) - images) ** 2).mean((1, 2, 3))  # noqa: E731
         return error(z), error(jax.random.normal(key, z.shape))
 
-    found = _over_test_pictures(
+    found = over_test_pictures(
         run, lambda batch, i: errors(params, batch["images"], batch["tokens"], jax.random.key(i))
     )
     return dict(zip(("reconstruction/held_out", "reconstruction/random_z"), found, strict=True))
@@ -240,13 +252,13 @@ def accuracy(run: Run, method: DiscriminatorMethod, state: PhaseState, done: int
             batch["labels"] = labels[batch["rows"]]
         return (answer(params, {k: v for k, v in batch.items() if k != "rows"}, jax.random.key(i)),)
 
-    (share,) = _over_test_pictures(run, right)
+    (share,) = over_test_pictures(run, right)
     about = f"{len(method.sizes)} {'attributes' if method.labelled else 'transforms'}"
     say(f"step {done:,}: the discriminator's features tell {about} of test pictures to {share:.3f}")
     return {"accuracy/held_out": share}
 
 
-def _over_test_pictures(run: Run, measure) -> list[float]:
+def over_test_pictures(run: Run, measure) -> list[float]:
     """Means of what `measure(batch, number) -> values per picture, several` says of test pictures, in equal batches."""
     num = min(len(run.test_data), HELD_OUT_PICTURES)
     sums = None

@@ -12,16 +12,21 @@ from t2igan.data.sources.record_files import is_record_file
 from t2igan.errors import UserError, nearest
 
 ACCEPTED = (
-    '"pixel_avatars" (embedded), "tfds:NAME", "hf:FOLDER" (save_to_disk), a folder of pictures with captions, .tar or '
+    '"pixel_avatars", "toon_avatars", "noto_emoji" (embedded), "tfds:NAME", "hf:FOLDER" (save_to_disk), a folder of pictures with captions, .tar or '
     ".zip archives, .parquet, .csv, .jsonl, COCO's .json, .npz, .array_record, .tfrecord"
 )
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
+PACKED = ("toon_avatars", "noto_emoji")
 LISTS = (".csv", ".tsv", ".jsonl", ".ndjson")
 
 
 def open_source(data_config: Any) -> Source:
     """Returns the source of pictures that `data_config.source` names; UserError where there is none."""
     name = str(data_config.source)
+    if name in PACKED:
+        from t2igan.data.sources.packed import Packed
+
+        return Packed(name)
     if name == "pixel_avatars":
         from t2igan.data.sources.avatars import Avatars
 
@@ -38,7 +43,9 @@ def open_source(data_config: Any) -> Source:
     files = _files(name, path)
     if not files:
         what = "does not exist" if not path.exists() else "is neither a file nor a folder"
-        raise UserError(f"config.data.source={name!r} {what}{nearest(name, ('pixel_avatars',))}\nAccepted: {ACCEPTED}.")
+        raise UserError(
+            f"config.data.source={name!r} {what}{nearest(name, ('pixel_avatars', *PACKED))}\nAccepted: {ACCEPTED}."
+        )
     opened = _open_files(data_config, files)
     if opened is None:
         raise UserError(

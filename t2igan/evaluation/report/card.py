@@ -86,7 +86,7 @@ def _data(facts: RunFacts) -> str:
     ]
     lines += ["", f"Source: {source}. Hash of the training pictures and captions: "]
     lines[-1] += f"`{facts.data_fingerprint or 'unknown'}`."
-    if facts.config["data"]["source"] == "pixel_avatars":
+    if facts.config["data"]["source"] in ("pixel_avatars", "toon_avatars"):
         lines[-1] += f" {TEMPLATES}"
     if attributes := _attributes(facts.splits[0]):
         lines += ["", f"Attributes: {attributes}."]

@@ -1,13 +1,13 @@
 """Phase "autoencoder": a space of codes is learned from pictures alone, before anything else (docs/space.md).
 
-The encoder's output is brought to unit variance by the statistics of the batch, noise of a random strength is added, and
-the decoder is to give the picture back all the same:
+The encoder's output is brought to unit variance by the statistics of the batch, noise of a random strength is added,
+and the decoder is to give the picture back all the same:
 
     h = E(x),   c = (h - mean h) / std h,   x' = D(c + s n),   s ~ U(0, noise) a picture,   n ~ N(0, 1)
 
 with the loss of `t2igan.method.losses.reconstruction`. The noise makes the decoder forgive what a generator gets wrong,
-as in l-DeTok (Yang et al. 2025, arXiv:2507.15856); no divergence is needed, since codes cannot grow. A moving average of
-the statistics is kept for later, when there is no batch.
+as in l-DeTok (Yang et al. 2025, arXiv:2507.15856); no divergence is needed, since codes cannot grow. A moving average
+of the statistics is kept for later, when there is no batch.
 """
 
 from __future__ import annotations

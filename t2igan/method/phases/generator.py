@@ -1,12 +1,13 @@
 """Phase "generator": the generator learns to draw before it plays, by completing pictures or by regression.
 
-*Complete*: inverter and generator learn to complete pictures of which a part is hidden. The inverter sees what is visible and says which noise would draw the picture; the generator draws it, with the caption
-or, for captions that were dropped, without. The loss, a variational autoencoder's, is that of
-`t2igan.method.losses.inversion`. It leaves a generator that draws blurred but sensible pictures, for the adversarial
-phase to begin with, and an inverter.
+*Complete*: inverter and generator learn to complete pictures of which a part is hidden. The inverter sees what is
+visible and says which noise would draw the picture; the generator draws it, with the caption or, for captions that were
+dropped, without. The loss, a variational autoencoder's, is that of `t2igan.method.losses.inversion`. It leaves a
+generator that draws blurred but sensible pictures, for the adversarial phase to begin with, and an inverter.
 
 *Regress*: the generator alone learns to draw its caption's picture, by mean (x - G(z, c))^2 with z at random. Where a
-caption has one picture, that is all there is to learn; where it has many, it is their mean, and noise counts for nothing.
+caption has one picture, that is all there is to learn; where it has many, it is their mean, and noise counts for
+nothing.
 """
 
 from __future__ import annotations
