@@ -2,7 +2,7 @@
 
     python run.py --config=configs/toon64.py --workdir=runs/toon64
 
-The pictures are embedded: 5,000 cartoon people (Johan Melin, CC BY 4.0), captions made from the parts. Others of a kind:
+The pictures are embedded: 5,000 cartoon people (Johan Melin, CC BY 4.0), captions made from the parts. Others:
 
     python run.py --config=configs/toon64.py --config.data.source=PATH --config.data.test_split=test --workdir=runs/mine
 

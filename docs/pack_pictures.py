@@ -1,10 +1,11 @@
-"""Packs small pictures with captions into one file that t2igan embeds: every pixel as it was, in a thirtieth of the room.
+"""Packs small pictures with captions into one file that t2igan embeds: every pixel as it was.
 
     python docs/pack_pictures.py toon_avatars_64.parquet t2igan/data/assets/toon_avatars_64.xz [--step=1]
 
-The Parquet file has `image` {bytes, path}, `text`, `attributes` (JSON) and `split`. Pictures that are drawn part by part
-share whole rows of pixels, which LZMA finds over the whole set where PNG or WebP see one picture at a time: 5,000 toon
-avatars are 19.6 MB as PNG, 14.3 MB as lossless WebP and 0.6 MB so. With --step=2 values are rounded to even numbers.
+The Parquet file has `image` {bytes, path}, `text`, `attributes` (JSON) and `split`. Pictures that are drawn part by
+part share whole rows of pixels, which LZMA finds over the whole set where PNG or WebP see one picture at a time: 5,000
+toon avatars are 19.6 MB as PNG, 14.3 MB as lossless WebP and 0.7 MB so. With --step=2 values are
+rounded to even numbers.
 """
 
 import argparse

@@ -108,18 +108,18 @@ def test_total_variance_counts_pixels_in_units_of_the_networks():
 
 
 @pytest.mark.parametrize(
-    ("variance", "weight"), [(203.4, 0.1), (1_627, 0.80), (712, 0.35), (356, 0.175), (1_379, 0.678)]
+    ("variance", "weight"), [(203.4, 0.1), (1_627.0, 0.80), (712.0, 0.35), (356.0, 0.175), (1_379.0, 0.678)]
 )
 def test_the_automatic_penalty_weight_is_that_of_the_trial(variance, weight):
     assert automatic.penalty_weight(variance) == pytest.approx(weight, rel=0.01)
 
 
 def test_the_paired_weight_is_full_at_one_picture_a_caption_and_none_at_two():
-    assert automatic.paired_weight(1.0, 1_379, 2_048) == pytest.approx(20)
-    assert automatic.paired_weight(1.5, 1_379, 2_048) == pytest.approx(10)
-    assert automatic.paired_weight(2.0, 1_379, 2_048) == automatic.paired_weight(40.0, 1_379, 2_048) == 0
+    assert automatic.paired_weight(1.0, 1_379.0, 2_048) == pytest.approx(20)
+    assert automatic.paired_weight(1.5, 1_379.0, 2_048) == pytest.approx(10)
+    assert automatic.paired_weight(2.0, 1_379.0, 2_048) == automatic.paired_weight(40.0, 1_379.0, 2_048) == 0
     # Twice the variance a value: half the weight, so that the product with the error stays.
-    assert automatic.paired_weight(1.0, 2 * 1_379, 2_048) == pytest.approx(10)
+    assert automatic.paired_weight(1.0, 2 * 1_379.0, 2_048) == pytest.approx(10)
 
 
 def test_pictures_a_caption():

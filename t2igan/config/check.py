@@ -12,7 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from t2igan.config.space import check_space, game_size_px, is_auto
-from t2igan.config.values import get
+from t2igan.config.values import get, listed, whole
 from t2igan.errors import UserError, nearest
 
 # The phases in their order, and the section of each.
@@ -70,7 +70,7 @@ def check_data(data: ConfigDict) -> None:
     for key, known in DATA_CHOICES.items():
         if data[key] not in known:
             near = nearest(str(data[key]), known)
-            raise UserError(f"config.data.{key}={data[key]!r} is none of {_listed(known)}{near}")
+            raise UserError(f"config.data.{key}={data[key]!r} is none of {listed(known)}{near}")
     if not data.image_size_px > 0:
         raise UserError(f"config.data.image_size_px={data.image_size_px} must be greater than 0")
     for key in ("cache_gb", "workers"):
@@ -80,22 +80,22 @@ def check_data(data: ConfigDict) -> None:
         raise UserError(f"config.data.min_usable={data.min_usable} must be a share from 0 to 1")
     if not 0 <= data.test_fraction < 1:
         raise UserError(f"config.data.test_fraction={data.test_fraction} must be at least 0 and less than 1")
-    if len(data.background) != 3 or not all(_whole(v) and 0 <= v <= 255 for v in data.background):
+    if len(data.background) != 3 or not all(whole(v) and 0 <= v <= 255 for v in data.background):
         raise UserError(f"config.data.background={data.background} must be three whole numbers from 0 to 255")
 
 
 def _check_choices(config: ConfigDict) -> None:
     _among(config, "compute_dtype", DTYPES)
     if not config.phases:
-        raise UserError(f"config.phases is empty; give one or more of {_listed(PHASES)}")
+        raise UserError(f"config.phases is empty; give one or more of {listed(PHASES)}")
     for phase in config.phases:
         if phase not in PHASES:
             raise UserError(
-                f"config.phases has {phase!r}{nearest(str(phase), PHASES)} Phases are {_listed(PHASES)}, in this order"
+                f"config.phases has {phase!r}{nearest(str(phase), PHASES)} Phases are {listed(PHASES)}, in this order"
             )
     phases = tuple(config.phases)
     if phases != tuple(phase for phase in PHASES if phase in phases):
-        raise UserError(f"config.phases={phases} must name each phase once, in the order {_listed(PHASES)}")
+        raise UserError(f"config.phases={phases} must name each phase once, in the order {listed(PHASES)}")
     _among(config, "generator.kind", NETWORK_KINDS)
     _among(config, "discriminator.kind", NETWORK_KINDS)
     _among(config, "loss.adversarial", ADVERSARIAL)
@@ -132,7 +132,7 @@ def _check_phases(config: ConfigDict) -> None:
     _among(config, "pretrain_discriminator.task", TASKS)
     masks = tuple(config.pretrain_generator.masks)
     if not masks or any(kind not in MASKS for kind in masks):
-        raise UserError(f"config.pretrain_generator.masks={masks} must be one or more of {_listed(MASKS)}")
+        raise UserError(f"config.pretrain_generator.masks={masks} must be one or more of {listed(MASKS)}")
     if not config.pretrain_generator.caption_dropout <= 1:
         dropout = config.pretrain_generator.caption_dropout
         raise UserError(f"config.pretrain_generator.caption_dropout={dropout} must be a share from 0 to 1")
@@ -182,7 +182,7 @@ def _check_sizes(config: ConfigDict) -> None:
     size, of = game_size_px(config), "" if config.space.kind == "pixels" else " / config.space.factor"
     for name in ("generator", "discriminator", "image_encoder", "inverter"):
         net = config[name]
-        if not net.channels or not all(_whole(c) and c > 0 for c in net.channels):
+        if not net.channels or not all(whole(c) and c > 0 for c in net.channels):
             raise UserError(f"config.{name}.channels={tuple(net.channels)} must be one or more whole numbers above 0")
         used = {
             "image_encoder": "text" in config.phases or bool(config.init_from),
@@ -254,7 +254,7 @@ def _check_techniques(config: ConfigDict) -> None:
     if config.loss.label_smoothing and config.loss.adversarial not in SMOOTHABLE:
         raise UserError(
             f"config.loss.label_smoothing={config.loss.label_smoothing} has no meaning for config.loss.adversarial="
-            f"{config.loss.adversarial!r}, which has no labels; set it to 0, or choose one of {_listed(SMOOTHABLE)}"
+            f"{config.loss.adversarial!r}, which has no labels; set it to 0, or choose one of {listed(SMOOTHABLE)}"
         )
     if config.train.grow_share:
         kinds = config.generator.kind, config.discriminator.kind
@@ -289,10 +289,10 @@ def _check_techniques(config: ConfigDict) -> None:
         if kind not in AUGMENTATIONS:
             raise UserError(
                 f"config.augment.kinds has {kind!r}{nearest(str(kind), AUGMENTATIONS)} There are "
-                f"{_listed(AUGMENTATIONS)}"
+                f"{listed(AUGMENTATIONS)}"
             )
     if not config.augment.kinds and (config.augment.probability or config.augment.target):
-        raise UserError(f"config.augment.kinds is empty; give one or more of {_listed(AUGMENTATIONS)}")
+        raise UserError(f"config.augment.kinds is empty; give one or more of {listed(AUGMENTATIONS)}")
     noise = config.augment.instance_noise, config.augment.instance_noise_end
     if config.train.schedule == "exponential" and noise[0] != noise[1] and not min(noise) > 0:
         raise UserError(
@@ -344,12 +344,4 @@ def check_devices(batch_images: int, devices: int, key: str) -> None:
 def _among(config: ConfigDict, key: str, known: tuple) -> None:
     value = get(config, key)
     if value not in known:
-        raise UserError(f"config.{key}={value!r} is none of {_listed(known)}{nearest(str(value), known)}")
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _listed(names: tuple) -> str:
-    return ", ".join(repr(name) for name in names)
+        raise UserError(f"config.{key}={value!r} is none of {listed(known)}{nearest(str(value), known)}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from t2igan.config.values import get
+from t2igan.config.values import get, listed, whole
 from t2igan.errors import UserError, nearest
 
 SPACES = ("pixels", "patches", "autoencoder")
@@ -32,7 +32,7 @@ def check_space(config: ConfigDict) -> None:
     space = config.space
     if space.kind not in SPACES:
         raise UserError(
-            f"config.space.kind={space.kind!r} is none of {_listed(SPACES)}{nearest(str(space.kind), SPACES)}"
+            f"config.space.kind={space.kind!r} is none of {listed(SPACES)}{nearest(str(space.kind), SPACES)}"
         )
     _check_auto(config)
     if space.kind == "pixels":
@@ -62,8 +62,8 @@ def _check_auto(config: ConfigDict) -> None:
         )
     if AUTO in weights and config.loss.penalty not in ("r1", "r2", "r1_r2", "finite_difference"):
         raise UserError(
-            f"config.loss.penalty_weight='auto' is for R1 and R2, and config.loss.penalty={config.loss.penalty!r}; give "
-            f"a number"
+            f"config.loss.penalty_weight='auto' is for R1 and R2, but config.loss.penalty={config.loss.penalty!r}; "
+            f"give a number"
         )
 
 
@@ -86,8 +86,8 @@ def _check_codes(config: ConfigDict) -> None:
     unfit = [kind for kind in config.augment.kinds if kind not in CODE_AUGMENTATIONS]
     if unfit and (config.augment.probability or config.augment.target):
         raise UserError(
-            f"config.augment.kinds has {_listed(tuple(unfit))}, which mean nothing for the codes of config.space.kind="
-            f"{space.kind!r}; leave some or all of {_listed(CODE_AUGMENTATIONS)}, or play on 'pixels'"
+            f"config.augment.kinds has {listed(tuple(unfit))}, which mean nothing for the codes of config.space.kind="
+            f"{space.kind!r}; leave some or all of {listed(CODE_AUGMENTATIONS)}, or play on 'pixels'"
         )
 
 
@@ -111,7 +111,7 @@ def _check_autoencoder(config: ConfigDict) -> None:
     space = config.space
     for key in ("encoder_channels", "decoder_channels"):
         channels = tuple(space[key])
-        if not channels or not all(isinstance(c, int) and c > 0 for c in channels):
+        if not channels or not all(whole(c) and c > 0 for c in channels):
             raise UserError(f"config.space.{key}={channels} must be one or more whole numbers above 0")
         if space.factor % 2 ** (len(channels) - 1):
             raise UserError(
@@ -123,7 +123,3 @@ def _check_autoencoder(config: ConfigDict) -> None:
             f"config.space.kind='autoencoder' wants the phase 'autoencoder', and config.phases={tuple(config.phases)} "
             f"leaves it out; add it in front, or give by config.init_from a run that had it"
         )
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(repr(name) for name in names)

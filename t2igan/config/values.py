@@ -97,3 +97,13 @@ def changed_keys(old: Mapping, new: Mapping) -> list[str]:
     new_phase = () if any(key.startswith("pretrain_autoencoder.") for key in old) else ("pretrain_autoencoder",)
     free_keys = (*FREE_TO_CHANGE, *new_phase)
     return [key for key in keys if not any(key == free or key.startswith(free + ".") for free in free_keys)]
+
+
+def whole(value: Any) -> bool:
+    """Whether a value is a whole number."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def listed(names: tuple) -> str:
+    """Returns choices as a message lists them: 'a', 'b'."""
+    return ", ".join(repr(name) for name in names)

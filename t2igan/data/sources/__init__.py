@@ -12,11 +12,13 @@ from t2igan.data.sources.record_files import is_record_file
 from t2igan.errors import UserError, nearest
 
 ACCEPTED = (
-    '"pixel_avatars", "toon_avatars", "noto_emoji" (embedded), "tfds:NAME", "hf:FOLDER" (save_to_disk), a folder of pictures with captions, .tar or '
-    ".zip archives, .parquet, .csv, .jsonl, COCO's .json, .npz, .array_record, .tfrecord"
+    '"pixel_avatars", "toon_avatars", "noto_emoji" (embedded), "tfds:NAME", "hf:FOLDER" (save_to_disk), a folder '
+    "of pictures with captions, .tar or .zip archives, .parquet, .csv, .jsonl, COCO's .json, .npz, .array_record, "
+    ".tfrecord"
 )
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 PACKED = ("toon_avatars", "noto_emoji")
+EMBEDDED = ("pixel_avatars", *PACKED)
 LISTS = (".csv", ".tsv", ".jsonl", ".ndjson")
 
 
@@ -43,9 +45,7 @@ def open_source(data_config: Any) -> Source:
     files = _files(name, path)
     if not files:
         what = "does not exist" if not path.exists() else "is neither a file nor a folder"
-        raise UserError(
-            f"config.data.source={name!r} {what}{nearest(name, ('pixel_avatars', *PACKED))}\nAccepted: {ACCEPTED}."
-        )
+        raise UserError(f"config.data.source={name!r} {what}{nearest(name, EMBEDDED)}\nAccepted: {ACCEPTED}.")
     opened = _open_files(data_config, files)
     if opened is None:
         raise UserError(
