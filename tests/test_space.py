@@ -124,7 +124,9 @@ def test_codes_that_were_computed_before_are_the_codes(coding):
 
 
 def test_regression_learns_eight_captions(config):
-    config = codes(config, "pixels", **{"space.kind": "pixels", "pretrain_generator.task": "regress"}) if False else config
+    config = (
+        codes(config, "pixels", **{"space.kind": "pixels", "pretrain_generator.task": "regress"}) if False else config
+    )
     config.pretrain_generator.update(task="regress", learning_rate=1e-2, schedule="constant")
     method = generator.GeneratorMethod.create(config, nets.build(config, VOCAB), 100)
     pictures = batch()
