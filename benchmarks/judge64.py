@@ -12,8 +12,8 @@ network, feature or loss of the package. One picture a caption is drawn and judg
 Figures, for each: `mean`, the share of attributes that are right, and `all`, of pictures with all right; `frechet`, the
 distance in the first 64 principal directions of the judge's hidden units to the real pictures, whose total variance
 there is 64; `edges`, the mean absolute Laplacian as a share of the real one; `flat`, the share of 3 x 3 areas of one
-colour; `l1`, grey levels to the real picture; `nearest`, how often the real picture of the caption is the nearest of all
-real pictures of training and split, at 16 x 16; and `among_100`, the nearest of it and 99 others.
+colour; `l1`, grey levels to the real picture; `nearest`, how often the real picture of the caption is the nearest of
+all real pictures of training and split, at 16 x 16; and `among_100`, the nearest of it and 99 others.
 
 Attributes that held-out pictures combine anew (a garment with another colour) are judged on pictures with shuffled
 colours, and small ones on the part of the picture where they are: `VIEWS` says which, by the name of the data.
