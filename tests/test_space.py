@@ -132,7 +132,7 @@ def test_regression_learns_eight_captions(config):
     for _ in range(60):
         state, metrics = step(state, pictures)
         first = first or float(metrics["loss/regression"])
-    assert float(metrics["loss/regression"]) < 0.5 * first
+    assert float(metrics["loss/regression"]) < 0.75 * first
 
 
 def test_the_paired_term_is_the_mean_squared_error_of_what_a_caption_draws(config):

@@ -18,6 +18,7 @@ from t2igan.training.warm_start import networks_of
 from t2igan.training.watch import Run, draw_sheet, over_test_pictures, snapshot_of
 
 SHOWN_PICTURES = 24
+PAIRS_A_ROW = 4  # each picture beside its reconstruction
 
 
 def reconstruction(run: Run, step_images: int, state: PhaseState, done: int) -> dict[str, float]:
@@ -30,12 +31,11 @@ def reconstruction(run: Run, step_images: int, state: PhaseState, done: int) -> 
     images = run.test_data.images[: min(SHOWN_PICTURES, len(run.test_data))]
     again = jax.jit(lambda params, x: to_bytes(run.networks.to_pixels(params, run.networks.to_network(params, x))))
     pairs = np.stack([images, np.asarray(again(params, images))], 1)
-    columns = 6  # three originals, each beside its reconstruction
-    filled = len(pairs) // (columns // 2) * (columns // 2) or len(pairs)
-    name = f"autoencoder_{done * step_images:09d}"
-    pictures = pairs[:filled].reshape(-1, *images.shape[1:])
-    facts = {"columns": ["original", "reconstruction"], "step": done}
-    run.logs.sheet(name, done, sheet(pictures, None, columns=min(columns, len(pictures))), facts)
+    at_once = min(PAIRS_A_ROW, len(pairs))
+    pictures = pairs[: len(pairs) // at_once * at_once].reshape(-1, *images.shape[1:])
+    facts = {"columns": ["original", "reconstruction"] * at_once, "step": done}
+    rows = [""] * (len(pictures) // (2 * at_once))
+    run.logs.sheet(f"autoencoder_{done * step_images:09d}", done, sheet(pictures, rows, columns=2 * at_once), facts)
 
     figures = reconstruction_figures(run, params)
     say(
