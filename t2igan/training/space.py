@@ -127,7 +127,7 @@ def _codes(run: Run) -> Path:
     path = run.workdir / f"codes_{_digest(params, run.train_data)}.npy"
     if path.is_file():
         return path
-    encode = jax.jit(lambda images: run.networks.to_network({"space": params}, images).astype(jnp.float16))
+    encode = jax.jit(lambda params, images: run.networks.to_network(params, images).astype(jnp.float16))
     unfinished, num = path.with_name(path.name + ".unfinished"), len(run.train_data)
     with explain_write_errors(run.workdir):
         for old in run.workdir.glob("codes_*.npy*"):
@@ -138,7 +138,7 @@ def _codes(run: Run) -> Path:
             rows = np.arange(start, min(start + ENCODED_AT_ONCE, num))
             images = run.train_data.images[rows]
             padded = np.pad(images, [(0, ENCODED_AT_ONCE - len(rows))] + [(0, 0)] * 3, mode="edge")
-            codes[rows] = np.asarray(encode(padded))[: len(rows)]
+            codes[rows] = np.asarray(encode({"space": params}, padded))[: len(rows)]
         codes.flush()
         del codes
         unfinished.replace(path)
