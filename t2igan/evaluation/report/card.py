@@ -105,10 +105,14 @@ def _training(facts: RunFacts) -> str:
     if facts.info.get("step") is not None:
         lines.append(f"- the weights are the moving average at step {facts.info['step']:,} of the adversarial phase")
     lines += [
-        f"- loss {escape(loss['adversarial'])}, penalty {escape(loss['penalty'])} (weight {loss['penalty_weight']:g}), "
+        f"- loss {escape(loss['adversarial'])}, penalty {escape(loss['penalty'])} (weight {_number(loss['penalty_weight'])}), "
         f"batches of {section['batch_images']}, learning rates {section['generator_learning_rate']:g} (generator) and "
         f"{section['discriminator_learning_rate']:g} (discriminator), root seed {facts.config['seed']}",
     ]
+    space = facts.config.get("space", {"kind": "pixels"})
+    if space["kind"] != "pixels":
+        codes = f"{space['channels']} numbers for each {space['factor']} x {space['factor']} pixels"
+        lines.append(f"- not played on pixels but on codes: {escape(space['kind'])}, {codes}")
     if facts.trained_on:
         t = facts.trained_on
         lines.append(
@@ -119,6 +123,10 @@ def _training(facts: RunFacts) -> str:
     if overrides := [o.replace("`", "") for o in facts.overrides if "/" not in o]:  # without paths
         lines += ["- changed on the command line: " + " ".join(f"`{override}`" for override in overrides)]
     return "\n".join(lines)
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _results(facts: RunFacts) -> str:
