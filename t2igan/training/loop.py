@@ -37,7 +37,7 @@ def build_phase(run: Run, name: str, given: dict[str, Any]) -> Phase:
         lowered = processes.from_leader(lambda: config_lib.to_json(guard.lowered(config, run.workdir, name)))
         config = config_lib.from_dict(json.loads(lowered))
     run = dataclasses.replace(run, config=config)
-    return PHASES[name](dataclasses.replace(run, config=settled(run, name, given)), given)
+    return PHASES[name](dataclasses.replace(run, config=settled(run, name)), given)
 
 
 def run_phase(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
@@ -70,7 +70,7 @@ def _go_on(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
         run.logs.start_phase(phase.name, start)
         bar = Progress(phase.name, phase.total_steps * phase.step_images, start * phase.step_images, run.leads)
         try:
-            return _loop(run, phase, training_data(run, phase.name, given), checkpoints, bar, state, start)
+            return _loop(run, phase, training_data(run, phase.name), checkpoints, bar, state, start)
         finally:
             bar.close()
 

@@ -56,32 +56,46 @@ def fitted(run: Run, given: Mapping[str, Any]) -> dict[str, Any]:
     return dict(given) | load_networks(run.workdir / SPACE_NAME)
 
 
-def training_data(run: Run, phase: str, given: Mapping[str, Any]) -> Dataset:
-    """Returns what the batches of a phase are made of: pictures, or their codes; computes those where there are none.
+def at_hand(run: Run, phase: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what is given of networks, with the space's own from the run's folder; writes it there where it is not.
 
-    Args:
-      run: the run.
-      phase: its name.
-      given: networks by name, as earlier phases left them: arrays, or their shapes where the phase is resumed.
+    To be called by all processes before a phase is built. A run that is resumed knows only the shapes of what earlier
+    phases left, and the state of the phase `text`, unlike the others', does not hold it.
     """
+    if run.networks.space is None or phase == "autoencoder":
+        return dict(given)
+    path = run.workdir / SPACE_NAME
+    if not processes.from_leader(path.is_file):
+        space = given.get("space")
+        is_known = space is not None and all(isinstance(x, np.ndarray | jax.Array) for x in jax.tree.leaves(space))
+        alone = parallel.local(space) if is_known else None
+
+        def write() -> None:
+            save_networks(path, {"space": jax.device_get(alone) if is_known else _of_checkpoint(run)})
+
+        processes.from_leader(write)
+    return dict(given) | load_networks(path)
+
+
+def training_data(run: Run, phase: str) -> Dataset:
+    """Returns what the batches of a phase are made of: pictures, or their codes; computes those where there are none."""
     if phase == "autoencoder":
         if not run.config.data.unlabelled_source:
             return run.train_data
         return with_unlabelled(run.train_data, open_unlabelled(run.config.data))
     if run.networks.space is None:
         return run.train_data
-    _keep_space(run, given)
     path = processes.from_leader(lambda: str(_codes(run)))
     return dataclasses.replace(run.train_data, images=np.load(path, mmap_mode="r"))
 
 
-def settled(run: Run, phase: str, given: Mapping[str, Any]) -> Any:
+def settled(run: Run, phase: str) -> Any:
     """Returns the run's configuration with numbers and tasks in place of "auto", and says what they are."""
     wanted = automatic.wanted(run.config, phase)
     if not wanted:
         return run.config
 
-    images = training_data(run, phase, given).images if automatic.needs_variance(wanted) else None
+    images = training_data(run, phase).images if automatic.needs_variance(wanted) else None
 
     def measure() -> str:
         variance = automatic.total_variance(images) if images is not None else 0.0
@@ -94,21 +108,6 @@ def settled(run: Run, phase: str, given: Mapping[str, Any]) -> Any:
         return config_lib.to_json(config)
 
     return config_lib.from_dict(json.loads(processes.from_leader(measure)))
-
-
-def _keep_space(run: Run, given: Mapping[str, Any]) -> None:
-    """Writes the network of the space into the run's folder, where it is not there; to be called by all processes."""
-    path = run.workdir / SPACE_NAME
-    if processes.from_leader(path.is_file):
-        return
-    space = given.get("space")
-    at_hand = space is not None and all(isinstance(x, np.ndarray | jax.Array) for x in jax.tree.leaves(space))
-    alone = parallel.local(space) if at_hand else None
-
-    def write() -> None:
-        save_networks(path, {"space": jax.device_get(alone) if at_hand else _of_checkpoint(run)})
-
-    processes.from_leader(write)
 
 
 def _of_checkpoint(run: Run) -> Any:

@@ -39,7 +39,7 @@ from t2igan.training.averages import best_average
 from t2igan.training.distributed import agreement, parallel, processes
 from t2igan.training.logs import Logs, say, speak
 from t2igan.training.loop import build_phase, run_phase, started
-from t2igan.training.space import fitted
+from t2igan.training.space import at_hand, fitted
 from t2igan.training.warm_start import handed_on
 from t2igan.training.watch import Run, snapshot_of
 
@@ -76,6 +76,7 @@ def _train(config, workdir: Path, overrides: tuple[str, ...], mesh: jax.sharding
     try:
         given, state = fitted(run, inherit(run)), None  # networks that have learned, by name
         for i, name in enumerate(config.phases):
+            given = at_hand(run, name, given)
             phase = build_phase(run, name, given)
             later = config.phases[i + 1 :]
             if processes.from_leader(lambda later=later: any(started(workdir, phase) for phase in later)):

@@ -105,7 +105,8 @@ def _training(facts: RunFacts) -> str:
     if facts.info.get("step") is not None:
         lines.append(f"- the weights are the moving average at step {facts.info['step']:,} of the adversarial phase")
     lines += [
-        f"- loss {escape(loss['adversarial'])}, penalty {escape(loss['penalty'])} (weight {_number(loss['penalty_weight'])}), "
+        f"- loss {escape(loss['adversarial'])}, penalty {escape(loss['penalty'])} "
+        f"(weight {_number(loss['penalty_weight'])}), "
         f"batches of {section['batch_images']}, learning rates {section['generator_learning_rate']:g} (generator) and "
         f"{section['discriminator_learning_rate']:g} (discriminator), root seed {facts.config['seed']}",
     ]
