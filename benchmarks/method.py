@@ -7,7 +7,7 @@
 
 Every run is the adversarial phase of configs/base.py on as many pictures, from the same learned text encoder, in a
 process of its own that is pinned to one core. A run is a line of benchmarks/results/method.jsonl; what is there is not
-run again, so the same command goes on after whatever stopped it. Text phase and judges are learned once, in --work.
+run again, so the same command goes on after whatever stopped it. Text phase and feature extractors are learned once, in --work.
 """
 
 from __future__ import annotations
@@ -157,14 +157,14 @@ TRACK, GUIDANCE = "average of half-life x", "guidance"
 
 
 def prepare(work: Path) -> tuple[Any, Any, Any, Any, dict]:
-    """Returns configuration, training data, tokenizer, judges and the text phase's parameters, learned once."""
+    """Returns configuration, training data, tokenizer, feature extractors and the text phase's parameters, learned once."""
     from configs.base import get_config
     from t2igan import config as config_lib
     from t2igan import nets
     from t2igan.data import open_dataset
     from t2igan.data.batches import Batches
     from t2igan.data.tokenizer import Tokenizer
-    from t2igan.evaluation.extractors import Judges
+    from t2igan.evaluation.extractors import FeatureExtractors
     from t2igan.inference.checkpoint import Checkpoints
     from t2igan.method.phases.text import TextMethod, init_text_state, text_step
     from t2igan.training.distributed import parallel
@@ -188,28 +188,27 @@ def prepare(work: Path) -> tuple[Any, Any, Any, Any, dict]:
             for i in range(steps):
                 state, _ = step(state, parallel.to_devices(batches[i], mesh))
             checkpoints.save(steps, state)
-    judges = Judges.of_run(config, data, tokenizer, work)
-    return config, data, tokenizer, judges, state.params
+    extractors = FeatureExtractors.of_run(config, data, tokenizer, work)
+    return config, data, tokenizer, extractors, state.params
 
 
 def run(row: Row, seed: int, work: Path) -> dict[str, Any]:
-    """Trains and judges one row; returns its line of the results."""
+    """Trains and measures one row; returns its line of the results."""
     import jax
 
     from t2igan import config as config_lib
     from t2igan import nets, step
     from t2igan.data import open_dataset
     from t2igan.data.batches import Batches
-    from t2igan.evaluation import evaluate
-    from t2igan.evaluation.evaluate import flat_figures
+    from t2igan.evaluation.evaluate import evaluate, flat_figures
     from t2igan.evaluation.runs import draw_with
-    from t2igan.inference.sample import Generator
+    from t2igan.inference.sample import Model
     from t2igan.inference.snapshot import Snapshot
     from t2igan.training.distributed import parallel
 
     parallel.start()
-    config, data, tokenizer, judges, text_params = prepare(work)
-    judges.learn()
+    config, data, tokenizer, extractors, text_params = prepare(work)
+    extractors.learn()
     config.update_from_flattened_dict(row.changes)
     config.seed = seed
     config.train.images = row.images
@@ -257,10 +256,10 @@ def run(row: Row, seed: int, work: Path) -> dict[str, Any]:
 
         def figures(averages: dict, **settings: float) -> dict[str, Any]:
             learned = {name: (used | averages)[name] for name in ("generator", "text")}
-            drawn = functools.partial(draw_with(Generator(networks, learned, tokenizer, snapshot)), **settings)
+            drawn = functools.partial(draw_with(Model(networks, learned, tokenizer, snapshot)), **settings)
             return {
                 split.split: flat_figures(
-                    evaluate(drawn, split, judges, num_images=len(split), seed=0, metrics=METRICS, resamples=0)
+                    evaluate(drawn, split, extractors, num_images=len(split), seed=0, metrics=METRICS, resamples=0)
                 )
                 for split in (test, unseen)
             }
@@ -359,7 +358,7 @@ def main() -> None:
     arguments.add_argument("--groups", nargs="+", help="default: all")
     arguments.add_argument("--rows", nargs="+", help="of these, only those whose name contains one of these texts")
     arguments.add_argument("--results", type=Path, default=RESULTS)
-    arguments.add_argument("--work", type=Path, default=ROOT / "runs" / "method", help="text phase and judges")
+    arguments.add_argument("--work", type=Path, default=ROOT / "runs" / "method", help="text phase and extractors")
     arguments.add_argument("--table", action="store_true", help="run nothing")
     arguments.add_argument("--into", type=Path, help="a file with the marks <!-- table --> and <!-- end -->")
     arguments.add_argument("--one", type=int, nargs=3, metavar=("ROW", "SEED", "CORE"), help=argparse.SUPPRESS)
@@ -390,7 +389,7 @@ def run_missing(cores: list[int], seeds: list[int], rows: list[Row], results: Pa
     free = list(cores)
     results.parent.mkdir(parents=True, exist_ok=True)
     while waiting or running:
-        while waiting and free and (len(running) == 0 or (work / "judges").is_dir()):  # the first one prepares
+        while waiting and free and (len(running) == 0 or (work / "extractors").is_dir()):  # the first one prepares
             core, (i, seed) = free.pop(), waiting.pop(0)
             command = [
                 sys.executable,

@@ -29,10 +29,10 @@ def get_config():
     config.generator.channels = (96, 64, 48)
     config.discriminator.channels = (96, 64, 48)
     config.inverter.channels = (64, 48, 32)
-    config.pretrain_generator.update(task="auto", images=32_000, batch_images=32, learning_rate=2e-3)
+    config.pretrain_generator.update(task="auto", images=64_000, batch_images=32, learning_rate=2e-3)
     config.pretrain_generator.learning_rate_end = 0.1
     config.loss.update(penalty_weight="auto", penalty_weight_end="auto", paired_weight="auto")
-    config.train.images = 48_000
+    config.train.images = 32_000
     config.pretrain_text.images = 64_000
 
     for section in (config.sample, config.evaluate, config.checkpoint):

@@ -26,8 +26,8 @@ from t2igan.training import guard
 from t2igan.training.distributed import parallel, processes
 from t2igan.training.logs import Progress, Rate, say
 from t2igan.training.phases import PHASES, BatchesWithColumns, Phase, compile_phase
+from t2igan.training.run import Run
 from t2igan.training.space import settled, training_data
-from t2igan.training.watch import Run
 
 
 def build_phase(run: Run, name: str, given: dict[str, Any]) -> Phase:

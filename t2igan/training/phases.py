@@ -25,9 +25,9 @@ from t2igan.method.phases.autoencoder import AutoencoderMethod, autoencoder_step
 from t2igan.method.phases.discriminator import DiscriminatorMethod, discriminator_step, init_discriminator_state
 from t2igan.method.phases.generator import GeneratorMethod, generator_step, init_generator_state
 from t2igan.method.phases.text import TextMethod, init_text_state, text_step
-from t2igan.training import watch, watch_space
+from t2igan.training import monitor, monitor_space
 from t2igan.training.distributed import parallel
-from t2igan.training.watch import Run
+from t2igan.training.run import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ def autoencoder_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: ARG
         step_images=section.batch_images,
         shown=("loss/l1", "loss/gradient"),
         watches=lambda done: done in looks,
-        watch=functools.partial(watch_space.reconstruction, run, section.batch_images),
+        watch=functools.partial(monitor_space.reconstruction, run, section.batch_images),
         shapes=run.picture_shapes,
         largest_map_px=run.batch_shapes["images"].shape[1] * 2 ** (len(run.config.space.decoder_channels) - 1),
     )
@@ -96,7 +96,7 @@ def generator_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: ARG00
     """The generator learns by completing pictures, or by regression (`t2igan.method.phases.generator`)."""
     section, total_steps = _length(run, "generator")
     method = GeneratorMethod.create(run.config, run.networks, total_steps)
-    look = watch_space.regression if method.regresses else watch.completion
+    look = monitor_space.regression if method.regresses else monitor.completion
     return Phase(
         name="generator",
         init=functools.partial(init_generator_state, method, run.batch_shapes),
@@ -112,7 +112,7 @@ def generator_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: ARG00
 def discriminator_phase(run: Run, given: Mapping[str, Any]) -> Phase:
     """The discriminator's trunk learns to answer questions about pictures (`t2igan.method.phases.discriminator`)."""
     section, total_steps = _length(run, "discriminator")
-    vocabulary = run.judges.vocabulary  # attributes that can be learned: not file names
+    vocabulary = run.extractors.vocabulary  # attributes that can be learned: not file names
     if section.task == "labels" and not vocabulary:
         raise UserError(
             f"config.pretrain_discriminator.task='labels', but {run.train_data.name} has no attributes that could be "
@@ -129,7 +129,7 @@ def discriminator_phase(run: Run, given: Mapping[str, Any]) -> Phase:
         step_images=section.batch_images,
         shown=("loss/questions", "accuracy"),
         watches=lambda done: done == total_steps,
-        watch=functools.partial(watch.accuracy, run, method),
+        watch=functools.partial(monitor.accuracy, run, method),
         decided=functools.partial(step.decided, method.game) if method.plays(given) else lambda number: (),  # noqa: ARG005
         columns=labels,
     )
@@ -156,7 +156,7 @@ def text_matching_phase(run: Run, given: Mapping[str, Any]) -> Phase:
         step_images=section.batch_images,
         shown=("loss/cycle", "loss/anchor"),
         watches=lambda done: done == total_steps,
-        watch=functools.partial(watch.look, run, "text_matching", total_steps, section.batch_images),
+        watch=functools.partial(monitor.evaluate_and_draw, run, "text_matching", total_steps, section.batch_images),
     )
 
 
@@ -178,8 +178,8 @@ def _game(run: Run, name: str, game: Method, step_function: Callable, method: An
         total_steps=total_steps,
         step_images=step_images,
         shown=("loss/generator", "loss/discriminator"),
-        watches=lambda done: any(watch.due(run, name, done, total_steps, step_images)),
-        watch=functools.partial(watch.look, run, name, total_steps, step_images),
+        watches=lambda done: any(monitor.due(run, name, done, total_steps, step_images)),
+        watch=functools.partial(monitor.evaluate_and_draw, run, name, total_steps, step_images),
         decided=functools.partial(step.decided, game),
     )
 

@@ -31,8 +31,8 @@ from t2igan.inference.snapshot import load_networks, save_networks
 from t2igan.method import automatic, patches
 from t2igan.training.distributed import parallel, processes
 from t2igan.training.logs import say
+from t2igan.training.run import Run
 from t2igan.training.warm_start import networks_of
-from t2igan.training.watch import Run
 
 SPACE_NAME = "space.safetensors"
 ENCODED_AT_ONCE = 64
@@ -78,7 +78,7 @@ def at_hand(run: Run, phase: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def training_data(run: Run, phase: str) -> Dataset:
-    """Returns what the batches of a phase are made of: pictures, or their codes; computes those where there are none."""
+    """Returns what the batches of a phase are made of: pictures, or their codes, which are computed once."""
     if phase == "autoencoder":
         if not run.config.data.unlabelled_source:
             return run.train_data

@@ -14,8 +14,9 @@ from t2igan.inference.sample import from_snapshot, to_bytes
 from t2igan.method.phases.base import PhaseState
 from t2igan.method.phases.generator import GeneratorMethod
 from t2igan.training.logs import say
+from t2igan.training.monitor import draw_sheet, over_test_pictures, snapshot_of
+from t2igan.training.run import Run
 from t2igan.training.warm_start import networks_of
-from t2igan.training.watch import Run, draw_sheet, over_test_pictures, snapshot_of
 
 SHOWN_PICTURES = 24
 PAIRS_A_ROW = 4  # each picture beside its reconstruction
