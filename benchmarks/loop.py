@@ -36,7 +36,8 @@ def against_bare(config, folder: Path, steps: int, opened: Callable) -> str:
             break
         learned = handed_on(learned, parallel.init_on(run.mesh, phase.init, learned))
     batch = parallel.to_devices(
-        BatchesWithColumns(run, phase.columns, seed=0, batch_images=phase.step_images)[0], run.mesh
+        BatchesWithColumns(run.train_data, run.tokenizer, phase.columns, seed=0, batch_images=phase.step_images)[0],
+        run.mesh,
     )
     looped, bare = [], []
     held = {"start": time.perf_counter(), "state": parallel.init_on(run.mesh, phase.init, learned)}

@@ -63,7 +63,7 @@ def opened(config, folder: Path) -> Run:
 
 def batches(run: Run, phase: Phase) -> BatchesWithColumns:
     """Returns the batches of a phase."""
-    return BatchesWithColumns(run, phase.columns, seed=0, batch_images=phase.step_images)
+    return BatchesWithColumns(run.train_data, run.tokenizer, phase.columns, seed=0, batch_images=phase.step_images)
 
 
 def compiled_step(run: Run, phase: Phase, state, batch) -> tuple[Any, float]:
@@ -127,7 +127,7 @@ def ceilings_of(config) -> tuple[float, float]:
 def parts(run: Run, state: step.State, total_steps: int, repeats: int) -> str:
     """Times what the adversarial step consists of, each compiled as a function of its own."""
     method = step.Method.create(run.config, run.networks, total_steps)
-    host = BatchesWithColumns(run, {}, seed=0, batch_images=method.batch_images)[0]
+    host = BatchesWithColumns(run.train_data, run.tokenizer, {}, seed=0, batch_images=method.batch_images)[0]
     batch = parallel.to_devices(host, run.mesh)
     jit = functools.partial(jax.jit, compiler_options=options_of(run.config))
     real = batch["images"].astype(jnp.float32) / 127.5 - 1

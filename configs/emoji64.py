@@ -2,13 +2,13 @@
 
     python run.py --config=configs/emoji64.py --workdir=runs/emoji64
 
-The pictures are embedded: 3,708 of Noto Emoji (Google, Apache-2.0), with their Unicode names. Others of a kind, such as a
-set of icons, are given by --config.data.source=PATH.parquet --config.data.test_split=test.
+The pictures are embedded: 3,708 of Noto Emoji (Google, Apache-2.0), with their Unicode names. Others of a kind, such as
+a set of icons, are given by --config.data.source=PATH.parquet --config.data.test_split=test.
 
 What is asked for is recombination: `heldout_combo` has people whose skin tone was left out (a man walking, of whom all
-other tones are there). `heldout_concept` has things that were left out altogether, and is not learned. Every caption has
-one picture, so most is learned by regression; a game that is short makes it crisper. docs/space.md has the method and
-what was measured.
+other tones are there). `heldout_concept` has things that were left out altogether, and is not learned. Every caption
+has one picture, so most is learned by regression; a game that is short makes it crisper. docs/space.md has the method
+and what was measured.
 """
 
 from configs import toon64

@@ -121,7 +121,7 @@ def test_columns_are_those_of_the_pictures(config, tmp_path):
     run = dataclasses.replace(run, train_data=small)
     numbers = np.stack([np.arange(50), 70_000 - np.arange(50)], 1).astype(np.int32)
     settings = {"seed": 3, "batch_images": 8, "process_index": 1, "process_count": 2}
-    batches = BatchesWithColumns(run, {"numbers": numbers}, **settings)
+    batches = BatchesWithColumns(run.train_data, run.tokenizer, {"numbers": numbers}, **settings)
     plain = Batches(small, run.tokenizer, **settings)
     for number in (0, 9, 40):
         batch = batches[number]
