@@ -13,7 +13,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from t2igan.errors import UserError, nearest
-from t2igan.training.distributed import processes
+from t2igan.training.distributed import launchers, processes
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "train: file in configs/; keys by --config.group.key=value")
 WORKDIR = flags.DEFINE_multi_string("workdir", None, "folder of the run (train: runs/CONFIG); evaluate takes several")
@@ -28,6 +28,7 @@ SCALE = flags.DEFINE_integer("scale", 0, "sample: enlarge pixels so many times; 
 SPLIT = flags.DEFINE_string("split", "test", "evaluate, report: which split of the data")
 INCEPTION = flags.DEFINE_string("inception_weights", None, "evaluate: Inception-v3 for FID, a .safetensors file")
 CLIP = flags.DEFINE_string("clip_weights", None, "evaluate: folder of a CLIP in Hugging Face's layout")
+EFFICIENTNET = flags.DEFINE_string("efficientnet_weights", None, "evaluate: efficientnet_lite0, or its file of weights")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "train: compile every step, say what it takes of memory, and stop")
 DRY_RUN_DEVICES = flags.DEFINE_integer("dry_run_devices", 0, "so many simulated devices; 0 = those that would be used")
 DRY_RUN_MEMORY = flags.DEFINE_float("dry_run_memory_gb", 0.0, "what a device has (GB); 0 = as JAX says, if it knows")
@@ -45,7 +46,7 @@ def run_train() -> None:
         dry_run(config)
         return
     workdir = required_workdir("train", default_workdir())
-    processes.start(processes.find(os.environ, COORDINATOR.value, PROCESSES.value, PROCESS.value), START_TIMEOUT.value)
+    processes.start(launchers.find(os.environ, COORDINATOR.value, PROCESSES.value, PROCESS.value), START_TIMEOUT.value)
     from t2igan.training.loop import Interrupted
     from t2igan.training.train import train
 
@@ -64,10 +65,12 @@ def run_train() -> None:
 def dry_run(config: Any) -> None:
     """Prints what the training would take; UserError where that is more than a device has."""
     from t2igan import config as config_lib
+    from t2igan.config.checks import check, check_devices
+    from t2igan.method.phases import PHASES
     from t2igan.training import plan
     from t2igan.training.distributed import parallel
 
-    config_lib.check(config)
+    check(config)
     if DRY_RUN_DEVICES.value < 0 or DRY_RUN_MEMORY.value < 0:
         raise UserError("--dry_run_devices and --dry_run_memory_gb must be 0 or more")
     devices = DRY_RUN_DEVICES.value or config.devices
@@ -76,8 +79,8 @@ def dry_run(config: Any) -> None:
     parallel.start(devices or 1)
     mesh = parallel.make_mesh(devices, config.shard_devices)
     for phase in config.phases:
-        key = f"{config_lib.SECTIONS[phase]}.batch_images"
-        config_lib.check_devices(config_lib.get(config, key), mesh.size, key)
+        key = f"{PHASES[phase].section}.batch_images"
+        check_devices(config_lib.get(config, key), mesh.size, key)
     made = plan.make_plan(config, mesh)
     print("\n".join(plan.lines(made, config)))
     given_bytes = int(DRY_RUN_MEMORY.value * 1e9)
@@ -130,7 +133,7 @@ def run_evaluate() -> None:
 
     workdirs = required_workdirs("evaluate")
     parallel.start()
-    given = {"inception": INCEPTION.value, "clip": CLIP.value}
+    given = {"inception": INCEPTION.value, "clip": CLIP.value, "efficientnet": EFFICIENTNET.value}
     weights = {name: path for name, path in given.items() if path is not None}
     evaluate_runs(workdirs, SPLIT.value, NUM.value, SEED.value, METRICS.value or tuple(GROUPS), weights)
 

@@ -7,7 +7,7 @@
 
 Every run is the adversarial phase of configs/base.py on as many pictures, from the same learned text encoder, in a
 process of its own that is pinned to one core. A run is a line of benchmarks/results/method.jsonl; what is there is not
-run again, so the same command goes on after whatever stopped it. Text phase and feature extractors are learned once, in --work.
+run again, so the same command goes on after whatever stopped it. Text phase and extractors are learned once, in --work.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ TRACK, GUIDANCE = "average of half-life x", "guidance"
 
 
 def prepare(work: Path) -> tuple[Any, Any, Any, Any, dict]:
-    """Returns configuration, training data, tokenizer, feature extractors and the text phase's parameters, learned once."""
+    """Returns configuration, training data, tokenizer, extractors and the text phase's parameters, learned once."""
     from configs.base import get_config
     from t2igan import config as config_lib
     from t2igan import nets
@@ -198,6 +198,7 @@ def run(row: Row, seed: int, work: Path) -> dict[str, Any]:
 
     from t2igan import config as config_lib
     from t2igan import nets, step
+    from t2igan.config.checks import check
     from t2igan.data import open_dataset
     from t2igan.data.batches import Batches
     from t2igan.evaluation.evaluate import evaluate, flat_figures
@@ -212,7 +213,7 @@ def run(row: Row, seed: int, work: Path) -> dict[str, Any]:
     config.update_from_flattened_dict(row.changes)
     config.seed = seed
     config.train.images = row.images
-    config_lib.check(config)
+    check(config)
     if row.train_images:
         data = data.take(slice(row.train_images))
 

@@ -119,9 +119,10 @@ def run(config_file: str, devices: int, processes: int, steps: int) -> dict[str,
 
 def run_one(config_file: str, devices: int, processes: int, process: int, steps: int, coordinator: str, file: str):
     """In a process of its own: meets the others, measures, and writes what it found if it is the first."""
+    from t2igan.training.distributed import launchers
     from t2igan.training.distributed import processes as together
 
-    together.start(together.find({}, coordinator, processes, process))
+    together.start(launchers.find({}, coordinator, processes, process))
     found = measure(config_file, devices, processes, steps)
     if together.leads():
         np.save(f"{file}.npy", found.pop("params"))

@@ -4,7 +4,7 @@ Everything here is a pure function of its arguments: the same method, state and 
 donation and devices are added by `t2igan.training.distributed.parallel`. A batch is
 
     images  uint8 [N, H, W, C], pictures; or float16 [N, h, w, c], codes, where the game is played on those
-    tokens  int32 [N, T], 0 = padding
+    tokens  int32 [N, T], 0 = padding; or vectors of a frozen language model, float16 [N, 1 + T, W]
 
 with N = method.batch_images * method.discriminator_steps.
 """
@@ -192,7 +192,8 @@ def discriminator_loss(
     if method.mismatch_weight:
         # GAN-CLS (Reed et al. 2016, arXiv:1605.05396): a real picture with another's caption is a fake too.
         mismatched = method.adversarial.discriminator(scores.real, scores.mismatched)
-        same = (tokens == jnp.roll(tokens, 1, axis=0)).all(-1)  # the neighbour may have the same caption
+        rows = tokens.reshape(len(tokens), -1)
+        same = (rows == jnp.roll(rows, 1, axis=0)).all(-1)  # the neighbour may have the same caption
         if method.caption_dropout:  # or none, which goes with every picture
             same |= jnp.roll(regularize.has_caption(text), 1) == 0
         share = jnp.where(same, 0.0, method.mismatch_weight)
@@ -204,7 +205,7 @@ def discriminator_loss(
         "logits/fake": scores.fake,
     }
     if method.augment_target:
-        of_zero = scores.fake if method.relative else 0.0
+        of_zero = scores.fake if method.adversarial.relative else 0.0
         metrics["logits/real_sign"] = jnp.sign(scores.real - of_zero)
     return (adversarial + weight * scores.penalty).mean(), metrics
 

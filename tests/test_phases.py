@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 
 import t2igan
-from t2igan.config import PHASES
 from t2igan.data.batches import Batches
 from t2igan.errors import UserError
 from t2igan.inference.checkpoint import read_latest
+from t2igan.method.phases import PHASES
 from t2igan.training import loop, train
 from t2igan.training.distributed import parallel
 from t2igan.training.logs import Logs
-from t2igan.training.phases import BatchesWithColumns
 from t2igan.training.warm_start import networks_of
+
+ON_PIXELS = tuple(name for name in PHASES if name != "autoencoder")  # that one: tests/test_space.py
 
 
 @pytest.fixture
@@ -32,9 +33,12 @@ def quick(config):
 
 
 @pytest.fixture
-def all_phases(quick):
+def all_phases(quick, monkeypatch):
+    """All of them, by two devices that share a copy of everything: what looks at a phase sees it whole on one."""
+    monkeypatch.setattr(parallel, "SHARDED_FROM_VALUES", 64)
     with quick.unlocked():
-        quick.phases = PHASES
+        quick.shard_devices = 2
+        quick.phases = ON_PIXELS
         quick.loss.reconstruction_weight = 1.0
     return quick
 
@@ -69,7 +73,7 @@ def same(a, b):
 def test_all_phases_in_order_stopped_and_resumed(all_phases, tmp_path, monkeypatch):
     train.train(all_phases, tmp_path / "whole")
     rows = Logs(tmp_path / "whole").read()
-    assert list(dict.fromkeys(row["phase"] for row in rows)) == list(PHASES)
+    assert list(dict.fromkeys(row["phase"] for row in rows)) == list(ON_PIXELS)
     assert any("reconstruction/held_out" in row for row in rows)
     assert any("accuracy/held_out" in row for row in rows)
     sheets = {path.name for path in (tmp_path / "whole" / "samples").iterdir()}
@@ -88,7 +92,7 @@ def test_all_phases_in_order_stopped_and_resumed(all_phases, tmp_path, monkeypat
         "joint": {"generator", "discriminator", "inverter", "text"},
     }
     before = {}
-    for phase in PHASES:
+    for phase in ON_PIXELS:
         after = learned(tmp_path / "whole", phase)
         assert trained[phase] <= after.keys()
         for name, params in after.items():
@@ -108,7 +112,7 @@ def test_all_phases_in_order_stopped_and_resumed(all_phases, tmp_path, monkeypat
             train.train(all_phases, tmp_path / "parts")
     train.train(all_phases, tmp_path / "parts")
     assert Impatient.steps == 4 * 5 + 6
-    for phase in PHASES:
+    for phase in ON_PIXELS:
         assert same(learned(tmp_path / "whole", phase), learned(tmp_path / "parts", phase)), phase
     assert t2igan.load(tmp_path / "whole").digest == t2igan.load(tmp_path / "parts").digest
 
@@ -121,7 +125,7 @@ def test_columns_are_those_of_the_pictures(config, tmp_path):
     run = dataclasses.replace(run, train_data=small)
     numbers = np.stack([np.arange(50), 70_000 - np.arange(50)], 1).astype(np.int32)
     settings = {"seed": 3, "batch_images": 8, "process_index": 1, "process_count": 2}
-    batches = BatchesWithColumns(run.train_data, run.tokenizer, {"numbers": numbers}, **settings)
+    batches = Batches(small, run.tokenizer, **settings, columns={"numbers": numbers})
     plain = Batches(small, run.tokenizer, **settings)
     for number in (0, 9, 40):
         batch = batches[number]

@@ -9,11 +9,13 @@ import pytest
 from tiny import impatient, shrink
 
 from configs import base
-from t2igan import config as config_lib
 from t2igan import load, nets
+from t2igan.config.checks import check
 from t2igan.errors import UserError
+from t2igan.method import phases
 from t2igan.method.game import Method
-from t2igan.method.phases import autoencoder, generator
+from t2igan.method.phases import PHASES, autoencoder, generator
+from t2igan.nets.init import NETWORKS
 from t2igan.step import generator_loss, init_state, train_step
 from t2igan.training import loop, plan
 from t2igan.training.distributed import parallel
@@ -38,7 +40,7 @@ def codes(config, kind="autoencoder", **settings):
         config.loss.update(penalty_weight="auto", penalty_weight_end="auto", paired_weight="auto")
         config.pretrain_generator.task = "auto"
         config.update_from_flattened_dict(settings)
-    config_lib.check(config)
+    check(config)
     return config
 
 
@@ -229,6 +231,23 @@ def test_a_plan_needs_no_codes(kind):
         assert games["autoencoder"].batch_bytes == 8 * (16 * 16 * 3 + 32 * 4)
 
 
+def test_every_phase_can_be_sharded_on_codes(monkeypatch):
+    """Lowered only."""
+    monkeypatch.setattr(parallel, "SHARDED_FROM_VALUES", 64)
+    config = codes(shrink(base.get_config()))
+    with config.unlocked():
+        config.phases = PHASES.names()
+        config.pretrain_generator.task = "complete"
+        config.loss.reconstruction_weight = config.loss.cycle_weight = 1.0
+    run, given = plan._run_without_data(config, parallel.make_mesh(4, 2)), {}
+    for name in config.phases:
+        phase = phases.build(name, run, given)
+        _, state, _ = plan.lower_step(run, phase, given)
+        assert any(not x.sharding.is_fully_replicated for x in jax.tree.leaves(state.opt_state)), name
+        given = plan.handed_on(given, jax.eval_shape(phase.init, given))
+    assert set(given) == set(NETWORKS)
+
+
 REFUSED = {
     "unknown kind": ({"space.kind": "codes"}, ["config.space.kind='codes'", "'autoencoder'"]),
     "phase without space": ({"space.kind": "pixels"}, ["'autoencoder'", "config.space.kind='pixels'"]),
@@ -257,5 +276,5 @@ def test_what_cannot_be_is_said_before_anything_compiles(name):
         for key, value in changes.items():
             config.update_from_flattened_dict({key: value})
     with pytest.raises(UserError) as error:
-        config_lib.check(config)
+        check(config)
     assert all(word in str(error.value) for word in words), str(error.value)

@@ -112,6 +112,10 @@ def evaluate(
             "train": extractors.train_hash,
             "extractors": extractors.hash(list(extractors.by_name)),
         },
+        "pretrained": {
+            "trained_with": extractors.trained_on,
+            "measured_by": [name for name in extractor_names if name in ("inception", "clip", "efficientnet")],
+        },
         "counts": {
             "num_images": num_images,
             "num_captions": len(set(captions)),

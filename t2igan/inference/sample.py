@@ -15,6 +15,7 @@ from t2igan import config as config_lib
 from t2igan import nets
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
+from t2igan.inference.pretrained.opening import WEIGHTS, reader_of_snapshot
 from t2igan.inference.snapshot import Snapshot, load_snapshot
 from t2igan.method.techniques.regularize import no_caption
 
@@ -89,18 +90,20 @@ class Model:
                 f"guidance={guidance} wants a model that can also draw without a caption; leave it at 1, or train one "
                 f"with config.augment.caption_dropout=0.1"
             )
-        tokens = (self.tokenizer.encode if cut_long else self.tokenizer.encode_prompts)(prompts)
+        if not cut_long:
+            self.tokenizer.check_prompts(prompts)
         start = 0
         while start < len(prompts):
             left = len(prompts) - start
             size = next((s for s in BATCH_SIZES if left <= s), BATCH_SIZES[-1])
             piece = slice(start, start + size)
-            filled = len(tokens[piece])
-            padding = ((0, size - filled), (0, 0))
+            tokens = self.tokenizer.encode(prompts[piece])
+            filled = len(tokens)
+            padding = ((0, size - filled), *[(0, 0)] * (tokens.ndim - 1))
             images = self._draw(
                 self.networks,
                 self.params,
-                np.pad(tokens[piece], padding, mode="edge"),
+                np.pad(tokens, padding, mode="edge"),
                 np.pad(np.asarray(seeds[piece], np.uint32), padding[0], mode="edge"),
                 np.float32(truncation),
                 None if guidance == 1 else np.float32(guidance),
@@ -147,12 +150,22 @@ def load(path: str | Path) -> Model:
         path = path / SNAPSHOT_NAME
     elif not path.exists():
         raise UserError(f"there is no {path}; give a run's folder or a .safetensors file that t2igan wrote")
-    return from_snapshot(load_snapshot(path))
+    return from_snapshot(load_snapshot(path), beside=path.parent)
 
 
-def from_snapshot(snapshot: Snapshot) -> Model:
-    """Returns the generator that a snapshot describes."""
+def from_snapshot(snapshot: Snapshot, tokenizer: Tokenizer | None = None, beside: Path | None = None) -> Model:
+    """Returns the generator that a snapshot describes.
+
+    Args:
+      snapshot: the snapshot.
+      tokenizer: what its text encoder reads captions with, where that is at hand; None = as the snapshot says.
+      beside: the folder that it lies in, where a pretrained text encoder that it does not hold is looked for.
+
+    Raises:
+      UserError: a pretrained text encoder is nowhere to be found.
+    """
     config = config_lib.from_dict(snapshot.config)
-    tokenizer = Tokenizer.from_json(snapshot.tokenizer)
-    networks = nets.build(config, tokenizer.vocab_size)
-    return Model(networks, jax.tree.map(jnp.asarray, snapshot.params), tokenizer, snapshot)
+    tokenizer = tokenizer or reader_of_snapshot(snapshot, config.tokenizer.max_tokens, beside)
+    networks = nets.build(config, tokenizer.vocab_size, tokenizer.pretrained)
+    params = {name: of_one for name, of_one in snapshot.params.items() if name != WEIGHTS}
+    return Model(networks, jax.tree.map(jnp.asarray, params), tokenizer, snapshot)

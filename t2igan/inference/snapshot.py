@@ -26,13 +26,16 @@ NETWORKS_FORMAT = "t2igan networks 1"
 class Snapshot:
     """What a snapshot file holds."""
 
-    params: dict[str, Any]  # "generator", "text", "inverter" where there is one: nested dictionaries of float32 arrays
+    params: dict[str, Any]  # "generator", "text", "inverter" where there is one: nested dictionaries of float32 arrays;
+    # "pretrained", float16, where the text encoder reads a frozen model's vectors and the snapshot is to hold that
     config: dict  # the whole configuration
     tokenizer: str  # JSON
     metrics: dict[str, Any]  # as `t2igan.evaluate` gave them
     info: dict[str, Any]  # step, images seen, versions
     digest: str = ""  # short hash of the weights
     model_card: str = ""  # Markdown; "" in snapshots on the way, and in those of before there were cards
+    # Of a pretrained text encoder: `TextModel.description` and "mode"; {} where it is none.
+    pretrained: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def save_snapshot(path: Path, snapshot: Snapshot) -> str:
@@ -49,6 +52,8 @@ def save_snapshot(path: Path, snapshot: Snapshot) -> str:
     }
     if snapshot.model_card:
         metadata["model_card"] = snapshot.model_card
+    if snapshot.pretrained:
+        metadata["pretrained"] = json.dumps(snapshot.pretrained)
     _write_tensors(path, tensors, metadata)
     return digest
 
@@ -74,6 +79,7 @@ def load_snapshot(path: Path) -> Snapshot:
         info=json.loads(metadata["info"]),
         digest=metadata["digest"],
         model_card=metadata.get("model_card", ""),
+        pretrained=json.loads(metadata.get("pretrained", "{}")),
     )
 
 

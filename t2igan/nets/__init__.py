@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -9,16 +10,50 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from t2igan.nets.autoencoder import Autoencoder, PatchComponents
-from t2igan.nets.discriminator import Discriminator, MLPDiscriminator
-from t2igan.nets.generator import Generator, MLPGenerator
-from t2igan.nets.image_encoder import ImageEncoder
-from t2igan.nets.inverter import Inverter
+from t2igan.config.space import game_size_px
+
+# These modules register their kinds.
+from t2igan.nets import (  # noqa: F401
+    autoencoder,
+    discriminator,
+    generator,
+    image_encoder,
+    inverter,
+    pretrained_text,
+    projected,
+    text_encoder,
+)
+from t2igan.nets.kinds import (
+    DISCRIMINATORS,
+    GENERATORS,
+    IMAGE_ENCODERS,
+    INVERTERS,
+    ROLES,
+    SPACES,
+    TEXT_ENCODERS,
+    Common,
+    NetworkKind,
+)
 from t2igan.nets.layers import Text
 from t2igan.nets.matching import MatchingHeads
-from t2igan.nets.text_encoder import TextEncoder
+from t2igan.nets.pretrained_text import LanguageModel
 
-__all__ = ["Networks", "Text", "build"]
+__all__ = [
+    "DISCRIMINATORS",
+    "GENERATORS",
+    "IMAGE_ENCODERS",
+    "INVERTERS",
+    "ROLES",
+    "SPACES",
+    "TEXT_ENCODERS",
+    "Common",
+    "NetworkKind",
+    "Networks",
+    "Text",
+    "build",
+    "kind_of",
+    "to_unit",
+]
 
 
 class Networks(NamedTuple):
@@ -34,7 +69,7 @@ class Networks(NamedTuple):
     image_encoder: nn.Module
     matching: nn.Module
     z_dim: int
-    inverter: nn.Module | None = None  # None where the configuration has none, as those of older snapshots
+    inverter: nn.Module | None = None
     space: nn.Module | None = None  # of `t2igan.nets.autoencoder`; None where the game is played on pixels
 
     def to_network(self, params: Mapping[str, Any], images: jax.Array) -> jax.Array:
@@ -46,7 +81,7 @@ class Networks(NamedTuple):
         """
         if images.dtype != jnp.uint8:
             return images.astype(jnp.float32)
-        pixels = images.astype(jnp.float32) / 127.5 - 1
+        pixels = to_unit(images)
         return pixels if self.space is None else self.space.apply(params["space"], pixels, method="encode")
 
     def to_pixels(self, params: Mapping[str, Any], x: jax.Array) -> jax.Array:
@@ -54,65 +89,44 @@ class Networks(NamedTuple):
         return x if self.space is None else self.space.apply(params["space"], x, method="decode")
 
 
-def build(config, vocab_size: int) -> Networks:
-    """Returns the networks that `config` (a checked one, see `t2igan.config`) describes; no parameters yet."""
-    dtype = jnp.dtype(config.compute_dtype)
-    remat = config.get("remat", False)  # snapshots of older versions lack it
-    growing = config.train.get("grow_share", 0.0) > 0 if "train" in config else False
-    size_px, channels, space = _space(config, dtype)
-    g, d, t, i = config.generator, config.discriminator, config.text_encoder, config.image_encoder
-    if g.kind == "residual":
-        generator = Generator(
-            image_channels=channels,
-            channels=tuple(g.channels),
-            base_px=g.base_px,
-            patch_px=g.patch_px,
-            blocks=g.blocks,
-            style_dim=g.style_dim,
-            attention_from_px=g.attention_from_px,
-            attention_heads=g.attention_heads,
-            dtype=dtype,
-            growing=growing,
-            remat=remat,
-        )
-    else:
-        generator = MLPGenerator(size_px, channels, tuple(g.channels), dtype)
-    if d.kind == "residual":
-        options = (
-            d.get("dropout", 0.0),
-            d.get("multi_scale", False),
-            growing,
-            remat,
-        )  # snapshots of older versions have neither
-        discriminator = Discriminator(tuple(d.channels), d.features, d.blocks, d.patch_px, dtype, *options)
-    else:
-        discriminator = MLPDiscriminator(tuple(d.channels), dtype, d.get("dropout", 0.0))
-    text_encoder = TextEncoder(
+def to_unit(images: jax.Array) -> jax.Array:
+    """Returns uint8 pictures as float32 in [-1, 1]."""
+    return images.astype(jnp.float32) / 127.5 - 1
+
+
+def build(config: Any, vocab_size: int, pretrained: LanguageModel | None = None) -> Networks:
+    """Returns the networks that `config` (a checked one, see `t2igan.config`) describes; no parameters yet.
+
+    Args:
+      config: the configuration.
+      vocab_size: of the run's tokenizer.
+      pretrained: what the text encoder is built on (`Tokenizer.pretrained`); None = one of its own.
+
+    Raises:
+      UserError: nothing is registered as a `kind` of the configuration.
+    """
+    common = Common(
+        image_px=config.data.image_size_px,
+        image_channels=config.data.channels,
+        z_dim=config.generator.z_dim,
         vocab_size=vocab_size,
         max_tokens=config.tokenizer.max_tokens,
-        width=t.width,
-        layers=t.layers,
-        heads=t.heads,
-        sentence_dim=t.sentence_dim,
-        pooling_queries=t.pooling_queries,
-        dtype=dtype,
+        dtype=jnp.dtype(config.compute_dtype),
+        remat=config.remat,
+        growing=config.train.grow_share > 0,
+        pretrained=pretrained,
     )
-    image_encoder = ImageEncoder(tuple(i.channels), i.features, i.blocks, i.patch_px, dtype)
-    matching = MatchingHeads(i.features)
-    inverter = None
-    if "inverter" in config:
-        e = config.inverter
-        inverter = Inverter(g.z_dim, tuple(e.channels), e.features, e.blocks, e.patch_px, dtype)
-    return Networks(generator, discriminator, text_encoder, image_encoder, matching, g.z_dim, inverter, space)
+    space = SPACES[config.space.kind].build(config.space, common)
+    if space is not None:  # all others live in it
+        common = dataclasses.replace(common, image_px=game_size_px(config), image_channels=config.space.channels)
+    kinds = {role: kind_of(config, role) for role in ROLES}
+    if pretrained is not None:
+        kinds["text"] = TEXT_ENCODERS["pretrained"]
+    built = {section: kinds[role].build(config[section], common) for role, (section, _) in ROLES.items()}
+    return Networks(**built, matching=MatchingHeads(config.image_encoder.features), z_dim=common.z_dim, space=space)
 
 
-def _space(config, dtype) -> tuple[int, int, nn.Module | None]:
-    """Returns size and channels of the maps that the game is played on, and the network of the space, if it has one."""
-    size_px, channels = config.data.get("image_size_px", 0), config.data.channels
-    s = config.get("space")
-    if s is None or s.kind == "pixels":
-        return size_px, channels, None
-    if s.kind == "patches":
-        return size_px // s.factor, s.channels, PatchComponents(channels, s.factor, s.channels)
-    widths = tuple(s.encoder_channels), tuple(s.decoder_channels)
-    return size_px // s.factor, s.channels, Autoencoder(channels, s.factor, s.channels, *widths, s.blocks, dtype)
+def kind_of(config: Any, role: str) -> NetworkKind:
+    """Returns the kind of network that a configuration chooses for a role of `ROLES`."""
+    section, kinds = ROLES[role]
+    return kinds[config[section].kind]

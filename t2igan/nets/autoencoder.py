@@ -13,6 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from t2igan.config.constraints import is_whole, require_positive, require_share
+from t2igan.errors import UserError
+from t2igan.nets.kinds import SPACES, Common, NetworkKind
 from t2igan.nets.layers import conv3x3, dense, depth_to_space, downsample, leaky_relu, space_to_depth, upsample
 
 STATISTICS = "statistics"  # the collection of what is measured of codes, not trained
@@ -165,3 +168,65 @@ def normalised(
 def statistics_of(raw: Float[Array, "B h w c"]) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
     """Returns the mean of each channel of codes and of its square, over a batch and all places."""
     return raw.mean((0, 1, 2)), jax.lax.square(raw).mean((0, 1, 2))
+
+
+def _build_autoencoder(section: Any, common: Common) -> Autoencoder:
+    return Autoencoder(
+        image_channels=common.image_channels,
+        factor=section.factor,
+        channels=section.channels,
+        encoder_widths=tuple(section.encoder_channels),
+        decoder_widths=tuple(section.decoder_channels),
+        blocks=section.blocks,
+        dtype=common.dtype,
+    )
+
+
+def _check_autoencoder(config: Any, section: str) -> None:
+    _check_codes(config, section)
+    require_positive(config, f"{section}.blocks")
+    for key in ("encoder_channels", "decoder_channels"):
+        channels, factor = tuple(config[section][key]), config[section].factor
+        if not channels or not all(is_whole(c) and c > 0 for c in channels):
+            raise UserError(f"config.{section}.{key}={channels} must be one or more whole numbers above 0")
+        if factor % 2 ** (len(channels) - 1):
+            raise UserError(
+                f"config.{section}.{key}={channels} doubles the map {len(channels) - 1} times, which config.{section}."
+                f"factor={factor} does not allow; give it fewer entries"
+            )
+    if "autoencoder" not in config.phases and not config.init_from:
+        raise UserError(
+            f"config.space.kind='autoencoder' wants the phase 'autoencoder', and config.phases={tuple(config.phases)} "
+            f"leaves it out; add it in front, or give by config.init_from a run that had it"
+        )
+
+
+def _build_patches(section: Any, common: Common) -> PatchComponents:
+    return PatchComponents(common.image_channels, section.factor, section.channels)
+
+
+def _check_patches(config: Any, section: str) -> None:
+    _check_codes(config, section)
+    require_share(config, f"{section}.whitening")
+    factor, channels = config[section].factor, config[section].channels
+    most = factor**2 * config.data.channels
+    if channels > most:
+        raise UserError(
+            f"config.{section}.channels={channels}: patches of {factor} x {factor} pixels have {most} "
+            f"components at most"
+        )
+
+
+def _check_codes(config: Any, section: str) -> None:
+    require_positive(config, f"{section}.factor", f"{section}.channels")
+    size, factor = config.data.image_size_px, config[section].factor
+    if size % factor:
+        raise UserError(
+            f"config.data.image_size_px={size} cannot be divided into patches of config.{section}.factor={factor} "
+            f"pixels; choose a divisor of it, such as 4"
+        )
+
+
+SPACES.register("pixels", NetworkKind(lambda section, common: None))  # noqa: ARG005
+SPACES.register("patches", NetworkKind(_build_patches, _check_patches))
+SPACES.register("autoencoder", NetworkKind(_build_autoencoder, _check_autoencoder))

@@ -39,7 +39,7 @@ def _best(run: Run, state: Any, done: int) -> str:
     for name, average in {"1": state.ema, **state.tracks}.items():
         snapshot = snapshot_of(run, networks_of(state.replace(ema=average)), done)
         num_images = max(run.config.evaluate.num_images, len(run.test_data))
-        looked = cheap_figures(run, from_snapshot(snapshot), num_images)
+        looked = cheap_figures(run, from_snapshot(snapshot, run.tokenizer), num_images)
         say(f"average of half-life x {name}: {summary_line(looked)}")
         found[name] = flat_figures(looked)[metric]
     best = (min if lower_is_better else max)(found, key=found.__getitem__)

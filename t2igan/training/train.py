@@ -19,6 +19,7 @@ import numpy as np
 
 from t2igan import __version__, nets
 from t2igan import config as config_lib
+from t2igan.config.checks import check, check_devices
 from t2igan.data import Dataset, check_usable, open_datasets
 from t2igan.data.summary import as_json, left_out
 from t2igan.data.tokenizer import Tokenizer
@@ -31,8 +32,16 @@ from t2igan.evaluation.report.facts import gather
 from t2igan.evaluation.runs import discriminate_with, draw_with
 from t2igan.evaluation.table import summary_line
 from t2igan.inference.files import explain_write_errors, write_json, write_text
+from t2igan.inference.pretrained.features import efficientnet_file, efficientnet_params
+from t2igan.inference.pretrained.opening import reader_of, snapshot_parts, tuned_from
+from t2igan.inference.pretrained.text_model import read_text_model
 from t2igan.inference.sample import SNAPSHOT_NAME, from_snapshot
 from t2igan.inference.snapshot import load_networks, save_networks, save_snapshot
+from t2igan.method.phases import PHASES
+from t2igan.nets.efficientnet import EfficientNet
+from t2igan.nets.init import init_network
+from t2igan.nets.pretrained_text import TUNED
+from t2igan.nets.projected import FEATURES, FIXED
 from t2igan.training import warm_start as inheritance
 from t2igan.training.averages import best_average
 from t2igan.training.distributed import agreement, parallel, processes
@@ -55,13 +64,13 @@ def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, A
     Raises:
       UserError: the configuration, the data or the folder cannot be used, or training went non-finite.
     """
-    config_lib.check(config)
-    batch_keys = [f"{config_lib.SECTIONS[phase]}.batch_images" for phase in config.phases]
+    check(config)
+    batch_keys = [f"{PHASES[phase].section}.batch_images" for phase in config.phases]
     speak(processes.leads())
     parallel.start(processes.local_cpu_devices(config.devices))
     mesh = parallel.make_mesh(config.devices, config.shard_devices)
     for key in batch_keys:
-        config_lib.check_devices(config_lib.get(config, key), mesh.size, key)
+        check_devices(config_lib.get(config, key), mesh.size, key)
     agreement.check_configuration(config)
     agreement.check_shared(workdir)
     parallel.connect(mesh)
@@ -74,7 +83,7 @@ def _train(config, workdir: Path, overrides: tuple[str, ...], mesh: jax.sharding
     run = open_run(config, workdir, mesh)
     _write_configuration(config, workdir, overrides, run)
     try:
-        given, state = fitted(run, inherit(run)), None  # networks that have learned, by name
+        given, state = fitted(run, pretrained_parts(run, inherit(run))), None  # networks that have learned, by name
         for i, name in enumerate(config.phases):
             given = at_hand(run, name, given)
             phase = build_phase(run, name, given)
@@ -85,6 +94,7 @@ def _train(config, workdir: Path, overrides: tuple[str, ...], mesh: jax.sharding
                 continue
             state = best_average(run, run_phase(run, phase, given), phase.total_steps)
             given = handed_on(given, state)
+        processes.no_more_stops()
         return finish(run, given, int(state.step))
     finally:
         run.logs.close()
@@ -123,7 +133,8 @@ def inherit(run: Run) -> dict[str, Any]:
         if path.is_file():
             return
         source = inheritance.read(run.config.init_from)
-        with_text = run.tokenizer == source.tokenizer and inheritance.text_fits(source, run.networks, run.batch_shapes)
+        alike = run.tokenizer.identity == source.identity
+        with_text = alike and inheritance.text_fits(source, run.networks, run.batch_shapes)
         taken, report = inheritance.take(source, run.networks, run.batch_shapes, run.config.seed, with_text)
         for line in report:
             say(line)
@@ -133,8 +144,31 @@ def inherit(run: Run) -> dict[str, Any]:
     return load_networks(path)
 
 
+def pretrained_parts(run: Run, given: dict[str, Any]) -> dict[str, Any]:
+    """Returns `given` and what is pretrained of networks: a tuned language model, a discriminator's features."""
+    if "text" not in given and run.config.text_encoder.pretrained and run.tokenizer.mode == TUNED:
+        key = jax.random.fold_in(jax.random.key(run.config.seed), 31)
+        fresh = jax.device_get(init_network(run.networks, "text", key, run.batch_shapes))
+        given = given | {"text": tuned_from(fresh, run.tokenizer.params)}
+    features_from = run.config.discriminator.features_from
+    if features_from and {"discriminator", "adversarial", "joint"} & set(run.config.phases):
+        discriminator = given.get("discriminator")
+        if discriminator is None:
+            key = jax.random.fold_in(jax.random.key(run.config.seed), 32)
+            discriminator = jax.device_get(init_network(run.networks, "discriminator", key, run.batch_shapes))
+        features = efficientnet_params(features_from, "config.discriminator.features_from", EfficientNet())["params"]
+        fixed = dict(discriminator[FIXED]) | {FEATURES: features}  # of another run's too: it may have had none
+        given = given | {"discriminator": dict(discriminator) | {FIXED: fixed}}
+    return given
+
+
 def open_run(config, workdir: Path, mesh) -> Run:
     """Opens data, tokenizer, networks and logs; trains nothing but the tokenizer."""
+    name = config.text_encoder.pretrained
+    # What is wrong with what others have learned is said before pictures are decoded.
+    model = read_text_model(name) if name else None
+    if config.discriminator.features_from:
+        efficientnet_file(config.discriminator.features_from, "config.discriminator.features_from")
     train_data, test_data = open_datasets(config.data, (config.data.train_split, config.data.test_split))
     if processes.leads():
         write_json(workdir / "data_report.json", as_json([train_data, test_data]))
@@ -143,7 +177,9 @@ def open_run(config, workdir: Path, mesh) -> Run:
             say(f"{left_out(dataset)}; all are listed in {workdir / 'data_report.json'}")
         check_usable(dataset, config.data)
     agreement.check_data(train_data, config.data.source)
-    tokenizer = Tokenizer.from_json(processes.from_leader(lambda: _tokenizer(config, workdir, train_data)))
+    own = Tokenizer.from_json(processes.from_leader(lambda: _tokenizer(config, workdir, train_data)))
+    tokenizer = reader_of(config, own, model)
+    processes.from_leader(lambda: _describe(tokenizer, workdir))
     say(
         f"{train_data.name}: {len(train_data):,} training pictures of {config.data.image_size_px} px, "
         f"{len(test_data):,} to test on; {tokenizer.vocab_size} tokens; {mesh.size} x {mesh.devices.flat[0].platform}"
@@ -158,7 +194,7 @@ def open_run(config, workdir: Path, mesh) -> Run:
         train_data=train_data,
         test_data=test_data,
         tokenizer=tokenizer,
-        networks=parallel.gathered(nets.build(config, tokenizer.vocab_size), mesh),
+        networks=nets.build(config, tokenizer.vocab_size, tokenizer.pretrained),
         extractors=FeatureExtractors.of_run(config, train_data, tokenizer, workdir),
         logs=Logs(workdir, processes.leads(), project, config.to_dict()),
     )
@@ -179,11 +215,29 @@ def _tokenizer(config, workdir: Path, train_data: Dataset) -> str:
     return tokenizer.to_json()
 
 
+def _describe(tokenizer: Tokenizer, workdir: Path) -> None:
+    """Writes which pretrained model captions are read with; UserError where the run was begun with other weights."""
+    _, description = snapshot_parts(tokenizer, in_snapshot=False)
+    path = workdir / inheritance.PRETRAINED_NAME
+    if not description or not (workdir / "config.json").is_file() or not path.is_file():
+        if description:
+            write_json(path, description)
+        return
+    begun = json.loads(path.read_text(encoding="utf-8"))["digest"]
+    if begun != description["digest"]:
+        raise UserError(
+            f"{workdir} was begun with other weights of {description['name']!r}: their hash was {begun}, and is "
+            f"{description['digest']}.\nBring the old ones back to go on there, or choose another --workdir"
+        )
+
+
 def _inherited_tokenizer(config, train_data: Dataset) -> Tokenizer | None:
     """The tokenizer of `config.init_from`, where the text encoder that goes with it can be taken."""
-    if not config.init_from:
+    if not config.init_from or config.text_encoder.pretrained:
         return None
     source = inheritance.read(config.init_from)
+    if source.pretrained:
+        return None
     shapes = {
         "images": jax.ShapeDtypeStruct((2, *train_data.images.shape[1:]), np.uint8),
         "tokens": jax.ShapeDtypeStruct((2, source.tokenizer.max_tokens), np.int32),
@@ -210,7 +264,7 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
     digest = save_snapshot(path, snapshot)
     if run.config.evaluate.at_end:
         figures = evaluate(
-            draw_with(from_snapshot(snapshot)),
+            draw_with(from_snapshot(snapshot, run.tokenizer)),
             run.test_data,
             run.extractors,
             num_images=max(run.config.evaluate.num_images, len(run.test_data)),
@@ -269,7 +323,8 @@ def _check_same_configuration(config, workdir: Path) -> None:
         more = f"; and {len(changed) - 4} more" if len(changed) > 4 else ""
         raise UserError(
             f"{workdir} was begun with another configuration: {listed}{more}.\n"
-            f"Set it back to go on there, or choose another --workdir"
+            f"Set it back to go on there; or begin anew with what that run has learned, for example to train longer: "
+            f"--config.init_from={workdir} and another --workdir"
         )
 
 
@@ -280,8 +335,9 @@ def _write_configuration(config, workdir: Path, overrides: tuple[str, ...], run:
         old = json.loads(path.read_text(encoding="utf-8"))
         if old.get("data_fingerprint") != fingerprint:
             raise UserError(
-                f"the training pictures of {config.data.source} are not those that {workdir} was begun with.\n"
-                f"Bring the old ones back to go on there, or choose another --workdir"
+                f"the training pictures or captions of {config.data.source} are not those that {workdir} was begun "
+                f"with.\nBring the old ones back to go on there; or begin anew with what that run has learned: "
+                f"--config.init_from={workdir} and another --workdir"
             )
     if run.leads:
         record = {

@@ -142,7 +142,9 @@ def split_facts(split: Dataset, tokenizer: Tokenizer | None) -> SplitFacts:
         counts = Counter(of_one.get(name, "none") for of_one in split.attributes or ())
         attributes[name] = dict(counts.most_common())
     counted = captions[:: len(captions) // MAX_COUNTED + 1]
-    lengths = (tokenizer.encode(counted) > 0).sum(1) if tokenizer and counted else np.zeros(1, int)
+    lengths = (
+        np.minimum(tokenizer.lengths(counted), tokenizer.max_tokens) if tokenizer and counted else np.zeros(1, int)
+    )
     return SplitFacts(
         name=split.split,
         num_images=len(split),

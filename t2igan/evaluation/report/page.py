@@ -9,6 +9,7 @@ from typing import Any
 
 from t2igan import config as config_lib
 from t2igan.data import Dataset, list_splits, open_dataset
+from t2igan.data.model_tokenizer import ModelTokenizer
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, nearest
 from t2igan.evaluation.report import curves, plots, sections, tables
@@ -177,6 +178,9 @@ def _distinct(*splits: Dataset | None) -> list[Dataset]:
 
 def _tokenizer(workdir: Path, snapshot: Snapshot | None) -> Tokenizer | None:
     if snapshot:
-        return Tokenizer.from_json(snapshot.tokenizer)
+        own = Tokenizer.from_json(snapshot.tokenizer)
+        if not snapshot.pretrained:
+            return own
+        return ModelTokenizer(snapshot.pretrained["tokenizer"], snapshot.config["tokenizer"]["max_tokens"], own)
     path = workdir / "tokenizer.json"
     return Tokenizer.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None

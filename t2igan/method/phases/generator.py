@@ -8,20 +8,37 @@ generator that draws blurred but sensible pictures, for the adversarial phase to
 *Regress*: the generator alone learns to draw its caption's picture, by mean (x - G(z, c))^2 with z at random. Where a
 caption has one picture, that is all there is to learn; where it has many, it is their mean, and noise counts for
 nothing.
+
+Figures of the test split at its end: "reconstruction/held_out", the mean squared error of whole pictures, in the space
+of the game, by way of the inverter's noise, and "reconstruction/random_z", the same with noise at random; of a
+regression "regression/held_out", the latter.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
-from t2igan.method.losses.inversion import InversionWeights, inversion_loss
-from t2igan.method.phases.base import PhaseMethod, PhaseState, descend, init_phase_state
-from t2igan.method.techniques.masks import random_visible
+from t2igan.config.constraints import require_among, require_share
+from t2igan.errors import UserError
+from t2igan.inference.pictures import sheet
+from t2igan.inference.sample import to_bytes
+from t2igan.method.losses.inversion import InversionWeights, complete, inversion_loss
+from t2igan.method.phases.base import PHASES, Phase, PhaseKind, PhaseMethod, PhaseState, descend, init_phase_state
+from t2igan.method.techniques.masks import MASKS, random_visible
 from t2igan.method.techniques.regularize import drop_captions
 from t2igan.nets import Networks
 from t2igan.step import Metrics, Params, stream
+
+SECTION = "pretrain_generator"
+TRAINED = ("generator", "inverter")
+TASKS = ("complete", "regress", "auto")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +53,7 @@ class GeneratorMethod(PhaseMethod):
     @classmethod
     def create(cls, config, networks: Networks, total_steps: int) -> GeneratorMethod:
         """Reads `config.pretrain_generator` and `config.inverter` (checked by `t2igan.config`; "auto" is settled)."""
-        p = config.pretrain_generator
+        p = config[SECTION]
         own = {"masks": tuple(p.masks), "caption_dropout": p.caption_dropout, "regresses": p.task == "regress"}
         own["inversion"] = InversionWeights.of(config)
         return cls.of(config, p, networks, total_steps, **own)
@@ -44,7 +61,7 @@ class GeneratorMethod(PhaseMethod):
     @property
     def trained(self) -> tuple[str, ...]:
         """The networks that learn."""
-        return ("generator",) if self.regresses else ("generator", "inverter")
+        return ("generator",) if self.regresses else TRAINED
 
 
 def init_generator_state(method: GeneratorMethod, batch: dict, given: dict[str, Params] | None = None) -> PhaseState:
@@ -72,7 +89,7 @@ def generator_step(
         )
         return loss.mean(), metrics | {"loss/inversion": loss}
 
-    return descend(method, state, loss_fn, ("generator", "inverter"))
+    return descend(method, state, loss_fn, method.trained)
 
 
 def _regression_step(
@@ -90,3 +107,119 @@ def _regression_step(
         return error.mean(), {"loss/regression": error}
 
     return descend(method, state, loss_fn, method.trained)
+
+
+def check(config: Any) -> None:
+    """Raises `UserError` for masks that there are not, and for a share of captions that is none."""
+    masks = tuple(config[SECTION].masks)
+    if not masks:
+        raise UserError(f"config.{SECTION}.masks=() is empty; give one or more of {MASKS.listed()}")
+    MASKS.check(masks)
+    require_share(config, f"{SECTION}.caption_dropout")
+    require_among(config, f"{SECTION}.task", TASKS)
+
+
+def build(run: Any, given: Mapping[str, Params]) -> Phase:  # noqa: ARG001
+    """Returns the phase of a run."""
+    total_steps, step_images = KIND.total_steps(run), run.config[SECTION].batch_images
+    method = GeneratorMethod.create(run.config, run.gathered_networks, total_steps)
+    if method.regresses:
+        look = functools.partial(regression_error, run, step_images)
+    else:
+        look = functools.partial(completion, run, method.masks, step_images)
+    return Phase(
+        name="generator",
+        init=functools.partial(init_generator_state, method, run.batch_shapes),
+        step=functools.partial(generator_step, method),
+        total_steps=total_steps,
+        step_images=step_images,
+        shown=("loss/regression",) if method.regresses else ("loss/reconstruction", "loss/prior"),
+        monitor=look,
+        evaluates="at_end" if method.regresses else "never",
+        sheet_prefix="generator_",
+    )
+
+
+def completion(run: Any, masks: tuple[str, ...], step_images: int, state: PhaseState, done: int) -> dict[str, float]:
+    """Draws test pictures, what was left visible of them, and what the networks made of that; returns the errors."""
+    params = state.frozen | state.params
+    num = min(run.config.sample.num_captions, len(run.test_data))
+    captions = [of_one[0] for of_one in run.test_data.captions[:num]]
+    images = run.test_data.images[:num]
+    tokens = run.tokenizer.encode(captions)
+    x = np.asarray(jax.jit(run.networks.to_network)(params, images))
+    whole = jax.jit(run.networks.to_pixels)(params, x)
+
+    @functools.partial(jax.jit, static_argnames="keep_visible")
+    def finish(params, images, visible, tokens, keep_visible):
+        text = run.networks.text_encoder.apply(params["text"], tokens)
+        return run.networks.to_pixels(params, complete(run.networks, params, images, visible, text, keep_visible))
+
+    columns = [whole]
+    for number, kind in enumerate(masks):
+        key = jax.random.fold_in(jax.random.key(0), number)
+        visible = np.asarray(random_visible(key, *x.shape[:3], (kind,)))
+        if visible.all():  # nothing to complete: what the inverter's noise draws
+            columns.append(finish(params, x, visible, tokens, keep_visible=False))
+        else:
+            shown = visible.repeat(images.shape[1] // x.shape[1], 1).repeat(images.shape[2] // x.shape[2], 2)
+            columns += [shown * np.asarray(whole), finish(params, x, visible, tokens, keep_visible=True)]
+    pictures = np.stack([np.asarray(column) for column in columns], 1).reshape(-1, *images.shape[1:])
+    pictures = np.asarray(to_bytes(pictures))
+    facts = {"captions": captions, "columns": ["picture", *masks], "step": done}
+    name = f"generator_{done * step_images:09d}"
+    run.logs.sheet(name, done, sheet(pictures, captions, columns=len(columns)), facts)
+
+    figures = reconstruction_errors(run, params)
+    run.say(
+        f"{done * step_images:>9,} images: squared error of {len(run.test_data):,} test pictures "
+        f"{figures['reconstruction/held_out']:.4f} by the inverter's noise, "
+        f"{figures['reconstruction/random_z']:.4f} by noise at random"
+    )
+    return figures
+
+
+def reconstruction_errors(run: Any, params: Mapping[str, Params]) -> dict[str, float]:
+    """Returns mean squared errors of drawing test pictures from their captions, by the inverter's z and by random z."""
+    networks = run.networks
+
+    @jax.jit
+    def errors(params, images, tokens, key):
+        images = networks.to_network(params, images)
+        text = networks.text_encoder.apply(params["text"], tokens)
+        z = networks.inverter.apply(params["inverter"], images, jnp.ones_like(images[..., :1])).mean
+        draw = lambda z: networks.generator.apply(params["generator"], z, text)  # noqa: E731
+        error = lambda z: ((draw(z) - images) ** 2).mean((1, 2, 3))  # noqa: E731
+        return error(z), error(jax.random.normal(key, z.shape))
+
+    found = run.over_test_pictures(lambda batch, i: errors(params, batch["images"], batch["tokens"], jax.random.key(i)))
+    return dict(zip(("reconstruction/held_out", "reconstruction/random_z"), found, strict=True))
+
+
+def regression_error(run: Any, step_images: int, state: PhaseState, done: int) -> dict[str, float]:
+    """Returns the mean squared error of drawing test pictures from their captions, with noise at random."""
+    networks = run.networks
+
+    @jax.jit
+    def error(params, images, tokens, key):
+        x = networks.to_network(params, images)
+        text = networks.text_encoder.apply(params["text"], tokens)
+        drawn = networks.generator.apply(params["generator"], jax.random.normal(key, (len(x), networks.z_dim)), text)
+        return (((x - drawn) ** 2).mean((1, 2, 3)),)
+
+    params = state.frozen | state.params
+    measure = lambda batch, i: error(params, batch["images"], batch["tokens"], jax.random.key(i))  # noqa: E731
+    (found,) = run.over_test_pictures(measure)
+    run.say(f"{done * step_images:>9,} images: squared error of {len(run.test_data):,} test pictures {found:.4f}")
+    return {"regression/held_out": found}
+
+
+KIND = PhaseKind(
+    SECTION,
+    build,
+    check,
+    after=("text",),
+    trains=lambda config: ("generator",) if config[SECTION].task == "regress" else TRAINED,
+    uses=lambda config: ("text",),  # noqa: ARG005
+)
+PHASES.register("generator", KIND)
