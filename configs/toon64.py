@@ -22,7 +22,7 @@ def get_config():
     config.tokenizer.max_tokens = 32
 
     config.space.update(kind="autoencoder", factor=4, channels=8)
-    config.pretrain_autoencoder.images = 56_000
+    config.pretrain_autoencoder.images = 48_000
     config.image_encoder.update(channels=(64, 40), patch_px=2)
 
     # The game of base.py on maps of 16 x 16, a little larger; every weight by what the data is like.
@@ -32,8 +32,8 @@ def get_config():
     config.pretrain_generator.update(task="auto", images=64_000, batch_images=32, learning_rate=2e-3)
     config.pretrain_generator.learning_rate_end = 0.1
     config.loss.update(penalty_weight="auto", penalty_weight_end="auto", paired_weight="auto")
-    config.train.images = 32_000
-    config.pretrain_text.images = 64_000
+    config.train.update(images=24_000, generator_learning_rate=5e-4, discriminator_learning_rate=5e-4)
+    config.pretrain_text.images = 48_000
 
     for section in (config.sample, config.evaluate, config.checkpoint):
         section.every_images = 16_000
