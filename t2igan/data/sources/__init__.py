@@ -14,10 +14,13 @@ from t2igan.data.sources.record_files import is_record_file
 from t2igan.errors import UserError, nearest
 
 ACCEPTED = (
-    '"pixel_avatars" (embedded), "tfds:NAME", "hf:FOLDER" (save_to_disk), a folder of pictures with captions, .tar or '
-    ".zip archives, .parquet, .csv, .jsonl, COCO's .json, .npz, .array_record, .tfrecord"
+    '"pixel_avatars", "toon_avatars", "noto_emoji" (embedded), "tfds:NAME", "hf:FOLDER" (save_to_disk), a folder '
+    "of pictures with captions, .tar or .zip archives, .parquet, .csv, .jsonl, COCO's .json, .npz, .array_record, "
+    ".tfrecord"
 )
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
+PACKED = ("toon_avatars", "noto_emoji")
+EMBEDDED = ("pixel_avatars", *PACKED)
 LISTS = (".csv", ".tsv", ".jsonl", ".ndjson")
 
 
@@ -29,6 +32,10 @@ def open_source(data_config: Any) -> Source:
             f"config.data.source={name!r}: this data was given to t2igan.train by Python code and lies on no disk.\n"
             f"Give it there again, as to t2igan.evaluate(workdir, dataset=..., train_dataset=...)."
         )
+    if name in PACKED:
+        from t2igan.data.sources.packed import Packed
+
+        return Packed(name)
     if name == "pixel_avatars":
         from t2igan.data.sources.avatars import Avatars
 
@@ -45,7 +52,7 @@ def open_source(data_config: Any) -> Source:
     files = _files(name, path)
     if not files:
         what = "does not exist" if not path.exists() else "is neither a file nor a folder"
-        raise UserError(f"config.data.source={name!r} {what}{nearest(name, ('pixel_avatars',))}\nAccepted: {ACCEPTED}.")
+        raise UserError(f"config.data.source={name!r} {what}{nearest(name, EMBEDDED)}\nAccepted: {ACCEPTED}.")
     opened = _open_files(data_config, files)
     if opened is None:
         raise UserError(
