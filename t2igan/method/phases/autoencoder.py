@@ -154,7 +154,7 @@ def reconstruction(run: Any, step_images: int, state: PhaseState, done: int) -> 
     standard deviation of held-out codes over all places and channels, which should be near 1.
     """
     params = {"space": state.params["space"]}
-    images = run.test_data.images[: min(SHOWN_PICTURES, len(run.test_data))]
+    images = run.val_data.images[: min(SHOWN_PICTURES, len(run.val_data))]
     again = jax.jit(lambda params, x: to_bytes(run.networks.to_pixels(params, run.networks.to_network(params, x))))
     pairs = np.stack([images, np.asarray(again(params, images))], 1)
     at_once = min(PAIRS_A_ROW, len(pairs))
@@ -186,7 +186,7 @@ def reconstruction_errors(run: Any, params: Mapping[str, Any]) -> dict[str, floa
         noisy = codes + noise * jax.random.normal(key, codes.shape)
         return error(codes), error(noisy), codes.mean((1, 2, 3)), (codes**2).mean((1, 2, 3))
 
-    clean, noisy, mean, square = run.over_test_pictures(
+    clean, noisy, mean, square = run.over_held_out_pictures(
         lambda batch, number: measure(params, batch["images"], jax.random.key(number))
     )
     decibels = lambda error: float(10 * np.log10(4 / max(error, 1e-12)))

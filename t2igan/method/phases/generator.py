@@ -9,8 +9,8 @@ generator that draws blurred but sensible pictures, for the adversarial phase to
 caption has one picture, that is all there is to learn; where it has many, it is their mean, and noise counts for
 nothing.
 
-Figures of the validation split at its end: "reconstruction/held_out", the mean squared error of whole pictures, in the space
-of the game, by way of the inverter's noise, and "reconstruction/random_z", the same with noise at random; of a
+Figures of the validation split at its end: "reconstruction/held_out", the mean squared error of whole pictures, in the
+space of the game, by way of the inverter's noise, and "reconstruction/random_z", the same with noise at random; of a
 regression "regression/held_out", the latter.
 """
 
@@ -211,8 +211,8 @@ def regression_error(run: Any, step_images: int, state: PhaseState, done: int) -
 
     params = state.frozen | state.params
     measure = lambda batch, i: error(params, batch["images"], batch["tokens"], jax.random.key(i))
-    (found,) = run.over_test_pictures(measure)
-    run.say(f"{done * step_images:>9,} images: squared error of {len(run.test_data):,} test pictures {found:.4f}")
+    (found,) = run.over_held_out_pictures(measure)
+    run.say(f"{done * step_images:>9,} images: squared error of {len(run.val_data):,} held-out pictures {found:.4f}")
     return {"regression/held_out": found}
 
 
