@@ -32,7 +32,7 @@ def test_an_embedded_set_has_its_pictures_and_a_caption_each(source):
 
 
 def test_held_out_pairs_of_the_toon_avatars_are_not_in_train():
-    pairs = lambda split: {  # noqa: E731
+    pairs = lambda split: {
         (a["clothes"], a["clothesColor"]) for a in open_dataset(data_of("toon_avatars"), split).attributes
     }
     assert not pairs("train") & pairs("heldout_combo")
