@@ -11,12 +11,12 @@ has one picture, so most is learned by regression; a game that is short makes it
 and what was measured.
 """
 
-from configs import toon64
+import t2igan
 
 
 def get_config():
     """Returns the configuration of toon64.py, with more words, more regression and a shorter game."""
-    config = toon64.get_config()
+    config = t2igan.get_config("toon64")
     config.data.update(source="noto_emoji", test_split="heldout_combo")
     config.tokenizer.vocab_size = 1024
     config.pretrain_text.images = 96_000

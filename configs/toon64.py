@@ -11,12 +11,12 @@ generator learns to draw its caption's codes by regression, and then plays the g
 has the method and what was measured.
 """
 
-from configs import base
+import t2igan
 
 
 def get_config():
     """Returns the default configuration with a game of 64 px on codes."""
-    config = base.get_config()
+    config = t2igan.get_config("base")
     config.phases = ("autoencoder", "text", "generator", "adversarial")
     config.data.update(source="toon_avatars", image_size_px=64, test_split="heldout_random")
     config.tokenizer.max_tokens = 32

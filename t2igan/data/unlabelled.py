@@ -35,6 +35,7 @@ def open_unlabelled(data_config: Any) -> UInt8[np.ndarray, "N H W C"]:
             f"config.data.unlabelled_source={name!r} has no picture that can be used ({len(files):,} found); give a "
             f"folder of pictures, or a source as config.data.source may be"
         )
+    assert found.images is not None
     rows = np.array([row for row in range(len(files)) if row not in found.failures])
     return found.images if len(rows) == len(files) else found.images[rows]
 
