@@ -40,7 +40,7 @@ def escape(text: Any) -> str:
 def _title(facts: RunFacts) -> str:
     size, channels = facts.config["data"]["image_size_px"], facts.config["data"]["channels"]
     kind = "grey" if channels == 1 else "colour"
-    card = facts.config.get("model_card", {})
+    card = facts.config["model_card"]
     lines = [
         f"# {escape(facts.name)}",
         "",
@@ -48,10 +48,10 @@ def _title(facts: RunFacts) -> str:
         "",
         f"- Made with: t2igan {facts.info.get('t2igan', '(no snapshot yet)')}",
         f"- Weights: `{facts.digest or 'none yet'}` ({_parameters(facts)})",
-        f"- Licence of the model: {escape(card.get('license') or 'not stated')}",
+        f"- Licence of the model: {escape(card['license'] or 'not stated')}",
         f"- Licence of the data: {escape(facts.license or UNKNOWN_LICENSE)}",
     ]
-    if notes := str(card.get("notes", "")).strip():
+    if notes := str(card["notes"]).strip():
         lines += ["", notes]
     return "\n".join(lines)
 

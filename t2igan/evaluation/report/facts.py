@@ -158,7 +158,7 @@ def split_facts(split: Dataset, tokenizer: Tokenizer | None) -> SplitFacts:
 
 def data_license(config: Mapping[str, Any]) -> str:
     """Returns the licence of a run's data: what the configuration says, else of data that t2igan knows, else ""."""
-    if said := config.get("model_card", {}).get("data_license", ""):
+    if said := config["model_card"]["data_license"]:
         return said
     source = str(config["data"]["source"])
     for start, name in LICENSES.items():

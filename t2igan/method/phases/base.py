@@ -130,20 +130,19 @@ class PhaseRegistry(Registry[PhaseKind]):
         """Returns all names in order; `UserError` where `after` and `before` contradict each other."""
         return self._ordered
 
-    def register(self, name: str, thing: Any = None) -> Any:
-        """As `Registry.register`; `UserError`, and nothing is registered, where the phase cannot have its place."""
-        if thing is not None:
-            new = name not in self._things
-            super().register(name, thing)
-            try:
-                self.__dict__.pop("_ordered", None)
-                self.names()
-            except UserError:
-                if new:
-                    self.unregister(name)
-                raise
-            return thing
-        return super().register(name)
+    def register(self, name: str, thing: Any = None, *, replace: bool = False) -> Any:
+        """As `Registry.register`; `UserError`, and all is as before, where the phase cannot have its place."""
+        if thing is None:
+            return super().register(name, replace=replace)
+        before = dict(self._things)
+        super().register(name, thing, replace=replace)
+        try:
+            self.__dict__.pop("_ordered", None)
+            self.names()
+        except UserError:
+            self._things = before
+            raise
+        return thing
 
     def unregister(self, name: str) -> None:
         """As `Registry.unregister`."""
