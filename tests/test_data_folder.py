@@ -14,7 +14,8 @@ from t2igan.data.sources.folder import Folder, holds_pictures
 from t2igan.data.sources.listing import Listing
 from t2igan.data.sources.metadata import read_rows
 from t2igan.data.sources.names import Folders, kind_of, shown_name
-from t2igan.data.sources.pairing import Files, pair
+from t2igan.data.sources.found import Files
+from t2igan.data.sources.pairing import pair
 from t2igan.data.stored import InMemory
 from t2igan.errors import UserError
 

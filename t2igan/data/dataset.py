@@ -38,6 +38,7 @@ class Record:
     image: Stored
     captions: tuple[str, ...]
     attributes: dict[str, str] = field(default_factory=dict)
+    repeats: int = 1  # how often it is drawn in the time in which others are drawn once
 
 
 @runtime_checkable
@@ -67,7 +68,9 @@ class Dataset:
     that something that is indexed like one (`t2igan.data.rows`). `captions` has N tuples of one or more captions;
     `attributes` has N dicts (name -> value), or is None where the data has none at all. `content` is uint8 [N, 16],
     equal for pictures whose encoded bytes are the same; `sizes` is int32 [N, 2], width and height before decoding, in
-    pixels. Both are None for data that was made in memory.
+    pixels. Both are None for data that was made in memory. `repeats` is int64 [N], how often training draws each
+    picture in the time in which another is drawn once, or None where all are drawn alike. `unread` are files that might
+    have captions and of which none was taken; `notes` say what was decided and might have been meant otherwise.
     """
 
     name: str
@@ -79,6 +82,9 @@ class Dataset:
     content: np.ndarray | None = None
     sizes: np.ndarray | None = None
     description: str = ""
+    repeats: np.ndarray | None = None
+    unread: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
     decoding: str = ""  # how `content` became `images`; together they say what the pixels are
 
     def __post_init__(self):
@@ -96,7 +102,7 @@ class Dataset:
         """Returns the pictures of `rows`, a slice, indices or a mask, in that order, as a split in memory."""
         rows = np.arange(len(self))[rows]
         of = lambda values: None if values is None else tuple(values[row] for row in rows)  # noqa: E731
-        content, sizes = (None if x is None else x[rows] for x in (self.content, self.sizes))
+        content, sizes, repeats = (None if x is None else x[rows] for x in (self.content, self.sizes, self.repeats))
         return dataclasses.replace(
             self,
             images=self.images[rows],
@@ -104,15 +110,18 @@ class Dataset:
             attributes=of(self.attributes),
             content=content,
             sizes=sizes,
+            repeats=repeats,
         )
 
     def fingerprint(self) -> str:
-        """Returns 16 hex digits that change with any picture, caption, attribute, or with the order."""
+        """Returns 16 hex digits that change with any picture, caption, attribute, repeat, or with the order."""
         digest = hashlib.sha256(repr((tuple(self.images.shape), self.decoding)).encode())
         digest.update(np.ascontiguousarray(self.images if self.content is None else self.content).data)
         digest.update(repr(self.captions).encode())
         if self.attributes is not None:
             digest.update(repr([sorted(a.items()) for a in self.attributes]).encode())
+        if self.repeats is not None:
+            digest.update(np.ascontiguousarray(self.repeats, np.int64).data)
         return digest.hexdigest()[:16]
 
     def attribute_names(self) -> tuple[str, ...]:
@@ -170,6 +179,8 @@ def read(
     else:
         images = _rows_of(found.images, rows)
     chosen = [records[row] for row in rows]
+    repeats = np.array([record.repeats for record in chosen], np.int64)
+    said = {fact: tuple(getattr(source, fact, tuple)()) for fact in ("unread", "notes")}  # not every source has them
     return Dataset(
         name=source.name,
         split=name or split,
@@ -180,7 +191,9 @@ def read(
         content=found.content[rows],
         sizes=found.sizes[rows],
         description=source.describe(),
+        repeats=repeats if part != "test" and (repeats > 1).any() else None,
         decoding=repr(how),
+        **said,
     )
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
-from t2igan.data.sources.captions import CAPTION_FIELDS, captions_of_row, chosen_captions
+from t2igan.data.sources.captions import captions_of_row, chosen_captions
+from t2igan.data.sources.fields import CAPTION_FIELDS
 from t2igan.data.sources.names import shown_name
 from t2igan.data.sources.row_files import listed
 from t2igan.data.stored import InFile, Stored, inner_name, is_inside, reason_of

@@ -14,7 +14,8 @@ from typing import Any
 
 from t2igan.data.dataset import Skipped
 from t2igan.data.sources.names import is_hidden, kind_of, shown_name
-from t2igan.data.sources.pairing import Files, Found, FoundSource, pair
+from t2igan.data.sources.found import Files, Found, FoundSource
+from t2igan.data.sources.pairing import pair
 from t2igan.data.stored import NO_SUCH_FILE, InFile, is_inside, open_regular, reason_of
 from t2igan.errors import UserError
 

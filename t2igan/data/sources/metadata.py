@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Skipped
-from t2igan.data.sources.captions import CAPTION_FIELDS, captions_of_row
+from t2igan.data.sources.captions import captions_of_row
+from t2igan.data.sources.fields import CAPTION_FIELDS
 from t2igan.data.sources.row_files import listed, plain, read_dicts
 from t2igan.data.stored import inner_name
 

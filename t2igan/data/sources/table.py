@@ -12,7 +12,7 @@ from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
 from t2igan.data.sources.columns import Columns, choose_columns, file_of, read_rows, to_record
-from t2igan.data.sources.pairing import Found, FoundSource
+from t2igan.data.sources.found import Found, FoundSource
 from t2igan.data.sources.parquet import InParquet, arrow_errors, open_parquet, text_batches
 from t2igan.data.sources.shards import common_folder, relative_name, splits_by_name, whole_files
 from t2igan.data.stored import InFile, reason_of

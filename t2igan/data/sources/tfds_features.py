@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from t2igan.data.sources.captions import CAPTION_FIELDS
+from t2igan.data.sources.fields import CAPTION_FIELDS
 from t2igan.data.sources.columns import IMAGE_FIELDS
 from t2igan.errors import UserError, nearest
 
