@@ -36,6 +36,7 @@ DATA_CHOICES = {
     "resize": ("crop", "pad", "stretch"),
     "resample": ("auto", "lanczos", "area", "nearest"),
     "captions": ("all", "first"),
+    "folder_labels": ("auto", "use", "ignore"),
 }
 SMOOTHABLE = ("minimax", "non_saturating", "least_squares", "hinge")  # pairs whose losses have a label
 NORMALISATIONS = ("none", "spectral", "weight")
@@ -69,7 +70,7 @@ ADDED = {
     **{"data.follow_links": True, "data.min_usable": 0.0, "data.cache_dir": "", "data.cache_gb": 10.0},
     **{"data.workers": 0, "evaluate.probe_steps": 300, "evaluate.inception_weights": "", "evaluate.clip_weights": ""},
     **{"model_card.license": "", "model_card.data_license": "", "model_card.notes": ""},
-    **{"shard_devices": 1, "remat": False},
+    **{"shard_devices": 1, "remat": False, "data.folder_labels": "auto", "data.caption_from_name": ""},
 }
 # Durations may grow or shrink only together with their schedules, so they count as what is computed.
 

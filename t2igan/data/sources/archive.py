@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Skipped
-from t2igan.data.sources.names import is_hidden, kind_of, shown_name, stem
 from t2igan.data.sources.found import Files, Found, FoundSource
+from t2igan.data.sources.names import is_hidden, kind_of, shown_name, stem
 from t2igan.data.sources.pairing import pair
 from t2igan.data.sources.shards import common_folder, relative_name, splits_by_name, whole_files
 from t2igan.data.sources.spool import unpacked

@@ -12,9 +12,9 @@ from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
 from t2igan.data.sources.captions import captions_of_row, chosen_captions
-from t2igan.data.sources.fields import caption_fields, plain
 from t2igan.data.sources.columns import IMAGE_FIELDS
 from t2igan.data.sources.examples import InExample, parse, picture_in, values
+from t2igan.data.sources.fields import caption_fields, plain
 from t2igan.data.sources.found import Found, FoundSource
 from t2igan.data.sources.record_files import open_records
 from t2igan.data.sources.row_files import listed

@@ -19,9 +19,9 @@ from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
 from t2igan.data.sources.captions import as_captions, captions_of_row, chosen_captions
+from t2igan.data.sources.found import Found, FoundSource
 from t2igan.data.sources.metadata import Row, row_of
 from t2igan.data.sources.names import shown_name
-from t2igan.data.sources.found import Found, FoundSource
 from t2igan.data.sources.shards import LEADS_OUT
 from t2igan.data.stored import InFile, decode_text, is_inside, open_regular, reason_of
 from t2igan.errors import UserError

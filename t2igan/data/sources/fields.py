@@ -14,7 +14,9 @@ OTHER_CAPTION_FIELDS = (
     *("alt", "alts", "comment", "comments", "summary", "utterance", "phrase", "expression", "raw"),
 )
 # "blip_caption", "text_en", "image_caption": one of these words, and otherwise only such as say what kind of caption.
-CAPTION_WORDS = frozenset("text texts caption captions sentence description descriptions prompt prompts title alt".split())
+CAPTION_WORDS = frozenset(
+    "text texts caption captions sentence description descriptions prompt prompts title alt".split()
+)
 KIND_WORDS = frozenset(
     "image img picture pic photo product item full raw clean cleaned short long brief dense detailed simple main "
     "blip blip2 llava gpt gpt4 gpt4v gpt4o cogvlm florence qwen gemini clip generated gen synthetic auto ai machine "

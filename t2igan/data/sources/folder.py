@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Skipped
-from t2igan.data.sources.names import is_hidden, kind_of, shown_name
 from t2igan.data.sources.found import Files, Found, FoundSource
+from t2igan.data.sources.names import is_hidden, kind_of, shown_name
 from t2igan.data.sources.pairing import pair
 from t2igan.data.stored import NO_SUCH_FILE, InFile, is_inside, open_regular, reason_of
 from t2igan.errors import UserError
@@ -48,6 +48,7 @@ class Folder(FoundSource):
             open=lambda name: open_regular(f"{self._path}/{name}"),
             place=lambda name: whole_file(f"{self._path}/{name}"),
             skipped=skipped,
+            root=str(self._path.absolute()),
         )
         return pair(files, self._config)
 
@@ -113,7 +114,7 @@ def _entries(root: Path, follow_links: bool) -> Iterator[tuple[str, str]]:
             what = _look(entry, root, follow_links)
             if what == FOLDER:
                 pending.append(name)
-            elif not what or kind_of(name) or (what == LEADS_OUT and entry.is_dir()):
+            elif not what or kind_of(name) not in ("", "table", "archive") or (what == LEADS_OUT and entry.is_dir()):
                 yield name, what
 
 

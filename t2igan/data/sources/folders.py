@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
-from t2igan.data.dataset import TEST_SPLITS
 from t2igan.data.sources.captions import SPLITS
 from t2igan.data.sources.names import ARCHIVE_SUFFIXES, folded, shown_name
 
@@ -27,12 +27,12 @@ PLACE_WORDS = frozenset(
     "folder folders dir new old copy data dataset datasets set sets file files batch batches part parts chunk chunks "
     "shard shards split splits all raw orig original originals processed preprocessed padded resized cropped crop "
     "crops aligned augmented aug input inputs output outputs out sample samples tmp temp download downloads upload "
-    "uploads unsorted unlabeled unlabelled x px hd small large full train training trainset test testing testset val "
-    "valid validation valset dev eval".split()
+    "uploads unsorted unlabeled unlabelled small large full trainset testset valset".split()
 )
 NUMBERED = re.compile(r"(\d{1,4})[ ._-]+(?=.*[^\W\d_])(.+)")  # "001.Black_footed_Albatross", "10_sks cat"
 REPEATED = re.compile(r"([1-9]\d{0,2})_(?=.*[^\W\d_])(.+)")
 MAX_REPEATS = 500
+SIZE = re.compile(r"\d+ ?(x ?\d+|px)")
 CODE = re.compile(r"[a-z]{0,2}[-_ ]?\d{4,}|(?=.*\d)[0-9a-f]{8,}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
 
 
@@ -59,7 +59,7 @@ class Folders:
     def split(self, name: str) -> str | None:
         """Returns the split that a file's folder stands for; None where it stands for none."""
         parts = name.split("/")[:-1]
-        return self._splits.get(parts[self._level]) if len(parts) > self._level else None
+        return self._splits.get(parts[self._level]) if 0 <= self._level < len(parts) else None
 
     def labels(self) -> dict[str, str]:
         """Returns picture -> the class that its folder is called by; {} unless there are two classes or more.
@@ -99,15 +99,25 @@ class Folders:
         return next((self._said(part) for part in reversed(self._below(parent)) if self._said(part)), "")
 
     def _said(self, folder: str) -> str:
-        if self._numbered is None:
-            parts = {part for parent in self._parents for part in self._below(parent)[-1:] if not is_place(part)}
-            self._numbered = bool(parts) and all(NUMBERED.fullmatch(part) for part in parts)
-        if self._numbered and (match := NUMBERED.fullmatch(folder)):
+        """Returns what the name of a folder says, "" where that is nothing."""
+        if self._are_numbered and (match := NUMBERED.fullmatch(folder)):
             folder = match[2]
-        masks = any(is_called(part, PICTURE_WORDS) for parent in self._parents for part in parent)
-        return "" if is_place(folder) or (masks and is_called(folder, MASK_WORDS)) else shown_name(folder)
+        is_split = folder.lower() in SPLITS and not self._nearest - set(SPLITS)
+        is_mask = self._have_places and is_called(folder, MASK_WORDS)
+        return "" if is_split or is_mask or is_place(folder) else shown_name(folder)
 
-    _numbered: bool | None = None
+    @cached_property
+    def _nearest(self) -> set[str]:
+        """The folders that pictures lie in, without those that are called like places."""
+        return {part for parent in self._parents for part in self._below(parent)[-1:] if not is_place(part)}
+
+    @cached_property
+    def _are_numbered(self) -> bool:
+        return bool(self._nearest) and all(NUMBERED.fullmatch(part) for part in self._nearest)
+
+    @cached_property
+    def _have_places(self) -> bool:
+        return any(is_called(part, PICTURE_WORDS) for parent in self._parents for part in parent)
 
     def _find_repeats(self) -> dict[str, int]:
         """Returns folder -> repeats where every picture lies in a folder such as "10_sks cat", as kohya's scripts want.
@@ -154,7 +164,7 @@ def splits_among(names: Iterable[str], data_config: Any) -> dict[str, str]:
             rest = re.sub(r"\d+", "", (name[: match.start()] + "*" + name[match.end() :]).lower())
             groups.setdefault(rest, {})[name] = known[match[0].lower()]
     found: dict[str, str] = {}
-    is_train = {"train", "training", train}
+    is_train = {*TRAIN_SPLITS, train}
     if is_train & set(alone.values()) and (len(set(alone.values())) > 1 or len(alone) == len(names)):
         found |= alone
     for group in groups.values():
@@ -165,12 +175,13 @@ def splits_among(names: Iterable[str], data_config: Any) -> dict[str, str]:
 
 def is_place(folder: str) -> bool:
     """Whether the name of a folder says nothing of what is in it: a number, a code, "images", "batch_3"."""
-    return CODE.fullmatch(folder) is not None or is_called(folder, PICTURE_WORDS | TEXT_WORDS | PLACE_WORDS)
+    words = PICTURE_WORDS | TEXT_WORDS | PLACE_WORDS | set(SPLITS)
+    return CODE.fullmatch(folder) is not None or (folder.lower() not in SPLITS and is_called(folder, words))
 
 
 def is_called(folder: str, words: Iterable[str]) -> bool:
     """Whether a name consists of nothing but such words, and numbers."""
-    return all(word in words for word in re.split(r"[\W\d_]+", folder.lower()) if word)
+    return all(word in words for word in re.split(r"[\W\d_]+", SIZE.sub("", folder.lower())) if word)
 
 
 def core(name: str) -> tuple[str, ...]:
@@ -187,10 +198,7 @@ def core(name: str) -> tuple[str, ...]:
 
 
 def kinds_of_repeats(repeats: Mapping[str, int]) -> str:
-    """Returns folders with their repeats in words, the most repeated first: "'10_sks cat' 10 times, '2_dog' 2 times"."""
+    """Returns folders with their repeats in words: "'10_sks cat' 10 times, '2_dog' 2 times"."""
     most = Counter(repeats).most_common(5)
     more = f", and {len(repeats) - 5} more" if len(repeats) > 5 else ""
     return ", ".join(f"{shown_name(folder)!r} {count} times" for folder, count in most) + more
-
-
-ALIASES = (TRAIN_SPLITS, ("test", "testing"), tuple(name for name in TEST_SPLITS if not name.startswith("test")))

@@ -8,9 +8,9 @@ from typing import Any
 from t2igan.data.dataset import Record, Skipped
 from t2igan.data.sources.captions import chosen_captions
 from t2igan.data.sources.folder import LEADS_OUT, whole_file
+from t2igan.data.sources.found import Found, FoundSource
 from t2igan.data.sources.metadata import Gathered, gather, read_rows
 from t2igan.data.sources.names import shown_name
-from t2igan.data.sources.found import Found, FoundSource
 from t2igan.data.stored import InFile, is_inside, open_regular, reason_of
 from t2igan.errors import UserError
 

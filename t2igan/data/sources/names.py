@@ -27,7 +27,10 @@ LEFT_BEHIND = ("__MACOSX", "@eaDir")  # by macOS in archives, by network disks b
 
 
 def kind_of(name: str) -> str:
-    """Returns what a file is by its name: "picture", "unreadable", "text", "json", "metadata", "table", "archive", or "" for the rest."""
+    """Returns what a file is by its name.
+
+    One of "picture", "unreadable", "text", "json", "metadata", "table", "archive"; "" for the rest.
+    """
     base = name.rpartition("/")[2].lower()
     suffix = posixpath.splitext(base)[1]
     if base in METADATA_NAMES:
