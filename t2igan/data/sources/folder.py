@@ -5,9 +5,11 @@ Sub-folders called `train`, `test`, `validation`... are splits; so are the value
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,13 @@ from t2igan.data.dataset import Skipped
 from t2igan.data.sources.found import Files, Found, FoundSource
 from t2igan.data.sources.names import is_hidden, kind_of, shown_name
 from t2igan.data.sources.pairing import pair
-from t2igan.data.stored import NO_SUCH_FILE, InFile, is_inside, open_regular, reason_of
+from t2igan.data.stored import NO_SUCH_FILE, InFile, Stored, is_inside, open_regular, reason_of
 from t2igan.errors import UserError
 
 FOLDER = "a folder"
 LEADS_OUT = "a link that leads out of the folder (config.data.follow_links=True follows it)"
 FOUND_ELSEWHERE = "a link to a folder inside: what is in it is found there"
+PACKED_KINDS = ("text", "json", "metadata", "table")
 MAX_ENTRIES_LOOKED_AT = 10_000
 
 
@@ -50,7 +53,41 @@ class Folder(FoundSource):
             skipped=skipped,
             root=str(self._path.absolute()),
         )
-        return pair(files, self._config)
+        error = found = None
+        try:
+            found = pair(files, self._config)
+        except UserError as refused:
+            error = refused
+        if found is None or not found.records or found.from_labels:  # captions may be packed, beside the pictures
+            more = self._with_texts_in_archives(files)
+            if more is not None:
+                return pair(more, self._config)
+        if error is not None:
+            raise error
+        return found
+
+    def _with_texts_in_archives(self, files: Files) -> Files | None:
+        """Returns the files with what archives among them hold besides pictures; None where that is nothing."""
+        from t2igan.data.sources.archive import members_of
+
+        members: dict[str, Stored] = {}
+        opened = []
+        for name in files.names:
+            if kind_of(name) == "archive" and not is_hidden(name):
+                try:
+                    inside, _ = members_of(self._path / name, self._config)
+                except (OSError, ValueError):
+                    continue
+                texts = {inner: place for inner, place in inside.items() if kind_of(inner) in PACKED_KINDS}
+                members |= {f"{name}/{inner}": place for inner, place in texts.items()}
+                opened += [name] if texts else []
+        if not members:
+            return None
+        return replace(
+            files,
+            names=[*(name for name in files.names if name not in opened), *members],
+            open=lambda name: io.BytesIO(members[name].read()) if name in members else files.open(name),
+        )
 
 
 def holds_pictures(path: Path) -> bool:

@@ -88,23 +88,7 @@ class Lists:
                 rows.extend(read)
         except (OSError, ValueError) as error:
             problem = reason_of(error)
-        return self._located(rows, parent), problem
-
-    def _located(self, rows: list[Row], parent: str) -> list[Row]:
-        """Returns rows with the names of the pictures that they mean, where they mean some."""
-        unknown = dict.fromkeys(row.name for row in rows if row.name and row.file not in self._pictures)
-        if not unknown:
-            return rows
-        known = {row.name for row in rows if row.file in self._pictures}
-        found = self._locator.resolve([*unknown, *known], parent)
-        return [self._at(row, found) if row.name in unknown else row for row in rows]
-
-    @staticmethod
-    def _at(row: Row, found: Mapping[str, str]) -> Row:
-        if row.name not in found:
-            return row
-        problem = row.problem if not row.captions and row.file is not None else ""
-        return replace(row, file=found[row.name], problem=problem or ("" if row.captions else "no caption in its row"))
+        return located(rows, self._pictures, self._locator, parent), problem
 
     def _take(self, name: str, rows: list[Row], split: str | None) -> None:
         skipped: list[Skipped] = []
@@ -133,3 +117,19 @@ class Lists:
             )
         problem = problem or next((row.problem for row in rows if row.problem), "") or "it lists no pictures"
         return Unread(name, problem, is_caption_like(name))
+
+
+def located(rows: list[Row], pictures: Collection[str], locator: Locator, parent: str) -> list[Row]:
+    """Returns the rows of a list in the folder `parent`, with the pictures that they mean where they mean some."""
+    unknown = {row.name for row in rows if row.name and row.file not in pictures}
+    if not unknown:
+        return rows
+    found = locator.resolve(dict.fromkeys(row.name for row in rows if row.name), parent)
+    return [_at(row, found) if row.name in unknown else row for row in rows]
+
+
+def _at(row: Row, found: Mapping[str, str]) -> Row:
+    if row.name not in found:
+        return row
+    problem = row.problem if not row.captions and row.file is not None else ""
+    return replace(row, file=found[row.name], problem=problem or ("" if row.captions else "no caption in its row"))

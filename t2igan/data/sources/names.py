@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import posixpath
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable
 
 # What Pillow decodes by itself. Not here: .eps and .ps, for which it starts Ghostscript.
 PICTURE_SUFFIXES = frozenset(
@@ -54,6 +56,13 @@ def is_hidden(name: str) -> bool:
 def shown_name(name: str) -> str:
     """Returns a name as one printable line: control characters, and bytes that are no UTF-8, are escaped."""
     return name if name.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in name)
+
+
+def kinds_of_files(names: Iterable[str]) -> str:
+    """Returns how many files of which suffix there are, the commonest first: "40 .img, 40 .cap"."""
+    suffixes = Counter(posixpath.splitext(name)[1].lower() or "without suffix" for name in names)
+    more = f" and {len(suffixes) - 6} kinds more" if len(suffixes) > 6 else ""
+    return ", ".join(f"{count:,} {shown_name(suffix)}" for suffix, count in suffixes.most_common(6)) + more
 
 
 def stem(name: str) -> str:

@@ -19,7 +19,7 @@ from t2igan.data.sources.folders import Folders, kinds_of_repeats
 from t2igan.data.sources.found import Files, Found
 from t2igan.data.sources.lists import Lists
 from t2igan.data.sources.metadata import captions_in
-from t2igan.data.sources.names import is_hidden, kind_of, shown_name, stem
+from t2igan.data.sources.names import is_hidden, kind_of, kinds_of_files, shown_name, stem
 from t2igan.data.sources.nearby import Beside, parallel
 from t2igan.data.sources.row_files import listed
 from t2igan.data.sources.translations import Captions
@@ -102,6 +102,7 @@ class _Pairing:
             summary=self._summary(),
             unread=tuple(one.as_skipped() for one in self._unread),
             notes=tuple(self._notes_of_all()),
+            from_labels=set(self._origins) == {LABELS},
         )
 
     def _of_kind(self, kind: str) -> list[str]:
@@ -297,6 +298,8 @@ class _Pairing:
     def _notes_of_all(self) -> list[str]:
         """Returns what was decided and might have been meant otherwise."""
         notes = list(self._lists.notes)
+        if not self._pictures:
+            notes.append(f"what lies there: {kinds_of_files(self._names) or 'nothing'}")
         if self._folders.repeats_by_folder:
             notes.append(f"drawn repeatedly: {kinds_of_repeats(self._folders.repeats_by_folder)}")
         formats = Counter(stem(file) for file in self._records)
