@@ -30,7 +30,7 @@ from t2igan.checkpoint import (
     write_text,
 )
 from t2igan.data import Dataset, check_usable, open_datasets
-from t2igan.data.report import as_json, left_out
+from t2igan.data.report import as_json, left_out, unread
 from t2igan.environment import environment
 from t2igan.errors import UserError
 from t2igan.evaluate import discriminate_with, draw_with, evaluate, summary_line, without_details
@@ -139,6 +139,8 @@ def open_run(config, workdir: Path, mesh) -> Run:
     train_data, test_data = open_datasets(config.data, (config.data.train_split, config.data.test_split))
     if processes.leads():
         write_json(workdir / "data_report.json", as_json([train_data, test_data]))
+    if train_data.unread:
+        say(f"{unread(train_data)}; all are listed in {workdir / 'data_report.json'}")
     for dataset in (train_data, test_data):
         if dataset.skipped:
             say(f"{left_out(dataset)}; all are listed in {workdir / 'data_report.json'}")

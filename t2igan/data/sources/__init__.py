@@ -1,26 +1,86 @@
-"""Which source opens what `config.data.source` names: by its name, its suffix, or by what lies in the folder."""
+"""Which source opens what `config.data.source` names: by its name, its suffix, or by what lies in the folder.
+
+To add a format, write a file here with a source (`t2igan.data.dataset.Source`), and name it in FORMATS.
+"""
 
 from __future__ import annotations
 
 import glob
+import importlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Source
+from t2igan.data.sources.names import ARCHIVE_SUFFIXES
 from t2igan.data.sources.record_files import is_record_file
 from t2igan.errors import UserError, nearest
 
 ACCEPTED = (
     '"pixel_avatars" (embedded), "tfds:NAME", "hf:FOLDER" (save_to_disk), a folder of pictures with captions, .tar or '
-    ".zip archives, .parquet, .csv, .jsonl, COCO's .json, .npz, .array_record, .tfrecord"
+    ".zip archives, .parquet, lists (.csv, .tsv, .jsonl, .json, .txt), .npz, .array_record, .tfrecord; or several of "
+    'these: "pets:2,birds"'
 )
-ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
-LISTS = (".csv", ".tsv", ".jsonl", ".ndjson")
+
+
+@dataclass(frozen=True)
+class Format:
+    """Files of one kind: how they are known, and the class in this folder that reads them.
+
+    `takes_several` says whether the class is given all files together; otherwise each becomes a source of its own.
+    `in_folders` says whether the files of a folder without loose pictures are opened so.
+    """
+
+    fits: Callable[[Path], bool]
+    module: str
+    source: str
+    takes_several: bool = True
+    in_folders: bool = True
+
+    def open(self, data_config: Any, files: list[Path]) -> Source:
+        """Returns the source of these files."""
+        opened = getattr(importlib.import_module(f"{__name__}.{self.module}"), self.source)
+        if self.takes_several:
+            return opened(data_config, files)
+        if len(files) == 1:
+            return opened(data_config, files[0])
+        from t2igan.data.sources.several import OfFiles
+
+        return OfFiles(data_config, files, opened)
+
+
+def _ends(*suffixes: str) -> Callable[[Path], bool]:
+    return lambda file: file.name.lower().endswith(suffixes)
+
+
+FORMATS = (
+    Format(_ends(*ARCHIVE_SUFFIXES), "archive", "Archive"),
+    Format(_ends(".parquet"), "table", "Table"),
+    Format(is_record_file, "array_record", "ArrayRecords"),
+    Format(_ends(".npz"), "arrays", "Arrays", takes_several=False),
+    Format(_ends(".json"), "coco", "Coco", takes_several=False, in_folders=False),
+    Format(
+        _ends(".csv", ".tsv", ".tab", ".psv", ".jsonl", ".ndjson", ".txt", ".token", ".lst"),
+        *("listing", "Listing"),
+        takes_several=False,
+        in_folders=False,
+    ),
+)
 
 
 def open_source(data_config: Any) -> Source:
     """Returns the source of pictures that `data_config.source` names; UserError where there is none."""
+    from t2igan.data.sources.several import Several, parts_of
+
+    parts = parts_of(data_config.source)
+    if parts is not None:
+        return Several(data_config, parts)
+    return open_one(data_config)
+
+
+def open_one(data_config: Any) -> Source:
+    """Returns the source of pictures that a single name names; UserError where there is none."""
     name = str(data_config.source)
     if name == "pixel_avatars":
         from t2igan.data.sources.avatars import Avatars
@@ -39,7 +99,7 @@ def open_source(data_config: Any) -> Source:
     if not files:
         what = "does not exist" if not path.exists() else "is neither a file nor a folder"
         raise UserError(f"config.data.source={name!r} {what}{nearest(name, ('pixel_avatars',))}\nAccepted: {ACCEPTED}.")
-    opened = _open_files(data_config, files)
+    opened = next((form.open(data_config, files) for form in FORMATS if form.fits(files[0])), None)
     if opened is None:
         raise UserError(
             f"config.data.source={name!r} is a file of a kind that is not read ({files[0].suffix or 'no suffix'})\n"
@@ -59,36 +119,6 @@ def _files(name: str, path: Path) -> list[Path]:
     return []
 
 
-def _open_files(data_config: Any, files: list[Path]) -> Source | None:
-    """Returns the source of files of one kind, by the suffix of the first."""
-    name = files[0].name.lower()
-    if _is_archive(files[0]):
-        from t2igan.data.sources.archive import Archive
-
-        return Archive(data_config, files)
-    if _is_parquet(files[0]):
-        from t2igan.data.sources.table import Table
-
-        return Table(data_config, files)
-    if name.endswith(LISTS):
-        from t2igan.data.sources.listing import Listing
-
-        return Listing(data_config, files[0])
-    if name.endswith(".json"):
-        from t2igan.data.sources.coco import Coco
-
-        return Coco(data_config, files[0])
-    if name.endswith(".npz"):
-        from t2igan.data.sources.arrays import Arrays
-
-        return Arrays(data_config, files[0])
-    if is_record_file(files[0]):
-        from t2igan.data.sources.array_record import ArrayRecords
-
-        return ArrayRecords(data_config, files)
-    return None
-
-
 def _in_folder(data_config: Any, path: Path) -> Source:
     """Returns the source for a folder; what only one format writes is asked for first."""
     if (path / "features.json").is_file() and (path / "dataset_info.json").is_file():
@@ -97,30 +127,20 @@ def _in_folder(data_config: Any, path: Path) -> Source:
         return Tfds(data_config, path)
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return _saved(data_config, path)
-    from t2igan.data.sources.coco import annotations
+    from t2igan.data.sources.coco import is_coco
     from t2igan.data.sources.folder import Folder, holds_pictures
 
-    if annotations(path):
+    if is_coco(path):
         from t2igan.data.sources.coco import Coco
 
         return Coco(data_config, path)
     # Pictures first: img2dataset writes a Parquet of facts beside each folder or archive of pictures.
     if holds_pictures(path):
         return Folder(data_config, path)
-    kinds: tuple[Callable[[Path], bool], ...] = (_is_archive, _is_parquet, is_record_file)
-    for of_kind in kinds:
-        files = _below(path, of_kind)
-        if files and (opened := _open_files(data_config, files)) is not None:
-            return opened
+    for form in FORMATS:
+        if form.in_folders and (files := _below(path, form.fits)):
+            return form.open(data_config, files)
     return Folder(data_config, path)
-
-
-def _is_archive(file: Path) -> bool:
-    return file.name.lower().endswith(ARCHIVES)
-
-
-def _is_parquet(file: Path) -> bool:
-    return file.name.lower().endswith(".parquet")
 
 
 def _below(path: Path, fits: Callable[[Path], bool]) -> list[Path]:

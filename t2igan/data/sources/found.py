@@ -85,6 +85,10 @@ class FoundSource:
         """Returns the pictures of a split (None: all) in the order of the data, and what cannot be used."""
         return self._found.of_split(split, self._config.train_split)
 
+    def found(self) -> Found:
+        """Returns all that was found, of all splits."""
+        return self._found
+
     @cached_property
     def _found(self) -> Found:
         return self._find()
