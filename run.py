@@ -12,8 +12,8 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from t2igan import processes
 from t2igan.errors import UserError, nearest
+from t2igan.training.distributed import processes
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "train: file in configs/; keys by --config.group.key=value")
 WORKDIR = flags.DEFINE_multi_string("workdir", None, "folder of the run (train: runs/CONFIG); evaluate takes several")
@@ -46,8 +46,8 @@ def run_train() -> None:
         return
     workdir = required_workdir("train", default_workdir())
     processes.start(processes.find(os.environ, COORDINATOR.value, PROCESSES.value, PROCESS.value), START_TIMEOUT.value)
-    from t2igan.loop import Interrupted
-    from t2igan.train import train
+    from t2igan.training.loop import Interrupted
+    from t2igan.training.train import train
 
     overrides = [arg for arg in sys.argv[1:] if arg.startswith("--config.")]
     try:
@@ -64,7 +64,8 @@ def run_train() -> None:
 def dry_run(config: Any) -> None:
     """Prints what the training would take; UserError where that is more than a device has."""
     from t2igan import config as config_lib
-    from t2igan import parallel, plan
+    from t2igan.training import plan
+    from t2igan.training.distributed import parallel
 
     config_lib.check(config)
     if DRY_RUN_DEVICES.value < 0 or DRY_RUN_MEMORY.value < 0:
@@ -86,8 +87,8 @@ def dry_run(config: Any) -> None:
 def run_sample() -> None:
     """Draws pictures from prompts into a sheet or a folder."""
     import t2igan
-    from t2igan import parallel
-    from t2igan.pictures import enlarge, save_png, sheet
+    from t2igan.inference.pictures import enlarge, save_png, sheet
+    from t2igan.training.distributed import parallel
 
     prompts = list(PROMPT.value)
     if PROMPTS.value:
@@ -123,8 +124,9 @@ def run_sample() -> None:
 
 def run_evaluate() -> None:
     """Measures trained runs on a split of their data, several side by side."""
-    from t2igan import parallel
-    from t2igan.evaluate import GROUPS, evaluate_runs
+    from t2igan.evaluation.evaluate import GROUPS
+    from t2igan.evaluation.runs import evaluate_runs
+    from t2igan.training.distributed import parallel
 
     workdirs = required_workdirs("evaluate")
     parallel.start()
@@ -139,7 +141,7 @@ def run_data() -> None:
 
     from t2igan.data import list_splits, open_datasets
     from t2igan.data.report import as_json, examples, lines
-    from t2igan.pictures import save_png, sheet
+    from t2igan.inference.pictures import save_png, sheet
 
     config = required_config()
     out = Path(OUT.value) if OUT.value else None
@@ -163,8 +165,8 @@ def run_data() -> None:
 def run_report() -> None:
     """Writes one page about a run, and its model card."""
     from configs.base import get_config
-    from t2igan import parallel
-    from t2igan.report import write_report
+    from t2igan.evaluation.report import write_report
+    from t2igan.training.distributed import parallel
 
     workdir = required_workdir("report")
     parallel.start()

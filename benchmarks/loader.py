@@ -60,7 +60,7 @@ def batches_from_the_cache(folder: Path, num: int, size_px: int, batch_images: i
     import grain
 
     from t2igan.data import Batches, Dataset
-    from t2igan.text import Tokenizer
+    from t2igan.data.tokenizer import Tokenizer
 
     path = folder / "images.npy"
     images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(num, size_px, size_px, 3))
@@ -103,10 +103,11 @@ def behind_a_step(config_file: str, steps: int) -> None:
     """Compares a batch with the training step that it hides behind, and the loop with the bare step."""
     import jax
 
-    from t2igan import nets, parallel
+    from t2igan import nets
     from t2igan.data import Batches, open_dataset, prefetched
+    from t2igan.data.tokenizer import Tokenizer
     from t2igan.step import Method, init_state, train_step
-    from t2igan.text import Tokenizer
+    from t2igan.training.distributed import parallel
 
     config = load(config_file)
     parallel.start(1)

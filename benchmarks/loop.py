@@ -11,16 +11,16 @@ import jax
 import numpy as np
 
 from benchmarks.timing import table
-from t2igan import parallel
-from t2igan.inherit import handed_on
-from t2igan.loop import run_phase
-from t2igan.phases import PHASES, BatchesWithColumns, compile_phase
+from t2igan.training.distributed import parallel
+from t2igan.training.loop import run_phase
+from t2igan.training.phases import PHASES, BatchesWithColumns, compile_phase
+from t2igan.training.warm_start import handed_on
 
 SEGMENT_STEPS = 50
 
 
 def against_bare(config, folder: Path, steps: int, opened: Callable) -> str:
-    """Runs the adversarial phase as `t2igan.train` does, and after each segment as many bare steps; returns a table.
+    """Runs the adversarial phase as a training does, and after each segment as many bare steps; returns a table.
 
     Both take turns in one process, so that other work on the machine hits both alike.
     """

@@ -160,12 +160,14 @@ def prepare(work: Path) -> tuple[Any, Any, Any, Any, dict]:
     """Returns configuration, training data, tokenizer, judges and the text phase's parameters, learned once."""
     from configs.base import get_config
     from t2igan import config as config_lib
-    from t2igan import nets, parallel, pretrain
-    from t2igan.checkpoint import Checkpoints
+    from t2igan import nets
     from t2igan.data import open_dataset
     from t2igan.data.batches import Batches
-    from t2igan.judges import Judges
-    from t2igan.text import Tokenizer
+    from t2igan.data.tokenizer import Tokenizer
+    from t2igan.evaluation.extractors import Judges
+    from t2igan.inference.checkpoint import Checkpoints
+    from t2igan.method.phases.text import TextMethod, init_text_state, text_step
+    from t2igan.training.distributed import parallel
 
     config = get_config()
     data = open_dataset(config.data, config.data.train_split)
@@ -173,16 +175,16 @@ def prepare(work: Path) -> tuple[Any, Any, Any, Any, dict]:
     captions = [caption for of_one in data.captions for caption in of_one]
     tokenizer = Tokenizer.train(captions, t.vocab_size, t.max_tokens, t.lowercase)
     steps = config_lib.total_steps(config.pretrain_text, len(data))
-    method = pretrain.TextMethod.create(config, nets.build(config, tokenizer.vocab_size), steps)
+    method = TextMethod.create(config, nets.build(config, tokenizer.vocab_size), steps)
     size = config.pretrain_text.batch_images
     batches = Batches(data, tokenizer, seed=config.seed, batch_images=size)
-    mesh, first = parallel.make_mesh(1), functools.partial(pretrain.init_text_state, method, batches[0])
+    mesh, first = parallel.make_mesh(1), functools.partial(init_text_state, method, batches[0])
     with Checkpoints(work / "text") as checkpoints:
         if checkpoints.latest_step() == steps:
             state = checkpoints.restore(steps, parallel.abstract_on(mesh, first))
         else:
             state = parallel.init_on(mesh, first)
-            step = parallel.compile_step(functools.partial(pretrain.text_step, method), mesh)
+            step = parallel.compile_step(functools.partial(text_step, method), mesh)
             for i in range(steps):
                 state, _ = step(state, parallel.to_devices(batches[i], mesh))
             checkpoints.save(steps, state)
@@ -195,12 +197,15 @@ def run(row: Row, seed: int, work: Path) -> dict[str, Any]:
     import jax
 
     from t2igan import config as config_lib
-    from t2igan import nets, parallel, step
-    from t2igan.checkpoint import Snapshot
+    from t2igan import nets, step
     from t2igan.data import open_dataset
     from t2igan.data.batches import Batches
-    from t2igan.evaluate import draw_with, evaluate, flat_figures
-    from t2igan.sample import Generator
+    from t2igan.evaluation import evaluate
+    from t2igan.evaluation.evaluate import flat_figures
+    from t2igan.evaluation.runs import draw_with
+    from t2igan.inference.sample import Generator
+    from t2igan.inference.snapshot import Snapshot
+    from t2igan.training.distributed import parallel
 
     parallel.start()
     config, data, tokenizer, judges, text_params = prepare(work)

@@ -43,7 +43,7 @@ def sample_calls_ms(generator, calls: int = 200) -> np.ndarray:
 
 def images_per_s(generator, calls: int = 10) -> dict[int, float]:
     """Returns pictures a second for each size of batch that is compiled; the median of calls."""
-    from t2igan.sample import BATCH_SIZES
+    from t2igan.inference.sample import BATCH_SIZES
 
     works = {
         str(size): lambda size=size: generator.sample([PROMPT] * size, seed=list(range(size))) for size in BATCH_SIZES
@@ -55,11 +55,12 @@ def untrained(config, folder: Path) -> Path:
     """Writes a snapshot of fresh networks into a folder, as a training would; returns the folder."""
     import jax
 
-    from t2igan import parallel, train
-    from t2igan.checkpoint import save_snapshot
+    from t2igan.inference.sample import SNAPSHOT_NAME
+    from t2igan.inference.snapshot import save_snapshot
     from t2igan.nets.init import init_network
-    from t2igan.sample import SNAPSHOT_NAME
-    from t2igan.watch import snapshot_of
+    from t2igan.training import train
+    from t2igan.training.distributed import parallel
+    from t2igan.training.watch import snapshot_of
 
     parallel.start(1)
     run = train.open_run(config, folder, parallel.make_mesh(1))

@@ -41,8 +41,11 @@ def measure(config_file: str, devices: int, processes: int, steps: int) -> dict[
     import jax
     import optax
 
-    from t2igan import nets, optimizers, parallel, plan, step
-    from t2igan import processes as together
+    from t2igan import nets, step
+    from t2igan.method.optim import optimizers
+    from t2igan.training import plan
+    from t2igan.training.distributed import parallel
+    from t2igan.training.distributed import processes as together
 
     optimizers.adam = lambda rate, **_: optax.sgd(rate)
     parallel.start(together.local_cpu_devices(devices))
@@ -116,7 +119,7 @@ def run(config_file: str, devices: int, processes: int, steps: int) -> dict[str,
 
 def run_one(config_file: str, devices: int, processes: int, process: int, steps: int, coordinator: str, file: str):
     """In a process of its own: meets the others, measures, and writes what it found if it is the first."""
-    from t2igan import processes as together
+    from t2igan.training.distributed import processes as together
 
     together.start(together.find({}, coordinator, processes, process))
     found = measure(config_file, devices, processes, steps)

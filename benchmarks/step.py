@@ -30,12 +30,14 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from benchmarks import flops, loop
 from benchmarks.timing import in_turns, load, parser, publish, table
-from t2igan import losses, parallel, step
+from t2igan import step
 from t2igan.config import SECTIONS
-from t2igan.inherit import handed_on
-from t2igan.phases import PHASES, BatchesWithColumns, Phase, compile_phase
-from t2igan.train import open_run
-from t2igan.watch import Run
+from t2igan.method import losses
+from t2igan.training.distributed import parallel
+from t2igan.training.phases import PHASES, BatchesWithColumns, Phase, compile_phase
+from t2igan.training.train import open_run
+from t2igan.training.warm_start import handed_on
+from t2igan.training.watch import Run
 
 COLUMNS = (
     "phase", "batch", "dtype", "px", "ms", "images/s", "GFLOP", "GFLOP/s", "matmul", "conv", "MB", "cold s", "cached s",

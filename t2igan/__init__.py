@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from t2igan.version import __version__
+__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from t2igan.data import open_dataset
     from t2igan.errors import UserError
-    from t2igan.sample import Generator, load
+    from t2igan.inference.sample import Generator, load
 
 __all__ = ["Generator", "UserError", "__version__", "load", "open_dataset"]
 
 _HOMES = {
-    "Generator": "t2igan.sample",
+    "Generator": "t2igan.inference.sample",
     "UserError": "t2igan.errors",
-    "load": "t2igan.sample",
+    "load": "t2igan.inference.sample",
     "open_dataset": "t2igan.data",
 }
 

@@ -1,7 +1,7 @@
 """The adversarial method on one page: the state, the step, and for each player its update and its loss.
 
 Everything here is a pure function of its arguments: the same method, state and batch give the same next state. jit,
-donation and devices are added by `t2igan.parallel`. A batch is
+donation and devices are added by `t2igan.training.distributed.parallel`. A batch is
 
     images  uint8 [N, H, W, C]
     tokens  int32 [N, T], 0 = padding
@@ -23,10 +23,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from t2igan import augment, losses, optimizers, regularize
-from t2igan.growing import by_stage
-from t2igan.inversion import inversion_loss
-from t2igan.method import Method
+from t2igan.method import losses
+from t2igan.method.game import Method
+from t2igan.method.losses.inversion import inversion_loss
+from t2igan.method.optim import optimizers
+from t2igan.method.techniques import augment, regularize
+from t2igan.method.techniques.growing import by_stage
 from t2igan.nets import Text
 from t2igan.nets.init import init_network
 

@@ -11,7 +11,9 @@ from pathlib import Path
 # Before JAX starts: eight simulated devices, so that "one device equals many" can be tested, and one compile cache.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
-os.environ.setdefault("NPROC", "64")  # threads enough for eight devices to wait for each other: t2igan.parallel
+os.environ.setdefault(
+    "NPROC", "64"
+)  # threads enough for eight devices to wait for each other (distributed/parallel.py)
 CACHE = Path(os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "t2igan-test-xla")))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 # Decoded pictures: nobody's own cache is read or written.

@@ -36,7 +36,8 @@ def patch(setattr_=setattr) -> None:
     """Puts gradient descent in the place of Adam, and the pauses into the loop."""
     import optax
 
-    from t2igan import optimizers, parallel
+    from t2igan.method.optim import optimizers
+    from t2igan.training.distributed import parallel
 
     to_devices, pause_s = parallel.to_devices, float(os.environ.get("PAUSE_S", "0"))
 
@@ -53,7 +54,7 @@ def check_local() -> None:
     import jax
     import numpy as np
 
-    from t2igan import parallel, processes
+    from t2igan.training.distributed import parallel, processes
 
     mesh, mine = parallel.make_mesh(2), np.arange(2.0) + 2 * processes.index()
     shared = jax.make_array_from_process_local_data(parallel.split(mesh), mine)
@@ -66,7 +67,8 @@ def check_local() -> None:
 def main() -> int:
     """As `run.py`."""
     import run
-    from t2igan import processes, train
+    from t2igan.training import train
+    from t2igan.training.distributed import processes
 
     start, finish = processes.start, train.finish
 

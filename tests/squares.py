@@ -3,8 +3,8 @@
 import numpy as np
 
 from t2igan.data import Dataset
-from t2igan.judges import Settings
-from t2igan.text import Tokenizer
+from t2igan.data.tokenizer import Tokenizer
+from t2igan.evaluation.extractors import Settings
 
 COLORS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (40, 40, 230), "yellow": (230, 220, 40)}
 SIZES = {"small": 3, "large": 6}

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from t2igan import augment, config
-from t2igan.augment import KINDS
+from t2igan import config
+from t2igan.method.techniques import augment
+from t2igan.method.techniques.augment import KINDS
 
 KEY = jax.random.key(0)
 

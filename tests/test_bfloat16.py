@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t2igan import losses, nets, step
+from t2igan import nets, step
+from t2igan.method import losses
 from t2igan.nets.layers import Text
 
 BATCH = {"images": jax.ShapeDtypeStruct((8, 16, 16, 3), np.uint8), "tokens": jax.ShapeDtypeStruct((8, 32), np.int32)}

@@ -6,8 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t2igan.checkpoint import Checkpoints, Snapshot, load_snapshot, save_snapshot, write_text
 from t2igan.errors import UserError
+from t2igan.inference.checkpoint import Checkpoints
+from t2igan.inference.files import write_text
+from t2igan.inference.snapshot import Snapshot, load_snapshot, save_snapshot
 
 
 def state(value: float):

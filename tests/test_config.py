@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from t2igan import config as config_lib
-from t2igan import losses, schedules
 from t2igan.config import changed_keys, check, check_devices, from_dict, get, to_json, total_steps
 from t2igan.errors import UserError
+from t2igan.method import losses
+from t2igan.method.optim import schedules
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("[!_]*.py"))
 

@@ -11,8 +11,8 @@ from t2igan.data import Batches, Dataset, list_splits, open_dataset, prefetched
 from t2igan.data.dataset import held_out
 from t2igan.data.sources.avatars import Avatars
 from t2igan.data.sources.captions import label_captions, readable_label
+from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
-from t2igan.text import Tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_what_cannot_be_opened_is_said():
 
 def test_importing_is_light():
     code = (
-        "import sys, t2igan.data, t2igan.text;"
+        "import sys, t2igan.data, t2igan.data.tokenizer;"
         "print([m for m in ('jax', 'grain', 'pyarrow', 'tensorflow_datasets') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

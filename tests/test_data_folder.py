@@ -10,13 +10,14 @@ from PIL import Image
 
 from configs.base import get_config
 from t2igan.data import list_splits, open_dataset
-from t2igan.data.sources.folder import Folder, holds_pictures
+from t2igan.data.sources.folder import Folder
 from t2igan.data.sources.folders import Folders
 from t2igan.data.sources.found import Files
 from t2igan.data.sources.listing import Listing
 from t2igan.data.sources.metadata import read_rows
 from t2igan.data.sources.names import kind_of, shown_name
 from t2igan.data.sources.pairing import pair
+from t2igan.data.sources.walk import holds_pictures
 from t2igan.data.stored import InMemory
 from t2igan.errors import UserError
 

@@ -9,10 +9,11 @@ from squares import COLORS, QUICK, any_pictures, nearly, one_picture, real_pictu
 from configs.base import get_config
 from t2igan.data import Dataset
 from t2igan.errors import UserError
-from t2igan.evaluate import CHEAP, GROUPS, evaluate, flat_figures, summary_line, table, without_details
-from t2igan.evaluate.evaluate import merged
-from t2igan.evaluate.robustness import changes, with_typos, with_word
-from t2igan.judges import Judges, Settings
+from t2igan.evaluation import evaluate, table
+from t2igan.evaluation.evaluate import CHEAP, GROUPS, flat_figures, merged, without_details
+from t2igan.evaluation.evaluators.robustness import changes, with_typos, with_word
+from t2igan.evaluation.extractors import Judges, Settings
+from t2igan.evaluation.table import summary_line
 
 
 @pytest.fixture(scope="module")

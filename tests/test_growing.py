@@ -9,7 +9,7 @@ import pytest
 from test_step import batch_of, changed, draw, first_state, method_of, same
 
 from t2igan import nets, step
-from t2igan.growing import Growth
+from t2igan.method.techniques.growing import Growth
 
 GROWING = {"train.grow_share": 0.5, "train.batch_images": 2, "generator.attention_from_px": 0}
 

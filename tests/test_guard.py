@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t2igan import guard, loop, nets, train
-from t2igan.logs import Logs
+from t2igan import nets
+from t2igan.training import guard, loop, train
+from t2igan.training.logs import Logs
 
 
 class Brightness(nn.Module):
@@ -186,7 +187,7 @@ def test_networks_that_grow_are_looked_at_when_they_are_grown(config, tmp_path):
 
 
 def test_the_best_average_is_kept(quick, tmp_path, capsys, monkeypatch):
-    from t2igan import averages
+    from t2igan.training import averages
 
     quick.train.update(ema_tracks=(0.5, 2.0))
     quick.evaluate.classifier_steps = 2

@@ -10,89 +10,76 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "t2igan"
 
-# What each module may import of the package besides itself, `errors` and `version`; docs/architecture.md draws it.
+# What each room may import of the package besides itself, `errors` and the version; docs/architecture.md draws it.
 ALLOWED = {
-    "run": {
-        *("train", "loop", "plan", "sample", "evaluate", "report"),
-        *("data", "config", "parallel", "processes", "pictures"),
+    "run": {"config", "data", "inference", "evaluation", "evaluation.report", "training", "training.distributed"},
+    "__init__": {"cli", "config", "data", "inference", "evaluation", "training"},
+    "cli": {"config", "data", "inference", "evaluation", "evaluation.report", "training", "training.distributed"},
+    "training": {
+        *("config", "data", "nets", "step", "inference", "training.distributed"),
+        *("method.game", "method.losses", "method.techniques", "method.phases"),
+        *("evaluation", "evaluation.evaluators", "evaluation.extractors", "evaluation.report"),
     },
-    "__init__": {"data", "sample"},
-    "train": {
-        *("config", "data", "text", "nets", "inherit", "loop", "watch", "parallel"),
-        *("checkpoint", "sample", "judges", "evaluate", "report", "environment", "logs", "averages"),
-        *("processes", "together"),
+    "training.distributed": {"config", "data", "inference"},
+    "evaluation.report": {"config", "data", "nets", "inference", "evaluation"},
+    "evaluation": {
+        *("config", "data", "nets", "inference", "method.techniques"),
+        *("evaluation.metrics", "evaluation.extractors", "evaluation.evaluators"),
     },
-    "loop": {"phases", "watch", "guard", "parallel", "processes", "checkpoint", "data", "logs", "config"},
-    "report": {
-        *("config", "data", "text", "nets", "checkpoint", "sample"),
-        *("evaluate", "environment", "logs", "pictures"),
+    "evaluation.evaluators": {"data", "evaluation.metrics", "evaluation.extractors"},
+    "evaluation.extractors": {"data", "nets", "method.losses", "method.optim", "method.phases", "inference"},
+    "evaluation.metrics": set(),
+    "inference": {"config", "data", "nets", "method.techniques"},
+    "method.phases": {
+        *("nets", "step", "method.game", "method.losses"),
+        *("method.optim", "method.techniques"),
     },
-    "plan": {"config", "data", "text", "nets", "inherit", "phases", "watch", "parallel", "judges", "logs"},
-    "phases": {"config", "data", "step", "method", "joint", "pretrain", "text_matching", "watch", "parallel"},
-    "watch": {
-        *("data", "text", "nets", "inherit", "inversion", "masks", "pretrain", "checkpoint"),
-        *("sample", "judges", "evaluate", "logs", "pictures", "guard", "growing", "processes"),
-    },
-    "inherit": {"config", "nets", "text", "checkpoint"},
-    "evaluate": {"judges", "sample", "data", "metrics", "nets", "text", "config", "checkpoint", "regularize"},
-    "judges": {"pretrain", "nets", "losses", "schedules", "data", "text", "checkpoint"},
-    "sample": {"nets", "text", "checkpoint", "config", "regularize"},
-    "joint": {"step", "method", "losses", "optimizers"},
-    "text_matching": {"pretrain", "step", "nets", "losses", "regularize"},
-    "pretrain": {
-        *("step", "method", "nets", "losses", "schedules"),
-        *("inversion", "masks", "optimizers", "pretext", "regularize", "growing"),
-    },
-    "step": {"nets", "losses", "method", "inversion", "growing", "augment", "optimizers", "regularize"},
-    "guard": {"nets", "regularize", "data", "text", "checkpoint"},
-    "averages": {"evaluate", "inherit", "logs", "sample", "watch", "parallel", "processes"},
-    "together": {"processes", "config", "checkpoint", "data"},
-    "processes": {"channel"},
-    "channel": set(),
-    "growing": set(),
-    "method": {"nets", "losses", "schedules", "inversion", "growing", "optimizers", "regularize"},
-    "regularize": {"nets"},
-    "optimizers": set(),
-    "inversion": {"nets", "losses"},
-    "logs": {"checkpoint", "pictures"},
-    "data": {"config", "text"},
+    "step": {"nets", "method.game", "method.losses", "method.optim", "method.techniques"},
+    "method.game": {"nets", "method.losses", "method.optim", "method.techniques"},
+    "method.losses": {"nets"},
+    "method.techniques": {"nets"},
+    "method.optim": set(),
+    "method": set(),
     "nets": set(),
-    "losses": set(),
-    "augment": set(),
-    "masks": set(),
-    "pretext": set(),
-    "schedules": set(),
-    "text": set(),
-    "metrics": set(),
-    "parallel": set(),
-    "checkpoint": set(),
-    "pictures": set(),
+    "data": {"config"},
     "config": set(),
-    "environment": set(),
     "errors": set(),
-    "version": set(),
 }
-FOR_ALL = {"errors", "version"}
+FOR_ALL = {"errors"}
 
 # Which outside libraries stay in one place.
 ONLY_IN = {
-    "orbax": {"checkpoint"},
+    "orbax": {"inference"},
     "flax.linen": {"nets"},
     "tensorflow_datasets": {"data"},
-    "tokenizers": {"text"},
-    "tensorboardX": {"logs"},
-    "wandb": {"logs"},
-    "matplotlib": {"report"},
-    "jinja2": {"report"},
+    "tokenizers": {"data"},
+    "tensorboardX": {"training"},
+    "wandb": {"training"},
+    "matplotlib": {"evaluation.report"},
+    "jinja2": {"evaluation.report"},
 }
-WITHOUT_JAX = {"text", "data", "metrics", "config", "errors", "version", "pictures", "__init__"}
+WITHOUT_JAX = {"data", "evaluation.metrics", "config", "errors", "__init__"}
 
 FILES = sorted(PACKAGE.rglob("*.py")) + [ROOT / "run.py"]
 
 
+def room_of(dotted):
+    """The room of a module below t2igan: "nets" for nets.layers, "method.phases" for method.phases.text."""
+    two = ".".join(dotted.split(".")[:2])
+    return two if two in ALLOWED else dotted.split(".")[0]
+
+
+def dotted_of(path):
+    """nets.layers for t2igan/nets/layers.py; a package by its own name."""
+    if path.name == "run.py":
+        return "run"
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
 def module_of(path):
-    """`nets` for t2igan/nets/layers.py, `run` for run.py."""
-    return "run" if path.name == "run.py" else path.relative_to(PACKAGE).with_suffix("").parts[0]
+    """The room of a file."""
+    return room_of(dotted_of(path))
 
 
 def imported(path):
@@ -106,10 +93,21 @@ def imported(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def modules_imported(path):
+    """Dotted names, below t2igan, of the modules of the package that a file imports."""
+    known = {dotted_of(file) for file in FILES}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module + ".").startswith("t2igan."):
+            package = node.module[7:]
+            for alias in node.names:  # `from package import module` needs the module, not what else is in the package
+                module = f"{package}.{alias.name}".lstrip(".")
+                if module in known or package:
+                    yield module if module in known else package
+
+
 def siblings(path):
-    """Modules of the package that a file imports."""
-    parts = [name.split(".") for name in imported(path)]
-    return {p[1] for p in parts if p[0] == "t2igan" and len(p) > 1 and p[1] in ALLOWED}
+    """Rooms of the package that a file imports."""
+    return {room_of(name) for name in modules_imported(path)}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -126,6 +124,20 @@ def test_what_is_allowed_has_no_cycle():
         leaves = {module for module, below in left.items() if not below & left.keys()}
         assert leaves, f"a cycle among {sorted(left)}"
         left = {module: below for module, below in left.items() if module not in leaves}
+
+
+def test_no_files_import_each_other_in_a_circle():
+    left = {dotted_of(path): set(modules_imported(path)) - {dotted_of(path)} for path in FILES}
+    while left:
+        leaves = {module for module, below in left.items() if not below & left.keys()}
+        assert leaves, f"a cycle among {sorted(left)}"
+        left = {module: below for module, below in left.items() if module not in leaves}
+
+
+def test_the_house_stays_small():
+    entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= 12, sorted(path.name for path in entries)
+    assert not [path for path in FILES if len(path.read_text(encoding="utf-8").splitlines()) > 350]
 
 
 @pytest.mark.parametrize("library", ONLY_IN)

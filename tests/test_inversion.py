@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from t2igan import nets, parallel, step
-from t2igan.inversion import InversionWeights, complete, divergence_from_normal, inversion_loss
-from t2igan.method import Method
+from t2igan import nets, step
+from t2igan.method.game import Method
+from t2igan.method.losses.inversion import InversionWeights, complete, divergence_from_normal, inversion_loss
+from t2igan.method.phases.generator import GeneratorMethod, generator_step, init_generator_state
 from t2igan.nets.init import init_network
 from t2igan.nets.inverter import Inverted
-from t2igan.pretrain.generator import GeneratorMethod, generator_step, init_generator_state
+from t2igan.training.distributed import parallel
 
 VOCAB = 40
 

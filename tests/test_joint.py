@@ -9,8 +9,9 @@ import numpy as np
 import optax
 import pytest
 
-from t2igan import losses, nets, step
-from t2igan.joint import JointMethod, joint_step
+from t2igan import nets, step
+from t2igan.method import losses
+from t2igan.method.phases.joint import JointMethod, joint_step
 from t2igan.nets.init import init_network
 
 VOCAB = 40

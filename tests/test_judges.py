@@ -8,7 +8,7 @@ from squares import QUICK, squares, tokenizer_of
 
 from configs.base import get_config
 from t2igan.data import Dataset
-from t2igan.judges import (
+from t2igan.evaluation.extractors import (
     Extractor,
     Judges,
     Matcher,

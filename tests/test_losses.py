@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from t2igan import losses
-from t2igan.losses import ADVERSARIAL, PENALTIES
+from t2igan.method import losses
+from t2igan.method.losses import ADVERSARIAL, PENALTIES
 from t2igan.nets import Text
 
 SHAPE = (2, 3, 1)  # of a picture
@@ -142,9 +142,9 @@ def test_a_smoothed_real_logit_has_a_best_value():
 
 
 def test_the_configuration_knows_what_can_be_smoothed():
-    from t2igan import config
+    from t2igan.config import check
 
-    assert set(config.SMOOTHABLE) == set(losses.SMOOTHABLE)
+    assert set(check.SMOOTHABLE) == set(losses.SMOOTHABLE)
 
 
 def test_angular_distance_by_hand():

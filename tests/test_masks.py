@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from t2igan.config import MASKS
-from t2igan.masks import HIDDEN, random_visible
+from t2igan.method.techniques.masks import HIDDEN, random_visible
 
 
 def hidden(kind, num=64, height=16, width=12, seed=0):

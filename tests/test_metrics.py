@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from t2igan.metrics import (
+from t2igan.evaluation.metrics import (
     frechet_distance,
     frechet_infinity,
     frechet_resampled,
@@ -175,7 +175,7 @@ def test_kernel_distance_invariances():
 
 
 def test_kernel_distance_in_blocks_is_that_in_one_piece(monkeypatch):
-    from t2igan.metrics import distances
+    from t2igan.evaluation.metrics import distances
 
     real, fake = gaussian(35, (50, 4)), gaussian(36, (45, 4))
     value = kernel_distance(real, fake, seed=0).value

@@ -5,7 +5,7 @@ import pytest
 from prdc import compute_prdc
 from sklearn.neighbors import NearestNeighbors
 
-from t2igan.metrics import manifolds, nearest, neighbours
+from t2igan.evaluation.metrics import manifolds, nearest, neighbours
 
 
 def gaussian(seed, shape, scale=1.0, shift=0.0):

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import entropy, mannwhitneyu
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from t2igan.metrics import (
+from t2igan.evaluation.metrics import (
     across_groups,
     attributes_right,
     binding,

@@ -8,12 +8,12 @@ import pytest
 from evaluations import made_up_evaluation
 from tiny import random_snapshot
 
-from t2igan.checkpoint import Snapshot, load_snapshot, put_model_card, save_snapshot
 from t2igan.data import Dataset, Skipped
-from t2igan.environment import environment
-from t2igan.report import facts
-from t2igan.report.card import escape, model_card
-from t2igan.text import Tokenizer
+from t2igan.data.tokenizer import Tokenizer
+from t2igan.evaluation.report import facts
+from t2igan.evaluation.report.card import escape, model_card
+from t2igan.evaluation.report.environment import environment
+from t2igan.inference.snapshot import Snapshot, load_snapshot, put_model_card, save_snapshot
 
 CAPTIONS = ["a person with a red cap", "a person with a blue top and glasses", "green hair"]
 

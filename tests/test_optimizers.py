@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from t2igan import optimizers
+from t2igan.method.optim import optimizers
 
 PARAMS = {"kernel": jnp.asarray([[1.0, -2.0], [0.5, 4.0]]), "bias": jnp.asarray([3.0, -3.0])}
 GRADS = {"kernel": jnp.asarray([[0.1, -0.2], [3.0, 4.0]]), "bias": jnp.asarray([0.5, -50.0])}

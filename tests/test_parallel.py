@@ -12,9 +12,11 @@ import numpy as np
 import optax
 import pytest
 
-from t2igan import nets, parallel, pretrain, step
-from t2igan.checkpoint import Checkpoints, read_latest
+from t2igan import nets, step
 from t2igan.errors import UserError
+from t2igan.inference.checkpoint import Checkpoints, read_latest
+from t2igan.method.phases.text import TextMethod, init_text_state, text_step
+from t2igan.training.distributed import parallel
 
 VOCAB = 40
 
@@ -100,11 +102,11 @@ def test_adversarial_steps_on_one_device_equal_eight_and_two_by_four(config):
 
 
 def test_text_steps_on_one_device_equal_two_by_two(config):
-    method = pretrain.TextMethod.create(config, nets.build(config, VOCAB), 10)
+    method = TextMethod.create(config, nets.build(config, VOCAB), 10)
     method = dataclasses.replace(method, optimizer=optax.sgd(0.05))
     batches = batches_of(8)
-    state = compiled(functools.partial(pretrain.init_text_state, method, batches[0]))
-    assert_all_meshes_equal([(1, 1), (4, 2)], state, pretrain.text_step, method, batches)
+    state = compiled(functools.partial(init_text_state, method, batches[0]))
+    assert_all_meshes_equal([(1, 1), (4, 2)], state, text_step, method, batches)
 
 
 def test_random_numbers_do_not_depend_on_the_devices():

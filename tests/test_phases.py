@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 import t2igan
-from t2igan import loop, parallel, train
-from t2igan.checkpoint import read_latest
 from t2igan.config import PHASES
 from t2igan.data.batches import Batches
 from t2igan.errors import UserError
-from t2igan.inherit import networks_of
-from t2igan.logs import Logs
-from t2igan.phases import BatchesWithColumns
+from t2igan.inference.checkpoint import read_latest
+from t2igan.training import loop, train
+from t2igan.training.distributed import parallel
+from t2igan.training.logs import Logs
+from t2igan.training.phases import BatchesWithColumns
+from t2igan.training.warm_start import networks_of
 
 
 @pytest.fixture

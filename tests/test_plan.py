@@ -11,10 +11,11 @@ import jax
 import pytest
 
 from t2igan import config as config_lib
-from t2igan import parallel, plan
 from t2igan.errors import UserError
 from t2igan.nets.init import NETWORKS
-from t2igan.phases import PHASES
+from t2igan.training import plan
+from t2igan.training.distributed import parallel
+from t2igan.training.phases import PHASES
 
 BIG = ("avatars64", "coco64", "coco256")
 

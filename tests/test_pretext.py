@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t2igan.pretext import TRANSFORMS, classification, transform
+from t2igan.method.techniques.pretext import TRANSFORMS, classification, transform
 
 
 @pytest.mark.parametrize("size_px", [8, 15])

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t2igan import losses, nets, pretrain
-from t2igan.pretrain import TextMethod
+from t2igan import nets
+from t2igan.method import losses
+from t2igan.method.phases.text import TextMethod, init_text_state, text_step
 
 VOCAB = 40
 
@@ -23,8 +24,8 @@ def phase(config):
         "images": jnp.asarray(random.integers(0, 256, (8, 16, 16, 3)), jnp.uint8),
         "tokens": jnp.asarray(random.integers(1, VOCAB, (8, 6)), jnp.int32),
     }
-    state = jax.jit(functools.partial(pretrain.init_text_state, method))(batch)
-    return method, state, batch, jax.jit(functools.partial(pretrain.text_step, method))
+    state = jax.jit(functools.partial(init_text_state, method))(batch)
+    return method, state, batch, jax.jit(functools.partial(text_step, method))
 
 
 def test_thirty_steps_learn_eight_pairs(phase):

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from t2igan import nets, step
-from t2igan.nets.init import init_network
-from t2igan.pretext import TRANSFORMS
-from t2igan.pretrain.discriminator import (
+from t2igan.method.phases.discriminator import (
     HEAD,
     DiscriminatorMethod,
     ask,
     discriminator_step,
     init_discriminator_state,
 )
+from t2igan.method.techniques.pretext import TRANSFORMS
+from t2igan.nets.init import init_network
 
 VOCAB = 40
 

@@ -16,15 +16,15 @@ from safetensors.numpy import save_file
 from squares import QUICK, squares, tokenizer_of
 
 from configs.base import get_config
+from t2igan.data.tokenizer import PretrainedTokenizer
 from t2igan.errors import UserError
-from t2igan.evaluate import evaluate
-from t2igan.judges import Extractor, Judges, Matcher
-from t2igan.judges import inception as inception_judge
-from t2igan.judges.clip import Clip
-from t2igan.judges.inception import Inception
+from t2igan.evaluation import evaluate
+from t2igan.evaluation.extractors import Extractor, Judges, Matcher
+from t2igan.evaluation.extractors import inception as inception_judge
+from t2igan.evaluation.extractors.clip import Clip
+from t2igan.evaluation.extractors.inception import Inception
 from t2igan.nets import inception as net
 from t2igan.nets.clip import ACTIVATIONS, build_clip, params_of_hugging_face
-from t2igan.text import PretrainedTokenizer
 
 
 def inception_shapes():

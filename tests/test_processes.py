@@ -17,10 +17,11 @@ import pytest
 from tiny import impatient
 
 import t2igan
-from t2igan import channel, guard, loop, processes, together, train
 from t2igan.errors import UserError
-from t2igan.logs import Logs
-from t2igan.processes import Place, find
+from t2igan.training import guard, loop, train
+from t2igan.training.distributed import agreement, channel, processes
+from t2igan.training.distributed.processes import Place, find
+from t2igan.training.logs import Logs
 
 SLURM = {
     "SLURM_JOB_ID": "12345",
@@ -280,19 +281,19 @@ def test_what_processes_must_have_in_common(monkeypatch, tmp_path, config):
     other = Told([ours | {"seed": 5, "data.cache_dir": "/fast"}, ours])
     monkeypatch.setattr(processes, "_channel", other)
     with pytest.raises(UserError, match=r"process 1 has config\.seed=0, process 0 has 5; give all the same command"):
-        together.check_configuration(config)
+        agreement.check_configuration(config)
     assert other.said == [ours]
 
-    monkeypatch.setattr(together, "SEEN_WITHIN_S", 0.0)
+    monkeypatch.setattr(agreement, "SEEN_WITHIN_S", 0.0)
     elsewhere = Told([["shared_1.txt", "word"], None], [[True, "a"], [False, "b"]])
     monkeypatch.setattr(processes, "_channel", elsewhere)
     with pytest.raises(UserError, match="process 1 on b does not see what process 0 on a wrote to"):
-        together.check_shared(tmp_path)
+        agreement.check_shared(tmp_path)
     assert elsewhere.said[-1][0] is False
     (tmp_path / "shared_1.txt").write_text("word")
     there = Told([["shared_1.txt", "word"], None], [[True, "a"], [True, "b"]])
     monkeypatch.setattr(processes, "_channel", there)
-    together.check_shared(tmp_path)
+    agreement.check_shared(tmp_path)
     assert there.said[-1][0] is True
 
     monkeypatch.setattr(processes, "_channel", Told())

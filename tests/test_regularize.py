@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from t2igan import config, losses, regularize
+from t2igan import config
+from t2igan.method import losses
+from t2igan.method.techniques import regularize
 from t2igan.nets import Text
 
 

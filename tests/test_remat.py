@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t2igan import losses, nets, parallel
+from t2igan import nets
+from t2igan.method import losses
 from t2igan.nets.layers import Text
+from t2igan.training.distributed import parallel
 
 TEXT = Text(jnp.ones((2, 8)), jnp.ones((2, 5, 8)), jnp.arange(5)[None] < jnp.asarray([[5], [3]]))
 

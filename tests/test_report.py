@@ -14,13 +14,13 @@ from evaluations import made_up_evaluation
 from tiny import shrink
 
 from configs.base import get_config
-from t2igan import train
-from t2igan.checkpoint import load_snapshot
 from t2igan.data import open_dataset
 from t2igan.errors import UserError
-from t2igan.logs import Logs
-from t2igan.report import page, write_report
-from t2igan.report.page import SECTIONS
+from t2igan.evaluation.report import page, write_report
+from t2igan.evaluation.report.page import SECTIONS
+from t2igan.inference.snapshot import load_snapshot
+from t2igan.training import train
+from t2igan.training.logs import Logs
 
 HOSTILE = '<script>alert("x")</script> {{ 7 * 7 }} & </style> a red cap'
 MAX_BYTES = 5_000_000
@@ -231,7 +231,7 @@ def test_data_that_went_away_are_named(run, monkeypatch):
 
 
 def test_a_generator_that_reads_no_words_says_so(run, monkeypatch):
-    monkeypatch.setattr("t2igan.report.drawings.attend", lambda *_: None)
+    monkeypatch.setattr("t2igan.evaluation.report.drawings.attend", lambda *_: None)
     evaluates(monkeypatch)
     assert "reads the sentence as a whole" in text_of(parsed(report(run)), "attention")
 

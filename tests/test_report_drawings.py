@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from tiny import random_snapshot
 
-from t2igan.checkpoint import Snapshot
+from t2igan.evaluation.report import drawings
+from t2igan.inference.sample import Generator, from_snapshot
+from t2igan.inference.snapshot import Snapshot
 from t2igan.nets.layers import Text, WordAttention
-from t2igan.report import drawings
-from t2igan.sample import Generator, from_snapshot
 
 CAPTIONS = ["a person with a red cap", "a person with a blue top and glasses", "green hair"]
 

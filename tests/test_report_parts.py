@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from t2igan.pictures import cut_sheet, sheet
-from t2igan.report import curves, images, plots, tables
+from t2igan.evaluation.report import curves, images, plots, tables
+from t2igan.inference.pictures import cut_sheet, sheet
 
 
 @pytest.mark.parametrize(("image_px", "channels"), [(16, 3), (28, 1), (130, 3)])

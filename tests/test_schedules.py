@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t2igan.schedules import SHAPES, ema_decay, schedule
+from t2igan.method.optim.schedules import SHAPES, ema_decay, schedule
 
 # At half the steps, from 8 to 2.
 HALF = {"constant": 8.0, "cosine": 5.0, "linear": 5.0, "exponential": 4.0}

@@ -10,8 +10,11 @@ import numpy as np
 import optax
 import pytest
 
-from t2igan import losses, nets, parallel, pretrain, step
+from t2igan import nets, step
+from t2igan.method import losses
+from t2igan.method.phases.text import TextMethod, init_text_state
 from t2igan.step import Method
+from t2igan.training.distributed import parallel
 
 VOCAB = 40
 # Whatever the defaults are.
@@ -91,8 +94,8 @@ def first_state(method, batch, text_phase=None):
 
 def text_phase(method, config, batch):
     """Parameters as the text phase leaves them."""
-    text_method = pretrain.TextMethod.create(config, method.networks, 10)
-    return draw(jax.eval_shape(functools.partial(pretrain.init_text_state, text_method, batch)).params)
+    text_method = TextMethod.create(config, method.networks, 10)
+    return draw(jax.eval_shape(functools.partial(init_text_state, text_method, batch)).params)
 
 
 def draw(like):

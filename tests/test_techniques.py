@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from test_step import SMALL, close, first_state, moments, same, start
 
-from t2igan import losses, nets, parallel, regularize, step
+from t2igan import nets, step
+from t2igan.method import losses
+from t2igan.method.techniques import regularize
 from t2igan.step import Method
+from t2igan.training.distributed import parallel
 
 # Switch -> what turns it on.
 TECHNIQUES = {

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from t2igan.data.tokenizer import BEGIN, END, PAD, Tokenizer
 from t2igan.errors import UserError
-from t2igan.text import BEGIN, END, PAD, Tokenizer
 
 CAPTIONS = [f"a {size} {colour} {thing}" for size in ("small", "large") for colour in ("red", "blue")
             for thing in ("cat", "dog", "house by the sea")]  # fmt: skip
@@ -102,7 +102,7 @@ def test_settings_that_cannot_work():
 
 def test_training_does_not_depend_on_threads_or_hash_seed():
     code = (
-        "import hashlib; from t2igan.text import Tokenizer;"
+        "import hashlib; from t2igan.data.tokenizer import Tokenizer;"
         "c = [f'a {i % 7} pixel {w} person number {i}' for i in range(400) for w in ('blond', 'blue')];"
         "print(hashlib.sha256(Tokenizer.train(c, 400, 20, True).to_json().encode()).hexdigest())"
     )

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t2igan import losses, nets, step
+from t2igan import nets, step
+from t2igan.method import losses
+from t2igan.method.phases.text_matching import BEFORE, TextMatchingMethod, init_text_matching_state, text_matching_step
+from t2igan.method.techniques.regularize import spectral_norm
 from t2igan.nets.init import init_network
-from t2igan.regularize import spectral_norm
-from t2igan.text_matching import BEFORE, TextMatchingMethod, init_text_matching_state, text_matching_step
 
 VOCAB = 40
 

@@ -10,12 +10,14 @@ from filelock import FileLock
 from tiny import impatient
 
 import t2igan
-from t2igan import loop, parallel, step, train
-from t2igan.checkpoint import Checkpoints
+from t2igan import step
+from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
-from t2igan.evaluate import evaluate_run, evaluate_runs
-from t2igan.logs import Logs
-from t2igan.text import Tokenizer
+from t2igan.evaluation.runs import evaluate_run, evaluate_runs
+from t2igan.inference.checkpoint import Checkpoints
+from t2igan.training import loop, train
+from t2igan.training.distributed import parallel
+from t2igan.training.logs import Logs
 
 
 @pytest.fixture

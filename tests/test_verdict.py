@@ -2,8 +2,8 @@
 
 import pytest
 
-from t2igan.evaluate import verdict
-from t2igan.evaluate.verdict import LEVELS
+from t2igan.evaluation import verdict
+from t2igan.evaluation.verdict import LEVELS
 
 HEALTHY = {
     "attributes/mean": (0.95, 1.0, 0.3),

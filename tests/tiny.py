@@ -28,7 +28,7 @@ def shrink(config):
 
 def impatient(steps):
     """A `loop.Interruption` that asks each training to stop after so many steps, as Ctrl-C would."""
-    from t2igan import loop
+    from t2igan.training import loop
 
     class Impatient(loop.Interruption):
         def __enter__(self):
@@ -51,8 +51,8 @@ def random_snapshot(captions):
     """A snapshot in which every weight is drawn at random, so that words, places and noise all matter."""
     from configs.base import get_config
     from t2igan import nets
-    from t2igan.checkpoint import Snapshot
-    from t2igan.text import Tokenizer
+    from t2igan.data.tokenizer import Tokenizer
+    from t2igan.inference.snapshot import Snapshot
 
     config = shrink(get_config())
     tokenizer = Tokenizer.train(captions, 300, 16)

@@ -21,7 +21,8 @@ import torch
 
 from benchmarks.peer.step import Peer, Settings
 from benchmarks.timing import in_turns, load, made_batch, parser, publish, table
-from t2igan import nets, parallel, step
+from t2igan import nets, step
+from t2igan.training.distributed import parallel
 
 CALLS = 3  # steps that count in a turn; a training runs one library's steps, not both by turns
 VARIANTS = {"eager": "", "compiled by parts": "parts", "compiled as a whole": "whole"}

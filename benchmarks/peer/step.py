@@ -46,7 +46,7 @@ class Settings(NamedTuple):
 
     @classmethod
     def of(cls, method: Any, step: int) -> Settings:
-        """Reads a `t2igan.method.Method` at a step."""
+        """Reads a `t2igan.method.game.Method` at a step."""
         by_step = (method.generator_rate, method.discriminator_rate, method.beta2, method.penalty_weight)
         return cls(*(float(setting(step)) for setting in (*by_step, method.ema_decay)))
 
@@ -69,7 +69,7 @@ def by_transform(critic: Callable, *inputs: Tensor) -> tuple[Tensor, tuple[Tenso
 def judge(
     penalty: str, critic: Callable, real: Tensor, fake: Tensor, sentence: Tensor, slopes: Callable, once: Callable
 ) -> Judged:
-    """As `t2igan.losses.PENALTIES[penalty]`; `critic` is differentiated twice, `once` is the same for once."""
+    """As `t2igan.method.losses.PENALTIES[penalty]`; `critic` is differentiated twice, `once` is the same for once."""
     square = lambda g: g.square().flatten(1).sum(1)  # noqa: E731
     norm = lambda g: (square(g) + 1e-12).sqrt()  # noqa: E731
     if penalty == "r1_r2":

@@ -9,8 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from t2igan.data.dataset import Dataset
+from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
-from t2igan.text import Tokenizer
 
 
 class Batches:

@@ -10,7 +10,7 @@ import numpy as np
 
 from t2igan.data.dataset import NONE, Dataset
 from t2igan.data.reasons import kinds, reasons
-from t2igan.text import Tokenizer
+from t2igan.data.tokenizer import Tokenizer
 
 SHOWN_REASONS = 5
 SHOWN_VALUES = 6
@@ -127,10 +127,10 @@ def _cut(sizes: np.ndarray) -> list[str]:
         return []
     much = int((lost > MUCH_CUT).sum())
     share = int(cut.sum()) / len(lost)
-    words = (
-        f"{int(cut.sum()):,} ({share:.0%}) are not square, and the crop cuts off {np.median(lost[cut]):.0%} of each "
-    )
+    long = int((lost > 0.5).sum())
+    words = f"{int(cut.sum()):,} ({share:.0%}) are not square: the crop cuts off {np.median(lost[cut]):.0%} of them "
     words += f"(median; {lost.max():.0%} at most)"
+    words += f", {long:,} are more than twice as long as wide" if long else ""
     if much >= ADVISE_SHARE * len(lost):
         words += f', {much:,} lose more than {MUCH_CUT:.0%}: config.data.resize="pad" keeps the whole picture'
     return [words]

@@ -32,7 +32,7 @@ class Generator(nn.Module):
     above 1 it leans towards the caption. It wants a training in which captions were left out now and then.
 
     With `growing` the picture is the sum of what each level adds, and `grown` = (stage, fade) stops after that level,
-    which counts by `fade`; the result is enlarged to full size (`t2igan.growing`).
+    which counts by `fade`; the result is enlarged to full size (`t2igan.method.techniques.growing`).
     """
 
     image_channels: int

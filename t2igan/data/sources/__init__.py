@@ -75,7 +75,7 @@ def open_source(data_config: Any) -> Source:
 
     parts = parts_of(data_config.source)
     if parts is not None:
-        return Several(data_config, parts)
+        return Several(data_config, parts, open_one)
     return open_one(data_config)
 
 
@@ -128,7 +128,8 @@ def _in_folder(data_config: Any, path: Path) -> Source:
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return _saved(data_config, path)
     from t2igan.data.sources.coco import is_coco
-    from t2igan.data.sources.folder import Folder, holds_pictures
+    from t2igan.data.sources.folder import Folder
+    from t2igan.data.sources.walk import holds_pictures
 
     if is_coco(path):
         from t2igan.data.sources.coco import Coco

@@ -9,36 +9,24 @@ Nothing is unpacked, except for .tar.gz, .bz2 and .xz, which are once, into the 
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
 import json
-import lzma
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Skipped
-from t2igan.data.sources.folder import PACKED_KINDS, walk
 from t2igan.data.sources.found import Files, Found, FoundSource
+from t2igan.data.sources.members import TEXT_KINDS, members_of
 from t2igan.data.sources.names import is_hidden, kind_of, shown_name, stem
 from t2igan.data.sources.pairing import pair
 from t2igan.data.sources.shards import common_folder, relative_name, splits_by_name, whole_files
-from t2igan.data.sources.spool import unpacked
-from t2igan.data.sources.tarred import tar_members
-from t2igan.data.sources.zipped import zip_members
+from t2igan.data.sources.walk import walk
 from t2igan.data.stored import MAX_TEXT_BYTES, Stored, decode_text, open_regular, reason_of
 from t2igan.errors import UserError
 
-PACKED: dict[bytes, Callable[[io.BufferedIOBase], io.BufferedIOBase]] = {
-    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
-    b"BZh": bz2.BZ2File,
-    b"\xfd7zXZ\0": lzma.LZMAFile,
-}
 MAX_FILES_BESIDE = 10_000  # in the folder of an archive that was named
-ZIP = b"PK"
-ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 class Archive(FoundSource):
@@ -117,26 +105,9 @@ class Archive(FoundSource):
         """Returns files that may have captions: of a folder that the user named all, beside an archive those there."""
         if Path(self.name).expanduser().is_dir():
             names, _ = walk(root, self._config.follow_links)
-            return [root / name for name in names if kind_of(name) in PACKED_KINDS]
+            return [root / name for name in names if kind_of(name) in TEXT_KINDS]
         files = sorted(root.iterdir())[:MAX_FILES_BESIDE]
-        return [
-            file for file in files if kind_of(file.name) in PACKED_KINDS and file.is_file() and not file.is_symlink()
-        ]
-
-
-def members_of(file: Path, data_config: Any) -> tuple[Mapping[str, Stored], list[Skipped]]:
-    """Returns the files in an archive by name, and what in it cannot be read; OSError, ValueError for the whole."""
-    with open_regular(file) as stream:
-        head = stream.read(8)
-    if head.startswith(ZIP) or file.suffix.lower() == ".zip":  # a program that unpacks it may come first
-        return zip_members(file)
-    if head.startswith(ZSTD):
-        raise ValueError("packed with zstd, which is not read: unpack it")
-    opened = next((opened for mark, opened in PACKED.items() if head.startswith(mark)), None)
-    if opened is None:
-        return tar_members(file)
-    with open_regular(file) as stream:
-        return tar_members(unpacked(file, "all.tar", lambda: opened(stream), data_config, keep_damaged=True))
+        return [file for file in files if kind_of(file.name) in TEXT_KINDS and file.is_file() and not file.is_symlink()]
 
 
 def _pair(where: str, members: Mapping[str, Stored], data_config: Any) -> Found:

@@ -10,7 +10,6 @@ from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
 from t2igan.data.sources.captions import chosen_captions
-from t2igan.data.sources.folder import LEADS_OUT, walk, whole_file
 from t2igan.data.sources.folders import TEXT_WORDS, is_called
 from t2igan.data.sources.found import Found, FoundSource
 from t2igan.data.sources.lists import located
@@ -18,6 +17,7 @@ from t2igan.data.sources.locate import Locator
 from t2igan.data.sources.metadata import Gathered, Row, gather, read_rows
 from t2igan.data.sources.names import kind_of, shown_name
 from t2igan.data.sources.row_files import listed
+from t2igan.data.sources.walk import LEADS_OUT, walk, whole_file
 from t2igan.data.stored import InFile, is_inside, open_regular, reason_of
 from t2igan.errors import UserError
 

@@ -63,10 +63,8 @@ def _is_there(name: str) -> bool:
 class Several(FoundSource):
     """The pictures of several sources, each record with the repeats of its source."""
 
-    def __init__(self, data_config: Any, parts: Sequence[Part]):
-        """Opens the sources; nothing is read of them yet. UserError where one is not there."""
-        from t2igan.data.sources import open_one
-
+    def __init__(self, data_config: Any, parts: Sequence[Part], open_one: Callable[[Any], Source]):
+        """Opens the sources by `open_one`; nothing is read of them yet. UserError where one is not there."""
         super().__init__(data_config)
         self.name = ",".join(f"{name}:{repeats}" if repeats > 1 else name for name, repeats in parts)
         self._parts = list(parts)

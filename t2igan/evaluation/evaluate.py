@@ -1,0 +1,194 @@
+"""One evaluation: what to draw, who looks, and group after group of metrics."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import flax
+import jax
+import numpy as np
+
+from t2igan import __version__
+from t2igan.data import Dataset
+from t2igan.errors import UserError, nearest
+from t2igan.evaluation import metrics as metrics_lib
+from t2igan.evaluation.evaluators import alignment as follows
+from t2igan.evaluation.evaluators import distribution, robustness
+from t2igan.evaluation.evaluators import diversity as variety
+from t2igan.evaluation.evaluators import memorisation as overfitting
+from t2igan.evaluation.evaluators.samples import Draw, Look, draw_and_see, real_rows, what_to_draw
+from t2igan.evaluation.extractors import Judges, Matcher
+from t2igan.evaluation.verdict import verdict
+
+Result = dict[str, Any]
+
+FORMAT = "t2igan evaluation 1"
+GROUPS: dict[str, tuple[Callable[[Look], None], ...]] = {
+    **follows.GROUPS,
+    **distribution.GROUPS,
+    **variety.GROUPS,
+    **overfitting.GROUPS,
+    **robustness.GROUPS,
+}
+CHEAP = ("attributes", "frechet")  # what is looked at during training
+RESAMPLES = 200  # of the bootstrap
+
+
+def evaluate(
+    draw: Draw,
+    dataset: Dataset,
+    judges: Judges,
+    *,
+    num_images: int,
+    seed: int,
+    metrics: Sequence[str] = tuple(GROUPS),
+    extractors: Sequence[str] | None = None,
+    discriminate: Callable[[np.ndarray, list[str]], np.ndarray] | None = None,
+    resamples: int = RESAMPLES,
+) -> Result:
+    """Draws pictures for the captions of a split, judges them, and returns figures, ready for JSON.
+
+    Args:
+      draw: captions and seeds to uint8 [N, H, W, C], of the size that the judges know; asked for at most 512 at once.
+      dataset: the split: its captions are drawn from, its pictures are what the drawn ones are compared with.
+      judges: of the training split.
+      num_images: how many to draw, cycling through the split's pictures in an order that depends on `seed` alone. Each
+        drawing has a seed of its own; a picture with several captions is drawn by another one in each cycle.
+      seed: of that order, of the seeds given to `draw`, and of all that is drawn at random by the metrics.
+      metrics: groups of metrics, keys of `GROUPS`.
+      extractors: whose features; None = all that the judges have.
+      discriminate: pictures and captions to logits [N] of the discriminator, for the group "discriminator".
+      resamples: of the bootstrap intervals; 0 = no intervals, and no extrapolation of the Fréchet distance.
+
+    Returns:
+      What docs/metrics.md describes: figures by name, details, a verdict. Figures that cannot be had are left out, and
+      "left_out" says why.
+
+    Raises:
+      UserError: nothing is to be drawn, or there is no such group or extractor.
+      ValueError: `draw` returns pictures of another number, size or type.
+    """
+    if num_images < 1:
+        raise UserError(f"{num_images} pictures cannot be judged; give --num or config.evaluate.num_images 1 or more")
+    chosen = chosen_groups(metrics)
+    extractors = _chosen(list(extractors or judges.extractors), judges.extractors, "the extractors")
+    start = time.perf_counter()
+    rows = real_rows(len(dataset))
+    places, captions = what_to_draw(dataset, rows, num_images, seed)
+    seeds = np.random.default_rng(seed).integers(2**31, size=num_images).tolist()
+    seen_by = _seen_by(chosen, extractors, judges)
+    drawn = draw_and_see(draw, judges, seen_by, places, captions, seeds)
+    counts = metrics_lib.resampled_counts(len(rows), resamples, seed=seed) if resamples and len(rows) > 1 else None
+    look = Look(draw, dataset, judges, seed, rows, drawn, tuple(extractors), counts, discriminate)
+    seconds = {"drawing": time.perf_counter() - start}
+    for group in chosen:
+        start = time.perf_counter()
+        for function in GROUPS[group]:
+            if resamples or function is not distribution.frechet_infinity:
+                function(look)
+        seconds[group] = time.perf_counter() - start
+    figures = {name: dataclasses.asdict(figure) for name, figure in look.figures.items()}
+    return {
+        "format": FORMAT,
+        "split": dataset.split,
+        "seed": seed,
+        "model": "",
+        "step": None,
+        "data": dataset.name,
+        "versions": {
+            "t2igan": __version__,
+            "jax": jax.__version__,
+            "flax": flax.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "device": jax.devices()[0].device_kind,
+        "hashes": {
+            "split": judges.remember(("fingerprint",), dataset, rows[:0], dataset.fingerprint),
+            "train": judges.train_hash,
+            "judges": judges.hash(list(judges.extractors)),
+        },
+        "counts": {
+            "num_images": num_images,
+            "num_captions": len(set(captions)),
+            "num_real": len(rows),
+            "num_train": len(judges.train),
+            "num_compared": look.num_compared,
+            "resamples": resamples if counts is not None else 0,
+        },
+        "seconds": {name: round(s, 3) for name, s in seconds.items()},
+        "left_out": look.left_out,
+        "figures": figures,
+        "verdict": verdict(figures, look.details.get("binding")),
+        "details": look.details,
+    }
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> Result:
+    """Returns `new` with the groups of `old` that it does not have, if both measured the same thing in the same way.
+
+    The same model, data, judges, seed and counts, that is; otherwise `new` as it is.
+    """
+    same = ("format", "split", "seed", "model", "step", "data", "versions", "hashes", "counts")
+    if any(old.get(key) != new[key] for key in same):
+        return dict(new)
+    kept = {name: f for name, f in old["figures"].items() if f["group"] not in new["seconds"]}
+    figures = {**new["figures"], **kept}
+    in_order = sorted(figures, key=lambda name: list(GROUPS).index(figures[name]["group"]))  # stable
+    left_out = {k: why for k, why in old["left_out"].items() if k.split("/")[0] not in new["seconds"]} | new["left_out"]
+    details = {**old["details"], **new["details"]}
+    figures = {name: figures[name] for name in in_order}
+    return dict(new) | {
+        "seconds": {**old["seconds"], **new["seconds"]},
+        "left_out": left_out,
+        "figures": figures,
+        "details": details,
+        "verdict": verdict(figures, details.get("binding")),
+    }
+
+
+def flat_figures(result: Mapping[str, Any]) -> dict[str, float]:
+    """Returns name -> value, and name/real -> the real pictures' value, for logs and for the best checkpoint."""
+    flat = {}
+    for name, figure in result["figures"].items():
+        flat[name] = figure["value"]
+        if figure["real"] is not None:
+            flat[f"{name}/real"] = figure["real"]
+    return flat
+
+
+def without_details(result: Mapping[str, Any]) -> Result:
+    """Returns a result as it goes into a snapshot: without what only a report needs."""
+    return {key: value for key, value in result.items() if key != "details"}
+
+
+def chosen_groups(names: Sequence[str]) -> list[str]:
+    """Returns groups of metrics in the order of `GROUPS`; UserError for one that is not known."""
+    return _chosen(names, GROUPS, "--metrics")
+
+
+def _chosen(names: Sequence[str], known: Mapping[str, Any], where: str) -> list[str]:
+    """Returns the names in the order of `known`."""
+    for name in names:
+        if name not in known:
+            raise UserError(f"{where} has {name!r}{nearest(name, known)} There are {', '.join(known)}")
+    return [name for name in known if name in set(names)]
+
+
+def _seen_by(groups: Sequence[str], extractors: Sequence[str], judges: Judges) -> list[str]:
+    """Returns the extractors that have to look at every drawing."""
+    needed: set[str] = set()
+    for group in groups:
+        if group in ("frechet", "kernel", "neighbours"):
+            needed |= set(extractors)
+        elif group in ("attributes", "binding", "score"):
+            needed |= {"attributes"}
+        elif group == "memorisation":
+            needed |= set(extractors) | {"pixels"}
+        elif group in ("retrieval", "robustness"):
+            needed |= {name for name in extractors if isinstance(judges.extractors[name], Matcher)} | {"attributes"}
+    return [name for name in judges.extractors if name in needed]

@@ -1,0 +1,180 @@
+"""What all groups of metrics share: the drawings, what the judges see in them, and where figures go."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int, Shaped
+
+from t2igan.data import Dataset
+from t2igan.evaluation import metrics
+from t2igan.evaluation.extractors import Judges, Seen, joined
+
+Draw = Callable[[list[str], list[int]], np.ndarray]  # captions, seeds -> uint8 [N, H, W, C]
+
+DRAWN_AT_ONCE = 512  # pictures in memory at a time, however many are judged
+MAX_REAL = 10_000  # pictures of the split that are looked at
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """One figure with all that is needed to read it."""
+
+    value: float
+    group: str  # what --metrics calls it
+    label: str  # for people
+    extractor: str
+    direction: str  # "lower" or "higher" is better, or "real": the nearer to the real figure
+    num_images: int  # drawings it is made of
+    low: float | None = None  # the 95 % interval
+    high: float | None = None
+    real: float | None = None  # the same figure of real pictures
+    floor: float | None = None  # the same figure with captions shuffled among the drawings
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """What was drawn and seen; the pictures themselves are gone."""
+
+    places: Int[np.ndarray, " N"]  # the real picture, as a place in `Look.real_rows`, whose caption was drawn
+    captions: list[str]
+    seeds: list[int]
+    digests: Shaped[np.ndarray, " N"]  # of the pixels
+    seen: dict[str, Seen]  # by extractor
+
+
+@dataclasses.dataclass
+class Look:
+    """One evaluation under way."""
+
+    draw: Draw
+    dataset: Dataset
+    judges: Judges
+    seed: int
+    real_rows: Int[np.ndarray, " R"]  # of the split
+    drawn: Drawn
+    extractors: tuple[str, ...]
+    counts: Int[np.ndarray, "S R"] | None  # how often each real picture, with its drawings, is in each resample
+    discriminate: Callable[[np.ndarray, list[str]], np.ndarray] | None = None
+    figures: dict[str, Figure] = dataclasses.field(default_factory=dict)
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def num_compared(self) -> int:
+        """As many drawings as there are training pictures to compare with, so that their figures are alike."""
+        return min(len(self.drawn.captions), len(self.judges.train_rows(len(self.drawn.captions))))
+
+    def real(self, extractor: str) -> Seen:
+        """Returns what an extractor sees in the split's pictures."""
+        return self.judges.see_split(extractor, self.dataset, self.real_rows)
+
+    def train(self, extractor: str, num_images: int) -> Seen:
+        """Returns what an extractor sees in so many training pictures."""
+        return self.judges.see_split(extractor, self.judges.train, self.judges.train_rows(num_images))
+
+    def add(
+        self,
+        name: str,
+        value: float,
+        interval: metrics.Interval | None = None,
+        *,
+        real: float | None = None,
+        floor: float | None = None,
+        **facts: Any,
+    ) -> None:
+        """Keeps a figure, if it is a number."""
+        if not math.isfinite(value):
+            return
+        low, high = interval or (None, None)
+        number = lambda x: None if x is None or not math.isfinite(x) else float(x)  # noqa: E731
+        self.figures[name] = Figure(float(value), low=low, high=high, real=number(real), floor=number(floor), **facts)
+
+    def interval_of_mean(self, values: np.ndarray, places: np.ndarray | None = None) -> metrics.Interval | None:
+        """The interval of the mean over drawings (the first ones, or those of `places`); None where there is none."""
+        if self.counts is None or not len(values):
+            return None
+        places = self.drawn.places[: len(values)] if places is None else places
+        return metrics.interval_of_mean(values, places, self.counts)
+
+    def shuffled(self) -> Int[np.ndarray, " N"]:
+        """For each drawing another one, at random, whose caption it is given for the floor."""
+        order = np.random.default_rng([self.seed, 3]).permutation(len(self.drawn.captions))
+        other = np.empty_like(order)
+        other[order] = np.roll(order, 1)
+        return other
+
+
+def real_rows(length: int) -> Int[np.ndarray, " R"]:
+    """The rows of a split that are looked at: all, or a fixed choice of many."""
+    if length <= MAX_REAL:
+        return np.arange(length)
+    return np.sort(np.random.default_rng(0).permutation(length)[:MAX_REAL])
+
+
+def what_to_draw(dataset: Dataset, rows: np.ndarray, num_images: int, seed: int) -> tuple[np.ndarray, list[str]]:
+    """Returns the real picture (a place in `rows`) that each drawing is compared with, and the caption to draw."""
+    order = np.random.default_rng([seed, 1]).permutation(len(rows))
+    cycles, at = np.divmod(np.arange(num_images), len(rows))
+    places = order[at]
+    captions = [dataset.captions[rows[place]] for place in places]
+    return places, [of_one[cycle % len(of_one)] for of_one, cycle in zip(captions, cycles, strict=True)]
+
+
+def draw_and_see(
+    draw: Draw, judges: Judges, extractors: list[str], places: np.ndarray, captions: list[str], seeds: list[int]
+) -> Drawn:
+    """Draws and forgets pictures bit by bit: only what the judges see is kept."""
+    parts: dict[str, list[Seen]] = {name: [] for name in extractors}
+    digests = []
+    for start in range(0, len(captions), DRAWN_AT_ONCE):
+        part = slice(start, start + DRAWN_AT_ONCE)
+        images = judges.check(drawn(draw, captions[part], seeds[part]))
+        digests.append(digest(images))
+        for name in extractors:
+            parts[name].append(judges.see(name, images))
+    seen = {name: joined(of_one) for name, of_one in parts.items()}
+    return Drawn(places, captions, seeds, np.concatenate(digests), seen)
+
+
+def drawn(draw: Draw, captions: list[str], seeds: list[int]) -> np.ndarray:
+    """Returns what `draw` draws; ValueError where it is not a picture a caption."""
+    images = np.concatenate(
+        [
+            np.asarray(draw(captions[start : start + DRAWN_AT_ONCE], seeds[start : start + DRAWN_AT_ONCE]))
+            for start in range(0, len(captions), DRAWN_AT_ONCE)
+        ]
+    )
+    if len(images) != len(captions):
+        raise ValueError(f"draw returned {len(images)} pictures for {len(captions)} captions")
+    return images
+
+
+def new_seeds(seed: int, stream: int, num: int) -> list[int]:
+    """Returns seeds of drawings, a function of the evaluation's seed and of what they are for."""
+    return np.random.default_rng([seed, stream]).integers(2**31, size=num).tolist()
+
+
+def digest(images: np.ndarray) -> Shaped[np.ndarray, " N"]:
+    """Returns 16 bytes a picture that differ when any pixel does."""
+    return np.array([hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in images])
+
+
+def expected_labels(look: Look) -> Int[np.ndarray, "R A"]:
+    """The labels of the real pictures that the captions are of."""
+    return look.dataset.attribute_labels(look.judges.vocabulary)[look.real_rows]
+
+
+def has_attributes(look: Look) -> bool:
+    """Whether the training split and this one have attributes."""
+    return bool(look.judges.vocabulary) and look.dataset.attributes is not None
+
+
+def right_of(labels: np.ndarray, expected: np.ndarray) -> Bool[np.ndarray, "N A"]:
+    """Whether each label is right; an unknown value never is."""
+    return (labels == expected) & (expected >= 0)

@@ -1,0 +1,40 @@
+"""The judges: who says what is in a picture, which caption fits it, and how pictures become vectors.
+
+One interface, `Extractor`, and several of them:
+
+- `attributes`: a classifier of the attributes, where the data has attributes;
+- `probe`: a picture tower and a text tower that match pictures and captions;
+- `pixels`: the pixels themselves, at 16 px or less;
+- `inception`: Inception-v3 as FID uses it, and `clip`: a CLIP, where a file of weights is given.
+
+Classifier and probe are learned from the run's own training split, with a seed and settings of their own: they share
+nothing with the GAN that they judge but the tokenizer, and two runs on the same data are judged alike. They look at
+pictures of at most 32 px, the mean over areas of larger ones: finer detail is not judged. They err, above all on
+pictures unlike what they learned from, so each figure stands beside the same figure on real pictures. Figures of
+different extractors cannot be compared.
+"""
+
+from __future__ import annotations
+
+from t2igan.evaluation.extractors.classifier import Classified, Classifier, judged_attributes
+from t2igan.evaluation.extractors.extractor import Extractor, Matcher, judged_px, shrink
+from t2igan.evaluation.extractors.judges import Judges, Seen, joined
+from t2igan.evaluation.extractors.pixels import Pixels
+from t2igan.evaluation.extractors.probe import Probe
+from t2igan.evaluation.extractors.settings import Settings
+
+__all__ = [
+    "Classified",
+    "Classifier",
+    "Extractor",
+    "Judges",
+    "Matcher",
+    "Pixels",
+    "Probe",
+    "Seen",
+    "Settings",
+    "joined",
+    "judged_attributes",
+    "judged_px",
+    "shrink",
+]

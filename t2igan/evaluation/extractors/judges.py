@@ -1,0 +1,165 @@
+"""All judges of one training split under one roof."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from t2igan.data import Dataset
+from t2igan.data.tokenizer import Tokenizer
+from t2igan.evaluation.extractors.classifier import Classifier, judged_attributes
+from t2igan.evaluation.extractors.extractor import Extractor, Matcher, in_parts, judged_px
+from t2igan.evaluation.extractors.learned import Bar, Progress, training_rows
+from t2igan.evaluation.extractors.pixels import Pixels
+from t2igan.evaluation.extractors.probe import Probe, judges_networks
+from t2igan.evaluation.extractors.settings import Settings
+
+
+class Seen(NamedTuple):
+    """What an extractor makes of pictures: features, and what else it knows."""
+
+    features: Float[np.ndarray, "N D"]
+    labels: Int[np.ndarray, "N A"] | None = None  # of the classifier
+    probabilities: Float[np.ndarray, "N V"] | None = None  # of the classifier
+    embedding: Float[np.ndarray, "N E"] | None = None  # of a matcher
+
+
+class Judges:
+    """The extractors of one training split by name; those that learn do so when they are first asked.
+
+    What was learned is kept in files of `folder` whose names hold a hash of pictures, captions, tokenizer and
+    settings; a damaged file is learned anew. `progress(judge, steps done, steps in all)` is called now and then.
+
+    `vocabulary` maps each judged attribute to its values in the training split ("none" where a picture lacks it), and
+    is empty without attributes; `main` is the extractor of figures during training: "attributes" where there is one,
+    otherwise "probe".
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        train: Dataset,
+        tokenizer: Tokenizer,
+        folder: Path,
+        progress: Progress | None = None,
+        settings: Settings | None = None,
+        weights: Mapping[str, str] | None = None,
+    ):
+        self.train = train
+        self.settings = settings or Settings()
+        self.vocabulary = judged_attributes(train)
+        self._image_shape = tuple(train.images.shape[1:])
+        self._remembered: dict[tuple, tuple[Any, Any]] = {}
+        px = judged_px(self._image_shape[0])
+        networks = judges_networks(config, tokenizer, px, self._image_shape[-1], self.settings)
+        self.train_hash = train_hash = train.fingerprint()
+        self.extractors: dict[str, Extractor] = {}
+        if self.vocabulary:
+            self.extractors["attributes"] = Classifier(
+                train, train_hash, self.vocabulary, networks.image_encoder, px, folder, self.settings, progress
+            )
+        self.extractors["probe"] = Probe(train, train_hash, tokenizer, networks, px, folder, self.settings, progress)
+        self.extractors["pixels"] = Pixels()
+        self.extractors |= _pretrained(weights or {})
+        self.main = "attributes" if self.vocabulary else "probe"
+
+    @classmethod
+    def of_run(
+        cls,
+        config: Any,
+        train: Dataset,
+        tokenizer: Tokenizer,
+        workdir: Path,
+        weights: Mapping[str, str] | None = None,
+    ) -> Judges:
+        """Returns the judges of a run, kept in its folder, learned when first asked, with a bar on the terminal.
+
+        `weights` ("inception": a file, "clip": a folder) go before those that the configuration names.
+
+        Raises:
+          UserError: weights are not there or not understood.
+        """
+        evaluate = config.evaluate
+        settings = Settings(  # runs of earlier versions lack the newer keys
+            classifier_steps=evaluate.classifier_steps,
+            probe_steps=evaluate.get("probe_steps", Settings.probe_steps),
+        )
+        named = {name: evaluate.get(f"{name}_weights", "") for name in ("inception", "clip")}
+        weights = named | dict(weights or {})
+        return cls(config, train, tokenizer, workdir / "judges", Bar(), settings, weights)
+
+    @property
+    def classifier(self) -> Classifier | None:
+        """The classifier, where the data has attributes."""
+        return self.extractors.get("attributes")
+
+    def learn(self) -> Judges:
+        """Reads or learns, now, the judge that every evaluation needs; returns itself."""
+        self.extractors[self.main].learn()
+        return self
+
+    def hash(self, names: Sequence[str]) -> str:
+        """Returns 16 hex digits that change with what the named extractors learned from, and how."""
+        keys = [f"{name} {getattr(self.extractors[name], 'key', '')}" for name in sorted(names)]
+        return hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
+
+    def check(self, images: np.ndarray) -> np.ndarray:
+        """Returns `images`; ValueError for pictures that are not of the kind that the judges know."""
+        if tuple(images.shape[1:]) != self._image_shape or images.dtype != np.uint8:
+            raise ValueError(
+                f"pictures must be uint8 {self._image_shape} as in training, not {images.dtype} {images.shape[1:]}"
+            )
+        return images
+
+    def train_rows(self, num_images: int) -> np.ndarray:
+        """Returns the rows of at most `num_images` training pictures, always the same ones."""
+        return training_rows(len(self.train), min(num_images, self.settings.max_images))
+
+    def see(self, name: str, images: np.ndarray) -> Seen:
+        """Returns what an extractor makes of pictures."""
+        extractor = self.extractors[name]
+        if isinstance(extractor, Classifier):
+            classified = extractor.classify(images)
+            return Seen(classified.features, classified.labels, classified.probabilities)
+        if isinstance(extractor, Matcher):
+            features, embedding = extractor.features_and_embedding(images)
+            return Seen(features, embedding=embedding)
+        return Seen(extractor.features(images))
+
+    def see_split(self, name: str, dataset: Dataset, rows: np.ndarray) -> Seen:
+        """Returns what an extractor makes of real pictures; remembered."""
+        return self.remember(
+            ("seen", name), dataset, rows, lambda: joined(self.see(name, dataset.images[p]) for p in in_parts(rows))
+        )
+
+    def remember(self, key: tuple, dataset: Dataset, rows: np.ndarray, make: Callable[[], Any]) -> Any:
+        """Returns what `make` returned the first time for these rows of this data set, which does not change."""
+        key = (*key, id(dataset), rows.tobytes())
+        if key not in self._remembered:
+            self._remembered[key] = (dataset, make())  # the data set too: its id must not be given to another
+        return self._remembered[key][1]
+
+
+def joined(parts: Iterable[Seen]) -> Seen:
+    """Returns what was seen of pictures part by part as one."""
+    columns = zip(*parts, strict=True)
+    return Seen(*(None if column[0] is None else np.concatenate(column) for column in columns))
+
+
+def _pretrained(weights: Mapping[str, str]) -> dict[str, Extractor]:
+    """Returns the extractors whose weights are at hand."""
+    found: dict[str, Extractor] = {}
+    if weights.get("inception"):
+        from t2igan.evaluation.extractors.inception import Inception
+
+        found["inception"] = Inception(weights["inception"])
+    if weights.get("clip"):
+        from t2igan.evaluation.extractors.clip import Clip
+
+        found["clip"] = Clip(weights["clip"])
+    return found

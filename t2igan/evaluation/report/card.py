@@ -1,0 +1,187 @@
+"""The model card: what a model is, what it learned from, how good it is, and what it is not for.
+
+After Mitchell et al. 2019, arXiv:1810.03993.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+from typing import Any
+
+from t2igan import config as config_lib
+from t2igan.evaluation.report.facts import RunFacts, SplitFacts
+from t2igan.evaluation.report.tables import duration, headlines, number
+
+CARD_NAME = "model_card.md"
+UNKNOWN_LICENSE = "not known; ask whoever made the pictures before you pass the model on"
+TEMPLATES = "Captions of this set are templates over drawn options; nobody wrote them."
+
+
+def model_card(facts: RunFacts) -> str:
+    """Returns the model card of a run as Markdown; it holds nothing that differs from one call to the next."""
+    parts = [
+        _title(facts),
+        _use(facts),
+        _data(facts),
+        _training(facts),
+        _results(facts),
+        _limits(facts),
+        _sampling(facts),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def escape(text: Any) -> str:
+    """Returns text that Markdown shows as it stands: no markup, no HTML, one line."""
+    return re.sub(r"([\\`*_{}\[\]<>#|!~&$])", r"\\\1", " ".join(str(text).split()))
+
+
+def _title(facts: RunFacts) -> str:
+    size, channels = facts.config["data"]["image_size_px"], facts.config["data"]["channels"]
+    kind = "grey" if channels == 1 else "colour"
+    card = facts.config.get("model_card", {})
+    lines = [
+        f"# {escape(facts.name)}",
+        "",
+        f"A text-to-image GAN: a caption and noise become a {kind} picture of {size} x {size} px in one forward pass.",
+        "",
+        f"- Made with: t2igan {facts.info.get('t2igan', '(no snapshot yet)')}",
+        f"- Weights: `{facts.digest or 'none yet'}` ({_parameters(facts)})",
+        f"- Licence of the model: {escape(card.get('license') or 'not stated')}",
+        f"- Licence of the data: {escape(facts.license or UNKNOWN_LICENSE)}",
+    ]
+    if notes := str(card.get("notes", "")).strip():
+        lines += ["", notes]
+    return "\n".join(lines)
+
+
+def _parameters(facts: RunFacts) -> str:
+    return ", ".join(f"{name} {count:,} parameters" for name, count in facts.parameters.items()) or "no parameters"
+
+
+def _use(facts: RunFacts) -> str:
+    return (
+        "## Intended use\n\n"
+        f"To draw pictures like those of “{escape(_source(facts))}” from captions in the style of its "
+        "captions; to study text-to-image GANs. Not for pictures that pass for photographs of real events or people, "
+        "and not for decisions about people."
+    )
+
+
+def _source(facts: RunFacts) -> str:
+    """The name of the data; of a folder or file only its own name, since a card travels and paths are private."""
+    source = str(facts.config["data"]["source"])
+    return PurePath(source).name if "/" in source or "\\" in source else source
+
+
+def _data(facts: RunFacts) -> str:
+    source = escape(_source(facts))
+    if not facts.splits:
+        return f"## Data\n\nSource: {source}. It was not at hand when this card was written."
+    lines = ["## Data", "", "| split | pictures | distinct captions | left out |", "|---|---|---|---|"]
+    lines += [
+        f"| {escape(s.name)} | {s.num_images:,} | {s.num_captions:,} | {sum(s.skipped.values()):,} |"
+        for s in facts.splits
+    ]
+    lines += ["", f"Source: {source}. Hash of the training pictures and captions: "]
+    lines[-1] += f"`{facts.data_fingerprint or 'unknown'}`."
+    if facts.config["data"]["source"] == "pixel_avatars":
+        lines[-1] += f" {TEMPLATES}"
+    if attributes := _attributes(facts.splits[0]):
+        lines += ["", f"Attributes: {attributes}."]
+    return "\n".join(lines)
+
+
+def _attributes(split: SplitFacts) -> str:
+    return "; ".join(f"{escape(name)} ({len(values)} values)" for name, values in split.attributes.items())
+
+
+def _training(facts: RunFacts) -> str:
+    section, loss = facts.config["train"], facts.config["loss"]
+    lines = ["## Training", ""]
+    for phase, images in facts.images_seen.items():
+        lines.append(f"- phase {escape(phase)}: {images:,} pictures seen")
+    if facts.info.get("step") is not None:
+        lines.append(f"- the weights are the moving average at step {facts.info['step']:,} of the adversarial phase")
+    lines += [
+        f"- loss {escape(loss['adversarial'])}, penalty {escape(loss['penalty'])} (weight {loss['penalty_weight']:g}), "
+        f"batches of {section['batch_images']}, learning rates {section['generator_learning_rate']:g} (generator) and "
+        f"{section['discriminator_learning_rate']:g} (discriminator), root seed {facts.config['seed']}",
+    ]
+    if facts.trained_on:
+        t = facts.trained_on
+        lines.append(
+            f"- on {escape(t['devices'])} ({escape(t['cpu'])}), Python {t['python']}, JAX {t['versions'].get('jax')}"
+        )
+    if facts.training_s:
+        lines.append(f"- about {duration(facts.training_s)} of training steps")
+    if overrides := [o.replace("`", "") for o in facts.overrides if "/" not in o]:  # without paths
+        lines += ["- changed on the command line: " + " ".join(f"`{override}`" for override in overrides)]
+    return "\n".join(lines)
+
+
+def _results(facts: RunFacts) -> str:
+    if not facts.evaluations:
+        return "## Results\n\nNot evaluated yet: `python run.py evaluate --workdir=...`."
+    lines = ["## Results", ""]
+    for split, evaluation in facts.evaluations.items():
+        counts = evaluation.get("counts", {})
+        lines += [
+            f"Split `{escape(split)}`, {counts.get('num_images', 0):,} pictures drawn, with 95 % intervals. Figures of "
+            "different extractors cannot be compared.",
+            "",
+            "| figure | generated | 95 % | real pictures | captions shuffled | judged by |",
+            "|---|---|---|---|---|---|",
+        ]
+        for row in headlines(evaluation):
+            cells = (f"{row.label} {row.arrow}", row.value, row.interval, row.real, row.floor, row.extractor)
+            lines.append("| " + " | ".join(escape(cell) for cell in cells) + " |")
+        lines += ["", *(f"- {escape(finding['text'])}" for finding in evaluation.get("verdict", ())), ""]
+    return "\n".join(lines).rstrip()
+
+
+def _limits(facts: RunFacts) -> str:
+    config = facts.config
+    lines = ["## Limits", ""]
+    lines.append(f"- It draws {config['data']['image_size_px']} px and nothing finer, and only what its data show.")
+    if facts.splits:
+        shortest, _, longest = facts.splits[0].caption_tokens
+        lines.append(
+            f"- Training captions have {shortest} to {longest} tokens; prompts of other lengths, styles or languages "
+            "are outside of what it has seen, and words that training lacks mean nothing to it."
+        )
+        if cut := facts.splits[0].cut_share:
+            most = config["tokenizer"]["max_tokens"]
+            lines.append(
+                f"- {cut:.1%} of the training captions are longer than {most} tokens; it never read their ends."
+            )
+    for split, evaluation in facts.evaluations.items():
+        worst = [(n, f) for n, f in evaluation["figures"].items() if n.startswith("attributes/each/")]
+        if worst:
+            name, figure = min(worst, key=lambda item: item[1]["value"])
+            lines.append(
+                f"- The attribute that it gets wrong most often on `{escape(split)}` is "
+                f"{escape(name.rpartition('/')[2])}: right in {number(figure['value'])} of the pictures."
+            )
+    lines.append("- Whatever is one-sided in the data is one-sided in its pictures.")
+    return "\n".join(lines)
+
+
+def _sampling(facts: RunFacts) -> str:
+    return (
+        "## How to draw\n\n"
+        "```python\n"
+        "import t2igan\n\n"
+        'generator = t2igan.load("snapshot.safetensors")\n'
+        f"images = generator.sample([{_example(facts)!r}], seed=0)  # uint8 [N, H, W, C]\n"
+        "```\n\n"
+        "The picture of (prompt, seed) is always the same. This card is in the file too: "
+        "`t2igan.inference.snapshot.load_snapshot(path).model_card`."
+    )
+
+
+def _example(facts: RunFacts) -> str:
+    """A caption that the model knows."""
+    captions = list(config_lib.get(facts.config, "sample.captions")) or list(facts.example_captions)
+    return captions[0].replace("`", "'") if captions else "a caption in the style of the training captions"

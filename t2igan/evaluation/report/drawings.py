@@ -1,0 +1,138 @@
+"""What a report draws anew: captions, ways between two of them, and where the generator reads which word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt8, UInt32
+
+from t2igan.inference.sample import Generator, noise, to_bytes
+from t2igan.nets import Networks, Text
+
+
+class Attention(NamedTuple):
+    """A picture, and how much each of its places reads each word of its caption."""
+
+    image: UInt8[np.ndarray, "H W C"]
+    words: tuple[str, ...]
+    weights: Float[np.ndarray, "W h w"]  # over the words and the marks of begin and end they sum to 1 at each place
+
+
+def between_seeds(
+    generator: Generator, caption: str, seeds: tuple[int, int], steps: int
+) -> UInt8[np.ndarray, "S H W C"]:
+    """Returns pictures of one caption while the noise goes from one seed's to the other's, both ends included.
+
+    The way is the great circle (Shoemake 1985), on which noise of many dimensions keeps its usual length.
+    """
+    shares = np.linspace(0, 1, steps, dtype=np.float32)
+    tokens = generator.tokenizer.encode([caption])
+    ends = np.asarray(seeds, np.uint32)
+    return np.asarray(_draw_between_seeds(generator.networks, generator.params, ends, tokens, shares))
+
+
+def between_captions(
+    generator: Generator, captions: tuple[str, str], seed: int, steps: int
+) -> UInt8[np.ndarray, "S H W C"]:
+    """Returns pictures of one seed while the text goes from one caption's to the other's, both ends included."""
+    shares = np.linspace(0, 1, steps, dtype=np.float32)
+    tokens = generator.tokenizer.encode(list(captions))
+    seeds = np.asarray([seed], np.uint32)
+    return np.asarray(_draw_between_captions(generator.networks, generator.params, seeds, tokens, shares))
+
+
+def slerp(a: Float[Array, " Z"], b: Float[Array, " Z"], shares: Float[Array, " S"]) -> Float[Array, "S Z"]:
+    """Returns the points of the great circle from `a` (share 0) to `b` (share 1); of a line where it has no length."""
+    cosine = (a @ b) / jnp.maximum(jnp.linalg.norm(a) * jnp.linalg.norm(b), 1e-12)
+    angle = jnp.arccos(jnp.clip(cosine, -1, 1))
+    sine = jnp.sin(angle)
+    straight = sine < 1e-4
+    sine = jnp.where(straight, 1.0, sine)
+    of_a = jnp.where(straight, 1 - shares, jnp.sin((1 - shares) * angle) / sine)
+    of_b = jnp.where(straight, shares, jnp.sin(shares * angle) / sine)
+    return of_a[:, None] * a[None] + of_b[:, None] * b[None]
+
+
+def mix_texts(first: Text, second: Text, shares: Float[Array, " S"]) -> Text:
+    """Returns the texts on the way from `first` (share 0) to `second` (share 1), which they equal exactly.
+
+    Sentence and words go along straight lines, word by word in order. Where one caption has no more words, the other's
+    stand alone.
+    """
+    words_of_first = jnp.where(first.mask[..., None], first.words, second.words)
+    words_of_second = jnp.where(second.mask[..., None], second.words, first.words)
+    share = shares[:, None]
+    masks = jnp.where(share == 0, first.mask, jnp.where(share == 1, second.mask, first.mask | second.mask))
+    return Text(
+        sentence=(1 - share) * first.sentence + share * second.sentence,
+        words=(1 - share[..., None]) * words_of_first + share[..., None] * words_of_second,
+        mask=masks,
+    )
+
+
+def attend(generator: Generator, caption: str, seed: int) -> Attention | None:
+    """Returns where the generator reads which word of a caption; None for one that reads the sentence only.
+
+    The weights are the mean over the heads and layers of the largest map that reads words. Tokens of one word are
+    added up.
+    """
+    tokens = generator.tokenizer.encode([caption])
+    seeds = np.asarray([seed], np.uint32)
+    image, maps = _draw_attention(generator.networks, generator.params, seeds, tokens)
+    if not maps:
+        return None
+    largest_px = max(weights.shape[1] for weights in maps)
+    weights = np.mean([weights[0] for weights in maps if weights.shape[1] == largest_px], axis=0)
+    words = generator.tokenizer.words(caption)
+    of_words = [weights[..., list(word.positions)].sum(-1) for word in words]
+    return Attention(np.asarray(image[0]), tuple(word.text for word in words), np.stack(of_words))
+
+
+def pictures_of(generator: Generator, captions: Sequence[str], seeds: Sequence[int]) -> UInt8[np.ndarray, "N H W C"]:
+    """Returns a picture a caption and seed; no caption gives no picture, and long ones are cut, as in training."""
+    if not captions:
+        size, channels = generator.config["data"]["image_size_px"], generator.config["data"]["channels"]
+        return np.zeros((0, size, size, channels), np.uint8)
+    return generator.sample(list(captions), list(seeds), cut_long=True)
+
+
+@partial(jax.jit, static_argnums=0)
+def _draw_between_seeds(
+    networks: Networks,
+    params: Any,
+    seeds: UInt32[Array, " 2"],
+    tokens: Int[Array, "1 T"],
+    shares: Float[Array, " S"],
+) -> UInt8[Array, "S H W C"]:
+    first, second = noise(seeds, networks.z_dim)
+    text = networks.text_encoder.apply(params["text"], tokens)
+    text = jax.tree.map(lambda x: jnp.repeat(x, len(shares), axis=0), text)
+    return to_bytes(networks.generator.apply(params["generator"], slerp(first, second, shares), text))
+
+
+@partial(jax.jit, static_argnums=0)
+def _draw_between_captions(
+    networks: Networks,
+    params: Any,
+    seeds: UInt32[Array, " 1"],
+    tokens: Int[Array, "2 T"],
+    shares: Float[Array, " S"],
+) -> UInt8[Array, "S H W C"]:
+    z = jnp.repeat(noise(seeds, networks.z_dim), len(shares), axis=0)
+    both = networks.text_encoder.apply(params["text"], tokens)
+    first, second = (jax.tree.map(lambda x, i=i: jnp.repeat(x[i][None], len(shares), axis=0), both) for i in (0, 1))
+    return to_bytes(networks.generator.apply(params["generator"], z, mix_texts(first, second, shares)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _draw_attention(networks: Networks, params: Any, seeds: UInt32[Array, " 1"], tokens: Int[Array, "1 T"]):
+    text = networks.text_encoder.apply(params["text"], tokens)
+    z = noise(seeds, networks.z_dim)
+    image, noted = networks.generator.apply(params["generator"], z, text, mutable="intermediates")
+    # Linen returns nested dictionaries of tuples: a leaf is [1, h, w, T].
+    return to_bytes(image), jax.tree.leaves(noted)

@@ -1,0 +1,271 @@
+"""The pictures of a report, section by section, as data URIs with their words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from t2igan.data import Dataset
+from t2igan.evaluation.report import drawings
+from t2igan.evaluation.report.images import SHARP_PX, data_uri, lit, read_sheets
+from t2igan.inference.sample import Generator
+
+MAX_CAPTIONS, MAX_SEEDS, MAX_TIMES = 8, 6, 8
+MAX_EXAMPLES = 12  # training pictures
+MAX_RANKED = 8  # best, worst captions
+MAX_PAIRS = 8  # nearest neighbours, an extractor
+MAX_STRIPS = 4  # captions of least, most diversity
+MAX_CHANGED = 3  # changed captions a kind
+WAY_STEPS = 7
+WAY_CAPTIONS = 256  # among which two are chosen
+MAX_CHARACTERS = 240  # of a caption
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture and its words."""
+
+    uri: str
+    alt: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Pictures in a row, under a caption."""
+
+    caption: str
+    pictures: tuple[Picture, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A generated picture beside a real one."""
+
+    caption: str
+    generated: Picture
+    real: Picture | None
+    note: str
+    wrong: tuple[tuple[str, str, str], ...] = ()  # attribute, asked for, seen
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """All pictures of a report; empty where there is nothing to show."""
+
+    sharp: bool  # whether pixels are shown as squares
+    grid: tuple[Strip, ...] = ()  # the fixed captions, a picture a seed
+    times: tuple[str, ...] = ()  # pictures seen at each sheet
+    over_time: tuple[Strip, ...] = ()  # the fixed captions, a picture a sheet
+    best: tuple[Pair, ...] = ()
+    worst: tuple[Pair, ...] = ()
+    neighbours: tuple[tuple[str, tuple[Pair, ...]], ...] = ()  # by extractor
+    least: tuple[Strip, ...] = ()
+    most: tuple[Strip, ...] = ()
+    robustness: tuple[tuple[str, tuple[Pair, ...]], ...] = ()  # by kind of change; "real" is of the clean caption
+    ways: tuple[Strip, ...] = ()
+    attention: tuple[Strip, ...] = ()
+    reads_words: bool = True
+    examples: tuple[Picture, ...] = ()  # training pictures
+
+
+def draw(
+    generator: Generator | None,
+    train: Dataset | None,
+    shown: Dataset | None,
+    evaluation: Mapping[str, Any] | None,
+    workdir: Path,
+) -> Drawn:
+    """Draws all that a report shows of a run; what is missing leaves its section empty."""
+    image_px = _image_px(generator, train)
+    sheets = read_sheets(workdir / "samples", image_px, MAX_TIMES) if image_px else []
+    parts: dict[str, Any] = {"sharp": image_px <= SHARP_PX}
+    if sheets:
+        parts["times"] = tuple(_thousands(sheet.images_seen) for sheet in sheets)
+        parts["over_time"] = tuple(
+            Strip(
+                clip(caption),
+                tuple(_picture(s.images[row, 0], f"{caption}, after {s.images_seen:,} pictures") for s in sheets),
+            )
+            for row, caption in enumerate(sheets[-1].captions[:MAX_CAPTIONS])
+        )
+    if train is not None:
+        places = np.linspace(0, len(train) - 1, min(MAX_EXAMPLES, len(train))).round().astype(int)
+        examples = np.asarray(train.images[places])
+        captions = [train.captions[i][0] for i in places]
+        parts["examples"] = tuple(_picture(x, c, note=c) for x, c in zip(examples, captions, strict=True))
+    if generator is not None:
+        captions = sheets[-1].captions if sheets else _first_captions(generator, shown)
+        seeds = sheets[-1].seeds if sheets else tuple(range(MAX_SEEDS))
+        captions, seeds = captions[:MAX_CAPTIONS], seeds[:MAX_SEEDS]
+        parts["grid"] = _grid(generator, captions, seeds)
+        parts["ways"] = _ways(generator, captions, seeds, shown)
+        attention = [_attention(generator, caption, seeds[0]) for caption in captions[:3]]
+        parts["attention"] = tuple(strip for strip in attention if strip)
+        parts["reads_words"] = not captions or None not in attention
+        if evaluation is not None and shown is not None and train is not None:
+            parts |= _of_evaluation(generator, train, shown, evaluation.get("details", {}))
+    return Drawn(**parts)
+
+
+def clip(text: Any, most: int = MAX_CHARACTERS) -> str:
+    """Returns a text cut to a length that a page can bear."""
+    text = str(text)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _of_evaluation(
+    generator: Generator, train: Dataset, shown: Dataset, details: Mapping[str, Any]
+) -> dict[str, tuple]:
+    """Draws the drawings that an evaluation singled out once more, from their captions and seeds."""
+    ranked = details.get("captions", {})
+    neighbours = {name: of_one["nearest"] for name, of_one in details.get("memorisation", {}).items()}
+    diversity = details.get("diversity", {})
+    robustness = {kind: of_one.get("examples", ()) for kind, of_one in details.get("robustness", {}).items()}
+    return {
+        "best": _ranked(generator, shown, ranked.get("best", ())),
+        "worst": _ranked(generator, shown, ranked.get("worst", ())),
+        "neighbours": tuple((name, _nearest(generator, train, pairs)) for name, pairs in neighbours.items() if pairs),
+        "least": _strips(generator, diversity.get("least", ())),
+        "most": _strips(generator, diversity.get("most", ())),
+        "robustness": tuple((kind, _changed(generator, pairs)) for kind, pairs in robustness.items() if pairs),
+    }
+
+
+def _grid(generator: Generator, captions: Sequence[str], seeds: Sequence[int]) -> tuple[Strip, ...]:
+    drawn = drawings.pictures_of(generator, [c for c in captions for _ in seeds], list(seeds) * len(captions))
+    rows = drawn.reshape(len(captions), len(seeds), *drawn.shape[1:])
+    return tuple(
+        Strip(clip(caption), tuple(_picture(x, f"{caption}, seed {s}") for x, s in zip(row, seeds, strict=True)))
+        for caption, row in zip(captions, rows, strict=True)
+    )
+
+
+def _ways(
+    generator: Generator, captions: Sequence[str], seeds: Sequence[int], shown: Dataset | None
+) -> tuple[Strip, ...]:
+    """Between two seeds of a caption; between two captions that differ little, and two that differ much."""
+    if not captions or len(seeds) < 2:
+        return ()
+    caption = captions[0]
+    ends = (seeds[0], seeds[1])
+    name = f"from seed {ends[0]} to seed {ends[1]}"
+    strips = [_way(f"{clip(caption)}", drawings.between_seeds(generator, caption, ends, WAY_STEPS), name)]
+    known = [*captions, *(of_one[0] for of_one in (shown.captions[:WAY_CAPTIONS] if shown is not None else ()))]
+    for first, second in _far_and_near(generator, list(dict.fromkeys(known))):
+        drawn = drawings.between_captions(generator, (first, second), seeds[0], WAY_STEPS)
+        strips.append(_way(f"{clip(first)} → {clip(second)}", drawn, f"seed {seeds[0]}"))
+    return tuple(strips)
+
+
+def _far_and_near(generator: Generator, captions: Sequence[str]) -> list[tuple[str, str]]:
+    """The first caption with the one that is most like it, and with the one that is least like it, token by token."""
+    if len(captions) < 2:
+        return []
+    tokens = generator.tokenizer.encode(captions)
+    different = (tokens[1:] != tokens[0]).sum(1)
+    chosen = dict.fromkeys((int(different.argmin()), int(different.argmax())))
+    return [(captions[0], captions[1 + i]) for i in chosen]
+
+
+def _attention(generator: Generator, caption: str, seed: int) -> Strip | None:
+    attention = drawings.attend(generator, caption, seed)
+    if attention is None:
+        return None
+    whole = _picture(attention.image, caption, note="all")
+    # Each word in its own light: the brightest place of a word that is hardly read is still shown.
+    parts = [
+        _picture(lit(attention.image, weights, float(weights.max())), f"where “{word}” is read", note=word)
+        for word, weights in zip(attention.words, attention.weights, strict=True)
+        if any(character.isalnum() for character in word)
+    ]
+    return Strip(clip(caption), (whole, *parts))
+
+
+def _ranked(generator: Generator, shown: Dataset, ranked: Sequence[Mapping[str, Any]]) -> tuple[Pair, ...]:
+    ranked = [one for one in ranked if one["row"] < len(shown)][:MAX_RANKED]
+    drawn = drawings.pictures_of(generator, [one["caption"] for one in ranked], [one["seed"] for one in ranked])
+    pairs = []
+    for one, image in zip(ranked, drawn, strict=True):
+        notes = [f"seed {one['seed']}"]
+        if one.get("rank") is not None:
+            notes.append(f"rank {one['rank']}")
+        if one.get("attributes_right") not in (None, 0, 1):
+            notes.append(f"{one['attributes_right']:.0%} of attributes right")
+        pairs.append(
+            Pair(
+                clip(one["caption"]),
+                _picture(image, one["caption"]),
+                _picture(shown.images[one["row"]], "the real picture"),
+                ", ".join(notes),
+                tuple((name, asked, seen) for name, (asked, seen) in (one.get("wrong") or {}).items()),
+            )
+        )
+    return tuple(pairs)
+
+
+def _nearest(generator: Generator, train: Dataset, pairs: Sequence[Mapping[str, Any]]) -> tuple[Pair, ...]:
+    pairs = [pair for pair in pairs if pair["train_row"] < len(train)][:MAX_PAIRS]
+    drawn = drawings.pictures_of(generator, [pair["caption"] for pair in pairs], [pair["seed"] for pair in pairs])
+    return tuple(
+        Pair(
+            clip(pair["caption"]),
+            _picture(image, pair["caption"]),
+            _picture(train.images[pair["train_row"]], f"training picture {pair['train_row']}"),
+            f"distance {pair['distance']:.3g}" + (", a copy" if pair.get("copy") else ""),
+        )
+        for pair, image in zip(pairs, drawn, strict=True)
+    )
+
+
+def _strips(generator: Generator, captions: Sequence[Mapping[str, Any]]) -> tuple[Strip, ...]:
+    strips = []
+    for one in captions[:MAX_STRIPS]:
+        seeds = list(one["seeds"])[:MAX_SEEDS]
+        drawn = drawings.pictures_of(generator, [one["caption"]] * len(seeds), seeds)
+        pictures = tuple(_picture(x, f"{one['caption']}, seed {s}") for x, s in zip(drawn, seeds, strict=True))
+        strips.append(Strip(clip(one["caption"]), pictures, f"distance {one['distance']:.3g}"))
+    return tuple(strips)
+
+
+def _changed(generator: Generator, examples: Sequence[Mapping[str, Any]]) -> tuple[Pair, ...]:
+    examples = examples[:MAX_CHANGED]
+    seeds = [one["seed"] for one in examples]
+    clean = drawings.pictures_of(generator, [one["clean"] for one in examples], seeds)
+    changed = drawings.pictures_of(generator, [one["changed"] for one in examples], seeds)
+    return tuple(
+        Pair(clip(one["changed"]), _picture(after, one["changed"]), _picture(before, one["clean"]), clip(one["clean"]))
+        for one, before, after in zip(examples, clean, changed, strict=True)
+    )
+
+
+def _way(caption: str, images: np.ndarray, note: str) -> Strip:
+    pictures = tuple(_picture(x, f"step {i} of {len(images) - 1}") for i, x in enumerate(images))
+    return Strip(caption, pictures, note)
+
+
+def _picture(image: np.ndarray, alt: str, note: str = "") -> Picture:
+    return Picture(data_uri(np.asarray(image)), clip(alt), clip(note))
+
+
+def _first_captions(generator: Generator, shown: Dataset | None) -> tuple[str, ...]:
+    """The captions of the sheet that is not drawn yet."""
+    captions = tuple(generator.config["sample"]["captions"])
+    if captions or shown is None:
+        return captions
+    return tuple(of_one[0] for of_one in shown.captions[: generator.config["sample"]["num_captions"]])
+
+
+def _image_px(generator: Generator | None, train: Dataset | None) -> int:
+    if generator is not None:
+        return generator.config["data"]["image_size_px"]
+    return train.images.shape[1] if train is not None else 0
+
+
+def _thousands(images: int) -> str:
+    return f"{images / 1000:,.0f}k" if images >= 1000 else str(images)

@@ -1,0 +1,161 @@
+"""Runs on disk: evaluates one or several, prints tables, writes `evaluation_SPLIT.json`."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from t2igan.config import from_dict
+from t2igan.data import open_dataset
+from t2igan.data.tokenizer import Tokenizer
+from t2igan.errors import UserError
+from t2igan.evaluation.evaluate import GROUPS, Result, chosen_groups, evaluate, merged
+from t2igan.evaluation.evaluators.samples import Draw
+from t2igan.evaluation.extractors import Judges
+from t2igan.evaluation.extractors.extractor import in_batches, to_unit
+from t2igan.evaluation.table import table
+from t2igan.inference.checkpoint import read_latest
+from t2igan.inference.files import write_json
+from t2igan.inference.sample import Generator, load
+from t2igan.method.techniques.regularize import NORMALISATIONS
+from t2igan.nets import Networks
+
+Discriminate = Callable[[np.ndarray, list[str]], np.ndarray]  # uint8 pictures, captions -> logits [N]
+
+
+class Evaluated(NamedTuple):
+    """A run, what was measured, and where it was written."""
+
+    workdir: Path
+    result: Result
+    path: Path
+
+
+def evaluate_run(
+    workdir: Path, split: str, num_images: int | None = None, seed: int = 0, metrics: Sequence[str] = tuple(GROUPS)
+) -> Result:
+    """Evaluates a run's generator on a split of its data; prints a table and writes `evaluation_SPLIT.json`.
+
+    Args:
+      workdir: the run's folder.
+      split: a split of the run's data.
+      num_images: how many pictures to draw; None = as many as the split has.
+      seed: of the noise and the order.
+      metrics: groups of metrics.
+
+    Raises:
+      UserError: there is no run, no such split, no such group, or the folder cannot be written.
+    """
+    return evaluate_runs([workdir], split, num_images, seed, metrics)[0].result
+
+
+def evaluate_runs(
+    workdirs: Sequence[Path],
+    split: str,
+    num_images: int | None = None,
+    seed: int = 0,
+    metrics: Sequence[str] = tuple(GROUPS),
+    weights: Mapping[str, str] | None = None,
+) -> list[Evaluated]:
+    """Evaluates runs one after the other as `evaluate_run` does, and prints one table with all of them.
+
+    `weights` of pretrained extractors ("inception": a file, "clip": a folder) go before those that a run names.
+    """
+    metrics = chosen_groups(metrics)  # said before anything is read or learned, as is what follows
+    if seed < 0:
+        raise UserError(f"--seed={seed} must be 0 or more")
+    for workdir in workdirs:
+        if workdir.is_file():
+            raise UserError(
+                f"--workdir={workdir} is a file; `evaluate` wants the folder of a run, where it writes figures"
+            )
+    evaluated = [_evaluate_one(workdir, split, num_images, seed, metrics, weights or {}) for workdir in workdirs]
+    print(table([one.result for one in evaluated], [one.workdir.name or str(one.workdir) for one in evaluated]))
+    for one in evaluated:
+        print(f"written to {one.path}")
+    return evaluated
+
+
+def _evaluate_one(
+    workdir: Path,
+    split: str,
+    num_images: int | None,
+    seed: int,
+    metrics: Sequence[str],
+    weights: Mapping[str, str],
+) -> Evaluated:
+    generator = load(workdir)
+    config = from_dict(generator.config)
+    dataset = open_dataset(config.data, split)
+    train = open_dataset(config.data, config.data.train_split)
+    judges = Judges.of_run(config, train, generator.tokenizer, workdir, weights)
+    found = _latest_game(workdir) if "discriminator" in metrics else None
+    discriminate = None
+    if found is not None:
+        params = {"text": generator.params["text"], "discriminator": found[1]["params"]["discriminator"]}
+        normalisation = config.discriminator.normalisation
+        discriminate = discriminate_with(generator.networks, params, generator.tokenizer, normalisation)
+    result = evaluate(
+        draw_with(generator),
+        dataset,
+        judges,
+        num_images=len(dataset) if num_images is None else num_images,
+        seed=seed,
+        metrics=metrics,
+        discriminate=discriminate,
+    )
+    result |= {"model": generator.digest, "step": generator.info.get("step")}
+    if found is not None and "discriminator" in result["details"]:
+        result["details"]["discriminator"]["step"] = found[0]
+    path = workdir / f"evaluation_{split}.json"
+    write_json(path, merged(_read(path), result))
+    return Evaluated(workdir, result, path)
+
+
+def _latest_game(workdir: Path) -> tuple[int, Mapping[str, Any]] | None:
+    """Returns step and state of the newest checkpoint of the last phase that plays the adversarial game."""
+    found = (read_latest(workdir / "checkpoints" / phase) for phase in ("joint", "adversarial"))
+    return next((one for one in found if one is not None), None)
+
+
+def _read(path: Path) -> Result:
+    """Returns an earlier evaluation; {} where there is none, or none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def draw_with(generator: Generator) -> Draw:
+    """Returns how `evaluate` draws with a generator: captions that are too long for it are cut, as in training."""
+    return functools.partial(generator.sample, cut_long=True)
+
+
+def discriminate_with(
+    networks: Networks, params: dict, tokenizer: Tokenizer, normalisation: str = "none"
+) -> Discriminate:
+    """Returns how `evaluate` asks a discriminator; `params` are those of "text" and "discriminator".
+
+    `normalisation` is `config.discriminator.normalisation`, of the parameters where they are used.
+    """
+    params = jax.tree.map(jnp.asarray, {name: params[name] for name in ("text", "discriminator")})
+    params["discriminator"] = NORMALISATIONS[normalisation](params["discriminator"])
+
+    def discriminate(images: np.ndarray, captions: list[str]) -> np.ndarray:
+        return in_batches(functools.partial(_logits, networks), params, images, tokenizer.encode(captions))[0]
+
+    return discriminate
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _logits(networks: Networks, params: dict, images: jax.Array, tokens: jax.Array) -> tuple[jax.Array]:
+    text = networks.text_encoder.apply(params["text"], tokens)
+    return (networks.discriminator.apply(params["discriminator"], to_unit(images), text),)

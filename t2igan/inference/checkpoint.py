@@ -1,0 +1,136 @@
+"""Checkpoints: all state of a training, to go on from. The only file that knows Orbax.
+
+There is one Orbax folder a phase, written asynchronously, of which the latest and the best are kept. What is meant for
+use, not for going on, is a snapshot (`t2igan.inference.snapshot`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from t2igan.errors import UserError
+from t2igan.inference.files import explain_write_errors, first_line
+
+
+class Checkpoints:
+    """The checkpoints of one phase, in one folder; step -> state.
+
+    `metric` names the value by which the best is kept besides the latest; higher is better unless `lower_is_better`.
+    """
+
+    def __init__(self, folder: Path, metric: str = "", lower_is_better: bool = False):
+        import orbax.checkpoint as ocp
+
+        self.folder = folder
+        self.metric = metric
+        policies = ocp.checkpoint_managers
+        keep = [policies.LatestN(1)]
+        # A checkpoint that was saved when another metric counted is none of the best.
+        worst = math.inf if lower_is_better else -math.inf
+        value = (lambda metrics: metrics.get(metric, worst)) if metric else None
+        if metric:
+            # Not `best_fn` with `max_to_keep`, which would delete the latest when it is not the best.
+            keep.append(
+                policies.BestN(
+                    get_metric_fn=value, reverse=lower_is_better, n=1, keep_checkpoints_without_metrics=False
+                )
+            )
+        options = ocp.CheckpointManagerOptions(
+            best_fn=value,
+            best_mode="min" if lower_is_better else "max",
+            preservation_policy=policies.AnyPreservationPolicy(keep),
+            cleanup_tmp_directories=True,
+        )
+        try:
+            self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        except OSError as error:
+            raise UserError(f"cannot write checkpoints to {folder}: {error.strerror or error}") from error
+
+    def latest_step(self) -> int | None:
+        """Returns the step of the newest whole checkpoint, or None."""
+        return self._manager.latest_step()
+
+    def best_step(self) -> int | None:
+        """Returns the step of the best whole checkpoint by `metric`, or None."""
+        return self._manager.best_step() if self.metric else None
+
+    def save(self, step: int, state: Any, metrics: Mapping[str, Any] | None = None) -> None:
+        """Starts to write `state`; returns before the disk is done. Raises `UserError` where the last one failed."""
+        import orbax.checkpoint as ocp
+
+        kept = {self.metric: metrics[self.metric]} if metrics and self.metric in metrics else None
+        with explain_write_errors(self.folder):
+            self._manager.save(step, args=ocp.args.StandardSave(state), metrics=kept)
+
+    def restore(self, step: int, like: Any) -> Any:
+        """Returns the state saved at `step`, placed and shaped as `like` (arrays or `jax.ShapeDtypeStruct`s)."""
+        import orbax.checkpoint as ocp
+
+        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
+        try:
+            return self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        except Exception as error:  # TensorStore's, for damaged arrays, is of no narrower kind
+            raise UserError(
+                f"cannot restore {self.folder / str(step)}: {first_line(error)}\n"
+                f"If it was damaged, delete that folder and run the same command: it goes on from the one before, or "
+                f"from the start of the phase."
+            ) from error
+
+    def wait(self) -> None:
+        """Returns when everything is on disk; raises `UserError` where that failed."""
+        with explain_write_errors(self.folder):
+            self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits and lets go of the folder; raises `UserError` where the last save failed."""
+        with explain_write_errors(self.folder):
+            try:
+                self._manager.wait_until_finished()
+            finally:
+                self._manager.close()
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def read_latest(folder: Path) -> tuple[int, Any] | None:
+    """Returns step and state of the newest whole checkpoint in a phase's folder, as dictionaries of NumPy arrays.
+
+    None where there is none. Unlike `Checkpoints.restore` it need not know what was saved, nor on how many devices;
+    nothing is written or cleaned up, for the training may be under way. `UserError` for a damaged one.
+    """
+    import orbax.checkpoint as ocp
+
+    if not folder.is_dir():
+        return None
+    options = ocp.CheckpointManagerOptions(read_only=True)
+    if jax.process_count() > 1:  # whoever reads does so alone
+        me = jax.process_index()
+        options.multiprocessing_options = ocp.options.MultiprocessingOptions(
+            primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"alone_{me}"
+        )
+    with ocp.CheckpointManager(
+        folder.absolute(), options=options, item_handlers=ocp.StandardCheckpointHandler()
+    ) as manager:
+        step = manager.latest_step()
+        if step is None:
+            return None
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices(backend="cpu")[0])
+        try:
+            saved = manager.item_metadata(step).tree
+            like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), saved)
+            return step, jax.tree.map(np.asarray, manager.restore(step, args=ocp.args.StandardRestore(like)))
+        except Exception as error:  # as above
+            raise UserError(
+                f"cannot read {folder / str(step)}: {first_line(error)}\n"
+                f"If it was damaged, delete that folder: training goes on from the one before."
+            ) from error

@@ -1,0 +1,70 @@
+"""Files that are written whole or not at all, and failed writes explained in a line."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from t2igan.errors import UserError
+
+
+class explain_write_errors:
+    """Turns a failed write below `folder` (a full or read-only disk, mostly) into a `UserError`."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if error is None or not _is_disk_error(error):
+            return False
+        raise UserError(
+            f"could not write below {self.folder}: {first_line(error)}\n"
+            f"What was saved before is whole. Free some space or mend the folder, then run the same command to go on."
+        ) from error
+
+
+def _is_disk_error(error: BaseException) -> bool:
+    """Orbax and TensorStore report a failed write as OSError, ValueError or RuntimeError with the system's words."""
+    words = ("No space left", "Read-only file system", "Permission denied", "File too large", "Disk quota", "ENOSPC")
+    return isinstance(error, OSError) or any(word in str(error) for word in words)
+
+
+def first_line(error: BaseException) -> str:
+    """Returns what went wrong in one line: the system's words for a failed write, or the first line of the message."""
+    for words in ("No space left on device", "Read-only file system", "Permission denied", "File too large"):
+        if words in str(error):
+            return words
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, default=list) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    with explain_write_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(path.name + ".unfinished")
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, path)  # noqa: PTH105
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Returns the rows of a JSON-lines file, [] where there is none; a last line cut short by a kill is left out."""
+    if not path.is_file():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows

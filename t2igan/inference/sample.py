@@ -1,0 +1,158 @@
+"""A trained generator in use: `load` a run or a snapshot, `sample` pictures from prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8, UInt32
+
+from t2igan import config as config_lib
+from t2igan import nets
+from t2igan.data.tokenizer import Tokenizer
+from t2igan.errors import UserError
+from t2igan.inference.snapshot import Snapshot, load_snapshot
+from t2igan.method.techniques.regularize import no_caption
+
+SNAPSHOT_NAME = "snapshot.safetensors"
+# Compiled once each: a call is cut into pieces of these sizes, the last one padded.
+BATCH_SIZES = (1, 8, 64)
+
+
+class Generator:
+    """Draws pictures from prompts.
+
+    The picture of (prompt, seed, truncation) is always the same, whatever else is drawn with it (the last bit may
+    depend on the compiled size, of which there are three; a level of 255 at most).
+    """
+
+    def __init__(self, networks: nets.Networks, params: dict[str, Any], tokenizer: Tokenizer, snapshot: Snapshot):
+        self.networks = networks
+        self.params = params
+        self.tokenizer = tokenizer
+        self.config = snapshot.config
+        self.metrics = snapshot.metrics
+        self.info = snapshot.info
+        self.digest = snapshot.digest
+        self._draw = jax.jit(_draw, static_argnums=0)
+
+    def sample(
+        self,
+        prompts: str | Iterable[str],
+        seed: int | Sequence[int] = 0,
+        truncation: float = 1.0,
+        cut_long: bool = False,
+        guidance: float = 1.0,
+    ) -> np.ndarray:
+        """Returns a picture a prompt: uint8 [N, H, W, C].
+
+        Args:
+          prompts: one or several captions in the style of the training captions.
+          seed: from 0 to 2**32 - 1, for all prompts; or one for each.
+          truncation: scales the noise; below 1 gives more typical pictures, 0 the same one for every seed.
+          cut_long: cut prompts that are longer than the model's, as training captions are, instead of refusing them.
+          guidance: above 1 leans towards the caption, 0 draws without it; other than 1 only for a model whose training
+            left captions out (`config.augment.caption_dropout`).
+
+        Raises:
+          UserError: a prompt is empty or longer than the model's, or a number is out of range.
+        """
+        return np.concatenate(list(self.sample_batches(prompts, seed, truncation, cut_long, guidance)))
+
+    def sample_batches(
+        self,
+        prompts: str | Iterable[str],
+        seed: int | Sequence[int] = 0,
+        truncation: float = 1.0,
+        cut_long: bool = False,
+        guidance: float = 1.0,
+    ) -> Iterator[np.ndarray]:
+        """Yields the pictures of `sample` piece by piece, for more of them than fit in memory."""
+        prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        if not prompts:
+            raise UserError("there is no prompt; give at least one")
+        seeds = [seed] * len(prompts) if isinstance(seed, int | np.integer) else list(seed)
+        if len(seeds) != len(prompts):
+            raise UserError(f"{len(prompts)} prompts but {len(seeds)} seeds; give one seed for all or one each")
+        if any(not 0 <= s < 2**32 for s in seeds):
+            raise UserError(f"seed={min(seeds)}..{max(seeds)} must lie between 0 and 4294967295")
+        if not 0 <= truncation <= 2:
+            raise UserError(f"truncation={truncation} must lie between 0 and 2; 1 is the noise of training")
+        if not 0 <= guidance <= 10:
+            raise UserError(f"guidance={guidance} must lie between 0 and 10; 1 is the caption as it is")
+        if guidance != 1 and not self.config.get("augment", {}).get("caption_dropout"):
+            raise UserError(
+                f"guidance={guidance} wants a model that can also draw without a caption; leave it at 1, or train one "
+                f"with config.augment.caption_dropout=0.1"
+            )
+        tokens = (self.tokenizer.encode if cut_long else self.tokenizer.encode_prompts)(prompts)
+        start = 0
+        while start < len(prompts):
+            left = len(prompts) - start
+            size = next((s for s in BATCH_SIZES if left <= s), BATCH_SIZES[-1])
+            piece = slice(start, start + size)
+            filled = len(tokens[piece])
+            padding = ((0, size - filled), (0, 0))
+            images = self._draw(
+                self.networks,
+                self.params,
+                np.pad(tokens[piece], padding, mode="edge"),
+                np.pad(np.asarray(seeds[piece], np.uint32), padding[0], mode="edge"),
+                np.float32(truncation),
+                None if guidance == 1 else np.float32(guidance),
+            )
+            yield np.asarray(images)[:filled]
+            start += size
+
+
+def _draw(networks: nets.Networks, params, tokens, seeds, truncation, guidance=None) -> jax.Array:
+    """Tokens [N, T] and seeds [N] to pictures, uint8 [N, H, W, C]."""
+    text = networks.text_encoder.apply(params["text"], tokens)
+    z = truncation * noise(seeds, networks.z_dim)
+    if guidance is None:
+        images = networks.generator.apply(params["generator"], z, text)
+    else:
+        text = jax.tree.map(lambda with_it, without: jnp.where(guidance > 0, with_it, without), text, no_caption(text))
+        images = networks.generator.apply(params["generator"], z, text, guidance)
+    return to_bytes(images)
+
+
+def noise(seeds: UInt32[Array, " N"], z_dim: int) -> Float[Array, "N {z_dim}"]:
+    """Returns the standard normal noise of each seed, the same wherever it is asked for."""
+    return jax.vmap(lambda seed: jax.random.normal(jax.random.key(seed), (z_dim,)))(seeds)
+
+
+def to_bytes(images: Float[Array, "N H W C"]) -> UInt8[Array, "N H W C"]:
+    """Returns pictures in [-1, 1] as bytes; what lies outside is clipped."""
+    return jnp.round(jnp.clip(images * 127.5 + 127.5, 0, 255)).astype(jnp.uint8)
+
+
+def load(path: str | Path) -> Generator:
+    """Returns the generator of a run's folder or of a snapshot file.
+
+    Raises:
+      UserError: there is none, or the file is damaged.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if not (path / SNAPSHOT_NAME).is_file():
+            raise UserError(
+                f"{path} has no {SNAPSHOT_NAME} yet; the training writes one at every evaluation and at its end. "
+                f"Run `python run.py --config=... --workdir={path}` first (again = go on)"
+            )
+        path = path / SNAPSHOT_NAME
+    elif not path.exists():
+        raise UserError(f"there is no {path}; give a run's folder or a .safetensors file that t2igan wrote")
+    return from_snapshot(load_snapshot(path))
+
+
+def from_snapshot(snapshot: Snapshot) -> Generator:
+    """Returns the generator that a snapshot describes."""
+    config = config_lib.from_dict(snapshot.config)
+    tokenizer = Tokenizer.from_json(snapshot.tokenizer)
+    networks = nets.build(config, tokenizer.vocab_size)
+    return Generator(networks, jax.tree.map(jnp.asarray, snapshot.params), tokenizer, snapshot)

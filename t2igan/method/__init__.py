@@ -1,0 +1,1 @@
+"""The method: losses, techniques, optimizers, and the phases of a training, all pure functions."""

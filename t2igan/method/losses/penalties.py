@@ -1,0 +1,133 @@
+"""Gradient penalties, computed together with the logits of real and fake pictures that they need anyway.
+
+Penalties are per sample, float32; whoever calls takes the mean. A critic is a callable (images, text) -> logits [B],
+where text is any pytree with a leading batch axis that has a `sentence`; or one with a second row of logits, see
+`with_mismatched`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class Judged(NamedTuple):
+    """Logits of real and fake pictures, and the penalty that came with computing them; all float32 [B]."""
+
+    real: Float[Array, " B"]
+    fake: Float[Array, " B"]
+    penalty: Float[Array, " B"]
+    mismatched: Float[Array, " B"] | None = None  # of real pictures with another's caption, from `with_mismatched`
+
+
+def with_mismatched(critic: Callable) -> Callable:
+    """Returns a critic of two rows of logits [2, B]: with the captions given, and each with its neighbour's.
+
+    What it makes of the pictures before it looks at captions is computed once. Penalties look at the first row.
+    """
+
+    def both(images, text):
+        leaves, structure = jax.tree.flatten(text)
+        # Two batches of pictures, with the same captions twice, are rolled as one is.
+        rows = [jnp.stack([leaf, jnp.roll(leaf, 1, axis=0)]) for leaf in leaves]
+        return jax.vmap(lambda row: critic(images, structure.unflatten(row)))(rows)
+
+    return both
+
+
+def _judged(real, fake, penalty) -> Judged:
+    """Takes the rows of logits apart, where there are two."""
+    return Judged(real, fake, penalty) if real.ndim == 1 else Judged(real[0], fake[0], penalty, mismatched=real[1])
+
+
+def judge(critic, real, fake, text, key) -> Judged:  # noqa: ARG001
+    """No penalty: real and fake judged in one pass."""
+    logits = critic(_concat(real, fake), _concat(text, text))
+    return _judged(*jnp.split(logits, 2, axis=-1), jnp.zeros(len(real)))
+
+
+def judge_r1(critic, real, fake, text, key) -> Judged:  # noqa: ARG001
+    """R1 = 1/2 ||grad_x D(real)||^2 (Mescheder et al. 2018, arXiv:1801.04406)."""
+    real_logits, gradients = _logits_and_gradients(critic, real, text)
+    return _judged(real_logits, critic(fake, text), _square_norm(gradients) / 2)
+
+
+def judge_r2(critic, real, fake, text, key) -> Judged:  # noqa: ARG001
+    """R2 = 1/2 ||grad_x D(fake)||^2 (Mescheder et al. 2018)."""
+    fake_logits, gradients = _logits_and_gradients(critic, fake, text)
+    return _judged(critic(real, text), fake_logits, _square_norm(gradients) / 2)
+
+
+def judge_r1_r2(critic, real, fake, text, key) -> Judged:  # noqa: ARG001
+    """R1 + R2 from one backward pass over real and fake together."""
+    logits, gradients = _logits_and_gradients(critic, _concat(real, fake), _concat(text, text))
+    r1, r2 = jnp.split(_square_norm(gradients) / 2, 2)
+    return _judged(*jnp.split(logits, 2, axis=-1), r1 + r2)
+
+
+def judge_wgan_gp(critic, real, fake, text, key) -> Judged:
+    """(||grad_x D(mix)|| - 1)^2 between real and fake (Gulrajani et al. 2017, arXiv:1704.00028; weight 10)."""
+    share = jax.random.uniform(key, (len(real), 1, 1, 1), real.dtype)
+    _, gradients = _logits_and_gradients(critic, share * real + (1 - share) * fake, text)
+    judged = judge(critic, real, fake, text, key)
+    return judged._replace(penalty=(_norm(gradients) - 1) ** 2)
+
+
+def judge_ma_gp(critic, real, fake, text, key) -> Judged:  # noqa: ARG001
+    """(||grad_x D|| + ||grad_s D||)^6 on real pictures with their sentence (DF-GAN, arXiv:2008.05865; weight 2)."""
+    real_logits, backward = jax.vjp(lambda x, s: critic(x, text.replace(sentence=s)), real, text.sentence)
+    image_gradients, sentence_gradients = backward(_ones_of_first_row(real_logits))
+    penalty = (_norm(image_gradients) + _norm(sentence_gradients)) ** 6
+    return _judged(real_logits, critic(fake, text), penalty)
+
+
+FINITE_DIFFERENCE_SIGMA = 0.01
+
+
+def judge_finite_difference(critic, real, fake, text, key) -> Judged:
+    """1/2 (D(x + sigma n) - D(x))^2 / sigma^2 on real and fake: R1 + R2 in expectation, with no second derivative."""
+    images, texts = _concat(real, fake), _concat(text, text)
+    noise = FINITE_DIFFERENCE_SIGMA * jax.random.normal(key, images.shape, images.dtype)
+    logits = critic(images, texts)
+    slopes = (critic(images + noise, texts) - logits).reshape(-1, len(images))[0] / FINITE_DIFFERENCE_SIGMA
+    r1, r2 = jnp.split(slopes**2 / 2, 2)
+    return _judged(*jnp.split(logits, 2, axis=-1), r1 + r2)
+
+
+PENALTIES: dict[str, Callable[..., Judged]] = {
+    "none": judge,
+    "r1": judge_r1,
+    "r2": judge_r2,
+    "r1_r2": judge_r1_r2,
+    "wgan_gp": judge_wgan_gp,
+    "ma_gp": judge_ma_gp,
+    "finite_difference": judge_finite_difference,
+}
+
+
+def _logits_and_gradients(critic, images, text):
+    """Logits and the gradient of each with respect to its own picture, by one backward pass with cotangents of one."""
+    logits, backward = jax.vjp(lambda x: critic(x, text), images)
+    return logits, backward(_ones_of_first_row(logits))[0]
+
+
+def _ones_of_first_row(logits):
+    """The cotangent that asks for gradients of the logits with the captions given."""
+    return jnp.ones_like(logits) if logits.ndim == 1 else jnp.zeros_like(logits).at[0].set(1)
+
+
+def _square_norm(gradients: Float[Array, "B ..."]) -> Float[Array, " B"]:
+    return (gradients.astype(jnp.float32) ** 2).reshape(len(gradients), -1).sum(-1)
+
+
+def _norm(gradients: Float[Array, "B ..."]) -> Float[Array, " B"]:
+    """The norm with a finite gradient at zero, where a fresh discriminator may well be."""
+    return jnp.sqrt(_square_norm(gradients) + 1e-12)
+
+
+def _concat(a, b):
+    return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), a, b)

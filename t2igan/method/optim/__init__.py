@@ -1,0 +1,1 @@
+"""Gradients to updates, and settings that move with the step."""

@@ -1,0 +1,138 @@
+"""Phase "discriminator": the discriminator's trunk learns what is in pictures before it has to judge them.
+
+It answers questions about them through a linear head that is thrown away afterwards: the data's own attributes where
+there are any, and otherwise how a picture was turned, mirrored and cut out (`t2igan.method.techniques.pretext`). Where
+a generator has learned already, it also learns to tell real pictures from that one's, by the loss and penalty of the
+adversarial phase.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+
+import jax
+import jax.numpy as jnp
+
+from t2igan import step as adversarial
+from t2igan.method.game import Method
+from t2igan.method.optim import optimizers
+from t2igan.method.phases.base import PhaseMethod, PhaseState, descend, init_phase_state
+from t2igan.method.techniques.growing import Growth
+from t2igan.method.techniques.pretext import TRANSFORMS, classification, transform
+from t2igan.method.techniques.regularize import no_caption
+from t2igan.nets import Networks
+from t2igan.nets.heads import LinearHeads
+from t2igan.step import Metrics, Params, stream
+
+HEAD = "discriminator_head"  # among the state's parameters; not handed on
+
+
+@dataclasses.dataclass(frozen=True)
+class DiscriminatorMethod(PhaseMethod):
+    """What the discriminator phase's step needs to know and never changes. Made by `DiscriminatorMethod.create`."""
+
+    sizes: tuple[int, ...]  # answers to each question
+    labelled: bool  # whether the questions are the batch's "labels", or else `TRANSFORMS`
+    game: Method  # of telling real pictures from generated ones
+    real_weight: float  # of that, against the questions
+
+    @classmethod
+    def create(
+        cls, config, networks: Networks, total_steps: int, label_sizes: tuple[int, ...] = ()
+    ) -> DiscriminatorMethod:
+        """Reads `config.pretrain_discriminator` (checked by `t2igan.config`).
+
+        Args:
+          config: the configuration.
+          networks: the networks.
+          total_steps: length of the phase.
+          label_sizes: the number of values of each attribute of the data; () where there are none.
+        """
+        p = config.pretrain_discriminator
+        labelled = bool(label_sizes) and p.task != "transforms"
+        clip_norm = config.train.clip_norm
+        return cls.of(
+            config,
+            p,
+            networks,
+            total_steps,
+            optimizer=lambda rate, b2: optimizers.adam(rate, beta1=p.beta1, beta2=b2, clip_norm=clip_norm),
+            sizes=label_sizes if labelled else tuple(TRANSFORMS.values()),
+            labelled=labelled,
+            game=dataclasses.replace(Method.create(config, networks, total_steps), growth=Growth()),  # at full size
+            real_weight=p.real_weight,
+        )
+
+    def plays(self, networks: Collection[str]) -> bool:
+        """Whether real pictures are told from generated ones, with these networks there."""
+        return "generator" in networks and bool(self.real_weight)
+
+
+def init_discriminator_state(
+    method: DiscriminatorMethod, batch: dict, given: dict[str, Params] | None = None
+) -> PhaseState:
+    """Returns the first state; text encoder and generator of `given` are used and stay as they are."""
+    key = stream(method.seed, "discriminator phase init", 0)
+    state = init_phase_state(
+        method.networks, method.optimizer, key, batch, given, trained=("discriminator",), used=("text",)
+    )
+    pair = {
+        "images": jnp.zeros((2, *batch["images"].shape[1:])),
+        "tokens": jnp.ones((2, *batch["tokens"].shape[1:]), jnp.int32),
+    }
+    features = jax.eval_shape(lambda params: trunk(method, params, **pair, key=key), state.frozen | state.params)
+    head = LinearHeads(method.sizes).init(jax.random.fold_in(key, 1), jnp.zeros(features.shape))
+    params = state.params | {HEAD: head}
+    return state.replace(params=params, opt_state=method.optimizer.init(params))
+
+
+def discriminator_step(
+    method: DiscriminatorMethod, state: PhaseState, batch: dict[str, jax.Array], *, penalty_due: bool | None = None
+) -> tuple[PhaseState, Metrics]:
+    """One step of the discriminator and the head on a batch; returns the next state and float32 scalars.
+
+    The batch has "labels", int32 [N, A], besides pictures and tokens if the method is `labelled`; -1 is unknown.
+    `penalty_due` is as in `t2igan.step.train_step`.
+    """
+    game = dataclasses.replace(method.game, penalty_due=penalty_due)
+    images = _images(batch)
+    question_key, game_key = jax.random.split(stream(method.seed, "discriminator phase", state.step))
+
+    def loss_fn(params):
+        everyone = state.frozen | params
+        loss, right = ask(method, everyone, batch, question_key)
+        metrics = {"loss/questions": loss, "accuracy": right}
+        if method.plays(state.frozen):
+            of_game, game_metrics = adversarial.discriminator_loss(
+                game, everyone, state.step, images, batch["tokens"], game_key
+            )
+            return loss.mean() + method.real_weight * of_game, metrics | game_metrics
+        return loss.mean(), metrics
+
+    return descend(method, state, loss_fn, ("discriminator",))
+
+
+def ask(
+    method: DiscriminatorMethod, params: dict[str, Params], batch: dict, key: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the cross-entropy and the share of right answers to the questions about a batch, per picture."""
+    images, labels = _images(batch), batch.get("labels")
+    if not method.labelled:
+        images, labels = transform(key, images)
+    logits = LinearHeads(method.sizes).apply(params[HEAD], trunk(method, params, images, batch["tokens"], key))
+    return classification(logits, labels, method.sizes)
+
+
+def trunk(method: DiscriminatorMethod, params: dict[str, Params], images, tokens, key: jax.Array) -> jax.Array:
+    """Returns the discriminator's last features of pictures, float32 [B, F], with no caption to read answers from."""
+    text = no_caption(method.networks.text_encoder.apply(params["text"], tokens))
+    weights = method.game.normalise(params["discriminator"])
+    _, sown = method.networks.discriminator.apply(
+        weights, images, text, mutable=["intermediates"], rngs={"dropout": jax.random.fold_in(key, 2)}
+    )
+    return sown["intermediates"]["trunk"][0].astype(jnp.float32)
+
+
+def _images(batch: dict) -> jax.Array:
+    return batch["images"].astype(jnp.float32) / 127.5 - 1

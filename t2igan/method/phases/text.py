@@ -1,0 +1,64 @@
+"""Phase "text": text encoder and image tower learn which caption of a batch belongs to which picture.
+
+By the contrastive loss of CLIP (Radford et al. 2021, arXiv:2103.00020) with a learned temperature.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from t2igan.method import losses
+from t2igan.method.phases.base import PhaseMethod, descend
+from t2igan.nets import Networks
+from t2igan.nets.init import init_network
+from t2igan.step import Metrics, Params, stream
+
+
+@dataclasses.dataclass(frozen=True)
+class TextMethod(PhaseMethod):
+    """What the text phase's step needs to know and never changes. Made by `TextMethod.create`."""
+
+    @classmethod
+    def create(cls, config, networks: Networks, total_steps: int) -> TextMethod:
+        """Reads `config.pretrain_text` (checked by `t2igan.config`)."""
+        return cls.of(config, config.pretrain_text, networks, total_steps)
+
+
+@flax.struct.dataclass
+class TextState:
+    """All that the future of the text phase depends on; params are keyed by "text", "image" and "matching"."""
+
+    step: Any  # int32 []
+    params: Any
+    opt_state: Any
+
+
+def init_text_state(method: TextMethod, batch: dict, given: dict[str, Params] | None = None) -> TextState:
+    """Returns parameters, those in `given` as they are there, and optimizer state; of `batch` only the shapes count."""
+    key, given = stream(method.seed, "text init", 0), given or {}
+    params = {
+        name: given[name] if name in given else init_network(method.networks, name, jax.random.fold_in(key, i), batch)
+        for i, name in enumerate(("text", "image", "matching"))
+    }
+    return TextState(jnp.zeros((), jnp.int32), params, method.optimizer.init(params))
+
+
+def text_step(method: TextMethod, state: TextState, batch: dict[str, jax.Array]) -> tuple[TextState, Metrics]:
+    """One step of text encoder, image tower and heads on a batch; returns the next state and float32 scalars."""
+    networks = method.networks
+    images = batch["images"].astype(jnp.float32) / 127.5 - 1
+
+    def loss_fn(params):
+        sentence = networks.text_encoder.apply(params["text"], batch["tokens"]).sentence
+        matched = networks.matching.apply(
+            params["matching"], networks.image_encoder.apply(params["image"], images), sentence
+        )
+        loss = losses.contrastive(matched.images, matched.sentences, matched.inverse_temperature).mean()
+        return loss, {"loss/contrastive": loss, "inverse_temperature": matched.inverse_temperature}
+
+    return descend(method, state, loss_fn, ("text",))

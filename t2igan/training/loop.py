@@ -1,0 +1,204 @@
+"""The loop of one phase: batches ahead of the device, metrics behind it, looks, checkpoints, a clean stop, rollbacks.
+
+A phase goes on from its latest checkpoint. Nothing is saved or shown before it is known to be finite.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import signal
+import threading
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from t2igan import config as config_lib
+from t2igan.data import prefetched
+from t2igan.inference.checkpoint import Checkpoints
+from t2igan.training import guard
+from t2igan.training.distributed import parallel, processes
+from t2igan.training.logs import Progress, Rate, say
+from t2igan.training.phases import PHASES, BatchesWithColumns, Phase, compile_phase
+from t2igan.training.watch import Run
+
+
+def build_phase(run: Run, name: str, given: dict[str, Any]) -> Phase:
+    """Returns a phase, at lower rates where the guard has rolled it back."""
+    config = run.config
+    if processes.from_leader(lambda: len(guard.rollbacks(run.workdir, name))):
+        lowered = processes.from_leader(lambda: config_lib.to_json(guard.lowered(config, run.workdir, name)))
+        config = config_lib.from_dict(json.loads(lowered))
+    return PHASES[name](dataclasses.replace(run, config=config), given)
+
+
+def run_phase(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
+    """Runs a phase to its end, back to its last checkpoint and on as often as the guard may; returns the last state."""
+    while True:
+        try:
+            return _go_on(run, phase, given)
+        except guard.Collapse as collapse:
+            with Checkpoints(_checkpoint_folder(run.workdir, phase.name)) as checkpoints:
+                kept = checkpoints.latest_step() or 0
+            note = functools.partial(guard.roll_back, run.config.guard, run.workdir, phase.name, collapse, kept)
+            times = _from_leader_or_collapse(note)
+            say(f"{collapse}\nrollback {times} of {run.config.guard.rollbacks}: back to step {kept:,}, at lower rates")
+            phase = build_phase(run, phase.name, given)
+
+
+def _go_on(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
+    """Runs a phase from its latest checkpoint, or from what is given, to its end; returns the last state."""
+    # Whatever ends the loop, a save under way is finished before.
+    with Checkpoints(_checkpoint_folder(run.workdir, phase.name), *run.best_metric) as checkpoints:
+        start = processes.from_leader(lambda: checkpoints.latest_step() or 0)
+        if start:
+            state = checkpoints.restore(start, parallel.abstract_on(run.mesh, phase.init, given))
+        else:
+            state = parallel.init_on(run.mesh, phase.init, given)
+        if start == phase.total_steps:
+            return state
+        if start:
+            say(f"phase {phase.name} goes on after step {start:,} of {phase.total_steps:,}")
+        run.logs.start_phase(phase.name, start)
+        bar = Progress(phase.name, phase.total_steps * phase.step_images, start * phase.step_images, run.leads)
+        try:
+            return _loop(run, phase, checkpoints, bar, state, start)
+        finally:
+            bar.close()
+
+
+def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state: Any, start: int) -> Any:
+    config = run.config
+    compiled: dict[tuple, Any] = {}  # a step by what its number decides: one, as a rule
+    batches = BatchesWithColumns(
+        run,
+        phase.columns,
+        seed=zlib.crc32(f"{phase.name} {config.seed}".encode()),
+        batch_images=phase.step_images,
+        process_index=processes.index(),
+        process_count=processes.count(),
+    )
+    every = lambda images: max(images // phase.step_images, 1) if images else phase.total_steps  # noqa: E731
+    log_every, save_every = every(config.log.every_images), every(config.checkpoint.every_images)
+    rate, window = Rate(), []
+    ahead = prefetched(batches.__getitem__, start, phase.total_steps)
+    agreement = processes.Agreement(start)
+    with Interruption() as interruption, contextlib.closing(ahead):
+        for done, batch in enumerate(ahead, start=start + 1):
+            decided = phase.decided(done - 1)
+            if decided not in compiled:
+                compiled[decided] = compile_phase(run, phase, state, done - 1)
+            state, metrics = compiled[decided](state, parallel.to_devices(batch, run.mesh))
+            window.append(metrics)
+            saves = done % save_every == 0 or done == phase.total_steps
+            watches = phase.watches(done)
+            waits = saves or watches or done % log_every == 0
+            stops = agreement.stops(done, interruption.asked, waits)
+            saves = saves or stops
+            if waits or stops:
+                # Waits for the device. Nothing is saved or shown before it is known to be finite.
+                values = mean_of_finite(window, done, phase.name, checkpoints.latest_step())
+                rate.add(len(window) * phase.step_images)
+                bar.update(len(window) * phase.step_images)
+                bar.show(**{name.split("/")[-1]: values[name] for name in phase.shown if name in values})
+                window = []
+                values["images_per_s"] = rate.take()
+                if times := len(guard.rollbacks(run.workdir, phase.name)):
+                    values["rollbacks"] = float(times)
+                run.logs.scalars(phase.name, done, done * phase.step_images, values)
+            figures = _look(phase, state, done) if watches else {}
+            if figures:
+                run.logs.scalars(phase.name, done, done * phase.step_images, figures)
+                rate.take()  # pictures a second of training, not of evaluation
+            if saves:
+                checkpoints.save(done, state, figures or None)
+            if stops and done < phase.total_steps:
+                raise Interrupted(f"stopped after step {done:,} of phase {phase.name}; the same command goes on")
+        agreement.close()
+    return state
+
+
+def _look(phase: Phase, state: Any, done: int) -> dict[str, Any]:
+    """The leader looks at the state; returns its figures, or raises its `Collapse`, in all processes."""
+    alone = parallel.local(state.replace(opt_state=()))
+    return _from_leader_or_collapse(lambda: phase.watch(alone, done))
+
+
+def _from_leader_or_collapse(make: Callable[[], Any]) -> Any:
+    """As `processes.from_leader`, but a `Collapse` of the leader's is one of all."""
+
+    def told() -> dict[str, Any]:
+        try:
+            return {"made": make()}
+        except guard.Collapse as collapse:
+            return {"collapse": [str(collapse), collapse.step]}
+
+    answer = processes.from_leader(told)
+    if "collapse" in answer:
+        raise guard.Collapse(*answer["collapse"])
+    return answer["made"]
+
+
+def mean_of_finite(window: list[dict], done: int, phase: str, saved: int | None) -> dict[str, float]:
+    """Returns the mean of each metric over the steps in `window`, the last of which is number `done`.
+
+    Raises:
+      Collapse: a value is not finite; names the first such step and term.
+    """
+    window = jax.device_get(window)
+    for i, metrics in enumerate(window):
+        for name, value in metrics.items():
+            if not np.isfinite(value):
+                at = done - len(window) + i + 1
+                kept = f"the last good checkpoint is step {saved:,}" if saved else "nothing was saved yet"
+                raise guard.Collapse(
+                    f"{name} is {float(value)} at step {at:,} of phase {phase}; stopped, {kept}.\n"
+                    f"Lower the learning rates, or raise config.loss.penalty_weight or config.train.clip_norm, and "
+                    f"train again in a new --workdir; or give config.guard.rollbacks=3",
+                    at,
+                )
+    return {name: float(np.mean([metrics[name] for metrics in window])) for name in window[0]}
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user asked to stop, and everything is saved."""
+
+
+class Interruption:
+    """While active, Ctrl-C and SIGTERM only ask to stop after the current step; a second Ctrl-C stops at once."""
+
+    def __init__(self):
+        self.asked = False
+        self._before: dict = {}
+
+    def __enter__(self) -> Interruption:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number, frame):  # noqa: ARG002
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        say("stopping after this step, and saving; once more stops at once")
+
+
+def _checkpoint_folder(workdir: Path, phase: str) -> Path:
+    return workdir / "checkpoints" / phase
+
+
+def started(workdir: Path, phase: str) -> bool:
+    """Whether a phase has a whole checkpoint; Orbax names unfinished ones otherwise."""
+    folder = _checkpoint_folder(workdir, phase)
+    return folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())

@@ -1,0 +1,261 @@
+"""What is looked at while a phase goes on, and at its end: sheets, cheap figures, snapshots.
+
+Of several processes the leader alone looks, at arrays that are its own (`t2igan.training.distributed.parallel.local`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from t2igan import __version__, nets
+from t2igan.data.dataset import Dataset
+from t2igan.data.tokenizer import Tokenizer
+from t2igan.errors import UserError
+from t2igan.evaluation import evaluate
+from t2igan.evaluation.evaluate import CHEAP, flat_figures, without_details
+from t2igan.evaluation.extractors import Judges
+from t2igan.evaluation.runs import draw_with
+from t2igan.evaluation.table import summary_line
+from t2igan.inference.pictures import sheet
+from t2igan.inference.sample import SNAPSHOT_NAME, Generator, from_snapshot
+from t2igan.inference.snapshot import Snapshot, save_snapshot
+from t2igan.method.losses.inversion import complete
+from t2igan.method.phases.base import PhaseState
+from t2igan.method.phases.discriminator import DiscriminatorMethod, ask
+from t2igan.method.phases.generator import GeneratorMethod
+from t2igan.method.techniques.growing import Growth
+from t2igan.method.techniques.masks import random_visible
+from t2igan.training.distributed import processes
+from t2igan.training.guard import FEWEST_PICTURES, Collapse, Guard, may_roll_back, verdict
+from t2igan.training.logs import Logs, say
+from t2igan.training.warm_start import networks_of
+
+HELD_OUT_PICTURES = 1024  # of the test split, at most, that a phase is measured on
+AT_ONCE = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What all phases of a run share."""
+
+    config: Any
+    workdir: Path
+    mesh: jax.sharding.Mesh
+    train_data: Dataset
+    test_data: Dataset
+    tokenizer: Tokenizer
+    networks: nets.Networks
+    judges: Judges
+    logs: Logs
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes and evaluates, of several."""
+        return processes.leads()
+
+    @property
+    def best_metric(self) -> tuple[str, bool]:
+        """The metric by which the best checkpoint and average are kept, and whether lower is better."""
+        metric = self.config.checkpoint.best_metric
+        if not metric:
+            metric = "attributes/mean" if self.judges.vocabulary else "frechet/probe"
+        if not set(metric.split("/")) & set(self.judges.extractors):
+            raise UserError(
+                f"config.checkpoint.best_metric={metric!r} cannot be had: the data has no attributes, or no weights "
+                f'are given.\nSet it to "", or to frechet/ and one of {", ".join(self.judges.extractors)}'
+            )
+        return metric, metric.startswith(("frechet", "kernel"))
+
+    @property
+    def batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """The shapes of a batch of two."""
+        images = self.train_data.images
+        return {
+            "images": jax.ShapeDtypeStruct((2, *images.shape[1:]), np.uint8),
+            "tokens": jax.ShapeDtypeStruct((2, self.tokenizer.max_tokens), np.int32),
+        }
+
+
+def due(run: Run, phase: str, done: int, total_steps: int, step_images: int) -> tuple[bool, bool]:
+    """Whether to evaluate, and whether to draw, after `done` steps; the run's end has an evaluation of its own."""
+    before, images, last = (done - 1) * step_images, done * step_images, done == total_steps
+    passed = lambda every: bool(every) and images // every != before // every  # noqa: E731
+    ends_phase = last and phase != run.config.phases[-1]
+    evaluates = run.config.evaluate.at_end if ends_phase else not last and passed(run.config.evaluate.every_images)
+    return evaluates, passed(run.config.sample.every_images) or last
+
+
+def look(run: Run, phase: str, total_steps: int, step_images: int, state: Any, done: int) -> dict[str, Any]:
+    """Sheets, cheap figures and a snapshot, each when it is due; returns the figures."""
+    config, images = run.config, done * step_images
+    evaluates, draws = due(run, phase, done, total_steps, step_images)
+    figures = signs_of_collapse(run, phase, total_steps, state, done) if evaluates else {}
+    snapshot = snapshot_of(run, networks_of(state), done)
+    generator = from_snapshot(snapshot)
+    if evaluates:
+        looked = cheap_figures(run, generator, config.evaluate.num_images)
+        say(f"{images:>9,} images: {summary_line(looked)}")
+        figures |= flat_figures(looked)
+        snapshot = dataclasses.replace(snapshot, metrics=without_details(looked))
+    save_snapshot(run.workdir / SNAPSHOT_NAME, snapshot)
+    if draws:
+        draw_sheet(run, generator, f"{images:09d}" if phase == "adversarial" else f"{phase}_{images:09d}", done)
+    return figures
+
+
+def signs_of_collapse(run: Run, phase: str, total_steps: int, state: Any, done: int) -> dict[str, float]:
+    """Returns what the guard sees of a phase's state, and says what is wrong; raises `Collapse` if it may go back."""
+    config, settings, params = run.config, run.config.guard, state.frozen | state.params
+    if not settings.num_images or "discriminator" not in params:
+        return {}
+    # While it grows, a discriminator cannot be asked about full-sized pictures.
+    if phase == "adversarial" and not Growth.of(config, total_steps).is_whole(done):
+        return {}
+    guard = Guard.create(config, run.networks, run.tokenizer, run.train_data, run.test_data)
+    figures = guard.look(params)
+    if guard.num_images >= FEWEST_PICTURES and (wrong := verdict(settings, figures)):
+        if may_roll_back(settings, run.workdir, phase):
+            raise Collapse(f"step {done:,}: {wrong}", done)
+        say(f"step {done:,}: {wrong}")
+    return figures
+
+
+def cheap_figures(run: Run, generator: Generator, num_images: int) -> dict[str, Any]:
+    """Evaluates a generator on the test split by the cheap groups of metrics, and by that of the best metric."""
+    group, _, rest = run.best_metric[0].partition("/")
+    groups, extractors = list(CHEAP), [run.judges.main]
+    if group not in groups:
+        groups.append(group)
+    if rest in run.judges.extractors and rest not in extractors:
+        extractors.append(rest)
+    return evaluate(
+        draw_with(generator),
+        run.test_data,
+        run.judges,
+        num_images=num_images,
+        seed=0,
+        metrics=tuple(groups),
+        extractors=tuple(extractors),
+        resamples=0,
+    )
+
+
+def draw_sheet(run: Run, generator: Generator, name: str, done: int) -> Path:
+    """Draws the fixed captions, a row each, with the same seeds at every step; returns the file."""
+    s = run.config.sample
+    captions = list(s.captions) or [captions[0] for captions in run.test_data.captions[: s.num_captions]]
+    prompts = [caption for caption in captions for _ in range(s.num_seeds)]
+    images = generator.sample(prompts, seed=list(range(s.num_seeds)) * len(captions), cut_long=True)
+    facts = {"captions": captions, "seeds": list(range(s.num_seeds)), "step": done}
+    return run.logs.sheet(name, done, sheet(images, captions, columns=s.num_seeds), facts)
+
+
+def snapshot_of(run: Run, learned: Mapping[str, Any], done: int) -> Snapshot:
+    """Returns what sampling needs of the networks, "inverter" too where there is one; no metrics yet."""
+    params = {name: learned[name] for name in ("generator", "text", "inverter") if name in learned}
+    return Snapshot(
+        params=jax.device_get(params),
+        config=run.config.to_dict(),
+        tokenizer=run.tokenizer.to_json(),
+        metrics={},
+        info={"step": done, "t2igan": __version__, "jax": jax.__version__, "data": run.train_data.name},
+    )
+
+
+def completion(run: Run, method: GeneratorMethod, step_images: int, state: PhaseState, done: int) -> dict[str, Any]:
+    """Draws test pictures, what was left visible of them, and what the networks made of that; returns the errors.
+
+    Figures: "reconstruction/held_out", the mean squared error of whole pictures in [-1, 1] by way of the inverter's
+    noise, and ".../random_z", the same with noise at random.
+    """
+    params = state.frozen | state.params
+    num = min(run.config.sample.num_captions, len(run.test_data))
+    captions = [of_one[0] for of_one in run.test_data.captions[:num]]
+    images = run.test_data.images[:num].astype(np.float32) / 127.5 - 1
+    tokens = run.tokenizer.encode(captions)
+
+    @functools.partial(jax.jit, static_argnames="keep_visible")
+    def finish(params, images, visible, tokens, keep_visible):
+        text = run.networks.text_encoder.apply(params["text"], tokens)
+        return complete(run.networks, params, images, visible, text, keep_visible)
+
+    columns = [images]
+    for number, kind in enumerate(method.masks):
+        key = jax.random.fold_in(jax.random.key(0), number)
+        visible = np.asarray(random_visible(key, *images.shape[:3], (kind,)))
+        if kind == "whole":  # nothing to complete: what the inverter's noise draws
+            columns.append(finish(params, images, visible, tokens, keep_visible=False))
+        else:
+            columns += [visible * images, finish(params, images, visible, tokens, keep_visible=True)]
+    pictures = np.stack([np.asarray(column) for column in columns], 1).reshape(-1, *images.shape[1:])
+    pictures = np.round(np.clip(pictures * 127.5 + 127.5, 0, 255)).astype(np.uint8)
+    facts = {"captions": captions, "columns": ["picture", *method.masks], "step": done}
+    name = f"generator_{done * step_images:09d}"
+    run.logs.sheet(name, done, sheet(pictures, captions, columns=len(columns)), facts)
+
+    figures = reconstruction_errors(run, params)
+    say(
+        f"{done * step_images:>9,} images: squared error of {len(run.test_data):,} test pictures "
+        f"{figures['reconstruction/held_out']:.4f} by the inverter's noise, "
+        f"{figures['reconstruction/random_z']:.4f} by noise at random"
+    )
+    return figures
+
+
+def reconstruction_errors(run: Run, params: Mapping[str, Any]) -> dict[str, float]:
+    """Returns mean squared errors of drawing test pictures from their captions, by the inverter's z and by random z."""
+    networks = run.networks
+
+    @jax.jit
+    def errors(params, images, tokens, key):
+        images = images.astype(jnp.float32) / 127.5 - 1
+        text = networks.text_encoder.apply(params["text"], tokens)
+        z = networks.inverter.apply(params["inverter"], images, jnp.ones_like(images[..., :1])).mean
+        draw = lambda z: networks.generator.apply(params["generator"], z, text)  # noqa: E731
+        error = lambda z: ((draw(z) - images) ** 2).mean((1, 2, 3))  # noqa: E731
+        return error(z), error(jax.random.normal(key, z.shape))
+
+    found = _over_test_pictures(
+        run, lambda batch, i: errors(params, batch["images"], batch["tokens"], jax.random.key(i))
+    )
+    return dict(zip(("reconstruction/held_out", "reconstruction/random_z"), found, strict=True))
+
+
+def accuracy(run: Run, method: DiscriminatorMethod, state: PhaseState, done: int) -> dict[str, Any]:
+    """Asks the discriminator's head about test pictures; returns "accuracy/held_out", the share of right answers."""
+    params = state.frozen | state.params
+    labels = run.test_data.attribute_labels(run.judges.vocabulary) if method.labelled else None
+    answer = jax.jit(lambda params, batch, key: ask(method, params, batch, key)[1])
+
+    def right(batch, i):
+        if labels is not None:
+            batch["labels"] = labels[batch["rows"]]
+        return (answer(params, {k: v for k, v in batch.items() if k != "rows"}, jax.random.key(i)),)
+
+    (share,) = _over_test_pictures(run, right)
+    about = f"{len(method.sizes)} {'attributes' if method.labelled else 'transforms'}"
+    say(f"step {done:,}: the discriminator's features tell {about} of test pictures to {share:.3f}")
+    return {"accuracy/held_out": share}
+
+
+def _over_test_pictures(run: Run, measure) -> list[float]:
+    """Means of what `measure(batch, number) -> values per picture, several` says of test pictures, in equal batches."""
+    num = min(len(run.test_data), HELD_OUT_PICTURES)
+    sums = None
+    for number, start in enumerate(range(0, num, AT_ONCE)):
+        rows = np.arange(start, start + AT_ONCE)
+        counted = rows < num
+        rows = np.minimum(rows, num - 1)
+        captions = [run.test_data.captions[row][0] for row in rows]
+        batch = {"images": run.test_data.images[rows], "tokens": run.tokenizer.encode(captions), "rows": rows}
+        values = [float(np.asarray(v, np.float64)[counted].sum()) for v in measure(batch, number)]
+        sums = values if sums is None else [a + b for a, b in zip(sums, values, strict=True)]
+    return [value / num for value in sums]
