@@ -34,9 +34,13 @@ def get_config() -> ConfigDict:
     data.resample = "auto"  # "lanczos", "area", "nearest"; "auto" keeps pixel art sharp and is "lanczos" otherwise
     data.background = (255, 255, 255)  # what shines through transparent pixels
     data.train_split = "train"
-    data.test_split = "test"  # made by hashing the pictures where the data has no such split
-    data.test_fraction = 0.05  # how much of the data that hash holds out
+    data.val_split = "val"  # what chooses and watches looks at it: guard, best checkpoint, figures on the way
+    data.test_split = "test"  # measured once, at the end
+    data.val_fraction = 0.05  # share of the training pictures held out by a hash where the data has no such split
+    data.test_fraction = 0.05  # the same for the test split
+    data.min_held_out = 32  # pictures held out for each, at least, but no more than an eighth of the data
     data.caption_field = ""  # which text field holds the caption; "" = "text", "caption", "captions", ...
+    data.encoding = ""  # of texts that are not UTF-8: "cp1252", "cp932"...; "" = found out, or said that it cannot be
     data.captions = "all"  # of a picture with several, one is drawn at random each time; "first" = always that
     data.language = ""  # of text files with translations ("de.utf8=..."): "de"; "" = the lines that are none
     data.caption_templates = ("a picture of {label}",)  # captions of data that has labels only

@@ -25,6 +25,7 @@ def get_config():
     config = base.get_config()
     config.data.source = ""
     config.data.image_size_px = 64
+    config.data.val_split = "minival"  # held out of COCO's training pictures
     config.data.test_split = "val"
     config.compute_dtype = "bfloat16"
 

@@ -19,6 +19,7 @@ from t2igan.data.cache import cache_folder, decoded
 from t2igan.data.dataset import Record, read
 from t2igan.data.decode import Decoding
 from t2igan.data.rows import Mapped, Streamed
+from t2igan.data.splits import Held
 from t2igan.data.stored import InFile, InMemory, inner_name, is_inside, open_regular, read_text
 from t2igan.errors import UserError
 
@@ -258,11 +259,11 @@ def test_a_streamed_picture_that_vanishes_is_replaced(tmp_path, data_config, cap
 
 def test_held_out_parts_are_rows_of_one_entry(tmp_path, data_config, monkeypatch):
     source = Pictures(tmp_path / "pictures", 60)
-    data_config.test_fraction = 0.2
+    held = Held(test=0.2)
     whole = read(source, "", data_config)
     for limit in (1 << 30, 0):  # copied into memory, and looked up in the mapped file
         monkeypatch.setattr("t2igan.data.dataset.COPIED_BYTES", limit)
-        train, test = (read(source, "", data_config, part, name=part) for part in ("train", "test"))
+        train, test = (read(source, "", data_config, part, part, held) for part in ("train", "test"))
         assert isinstance(train.images, Mapped if limit == 0 else np.ndarray) and (train.split, test.split) == (
             "train",
             "test",

@@ -64,7 +64,7 @@ def picture(path, caption=""):
 
 def source_of(path, **changes):
     config = get_config().data
-    config.update({"source": str(path), "test_fraction": 0.0} | changes)
+    config.update({"source": str(path), "val_fraction": 0.0, "test_fraction": 0.0} | changes)
     return (Folder if path.is_dir() else Listing)(config, path)
 
 
@@ -534,7 +534,7 @@ def test_everything_at_once(root):
         make(folder)
         usable += 1 + len(captions)
     config = get_config().data
-    config.update(source=str(root), test_fraction=0.0)
+    config.update(source=str(root), val_fraction=0.0, test_fraction=0.0)
     opened = []
     thread = threading.Thread(target=lambda: opened.append(open_dataset(config, "train")), daemon=True)
     thread.start()

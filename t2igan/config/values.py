@@ -29,6 +29,7 @@ ADDED = {
     **{"data.workers": 0, "evaluate.probe_steps": 300, "evaluate.inception_weights": "", "evaluate.clip_weights": ""},
     **{"model_card.license": "", "model_card.data_license": "", "model_card.notes": ""},
     **{"shard_devices": 1, "remat": False, "data.folder_labels": "auto", "data.caption_from_name": ""},
+    **{"data.val_split": "minival", "data.val_fraction": 0.0, "data.min_held_out": 1, "data.encoding": ""},
 }
 # Durations may grow or shrink only together with their schedules, so they count as what is computed.
 

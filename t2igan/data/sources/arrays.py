@@ -57,7 +57,7 @@ class _Reader:
     def __init__(self, npz: Npz, data_config: Any):
         self._npz = npz
         self._config = data_config
-        splits = {*SPLITS, data_config.train_split, data_config.test_split} - {""}
+        splits = {*SPLITS, data_config.train_split, data_config.val_split, data_config.test_split} - {""}
         self._named = {_base_and_split(array.name.lower(), splits): array for array in npz.arrays}
         self._used: list[str] = []
 

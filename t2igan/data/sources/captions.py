@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from t2igan.data.dataset import TEST_SPLITS
 from t2igan.data.sources.fields import LATER_FIELDS, caption_fields, plain
+from t2igan.data.splits import TEST_SPLITS, VAL_SPLITS
 from t2igan.errors import UserError
 
 # Folders, files and rows of these names are splits.
-SPLITS = ("train", "training", *TEST_SPLITS, "unseen", "holdout", "heldout")
+SPLITS = ("train", "training", *TEST_SPLITS, *VAL_SPLITS, "unseen", "holdout", "heldout")
 MAX_CAPTION_CHARACTERS = 2_000
 CONTROL_CHARACTERS = dict.fromkeys([*range(32), *range(127, 160)], " ")
 NUMBERS = re.compile(r"[-+]?\d*\.?\d+(e[-+]?\d+)?([\s,;]+[-+]?\d*\.?\d+(e[-+]?\d+)?)+", re.IGNORECASE)

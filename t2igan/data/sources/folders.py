@@ -10,8 +10,8 @@ from typing import Any
 
 from t2igan.data.sources.captions import SPLITS
 from t2igan.data.sources.names import ARCHIVE_SUFFIXES, folded, shown_name
+from t2igan.data.splits import TRAIN_SPLITS
 
-TRAIN_SPLITS = ("train", "training")
 MAX_SPLIT_DEPTH = 4  # folders above the pictures that are looked at for splits
 # Folders that are called by these words alone are places, not classes.
 PICTURE_WORDS = frozenset(
@@ -147,15 +147,16 @@ def splits_among(names: Iterable[str], data_config: Any) -> dict[str, str]:
     "Train" and "Val"; "training_set" and "test_set"; "train2017" and "val2017"; "seg_train" and "seg_test": what is
     beside the word must be the same. A folder called "train" is a class where others beside it are no splits.
     """
-    train, test = data_config.train_split, data_config.test_split
-    known = {word.lower(): word for word in (*SPLITS, train, test) if word}
+    train = data_config.train_split
+    chosen = (train, data_config.val_split, data_config.test_split)
+    known = {word.lower(): word for word in (*SPLITS, *chosen) if word}
     words = "|".join(sorted(map(re.escape, known), key=len, reverse=True))
     pattern = re.compile(rf"(?:^|(?<=[\W_\d]))((?i:{words}))(?=$|[\W_\dA-Z]|set|data)|^((?i:{words}))$")
     alone: dict[str, str] = {}
     groups: dict[str, dict[str, str]] = {}
     names = list(names)
     for name in names:
-        if name in (train, test):
+        if name in chosen:
             alone[name] = name
         elif name.lower() in known:
             alone[name] = known[name.lower()]

@@ -53,7 +53,8 @@ def splits_by_name(files: Sequence[Path], root: Path, data_config: Any) -> dict[
     for training, "test" and "dev" are names like any others, and all files belong to none (None).
     """
     train = {"train", "training", data_config.train_split}
-    known = {name.lower(): name for name in (*SPLITS, data_config.train_split, data_config.test_split) if name}
+    chosen = data_config.train_split, data_config.val_split, data_config.test_split
+    known = {name.lower(): name for name in (*SPLITS, *chosen) if name}
     longest_first = "|".join(sorted(map(re.escape, known), key=len, reverse=True))
     pattern = re.compile(rf"(?:^|[-_.])({longest_first})(?=$|[-_.\d])")
 
