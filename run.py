@@ -140,7 +140,7 @@ def run_data() -> None:
     import json
 
     from t2igan.data import list_splits, open_datasets
-    from t2igan.data.report import as_json, examples, lines
+    from t2igan.data.summary import as_json, examples, lines
     from t2igan.inference.pictures import save_png, sheet
 
     config = required_config()

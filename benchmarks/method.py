@@ -164,7 +164,7 @@ def prepare(work: Path) -> tuple[Any, Any, Any, Any, dict]:
     from t2igan.data import open_dataset
     from t2igan.data.batches import Batches
     from t2igan.data.tokenizer import Tokenizer
-    from t2igan.evaluation.extractors import Judges
+    from t2igan.evaluation.extractors import FeatureExtractors
     from t2igan.inference.checkpoint import Checkpoints
     from t2igan.method.phases.text import TextMethod, init_text_state, text_step
     from t2igan.training.distributed import parallel
@@ -188,8 +188,8 @@ def prepare(work: Path) -> tuple[Any, Any, Any, Any, dict]:
             for i in range(steps):
                 state, _ = step(state, parallel.to_devices(batches[i], mesh))
             checkpoints.save(steps, state)
-    judges = Judges.of_run(config, data, tokenizer, work)
-    return config, data, tokenizer, judges, state.params
+    extractors = FeatureExtractors.of_run(config, data, tokenizer, work)
+    return config, data, tokenizer, extractors, state.params
 
 
 def run(row: Row, seed: int, work: Path) -> dict[str, Any]:
@@ -200,16 +200,15 @@ def run(row: Row, seed: int, work: Path) -> dict[str, Any]:
     from t2igan import nets, step
     from t2igan.data import open_dataset
     from t2igan.data.batches import Batches
-    from t2igan.evaluation import evaluate
-    from t2igan.evaluation.evaluate import flat_figures
+    from t2igan.evaluation.evaluate import evaluate, flat_figures
     from t2igan.evaluation.runs import draw_with
-    from t2igan.inference.sample import Generator
+    from t2igan.inference.sample import Model
     from t2igan.inference.snapshot import Snapshot
     from t2igan.training.distributed import parallel
 
     parallel.start()
-    config, data, tokenizer, judges, text_params = prepare(work)
-    judges.learn()
+    config, data, tokenizer, extractors, text_params = prepare(work)
+    extractors.learn()
     config.update_from_flattened_dict(row.changes)
     config.seed = seed
     config.train.images = row.images
@@ -257,10 +256,10 @@ def run(row: Row, seed: int, work: Path) -> dict[str, Any]:
 
         def figures(averages: dict, **settings: float) -> dict[str, Any]:
             learned = {name: (used | averages)[name] for name in ("generator", "text")}
-            drawn = functools.partial(draw_with(Generator(networks, learned, tokenizer, snapshot)), **settings)
+            drawn = functools.partial(draw_with(Model(networks, learned, tokenizer, snapshot)), **settings)
             return {
                 split.split: flat_figures(
-                    evaluate(drawn, split, judges, num_images=len(split), seed=0, metrics=METRICS, resamples=0)
+                    evaluate(drawn, split, extractors, num_images=len(split), seed=0, metrics=METRICS, resamples=0)
                 )
                 for split in (test, unseen)
             }

@@ -60,7 +60,7 @@ def untrained(config, folder: Path) -> Path:
     from t2igan.nets.init import init_network
     from t2igan.training import train
     from t2igan.training.distributed import parallel
-    from t2igan.training.watch import snapshot_of
+    from t2igan.training.monitor import snapshot_of
 
     parallel.start(1)
     run = train.open_run(config, folder, parallel.make_mesh(1))

@@ -35,9 +35,9 @@ from t2igan.config import SECTIONS
 from t2igan.method import losses
 from t2igan.training.distributed import parallel
 from t2igan.training.phases import PHASES, BatchesWithColumns, Phase, compile_phase
+from t2igan.training.run import Run
 from t2igan.training.train import open_run
 from t2igan.training.warm_start import handed_on
-from t2igan.training.watch import Run
 
 COLUMNS = (
     "phase", "batch", "dtype", "px", "ms", "images/s", "GFLOP", "GFLOP/s", "matmul", "conv", "MB", "cold s", "cached s",
@@ -139,7 +139,7 @@ def parts(run: Run, state: step.State, total_steps: int, repeats: int) -> str:
         weight = method.penalty_weight if penalty else (lambda step: 0.0)  # noqa: ARG005
         own = dataclasses.replace(method, penalty_weight=weight)
         if not penalty:
-            own = dataclasses.replace(own, judge=losses.judge)
+            own = dataclasses.replace(own, judge=losses.no_penalty)
 
         def mean(trained, params):
             return loss(own, params | {player: trained}, state.step, real, batch["tokens"], key, z)

@@ -256,9 +256,11 @@ def get_config() -> ConfigDict:
 
     config.evaluate = evaluate = ConfigDict()
     evaluate.every_images = 32_000  # cheap figures during training; 0 = only at the end
-    evaluate.num_images = 425  # generated and judged each time
+    evaluate.num_images = 425  # generated and measured each time
     evaluate.at_end = True  # all figures on the test split when training is done
-    evaluate.classifier_steps = 1_000  # how long the judges learn, once a run: the classifier of attributes,
+    evaluate.classifier_steps = (
+        1_000  # how long the feature extractors learn, once a run: the classifier of attributes,
+    )
     evaluate.probe_steps = 300  # and the two towers that match pictures and captions
     evaluate.inception_weights = ""  # a .safetensors file of Inception-v3 for FID; "" = not used (docs/metrics.md)
     evaluate.clip_weights = ""  # a folder with a CLIP in Hugging Face's layout; "" = not used

@@ -13,12 +13,12 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from t2igan.data import open_dataset
     from t2igan.errors import UserError
-    from t2igan.inference.sample import Generator, load
+    from t2igan.inference.sample import Model, load
 
-__all__ = ["Generator", "UserError", "__version__", "load", "open_dataset"]
+__all__ = ["Model", "UserError", "__version__", "load", "open_dataset"]
 
 _HOMES = {
-    "Generator": "t2igan.inference.sample",
+    "Model": "t2igan.inference.sample",
     "UserError": "t2igan.errors",
     "load": "t2igan.inference.sample",
     "open_dataset": "t2igan.data",

@@ -183,13 +183,15 @@ def discriminator_loss(
     due = True if method.penalty_every == 1 else method.penalty_due
     if due is None:
         due = step % method.penalty_every == 0
-        judged = jax.lax.cond(due, lambda a: method.judge(critic, *a), lambda a: losses.judge(critic, *a), arguments)
+        scores = jax.lax.cond(
+            due, lambda a: method.penalty(critic, *a), lambda a: losses.no_penalty(critic, *a), arguments
+        )
     else:
-        judged = (method.judge if due else losses.judge)(critic, *arguments)
-    adversarial = method.adversarial.discriminator(judged.real, judged.fake)
+        scores = (method.penalty if due else losses.no_penalty)(critic, *arguments)
+    adversarial = method.adversarial.discriminator(scores.real, scores.fake)
     if method.mismatch_weight:
         # GAN-CLS (Reed et al. 2016, arXiv:1605.05396): a real picture with another's caption is a fake too.
-        mismatched = method.adversarial.discriminator(judged.real, judged.mismatched)
+        mismatched = method.adversarial.discriminator(scores.real, scores.mismatched)
         same = (tokens == jnp.roll(tokens, 1, axis=0)).all(-1)  # the neighbour may have the same caption
         if method.caption_dropout:  # or none, which goes with every picture
             same |= jnp.roll(regularize.has_caption(text), 1) == 0
@@ -197,14 +199,14 @@ def discriminator_loss(
         adversarial = (1 - share) * adversarial + share * mismatched
     metrics = {
         "loss/discriminator": adversarial,
-        "loss/penalty": judged.penalty,
-        "logits/real": judged.real,
-        "logits/fake": judged.fake,
+        "loss/penalty": scores.penalty,
+        "logits/real": scores.real,
+        "logits/fake": scores.fake,
     }
     if method.augment_target:
-        of_zero = judged.fake if method.relative else 0.0
-        metrics["logits/real_sign"] = jnp.sign(judged.real - of_zero)
-    return (adversarial + weight * judged.penalty).mean(), metrics
+        of_zero = scores.fake if method.relative else 0.0
+        metrics["logits/real_sign"] = jnp.sign(scores.real - of_zero)
+    return (adversarial + weight * scores.penalty).mean(), metrics
 
 
 def generator_loss(
@@ -258,7 +260,7 @@ def make_critic(
 ) -> Callable:
     """Returns the discriminator as the losses call it: (images, text) -> logits.
 
-    It judges what it is shown: pictures augmented and noisy, alike in all calls; of several batches at once each is
+    It scores what it is shown: pictures augmented and noisy, alike in all calls; of several batches at once each is
     changed alike. Gradients by the pictures, in penalties and for the generator, go through that.
 
     `num` is the number of pictures in a batch.

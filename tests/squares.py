@@ -1,4 +1,4 @@
-"""Captioned squares: data that judges learn in a second, and generators of known quality that draw it."""
+"""Captioned squares: data that extractors learn in a second, and generators of known quality that draw it."""
 
 import numpy as np
 

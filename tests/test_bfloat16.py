@@ -39,7 +39,7 @@ def test_a_penalty_is_summed_in_float32():
     """Of 4,097 ones, which bfloat16 cannot count."""
     critic = lambda x, _: x.astype(jnp.bfloat16).sum((1, 2, 3)).astype(jnp.float32)  # noqa: E731
     images = jnp.ones((1, 17, 241, 1))
-    assert losses.judge_r1(critic, images, images, None, jax.random.key(0)).penalty == 4097 / 2
+    assert losses.r1(critic, images, images, None, jax.random.key(0)).penalty == 4097 / 2
 
 
 def test_gradients_are_near_those_of_float32(config):
@@ -64,7 +64,7 @@ def test_gradients_are_near_those_of_float32(config):
 
         def of_players(params, g=generator, d=discriminator):
             critic = lambda weights: lambda x, text: d.apply(weights, x, text)  # noqa: E731
-            penalty = lambda weights: losses.judge_r1(critic(weights), images, images, text, None).penalty.mean()  # noqa: E731
+            penalty = lambda weights: losses.r1(critic(weights), images, images, text, None).penalty.mean()  # noqa: E731
             logits = lambda weights: critic(params["discriminator"])(g.apply(weights, z, text), text)  # noqa: E731
             of_penalty = jax.value_and_grad(penalty)(params["discriminator"])
             of_logits = jax.value_and_grad(lambda weights: jax.nn.softplus(-logits(weights)).mean())(

@@ -7,7 +7,7 @@ import pytest
 
 from configs.base import get_config
 from t2igan.data import Dataset, Skipped, check_usable, open_dataset
-from t2igan.data.report import as_json, examples, left_out, lines, printable
+from t2igan.data.summary import as_json, examples, left_out, lines, printable
 from t2igan.errors import UserError
 
 

@@ -9,11 +9,10 @@ from squares import COLORS, QUICK, any_pictures, nearly, one_picture, real_pictu
 from configs.base import get_config
 from t2igan.data import Dataset
 from t2igan.errors import UserError
-from t2igan.evaluation import evaluate, table
-from t2igan.evaluation.evaluate import CHEAP, GROUPS, flat_figures, merged, without_details
+from t2igan.evaluation.evaluate import CHEAP, GROUPS, evaluate, flat_figures, merged, without_details
 from t2igan.evaluation.evaluators.robustness import changes, with_typos, with_word
-from t2igan.evaluation.extractors import Judges, Settings
-from t2igan.evaluation.table import summary_line
+from t2igan.evaluation.extractors import FeatureExtractors, Settings
+from t2igan.evaluation.table import summary_line, table
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +32,15 @@ def fresh():
 
 
 @pytest.fixture(scope="module")
-def judges(train, tmp_path_factory):
-    return Judges(get_config(), train, tokenizer_of(train), tmp_path_factory.mktemp("judges"), settings=QUICK)
+def extractors(train, tmp_path_factory):
+    return FeatureExtractors(
+        get_config(), train, tokenizer_of(train), tmp_path_factory.mktemp("extractors"), settings=QUICK
+    )
 
 
 @pytest.fixture(scope="module")
-def healthy(judges, test, fresh):
-    return evaluate(real_pictures(fresh), test, judges, num_images=180, seed=0)
+def healthy(extractors, test, fresh):
+    return evaluate(real_pictures(fresh), test, extractors, num_images=180, seed=0)
 
 
 def value(result, name):
@@ -97,11 +98,11 @@ def test_a_generator_that_has_learned_the_data_reaches_the_ceiling(healthy):
     assert all(finding["level"] != "bad" for finding in healthy["verdict"])
 
 
-def test_details_are_what_the_report_needs(healthy, test, train, judges):
+def test_details_are_what_the_report_needs(healthy, test, train, extractors):
     details = healthy["details"]
     assert set(details) == {"attributes", "captions", "retrieval", "diversity", "memorisation", "robustness"}
     color = details["attributes"]["color"]
-    assert color["values"] == judges.vocabulary["color"]
+    assert color["values"] == extractors.vocabulary["color"]
     assert np.sum(color["generated"]) == 180 and np.sum(color["real"]) == 90
     for entry in details["captions"]["best"] + details["captions"]["worst"]:
         assert entry["caption"] in test.captions[entry["row"]]
@@ -132,16 +133,16 @@ def test_details_are_what_the_report_needs(healthy, test, train, judges):
     ],
     ids=["one picture", "shuffled captions", "training pictures", "nearly training pictures"],
 )
-def test_broken_generators_are_told_apart(finding, generator, judges, test, train, fresh):
-    result = evaluate(generator({"train": train, "fresh": fresh}), test, judges, num_images=180, seed=0)
+def test_broken_generators_are_told_apart(finding, generator, extractors, test, train, fresh):
+    result = evaluate(generator({"train": train, "fresh": fresh}), test, extractors, num_images=180, seed=0)
     assert [f["finding"] for f in result["verdict"] if f["level"] == "bad"][0] == finding  # noqa: RUF015
     assert finding not in [f["finding"] for f in result["verdict"][1:]]
     assert "healthy" not in [f["finding"] for f in result["verdict"]]
     assert set(result["verdict"][0]["figures"]) <= set(result["figures"])
 
 
-def test_pictures_that_ignore_the_caption_get_the_floor(judges, test, fresh, healthy):
-    wrong = evaluate(any_pictures(fresh), test, judges, num_images=180, seed=0)
+def test_pictures_that_ignore_the_caption_get_the_floor(extractors, test, fresh, healthy):
+    wrong = evaluate(any_pictures(fresh), test, extractors, num_images=180, seed=0)
     figures = wrong["figures"]
     assert value(wrong, "attributes/mean") == pytest.approx(figures["attributes/mean"]["floor"], abs=0.1)
     assert value(wrong, "retrieval/caption_at_1/probe") < 0.2
@@ -150,11 +151,11 @@ def test_pictures_that_ignore_the_caption_get_the_floor(judges, test, fresh, hea
     assert "clean captions are hardly followed either" in wrong["left_out"].values()
 
 
-def test_noise_is_far_by_every_distance(judges, test, healthy):
+def test_noise_is_far_by_every_distance(extractors, test, healthy):
     def noise(captions, seeds):
         return np.random.default_rng(seeds[0]).integers(0, 256, (len(captions), 8, 8, 3), np.uint8)
 
-    noisy = evaluate(noise, test, judges, num_images=180, seed=0, metrics=("frechet", "kernel", "neighbours"))
+    noisy = evaluate(noise, test, extractors, num_images=180, seed=0, metrics=("frechet", "kernel", "neighbours"))
     for name in ("attributes", "probe", "pixels"):
         assert value(noisy, f"frechet/{name}") > 3 * value(healthy, f"frechet/{name}")
         assert value(noisy, f"kernel/{name}") > 3 * abs(value(healthy, f"kernel/{name}"))
@@ -162,15 +163,15 @@ def test_noise_is_far_by_every_distance(judges, test, healthy):
     assert noisy["verdict"][0]["finding"] in ("poor_quality", "narrow")
 
 
-def test_cheap_figures_are_the_same_and_few(judges, test, fresh, healthy):
+def test_cheap_figures_are_the_same_and_few(extractors, test, fresh, healthy):
     cheap = evaluate(
         real_pictures(fresh),
         test,
-        judges,
+        extractors,
         num_images=180,
         seed=0,
         metrics=CHEAP,
-        extractors=("attributes",),
+        extractor_names=("attributes",),
         resamples=0,
     )
     names = {"attributes/mean", "attributes/all", "attributes/each/color", "attributes/each/size", "frechet/attributes"}
@@ -185,10 +186,10 @@ def test_cheap_figures_are_the_same_and_few(judges, test, fresh, healthy):
     assert "details" not in without_details(cheap) and "details" in cheap
 
 
-def test_groups_measured_later_join_those_measured_before(judges, test, fresh, healthy):
+def test_groups_measured_later_join_those_measured_before(extractors, test, fresh, healthy):
     draw = real_pictures(fresh)
     first, second = (
-        evaluate(draw, test, judges, num_images=180, seed=0, metrics=groups)
+        evaluate(draw, test, extractors, num_images=180, seed=0, metrics=groups)
         for groups in (("attributes", "diversity", "retrieval"), ("memorisation", "robustness", "attributes"))
     )
     both = merged(first, second)
@@ -201,15 +202,15 @@ def test_groups_measured_later_join_those_measured_before(judges, test, fresh, h
     assert merged({}, second) == second
 
 
-def test_the_same_seed_gives_the_same_figures(judges, test, fresh):
+def test_the_same_seed_gives_the_same_figures(extractors, test, fresh):
     draw = any_pictures(fresh)
     first, again, other = (
-        {**evaluate(draw, test, judges, num_images=50, seed=seed), "seconds": 0, "seed": 0} for seed in (3, 3, 4)
+        {**evaluate(draw, test, extractors, num_images=50, seed=seed), "seconds": 0, "seed": 0} for seed in (3, 3, 4)
     )
     assert first == again != other
 
 
-def test_draw_is_asked_for_each_caption_in_turn_with_seeds_of_their_own(judges, test):
+def test_draw_is_asked_for_each_caption_in_turn_with_seeds_of_their_own(extractors, test):
     asked = []
 
     def draw(captions, seeds):
@@ -217,51 +218,57 @@ def test_draw_is_asked_for_each_caption_in_turn_with_seeds_of_their_own(judges, 
         asked.extend(zip(captions, seeds, strict=True))
         return np.zeros((len(captions), 8, 8, 3), np.uint8)
 
-    evaluate(draw, test, judges, num_images=180, seed=0, metrics=CHEAP, resamples=0)
+    evaluate(draw, test, extractors, num_images=180, seed=0, metrics=CHEAP, resamples=0)
     assert len({seed for _, seed in asked}) == 180
     once, twice = ([caption for caption, _ in asked[i : i + 90]] for i in (0, 90))
     assert sorted(once) == sorted(captions[0] for captions in test.captions)
     assert sorted(twice) == sorted(captions[-1] for captions in test.captions)
 
 
-def test_values_that_training_lacked_are_wrong_for_all(judges, test, fresh):
+def test_values_that_training_lacked_are_wrong_for_all(extractors, test, fresh):
     renamed = tuple({**a, "size": "huge"} if i < 45 else a for i, a in enumerate(test.attributes))
     strange = Dataset("squares", "strange", test.images, test.captions, renamed)
-    result = evaluate(real_pictures(fresh), strange, judges, num_images=90, seed=0, metrics=("attributes",))
+    result = evaluate(real_pictures(fresh), strange, extractors, num_images=90, seed=0, metrics=("attributes",))
     assert result["details"]["attributes"]["size"]["unknown"] == 45
     assert result["figures"]["attributes/each/size"]["real"] <= 0.5
 
 
-def test_without_attributes_captions_are_judged_by_the_probe(tmp_path):
+def test_without_attributes_captions_are_read_by_the_probe(tmp_path):
     train, test = (
         squares(s, n, seed, px=12, with_attributes=False) for s, n, seed in (("train", 40, 0), ("test", 20, 1))
     )
     settings = Settings(probe_steps=3, probe_batch_images=64, features=16)
-    judges = Judges(get_config(), train, tokenizer_of(train), tmp_path, settings=settings)
-    result = evaluate(any_pictures(test), test, judges, num_images=30, seed=0)
+    extractors = FeatureExtractors(get_config(), train, tokenizer_of(train), tmp_path, settings=settings)
+    result = evaluate(any_pictures(test), test, extractors, num_images=30, seed=0)
     assert {"attributes", "binding", "score"} <= set(result["left_out"])
     assert "attributes" not in {figure["extractor"] for figure in result["figures"].values()}
     assert "by probe" in summary_line(result)
     assert "left out: attributes (the data has no attributes" in table([result])
 
 
-def test_pictures_of_another_kind_and_unknown_names_are_refused(judges, test, fresh):
+def test_pictures_of_another_kind_and_unknown_names_are_refused(extractors, test, fresh):
     draw = real_pictures(fresh)
     with pytest.raises(ValueError, match="as in training"):
-        evaluate(lambda captions, _: np.zeros((len(captions), 16, 16, 3), np.uint8), test, judges, num_images=5, seed=0)
+        evaluate(
+            lambda captions, _: np.zeros((len(captions), 16, 16, 3), np.uint8),
+            test,
+            extractors,
+            num_images=5,
+            seed=0,
+        )
     with pytest.raises(ValueError, match="2 pictures for 5"):
-        evaluate(lambda *_: test.images[:2], test, judges, num_images=5, seed=0)
+        evaluate(lambda *_: test.images[:2], test, extractors, num_images=5, seed=0)
     with pytest.raises(UserError, match="-1 pictures"):
-        evaluate(draw, test, judges, num_images=-1, seed=0)
+        evaluate(draw, test, extractors, num_images=-1, seed=0)
     with pytest.raises(UserError, match="'frechett'; did you mean 'frechet'"):
-        evaluate(draw, test, judges, num_images=5, seed=0, metrics=("frechett",))
+        evaluate(draw, test, extractors, num_images=5, seed=0, metrics=("frechett",))
     with pytest.raises(UserError, match="There are attributes, probe, pixels"):
-        evaluate(draw, test, judges, num_images=5, seed=0, extractors=("inception",))
+        evaluate(draw, test, extractors, num_images=5, seed=0, extractor_names=("inception",))
 
 
-def test_a_single_picture_gets_the_figures_it_can_have(judges, test):
+def test_a_single_picture_gets_the_figures_it_can_have(extractors, test):
     alone = Dataset("squares", "test", test.images[:1], test.captions[:1], test.attributes[:1])
-    result = evaluate(real_pictures(alone), alone, judges, num_images=3, seed=0)
+    result = evaluate(real_pictures(alone), alone, extractors, num_images=3, seed=0)
     figure = result["figures"]["attributes/mean"]
     assert figure["value"] == figure["real"]
     assert {"frechet", "kernel", "neighbours", "retrieval"} <= set(result["left_out"])
@@ -269,14 +276,14 @@ def test_a_single_picture_gets_the_figures_it_can_have(judges, test):
     assert "attributes right" in table([result])
 
 
-def test_the_discriminator_is_asked_about_three_kinds(judges, test, train):
+def test_the_discriminator_is_asked_about_three_kinds(extractors, test, train):
     def discriminate(images, _):
         known = {image.tobytes() for image in train.images}
         return np.array([2.0 if x.tobytes() in known else 0.5 for x in images]) - 0.5 * (images.mean((1, 2, 3)) < 100)
 
     result = evaluate(
         lambda captions, _: np.zeros((len(captions), 8, 8, 3), np.uint8),
-        test, judges, num_images=40, seed=0, metrics=("discriminator",), discriminate=discriminate,
+        test, extractors, num_images=40, seed=0, metrics=("discriminator",), discriminate=discriminate,
     )  # fmt: skip
     assert value(result, "discriminator/overfitting") == pytest.approx(1.5 / 2.0, abs=0.05)
     assert value(result, "discriminator/auc") == 1.0
@@ -304,8 +311,8 @@ def test_swapped_values_are_found(tmp_path):
         return np.stack([picture(*(p if s % 3 else p[::-1])) for p, s in zip(pairs, seeds, strict=True)])
 
     train, test = split("train", 200), split("test", 100)
-    judges = Judges(get_config(), train, tokenizer_of(train), tmp_path, settings=QUICK)
-    result = evaluate(draw, test, judges, num_images=200, seed=0, metrics=("attributes", "binding"))
+    extractors = FeatureExtractors(get_config(), train, tokenizer_of(train), tmp_path, settings=QUICK)
+    result = evaluate(draw, test, extractors, num_images=200, seed=0, metrics=("attributes", "binding"))
     assert value(result, "binding/swaps") > 0.9
     assert result["figures"]["binding/swaps"]["floor"] < 0.4
     assert result["details"]["binding"][0]["attributes"] == ["frame", "inner"]

@@ -26,12 +26,12 @@ def grown(config):
     draws = jax.jit(
         lambda stage, fade: networks.generator.apply(generator, z, text, grown=(stage, fade)), static_argnums=0
     )
-    judges = jax.jit(
+    scores = jax.jit(
         lambda x, stage, fade: networks.discriminator.apply(discriminator, x, text, grown=(stage, fade)),
         static_argnums=1,
     )
     whole = networks.generator.apply(generator, z, text)
-    return draws, judges, images, whole, networks.discriminator.apply(discriminator, images, text)
+    return draws, scores, images, whole, networks.discriminator.apply(discriminator, images, text)
 
 
 def reduced(images, px):
@@ -61,22 +61,22 @@ def test_a_stage_draws_its_own_size(grown):
 
 
 def test_a_size_fades_in_from_the_one_before(grown):
-    draws, judges, images, _, logits = grown
+    draws, scores, images, _, logits = grown
     for stage in (1, 2):
         np.testing.assert_allclose(draws(stage, 0.0), draws(stage - 1, 1.0), rtol=1e-3, atol=1e-2)
         middle = (draws(stage, 0.0) + draws(stage, 1.0)) / 2
         np.testing.assert_allclose(draws(stage, 0.5), middle, rtol=1e-3, atol=1e-2)
-        np.testing.assert_allclose(judges(images, stage, 0.0), judges(images, stage - 1, 1.0), rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(judges(images, 2, 1.0), logits, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(scores(images, stage, 0.0), scores(images, stage - 1, 1.0), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(scores(images, 2, 1.0), logits, rtol=1e-3, atol=1e-4)
 
 
 def test_the_discriminator_sees_the_stages_size_alone(grown):
-    _, judges, images, _, _ = grown
+    _, scores, images, _, _ = grown
     for stage, px in ((0, 4), (1, 8)):
         np.testing.assert_allclose(
-            judges(jnp.asarray(reduced(images, px)), stage, 1.0), judges(images, stage, 1.0), rtol=1e-3, atol=1e-4
+            scores(jnp.asarray(reduced(images, px)), stage, 1.0), scores(images, stage, 1.0), rtol=1e-3, atol=1e-4
         )
-    assert abs(judges(jnp.asarray(reduced(images, 8)), 2, 1.0) - judges(images, 2, 1.0)).max() > 1e-3
+    assert abs(scores(jnp.asarray(reduced(images, 8)), 2, 1.0) - scores(images, 2, 1.0)).max() > 1e-3
 
 
 def test_a_step_teaches_the_levels_so_far_and_starts_the_optimizers_anew(config):

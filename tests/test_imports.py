@@ -71,7 +71,7 @@ def room_of(dotted):
 
 def dotted_of(path):
     """nets.layers for t2igan/nets/layers.py; a package by its own name."""
-    if path.name == "run.py":
+    if path == ROOT / "run.py":
         return "run"
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)

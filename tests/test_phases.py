@@ -169,5 +169,5 @@ def test_labels_that_are_not_there_are_refused(quick, tmp_path, monkeypatch):
 
 
 def _without_attributes(run):
-    run.judges.vocabulary = {}
+    run.extractors.vocabulary = {}
     return run

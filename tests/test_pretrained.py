@@ -18,9 +18,9 @@ from squares import QUICK, squares, tokenizer_of
 from configs.base import get_config
 from t2igan.data.tokenizer import PretrainedTokenizer
 from t2igan.errors import UserError
-from t2igan.evaluation import evaluate
-from t2igan.evaluation.extractors import Extractor, Judges, Matcher
-from t2igan.evaluation.extractors import inception as inception_judge
+from t2igan.evaluation.evaluate import evaluate
+from t2igan.evaluation.extractors import Extractor, FeatureExtractors, Matcher
+from t2igan.evaluation.extractors import inception as inception_extractor
 from t2igan.evaluation.extractors.clip import Clip
 from t2igan.evaluation.extractors.inception import Inception
 from t2igan.nets import inception as net
@@ -72,7 +72,7 @@ def clip_shapes():
 @pytest.fixture(autouse=True)
 def few_at_once(monkeypatch):
     """No padding to batches: a picture of 299 px costs a second."""
-    monkeypatch.setattr(inception_judge, "BATCH_IMAGES", 2)
+    monkeypatch.setattr(inception_extractor, "BATCH_IMAGES", 2)
 
 
 @pytest.fixture(scope="module")
@@ -169,11 +169,14 @@ def test_weights_given_go_before_those_of_the_configuration(inception_file, clip
     with config.unlocked():
         config.evaluate.inception_weights = "/no/such"
     with pytest.raises(UserError, match="'/no/such' is not a file"):
-        Judges.of_run(config, train, tokenizer_of(train), tmp_path)
+        FeatureExtractors.of_run(config, train, tokenizer_of(train), tmp_path)
     weights = {"inception": str(inception_file), "clip": str(clip_folder)}
-    judges = Judges.of_run(config, train, tokenizer_of(train), tmp_path, weights)
-    assert {"inception", "clip"} < set(judges.extractors)
-    assert "inception" not in Judges.of_run(config, train, tokenizer_of(train), tmp_path, {"inception": ""}).extractors
+    extractors = FeatureExtractors.of_run(config, train, tokenizer_of(train), tmp_path, weights)
+    assert {"inception", "clip"} < set(extractors.by_name)
+    assert (
+        "inception"
+        not in FeatureExtractors.of_run(config, train, tokenizer_of(train), tmp_path, {"inception": ""}).by_name
+    )
 
 
 def test_weights_that_are_not_inceptions_are_refused(inception_file, tmp_path):
@@ -288,14 +291,20 @@ def test_folders_that_are_no_clip_are_refused(clip_folder, tmp_path):
 def test_evaluations_name_the_pretrained_extractors(clip_folder, inception_file, tmp_path):
     train, test = squares("train", 40, 0), squares("test", 4, 1)
     weights = {"inception": str(inception_file), "clip": str(clip_folder)}
-    judges = Judges(get_config(), train, tokenizer_of(train), tmp_path, settings=QUICK, weights=weights)
-    assert list(judges.extractors) == ["attributes", "probe", "pixels", "inception", "clip"]
+    extractors = FeatureExtractors(get_config(), train, tokenizer_of(train), tmp_path, settings=QUICK, weights=weights)
+    assert list(extractors.by_name) == ["attributes", "probe", "pixels", "inception", "clip"]
     draw = lambda captions, _: test.images[[i % 4 for i in range(len(captions))]]  # noqa: E731
     result = evaluate(
-        draw, test, judges, num_images=4, seed=0, metrics=("kernel", "retrieval"), extractors=("inception", "clip")
+        draw,
+        test,
+        extractors,
+        num_images=4,
+        seed=0,
+        metrics=("kernel", "retrieval"),
+        extractor_names=("inception", "clip"),
     )
     assert {figure["extractor"] for figure in result["figures"].values()} == {"inception", "clip"}
     assert "retrieval/caption_at_1/clip" in result["figures"]
-    without = Judges(get_config(), train, tokenizer_of(train), tmp_path, settings=QUICK)
-    assert judges.hash(["probe"]) == without.hash(["probe"])
-    assert judges.hash(["inception"]) != judges.hash(["clip"])
+    without = FeatureExtractors(get_config(), train, tokenizer_of(train), tmp_path, settings=QUICK)
+    assert extractors.hash(["probe"]) == without.hash(["probe"])
+    assert extractors.hash(["inception"]) != extractors.hash(["clip"])

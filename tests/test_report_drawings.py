@@ -9,7 +9,7 @@ import pytest
 from tiny import random_snapshot
 
 from t2igan.evaluation.report import drawings
-from t2igan.inference.sample import Generator, from_snapshot
+from t2igan.inference.sample import Model, from_snapshot
 from t2igan.inference.snapshot import Snapshot
 from t2igan.nets.layers import Text, WordAttention
 
@@ -22,7 +22,7 @@ def snapshot():
 
 
 @pytest.fixture(scope="module")
-def generator(snapshot) -> Generator:
+def generator(snapshot) -> Model:
     return from_snapshot(snapshot)
 
 

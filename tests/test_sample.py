@@ -12,7 +12,7 @@ from t2igan import nets
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.inference.pictures import read_facts, save_png, sheet
-from t2igan.inference.sample import BATCH_SIZES, Generator, from_snapshot
+from t2igan.inference.sample import BATCH_SIZES, Model, from_snapshot
 from t2igan.inference.snapshot import Snapshot, save_snapshot
 
 PROMPTS = ["a person with a red cap", "a person with a blue top", "green hair"]
@@ -38,7 +38,7 @@ def tiny_snapshot() -> Snapshot:
 
 
 @pytest.fixture(scope="module")
-def generator(tiny_snapshot) -> Generator:
+def generator(tiny_snapshot) -> Model:
     return from_snapshot(tiny_snapshot)
 
 

@@ -213,8 +213,8 @@ def test_one_update_by_hand(config):
         z = jax.random.normal(jax.random.split(key)[0], (4, method.networks.z_dim))
         text = method.networks.text_encoder.apply(state.frozen["text"], batch["tokens"])
         fake = method.networks.generator.apply(state.params["generator"], z, text)
-        judge = functools.partial(method.networks.discriminator.apply, params, text=text)
-        return (judge(fake) - judge(real)).mean()
+        score = functools.partial(method.networks.discriminator.apply, params, text=text)
+        return (score(fake) - score(real)).mean()
 
     value, gradients = loss(state.params["discriminator"])
     assert metrics["loss/discriminator"] == pytest.approx(float(value), rel=1e-4)
@@ -248,7 +248,7 @@ def test_a_lazy_penalty_comes_rarely_and_as_much_stronger(config):
     lazy, state, batch, _ = start(config, {"loss.penalty_every": 3, "loss.penalty_weight": 0.2, "train.beta1": 0.5})
     lazy = dataclasses.replace(lazy, penalty_weight=optax.constant_schedule(0.2))
     eager = dataclasses.replace(lazy, penalty_every=1, penalty_weight=optax.constant_schedule(0.6))
-    without = dataclasses.replace(eager, judge=losses.judge)
+    without = dataclasses.replace(eager, penalty=losses.no_penalty)
     real, key = batch["images"].astype(jnp.float32) / 127.5 - 1, jax.random.key(0)
     lazily, eagerly, never = (
         jax.jit(functools.partial(step.update_discriminator, method)) for method in (lazy, eager, without)
@@ -342,10 +342,10 @@ def test_mismatched_captions_are_fakes(config):
     """With weight 1 they are the only ones: each picture with the caption before its own."""
     method, state, batch, train_step = start(config, {"loss.mismatch_weight": 1.0, "loss.penalty": "none"})
     _, metrics = train_step(state, batch)
-    judge = functools.partial(method.networks.discriminator.apply, state.params["discriminator"])
+    score = functools.partial(method.networks.discriminator.apply, state.params["discriminator"])
     real = batch["images"].astype(jnp.float32) / 127.5 - 1
     tokens = batch["tokens"]
-    right, wrong = (judge(real, step.encode(method, state.frozen, t)) for t in (tokens, tokens[jnp.arange(-1, 3)]))
+    right, wrong = (score(real, step.encode(method, state.frozen, t)) for t in (tokens, tokens[jnp.arange(-1, 3)]))
     expected = (jax.nn.softplus(-right) + jax.nn.softplus(wrong)).mean()
     assert metrics["loss/discriminator"] == pytest.approx(float(expected), rel=1e-5)
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from t2igan.evaluation import verdict
-from t2igan.evaluation.verdict import LEVELS
+from t2igan.evaluation.verdict import LEVELS, verdict
 
 HEALTHY = {
     "attributes/mean": (0.95, 1.0, 0.3),

@@ -21,7 +21,7 @@ ADVERSARIAL: dict[str, tuple[Callable, Callable]] = {
 }
 
 
-class Judged(NamedTuple):
+class Scores(NamedTuple):
     """Logits of real and fake pictures and the penalty, [N] each; and of real pictures with others' captions."""
 
     real: Tensor
@@ -30,7 +30,7 @@ class Judged(NamedTuple):
     mismatched: Tensor | None = None
 
     @classmethod
-    def of(cls, real: Tensor, fake: Tensor, penalty: Tensor) -> Judged:
+    def of(cls, real: Tensor, fake: Tensor, penalty: Tensor) -> Scores:
         """Takes the rows of logits apart, where there are two."""
         return cls(real, fake, penalty) if real.ndim == 1 else cls(real[0], fake[0], penalty, real[1])
 
@@ -68,7 +68,7 @@ def by_transform(critic: Callable, *inputs: Tensor) -> tuple[Tensor, tuple[Tenso
 
 def judge(
     penalty: str, critic: Callable, real: Tensor, fake: Tensor, sentence: Tensor, slopes: Callable, once: Callable
-) -> Judged:
+) -> Scores:
     """As `t2igan.method.losses.PENALTIES[penalty]`; `critic` is differentiated twice, `once` is the same for once."""
     square = lambda g: g.square().flatten(1).sum(1)  # noqa: E731
     norm = lambda g: (square(g) + 1e-12).sqrt()  # noqa: E731
@@ -76,7 +76,7 @@ def judge(
         sentences = torch.cat([sentence, sentence])
         logits, (of_images,) = slopes(lambda x: critic(x, sentences), torch.cat([real, fake]))
         r1, r2 = (square(of_images) / 2).chunk(2)
-        return Judged.of(*logits.chunk(2, -1), r1 + r2)
+        return Scores.of(*logits.chunk(2, -1), r1 + r2)
     if penalty == "r1":
         logits, (of_images,) = slopes(lambda x: critic(x, sentence), real)
         value = square(of_images) / 2
@@ -85,12 +85,12 @@ def judge(
         value = (norm(of_images) + norm(of_sentences)) ** 6
     else:
         raise ValueError(f"the peer knows no penalty {penalty!r}, only r1, r1_r2, ma_gp")
-    return Judged.of(logits, once(fake, sentence), value)
+    return Scores.of(logits, once(fake, sentence), value)
 
 
 def discriminator_loss(
     config, critic: Callable, real, fake, tokens, text: Text, weight: float, slopes: Callable, once: Callable
-) -> tuple[Tensor, Judged]:
+) -> tuple[Tensor, Scores]:
     """adversarial(real, fake) + weight * penalty [+ mismatched captions as fakes]; the mean."""
     of_discriminator = ADVERSARIAL[config.loss.adversarial][0]
     if config.loss.mismatch_weight:
@@ -161,7 +161,7 @@ class Peer:
             params = dict(self.discriminator.named_parameters())
             weight = settings.penalty_weight
             grads, (loss, judged) = self.gradient(params, real, fake, tokens, text, weight)
-            judged = Judged(*judged)
+            judged = Scores(*judged)
             for name, parameter in params.items():
                 parameter.grad = grads[name].detach()
         else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from t2igan.config.check import PHASES, SECTIONS, check, check_data, check_devices
+from t2igan.config.check import PHASES, SECTIONS, check, check_devices
+from t2igan.config.data import check_data
 from t2igan.config.values import changed_keys, flatten, from_dict, get, to_json, total_steps
 
 __all__ = [

@@ -11,7 +11,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from t2igan.config.values import get
+from t2igan.config.data import check_data
+from t2igan.config.values import get, listed, whole
 from t2igan.errors import UserError, nearest
 
 # The phases in their order, and the section of each.
@@ -30,13 +31,6 @@ NETWORK_KINDS = ("residual", "mlp")
 SCHEDULES = ("constant", "cosine", "linear", "exponential")
 ADVERSARIAL = ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic")
 PENALTIES = ("none", "r1", "r2", "r1_r2", "wgan_gp", "ma_gp", "finite_difference")
-DATA_CHOICES = {
-    "channels": (1, 3),
-    "resize": ("crop", "pad", "stretch"),
-    "resample": ("auto", "lanczos", "area", "nearest"),
-    "captions": ("all", "first"),
-    "folder_labels": ("auto", "use", "ignore"),
-}
 SMOOTHABLE = ("minimax", "non_saturating", "least_squares", "hinge")  # pairs whose losses have a label
 NORMALISATIONS = ("none", "spectral", "weight")
 OPTIMIZERS = ("adam", "optimistic_adam")
@@ -62,57 +56,18 @@ def check(config: ConfigDict) -> None:
     check_data(config.data)
 
 
-def check_data(data: ConfigDict) -> None:
-    """Raises `UserError` for a value of the group `data` that is not accepted; for who opens data without the rest."""
-    for key, known in DATA_CHOICES.items():
-        if data[key] not in known:
-            near = nearest(str(data[key]), known)
-            raise UserError(f"config.data.{key}={data[key]!r} is none of {_listed(known)}{near}")
-    if not data.image_size_px > 0:
-        raise UserError(f"config.data.image_size_px={data.image_size_px} must be greater than 0")
-    for key in ("cache_gb", "workers"):
-        if not data[key] >= 0:
-            raise UserError(f"config.data.{key}={data[key]} must be 0 or greater")
-    if not 0 <= data.min_usable <= 1:
-        raise UserError(f"config.data.min_usable={data.min_usable} must be a share from 0 to 1")
-    for key in ("val_fraction", "test_fraction"):
-        if not 0 <= data[key] < 1:
-            raise UserError(f"config.data.{key}={data[key]} must be at least 0 and less than 1")
-    if not data.min_held_out >= 1:
-        raise UserError(f"config.data.min_held_out={data.min_held_out} must be 1 or greater")
-    for key in ("train_split", "val_split", "test_split"):
-        if not data[key]:
-            raise UserError(
-                f"config.data.{key} is empty; give the name of a split, such as {key.removesuffix('_split')!r}"
-            )
-    _check_encoding(data.encoding)
-    if len(data.background) != 3 or not all(_whole(v) and 0 <= v <= 255 for v in data.background):
-        raise UserError(f"config.data.background={data.background} must be three whole numbers from 0 to 255")
-
-
-def _check_encoding(name: str) -> None:
-    try:
-        b"".decode(name or "utf-8")
-    except LookupError:
-        known = ("utf-8", "utf-16", "cp1252", "cp1250", "cp1251", "cp932", "gb18030", "big5", "cp949", "latin-1")
-        raise UserError(
-            f"config.data.encoding={name!r} is no encoding of text that Python has{nearest(name, known)}\n"
-            f'Usual ones are {_listed(known)}; "" finds out by itself'
-        ) from None
-
-
 def _check_choices(config: ConfigDict) -> None:
     _among(config, "compute_dtype", DTYPES)
     if not config.phases:
-        raise UserError(f"config.phases is empty; give one or more of {_listed(PHASES)}")
+        raise UserError(f"config.phases is empty; give one or more of {listed(PHASES)}")
     for phase in config.phases:
         if phase not in PHASES:
             raise UserError(
-                f"config.phases has {phase!r}{nearest(str(phase), PHASES)} Phases are {_listed(PHASES)}, in this order"
+                f"config.phases has {phase!r}{nearest(str(phase), PHASES)} Phases are {listed(PHASES)}, in this order"
             )
     phases = tuple(config.phases)
     if phases != tuple(phase for phase in PHASES if phase in phases):
-        raise UserError(f"config.phases={phases} must name each phase once, in the order {_listed(PHASES)}")
+        raise UserError(f"config.phases={phases} must name each phase once, in the order {listed(PHASES)}")
     _among(config, "generator.kind", NETWORK_KINDS)
     _among(config, "discriminator.kind", NETWORK_KINDS)
     _among(config, "loss.adversarial", ADVERSARIAL)
@@ -148,7 +103,7 @@ def _check_phases(config: ConfigDict) -> None:
     _among(config, "pretrain_discriminator.task", TASKS)
     masks = tuple(config.pretrain_generator.masks)
     if not masks or any(kind not in MASKS for kind in masks):
-        raise UserError(f"config.pretrain_generator.masks={masks} must be one or more of {_listed(MASKS)}")
+        raise UserError(f"config.pretrain_generator.masks={masks} must be one or more of {listed(MASKS)}")
     if not config.pretrain_generator.caption_dropout <= 1:
         dropout = config.pretrain_generator.caption_dropout
         raise UserError(f"config.pretrain_generator.caption_dropout={dropout} must be a share from 0 to 1")
@@ -198,7 +153,7 @@ def _check_sizes(config: ConfigDict) -> None:
     size = config.data.image_size_px
     for name in ("generator", "discriminator", "image_encoder", "inverter"):
         net = config[name]
-        if not net.channels or not all(_whole(c) and c > 0 for c in net.channels):
+        if not net.channels or not all(whole(c) and c > 0 for c in net.channels):
             raise UserError(f"config.{name}.channels={tuple(net.channels)} must be one or more whole numbers above 0")
         used = {
             "image_encoder": "text" in config.phases or bool(config.init_from),
@@ -270,7 +225,7 @@ def _check_techniques(config: ConfigDict) -> None:
     if config.loss.label_smoothing and config.loss.adversarial not in SMOOTHABLE:
         raise UserError(
             f"config.loss.label_smoothing={config.loss.label_smoothing} has no meaning for config.loss.adversarial="
-            f"{config.loss.adversarial!r}, which has no labels; set it to 0, or choose one of {_listed(SMOOTHABLE)}"
+            f"{config.loss.adversarial!r}, which has no labels; set it to 0, or choose one of {listed(SMOOTHABLE)}"
         )
     if config.train.grow_share:
         kinds = config.generator.kind, config.discriminator.kind
@@ -305,10 +260,10 @@ def _check_techniques(config: ConfigDict) -> None:
         if kind not in AUGMENTATIONS:
             raise UserError(
                 f"config.augment.kinds has {kind!r}{nearest(str(kind), AUGMENTATIONS)} There are "
-                f"{_listed(AUGMENTATIONS)}"
+                f"{listed(AUGMENTATIONS)}"
             )
     if not config.augment.kinds and (config.augment.probability or config.augment.target):
-        raise UserError(f"config.augment.kinds is empty; give one or more of {_listed(AUGMENTATIONS)}")
+        raise UserError(f"config.augment.kinds is empty; give one or more of {listed(AUGMENTATIONS)}")
     noise = config.augment.instance_noise, config.augment.instance_noise_end
     if config.train.schedule == "exponential" and noise[0] != noise[1] and not min(noise) > 0:
         raise UserError(
@@ -360,12 +315,4 @@ def check_devices(batch_images: int, devices: int, key: str) -> None:
 def _among(config: ConfigDict, key: str, known: tuple) -> None:
     value = get(config, key)
     if value not in known:
-        raise UserError(f"config.{key}={value!r} is none of {_listed(known)}{nearest(str(value), known)}")
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _listed(names: tuple) -> str:
-    return ", ".join(repr(name) for name in names)
+        raise UserError(f"config.{key}={value!r} is none of {listed(known)}{nearest(str(value), known)}")

@@ -92,3 +92,13 @@ def changed_keys(old: Mapping, new: Mapping) -> list[str]:
     old, new = ADDED | flatten(old), ADDED | flatten(new)
     keys = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     return [key for key in keys if not any(key == free or key.startswith(free + ".") for free in FREE_TO_CHANGE)]
+
+
+def whole(value: Any) -> bool:
+    """Whether a value is a whole number."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def listed(names: tuple) -> str:
+    """Returns choices for a message."""
+    return ", ".join(repr(name) for name in names)

@@ -20,14 +20,14 @@ from t2igan.evaluation.evaluators import alignment as follows
 from t2igan.evaluation.evaluators import distribution, robustness
 from t2igan.evaluation.evaluators import diversity as variety
 from t2igan.evaluation.evaluators import memorisation as overfitting
-from t2igan.evaluation.evaluators.samples import Draw, Look, draw_and_see, real_rows, what_to_draw
-from t2igan.evaluation.extractors import Judges, Matcher
+from t2igan.evaluation.evaluators.samples import Draw, Evaluation, draw_and_see, real_rows, what_to_draw
+from t2igan.evaluation.extractors import FeatureExtractors, Matcher
 from t2igan.evaluation.verdict import verdict
 
 Result = dict[str, Any]
 
 FORMAT = "t2igan evaluation 1"
-GROUPS: dict[str, tuple[Callable[[Look], None], ...]] = {
+GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {
     **follows.GROUPS,
     **distribution.GROUPS,
     **variety.GROUPS,
@@ -41,26 +41,26 @@ RESAMPLES = 200  # of the bootstrap
 def evaluate(
     draw: Draw,
     dataset: Dataset,
-    judges: Judges,
+    extractors: FeatureExtractors,
     *,
     num_images: int,
     seed: int,
     metrics: Sequence[str] = tuple(GROUPS),
-    extractors: Sequence[str] | None = None,
+    extractor_names: Sequence[str] | None = None,
     discriminate: Callable[[np.ndarray, list[str]], np.ndarray] | None = None,
     resamples: int = RESAMPLES,
 ) -> Result:
-    """Draws pictures for the captions of a split, judges them, and returns figures, ready for JSON.
+    """Draws pictures for the captions of a split, measures them, and returns figures, ready for JSON.
 
     Args:
-      draw: captions and seeds to uint8 [N, H, W, C], of the size that the judges know; asked for at most 512 at once.
+      draw: captions and seeds to uint8 [N, H, W, C], of the size the extractors know; asked for at most 512 at once.
       dataset: the split: its captions are drawn from, its pictures are what the drawn ones are compared with.
-      judges: of the training split.
+      extractors: of the training split.
       num_images: how many to draw, cycling through the split's pictures in an order that depends on `seed` alone. Each
         drawing has a seed of its own; a picture with several captions is drawn by another one in each cycle.
       seed: of that order, of the seeds given to `draw`, and of all that is drawn at random by the metrics.
       metrics: groups of metrics, keys of `GROUPS`.
-      extractors: whose features; None = all that the judges have.
+      extractor_names: whose features; None = all that the feature extractors have.
       discriminate: pictures and captions to logits [N] of the discriminator, for the group "discriminator".
       resamples: of the bootstrap intervals; 0 = no intervals, and no extrapolation of the Fréchet distance.
 
@@ -73,25 +73,25 @@ def evaluate(
       ValueError: `draw` returns pictures of another number, size or type.
     """
     if num_images < 1:
-        raise UserError(f"{num_images} pictures cannot be judged; give --num or config.evaluate.num_images 1 or more")
+        raise UserError(f"{num_images} pictures cannot be measured; give --num or config.evaluate.num_images 1 or more")
     chosen = chosen_groups(metrics)
-    extractors = _chosen(list(extractors or judges.extractors), judges.extractors, "the extractors")
+    extractor_names = _chosen(list(extractor_names or extractors.by_name), extractors.by_name, "the extractors")
     start = time.perf_counter()
     rows = real_rows(len(dataset))
     places, captions = what_to_draw(dataset, rows, num_images, seed)
     seeds = np.random.default_rng(seed).integers(2**31, size=num_images).tolist()
-    seen_by = _seen_by(chosen, extractors, judges)
-    drawn = draw_and_see(draw, judges, seen_by, places, captions, seeds)
+    seen_by = _seen_by(chosen, extractor_names, extractors)
+    drawn = draw_and_see(draw, extractors, seen_by, places, captions, seeds)
     counts = metrics_lib.resampled_counts(len(rows), resamples, seed=seed) if resamples and len(rows) > 1 else None
-    look = Look(draw, dataset, judges, seed, rows, drawn, tuple(extractors), counts, discriminate)
+    evaluation = Evaluation(draw, dataset, extractors, seed, rows, drawn, tuple(extractor_names), counts, discriminate)
     seconds = {"drawing": time.perf_counter() - start}
     for group in chosen:
         start = time.perf_counter()
         for function in GROUPS[group]:
             if resamples or function is not distribution.frechet_infinity:
-                function(look)
+                function(evaluation)
         seconds[group] = time.perf_counter() - start
-    figures = {name: dataclasses.asdict(figure) for name, figure in look.figures.items()}
+    figures = {name: dataclasses.asdict(figure) for name, figure in evaluation.figures.items()}
     return {
         "format": FORMAT,
         "split": dataset.split,
@@ -108,30 +108,30 @@ def evaluate(
         },
         "device": jax.devices()[0].device_kind,
         "hashes": {
-            "split": judges.remember(("fingerprint",), dataset, rows[:0], dataset.fingerprint),
-            "train": judges.train_hash,
-            "judges": judges.hash(list(judges.extractors)),
+            "split": extractors.remember(("fingerprint",), dataset, rows[:0], dataset.fingerprint),
+            "train": extractors.train_hash,
+            "extractors": extractors.hash(list(extractors.by_name)),
         },
         "counts": {
             "num_images": num_images,
             "num_captions": len(set(captions)),
             "num_real": len(rows),
-            "num_train": len(judges.train),
-            "num_compared": look.num_compared,
+            "num_train": len(extractors.train),
+            "num_compared": evaluation.num_compared,
             "resamples": resamples if counts is not None else 0,
         },
         "seconds": {name: round(s, 3) for name, s in seconds.items()},
-        "left_out": look.left_out,
+        "left_out": evaluation.left_out,
         "figures": figures,
-        "verdict": verdict(figures, look.details.get("binding")),
-        "details": look.details,
+        "verdict": verdict(figures, evaluation.details.get("binding")),
+        "details": evaluation.details,
     }
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> Result:
     """Returns `new` with the groups of `old` that it does not have, if both measured the same thing in the same way.
 
-    The same model, data, judges, seed and counts, that is; otherwise `new` as it is.
+    The same model, data, extractors, seed and counts, that is; otherwise `new` as it is.
     """
     same = ("format", "split", "seed", "model", "step", "data", "versions", "hashes", "counts")
     if any(old.get(key) != new[key] for key in same):
@@ -179,16 +179,18 @@ def _chosen(names: Sequence[str], known: Mapping[str, Any], where: str) -> list[
     return [name for name in known if name in set(names)]
 
 
-def _seen_by(groups: Sequence[str], extractors: Sequence[str], judges: Judges) -> list[str]:
+def _seen_by(groups: Sequence[str], extractor_names: Sequence[str], extractors: FeatureExtractors) -> list[str]:
     """Returns the extractors that have to look at every drawing."""
     needed: set[str] = set()
     for group in groups:
         if group in ("frechet", "kernel", "neighbours"):
-            needed |= set(extractors)
+            needed |= set(extractor_names)
         elif group in ("attributes", "binding", "score"):
             needed |= {"attributes"}
         elif group == "memorisation":
-            needed |= set(extractors) | {"pixels"}
+            needed |= set(extractor_names) | {"pixels"}
         elif group in ("retrieval", "robustness"):
-            needed |= {name for name in extractors if isinstance(judges.extractors[name], Matcher)} | {"attributes"}
-    return [name for name in judges.extractors if name in needed]
+            needed |= {name for name in extractor_names if isinstance(extractors.by_name[name], Matcher)} | {
+                "attributes"
+            }
+    return [name for name in extractors.by_name if name in needed]

@@ -18,12 +18,12 @@ from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.evaluation.evaluate import GROUPS, Result, chosen_groups, evaluate, merged
 from t2igan.evaluation.evaluators.samples import Draw
-from t2igan.evaluation.extractors import Judges
+from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.extractors.extractor import in_batches, to_unit
 from t2igan.evaluation.table import table
 from t2igan.inference.checkpoint import read_latest
 from t2igan.inference.files import write_json
-from t2igan.inference.sample import Generator, load
+from t2igan.inference.sample import Model, load
 from t2igan.method.techniques.regularize import NORMALISATIONS
 from t2igan.nets import Networks
 
@@ -95,7 +95,7 @@ def _evaluate_one(
     config = from_dict(generator.config)
     dataset = open_dataset(config.data, split)
     train = open_dataset(config.data, config.data.train_split)
-    judges = Judges.of_run(config, train, generator.tokenizer, workdir, weights)
+    extractors = FeatureExtractors.of_run(config, train, generator.tokenizer, workdir, weights)
     found = _latest_game(workdir) if "discriminator" in metrics else None
     discriminate = None
     if found is not None:
@@ -105,7 +105,7 @@ def _evaluate_one(
     result = evaluate(
         draw_with(generator),
         dataset,
-        judges,
+        extractors,
         num_images=len(dataset) if num_images is None else num_images,
         seed=seed,
         metrics=metrics,
@@ -134,7 +134,7 @@ def _read(path: Path) -> Result:
     return found if isinstance(found, dict) else {}
 
 
-def draw_with(generator: Generator) -> Draw:
+def draw_with(generator: Model) -> Draw:
     """Returns how `evaluate` draws with a generator: captions that are too long for it are cut, as in training."""
     return functools.partial(generator.sample, cut_long=True)
 

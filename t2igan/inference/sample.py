@@ -23,7 +23,7 @@ SNAPSHOT_NAME = "snapshot.safetensors"
 BATCH_SIZES = (1, 8, 64)
 
 
-class Generator:
+class Model:
     """Draws pictures from prompts.
 
     The picture of (prompt, seed, truncation) is always the same, whatever else is drawn with it (the last bit may
@@ -131,7 +131,7 @@ def to_bytes(images: Float[Array, "N H W C"]) -> UInt8[Array, "N H W C"]:
     return jnp.round(jnp.clip(images * 127.5 + 127.5, 0, 255)).astype(jnp.uint8)
 
 
-def load(path: str | Path) -> Generator:
+def load(path: str | Path) -> Model:
     """Returns the generator of a run's folder or of a snapshot file.
 
     Raises:
@@ -150,9 +150,9 @@ def load(path: str | Path) -> Generator:
     return from_snapshot(load_snapshot(path))
 
 
-def from_snapshot(snapshot: Snapshot) -> Generator:
+def from_snapshot(snapshot: Snapshot) -> Model:
     """Returns the generator that a snapshot describes."""
     config = config_lib.from_dict(snapshot.config)
     tokenizer = Tokenizer.from_json(snapshot.tokenizer)
     networks = nets.build(config, tokenizer.vocab_size)
-    return Generator(networks, jax.tree.map(jnp.asarray, snapshot.params), tokenizer, snapshot)
+    return Model(networks, jax.tree.map(jnp.asarray, snapshot.params), tokenizer, snapshot)

@@ -32,7 +32,7 @@ class Method:
     discriminator_steps: int
     adversarial: losses.Adversarial
     relative: bool  # whether that looks at differences of logits alone
-    judge: Callable[..., losses.Judged]  # logits and penalty
+    penalty: Callable[..., losses.Scores]  # logits and penalty
     penalty_every: int
     penalty_due: bool | None  # whether it is this time; None = by the number of the step
     mismatch_weight: float
@@ -85,7 +85,7 @@ class Method:
             discriminator_steps=train.discriminator_steps,
             adversarial=losses.smoothed(loss.adversarial, loss.label_smoothing),
             relative=loss.adversarial in losses.RELATIVE,
-            judge=losses.PENALTIES[loss.penalty],
+            penalty=losses.PENALTIES[loss.penalty],
             penalty_every=loss.penalty_every,
             penalty_due=None,
             mismatch_weight=loss.mismatch_weight,

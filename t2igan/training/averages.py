@@ -13,8 +13,9 @@ from t2igan.evaluation.table import summary_line
 from t2igan.inference.sample import from_snapshot
 from t2igan.training.distributed import parallel, processes
 from t2igan.training.logs import say
+from t2igan.training.monitor import cheap_figures, snapshot_of
+from t2igan.training.run import Run
 from t2igan.training.warm_start import networks_of
-from t2igan.training.watch import Run, cheap_figures, snapshot_of
 
 
 def best_average(run: Run, state: Any, done: int) -> Any:

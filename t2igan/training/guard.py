@@ -64,7 +64,7 @@ class Guard:
         """How many pictures there are of each."""
         return len(self.train["images"])
 
-    def look(self, params: Mapping[str, Any]) -> dict[str, float]:
+    def measure(self, params: Mapping[str, Any]) -> dict[str, float]:
         """Returns the signs of collapse of the networks in `params`:
 
         "guard/overfit": (E D(train) - E D(held out)) / (E D(train) - E D(fake)), 0 where held-out pictures look as real
@@ -78,7 +78,7 @@ class Guard:
 
 
 def verdict(settings: Any, figures: Mapping[str, float]) -> str | None:
-    """Returns what is wrong with the figures of `Guard.look` by the limits in `config.guard`, in a line, or None."""
+    """Returns what is wrong with the figures of `Guard.measure` by the limits in `config.guard`, in a line, or None."""
     overfit, spread = figures["guard/overfit"], figures["guard/spread"]
     if settings.max_overfit and overfit > settings.max_overfit:
         return (
@@ -138,12 +138,12 @@ def rollbacks(workdir: Path, phase: str) -> list[dict[str, Any]]:
 def _signs(networks: Networks, normalisation: str, params, train, held_out) -> dict[str, jax.Array]:
     weights = NORMALISATIONS[normalisation](params["discriminator"])
     read = lambda tokens: networks.text_encoder.apply(params["text"], tokens)  # noqa: E731
-    judge = lambda images, text: networks.discriminator.apply(weights, images, text)  # noqa: E731
+    score = lambda images, text: networks.discriminator.apply(weights, images, text)  # noqa: E731
     real, unseen = (split["images"].astype(jnp.float32) / 127.5 - 1 for split in (train, held_out))
     text = read(held_out["tokens"])
     z = jax.random.normal(jax.random.key(0), (2, len(unseen), networks.z_dim))
     fake, other = (networks.generator.apply(params["generator"], noise, text) for noise in z)
-    on_train, on_unseen, on_fake = judge(real, read(train["tokens"])), judge(unseen, text), judge(fake, text)
+    on_train, on_unseen, on_fake = score(real, read(train["tokens"])), score(unseen, text), score(fake, text)
     gap = on_train.mean() - on_fake.mean()
     return {
         "overfit": jnp.where(gap > 1e-6, (on_train.mean() - on_unseen.mean()) / jnp.maximum(gap, 1e-6), 0.0),

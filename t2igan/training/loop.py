@@ -26,7 +26,7 @@ from t2igan.training import guard
 from t2igan.training.distributed import parallel, processes
 from t2igan.training.logs import Progress, Rate, say
 from t2igan.training.phases import PHASES, BatchesWithColumns, Phase, compile_phase
-from t2igan.training.watch import Run
+from t2igan.training.run import Run
 
 
 def build_phase(run: Run, name: str, given: dict[str, Any]) -> Phase:

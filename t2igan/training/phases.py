@@ -22,9 +22,9 @@ from t2igan.method.phases import joint, text_matching
 from t2igan.method.phases.discriminator import DiscriminatorMethod, discriminator_step, init_discriminator_state
 from t2igan.method.phases.generator import GeneratorMethod, generator_step, init_generator_state
 from t2igan.method.phases.text import TextMethod, init_text_state, text_step
-from t2igan.training import watch
+from t2igan.training import monitor
 from t2igan.training.distributed import parallel
-from t2igan.training.watch import Run
+from t2igan.training.run import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,14 +79,14 @@ def generator_phase(run: Run, given: Mapping[str, Any]) -> Phase:  # noqa: ARG00
         step_images=section.batch_images,
         shown=("loss/reconstruction", "loss/prior"),
         watches=lambda done: done == total_steps,
-        watch=functools.partial(watch.completion, run, method, section.batch_images),
+        watch=functools.partial(monitor.completion, run, method, section.batch_images),
     )
 
 
 def discriminator_phase(run: Run, given: Mapping[str, Any]) -> Phase:
     """The discriminator's trunk learns to answer questions about pictures (`t2igan.method.phases.discriminator`)."""
     section, total_steps = _length(run, "discriminator")
-    vocabulary = run.judges.vocabulary  # attributes that can be learned: not file names
+    vocabulary = run.extractors.vocabulary  # attributes that can be learned: not file names
     if section.task == "labels" and not vocabulary:
         raise UserError(
             f"config.pretrain_discriminator.task='labels', but {run.train_data.name} has no attributes that could be "
@@ -103,7 +103,7 @@ def discriminator_phase(run: Run, given: Mapping[str, Any]) -> Phase:
         step_images=section.batch_images,
         shown=("loss/questions", "accuracy"),
         watches=lambda done: done == total_steps,
-        watch=functools.partial(watch.accuracy, run, method),
+        watch=functools.partial(monitor.accuracy, run, method),
         decided=functools.partial(step.decided, method.game) if method.plays(given) else lambda number: (),  # noqa: ARG005
         columns=labels,
     )
@@ -130,7 +130,7 @@ def text_matching_phase(run: Run, given: Mapping[str, Any]) -> Phase:
         step_images=section.batch_images,
         shown=("loss/cycle", "loss/anchor"),
         watches=lambda done: done == total_steps,
-        watch=functools.partial(watch.look, run, "text_matching", total_steps, section.batch_images),
+        watch=functools.partial(monitor.evaluate_and_draw, run, "text_matching", total_steps, section.batch_images),
     )
 
 
@@ -152,8 +152,8 @@ def _game(run: Run, name: str, game: Method, step_function: Callable, method: An
         total_steps=total_steps,
         step_images=step_images,
         shown=("loss/generator", "loss/discriminator"),
-        watches=lambda done: any(watch.due(run, name, done, total_steps, step_images)),
-        watch=functools.partial(watch.look, run, name, total_steps, step_images),
+        watches=lambda done: any(monitor.due(run, name, done, total_steps, step_images)),
+        watch=functools.partial(monitor.evaluate_and_draw, run, name, total_steps, step_images),
         decided=functools.partial(step.decided, game),
     )
 

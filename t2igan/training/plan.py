@@ -24,13 +24,13 @@ from t2igan import nets
 from t2igan.data import Dataset
 from t2igan.data.tokenizer import MIN_VOCAB_SIZE, Tokenizer
 from t2igan.errors import UserError
-from t2igan.evaluation.extractors import Judges
+from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.nets.init import NETWORKS, init_network
 from t2igan.training.distributed import parallel
 from t2igan.training.logs import Logs
 from t2igan.training.phases import PHASES, Phase
+from t2igan.training.run import Run
 from t2igan.training.warm_start import handed_on
-from t2igan.training.watch import Run
 
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 VALUE_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "f64": 8}
@@ -209,7 +209,7 @@ def _run_without_data(config, mesh: jax.sharding.Mesh) -> Run:
         test_data=data,
         tokenizer=tokenizer,
         networks=parallel.gathered(nets.build(config, config.tokenizer.vocab_size), mesh),
-        judges=Judges(config, data, tokenizer, nowhere),
+        extractors=FeatureExtractors(config, data, tokenizer, nowhere),
         logs=Logs(nowhere, active=False),
     )
 

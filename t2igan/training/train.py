@@ -20,12 +20,11 @@ import numpy as np
 from t2igan import __version__, nets
 from t2igan import config as config_lib
 from t2igan.data import Dataset, check_usable, open_datasets
-from t2igan.data.report import as_json, left_out, unread
+from t2igan.data.summary import as_json, left_out, unread
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
-from t2igan.evaluation import evaluate
-from t2igan.evaluation.evaluate import without_details
-from t2igan.evaluation.extractors import Judges
+from t2igan.evaluation.evaluate import evaluate, without_details
+from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.report.card import CARD_NAME, model_card
 from t2igan.evaluation.report.environment import environment
 from t2igan.evaluation.report.facts import gather
@@ -39,8 +38,9 @@ from t2igan.training.averages import best_average
 from t2igan.training.distributed import agreement, parallel, processes
 from t2igan.training.logs import Logs, say, speak
 from t2igan.training.loop import build_phase, run_phase, started
+from t2igan.training.monitor import snapshot_of
+from t2igan.training.run import Run
 from t2igan.training.warm_start import handed_on
-from t2igan.training.watch import Run, snapshot_of
 
 INHERITED_NAME = "inherited.safetensors"
 LOCK_NAME = ".lock"
@@ -159,7 +159,7 @@ def open_run(config, workdir: Path, mesh) -> Run:
         test_data=test_data,
         tokenizer=tokenizer,
         networks=parallel.gathered(nets.build(config, tokenizer.vocab_size), mesh),
-        judges=Judges.of_run(config, train_data, tokenizer, workdir),
+        extractors=FeatureExtractors.of_run(config, train_data, tokenizer, workdir),
         logs=Logs(workdir, processes.leads(), project, config.to_dict()),
     )
 
@@ -212,7 +212,7 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
         figures = evaluate(
             draw_with(from_snapshot(snapshot)),
             run.test_data,
-            run.judges,
+            run.extractors,
             num_images=max(run.config.evaluate.num_images, len(run.test_data)),
             seed=0,
             discriminate=_discriminator(run, snapshot.params, learned),
@@ -246,7 +246,7 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
 
 
 def _discriminator(run: Run, params: dict[str, Any], learned: dict[str, Any]) -> Any:
-    """Returns what judges pictures as the discriminator does; None where no phase left one behind."""
+    """Returns what scores pictures as the discriminator does; None where no phase left one behind."""
     if "discriminator" not in learned:
         return None
     params = params | {"discriminator": jax.device_get(learned["discriminator"])}

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
+from t2igan.data.splits import TRAIN_SPLITS
 from t2igan.data.stored import Stored
 
 
@@ -46,15 +47,22 @@ class Found:
         names = {split for split, _ in (*self.records, *self.skipped)}
         if names <= {None}:
             return ()
+        train = self._train(train_split)
         # What belongs to no split, beside others that do, is training data.
-        return tuple(sorted({name or train_split for name in names}, key=lambda name: (name != train_split, name)))
+        return tuple(sorted({name or train for name in names}, key=lambda name: (name != train, name)))
 
     def of_split(self, split: str | None, train_split: str) -> tuple[list[Record], list[Skipped]]:
         """Returns what is in a split; everything for None."""
+        train = self._train(train_split)
         return (
-            [record for own, record in self.records if split in (None, own or train_split)],
-            [skipped for own, skipped in self.skipped if split in (None, own or train_split)],
+            [record for own, record in self.records if split in (None, own or train)],
+            [skipped for own, skipped in self.skipped if split in (None, own or train)],
         )
+
+    def _train(self, train_split: str) -> str:
+        """Returns what the data calls its training split: "training" where it has that, and no `train_split`."""
+        names = {split for split, _ in self.records}
+        return next((name for name in (train_split, *TRAIN_SPLITS) if name in names), train_split)
 
 
 class FoundSource:

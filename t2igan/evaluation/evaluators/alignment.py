@@ -8,31 +8,31 @@ from typing import Any
 import numpy as np
 
 from t2igan.evaluation import metrics
-from t2igan.evaluation.evaluators.samples import Look, expected_labels, has_attributes, right_of
+from t2igan.evaluation.evaluators.samples import Evaluation, expected_labels, has_attributes, right_of
 
 AT = (1, 5, 10)  # R-precision at so many
 SHOWN_CAPTIONS = 16  # best, and worst
 
 
-def attributes(look: Look) -> None:
+def attributes(evaluation: Evaluation) -> None:
     """The shares of attributes that are what the caption's picture has."""
-    if not has_attributes(look):
-        look.left_out["attributes"] = "the data has no attributes, or none that can be learned"
+    if not has_attributes(evaluation):
+        evaluation.left_out["attributes"] = "the data has no attributes, or none that can be learned"
         return
-    vocabulary = look.judges.vocabulary
+    vocabulary = evaluation.extractors.vocabulary
     names = sorted(vocabulary)
-    expected_real = expected_labels(look)
-    expected = expected_real[look.drawn.places]
-    labels, labels_real = look.drawn.seen["attributes"].labels, look.real("attributes").labels
+    expected_real = expected_labels(evaluation)
+    expected = expected_real[evaluation.drawn.places]
+    labels, labels_real = evaluation.drawn.seen["attributes"].labels, evaluation.real("attributes").labels
     fake = metrics.attributes_right(labels, expected)
     real = metrics.attributes_right(labels_real, expected_real)
-    floor = metrics.attributes_right(labels, expected[look.shuffled()])
+    floor = metrics.attributes_right(labels, expected[evaluation.shuffled()])
     right = right_of(labels, expected)
     facts = {"group": "attributes", "extractor": "attributes", "direction": "higher", "num_images": len(labels)}
 
     def add(name: str, label: str, values: np.ndarray, of: Callable) -> None:
-        interval = look.interval_of_mean(values)
-        look.add(f"attributes/{name}", of(fake), interval, real=of(real), floor=of(floor), label=label, **facts)
+        interval = evaluation.interval_of_mean(values)
+        evaluation.add(f"attributes/{name}", of(fake), interval, real=of(real), floor=of(floor), label=label, **facts)
 
     add("mean", "attributes right", right.mean(1), lambda x: x.mean)
     add("all", "  all at once", right.all(1), lambda x: x.all)
@@ -48,55 +48,59 @@ def attributes(look: Look) -> None:
             "real": metrics.confusion(labels_real[:, i], expected_real[:, i], num).tolist(),
             "unknown": int((expected[:, i] < 0).sum()),
         }
-    look.details["attributes"] = details
+    evaluation.details["attributes"] = details
 
 
-def binding(look: Look) -> None:
+def binding(evaluation: Evaluation) -> None:
     """Right values on the wrong things."""
-    if not has_attributes(look):
-        look.left_out["binding"] = "the data has no attributes, or none that can be learned"
+    if not has_attributes(evaluation):
+        evaluation.left_out["binding"] = "the data has no attributes, or none that can be learned"
         return
-    expected = expected_labels(look)
-    fake = metrics.binding(look.drawn.seen["attributes"].labels, expected[look.drawn.places], look.judges.vocabulary)
-    real = metrics.binding(look.real("attributes").labels, expected, look.judges.vocabulary)
+    expected = expected_labels(evaluation)
+    fake = metrics.binding(
+        evaluation.drawn.seen["attributes"].labels,
+        expected[evaluation.drawn.places],
+        evaluation.extractors.vocabulary,
+    )
+    real = metrics.binding(evaluation.real("attributes").labels, expected, evaluation.extractors.vocabulary)
     if not fake:
-        look.left_out["binding"] = "no two attributes share values"
+        evaluation.left_out["binding"] = "no two attributes share values"
         return
     worst_first = sorted(fake, key=lambda pair: (-pair.swaps, -pair.leaks))
-    look.details["binding"] = [
+    evaluation.details["binding"] = [
         pair._asdict() | {"attributes": list(pair.attributes), "shared": list(pair.shared)} for pair in worst_first
     ]
     wrong, wrong_real = sum(pair.wrong for pair in fake), sum(pair.wrong for pair in real)
     if not wrong:
-        look.left_out["binding"] = "no drawing is wrong in attributes that share values"
+        evaluation.left_out["binding"] = "no drawing is wrong in attributes that share values"
         return
     facts = {"group": "binding", "extractor": "attributes", "direction": "lower"}
-    facts["num_images"] = len(look.drawn.captions)
+    facts["num_images"] = len(evaluation.drawn.captions)
     for name, label in (("swaps", "swapped, of the wrong"), ("leaks", "other's value, of the wrong")):
         share = sum(getattr(pair, name) for pair in fake) / wrong
         floor = sum(getattr(pair, f"{name}_by_chance") for pair in fake) / wrong
         of_real = sum(getattr(pair, name) for pair in real) / wrong_real if wrong_real else None
-        look.add(f"binding/{name}", share, real=of_real, floor=floor, label=label, **facts)
+        evaluation.add(f"binding/{name}", share, real=of_real, floor=floor, label=label, **facts)
 
 
-def retrieval(look: Look) -> None:
+def retrieval(evaluation: Evaluation) -> None:
     """Does a picture find its caption among a hundred, and a caption its picture?"""
-    drawn = look.drawn
-    for name in matchers(look):
-        matcher = look.judges.extractors[name]
+    drawn = evaluation.drawn
+    for name in matchers(evaluation):
+        matcher = evaluation.extractors.by_name[name]
         identities = matcher.identities(drawn.captions)
         if len(set(identities)) < 2:
-            look.left_out["retrieval"] = "it needs two different captions"
+            evaluation.left_out["retrieval"] = "it needs two different captions"
             return
         images, sentences = drawn.seen[name].embedding, embed_captions(matcher, drawn.captions)
         once = np.sort(np.unique(drawn.places, return_index=True)[1])  # the first drawing of each real picture
-        real_images = look.real(name).embedding[drawn.places[once]]
+        real_images = evaluation.real(name).embedding[drawn.places[once]]
         real_identities = [identities[i] for i in once]
-        other = look.shuffled()
+        other = evaluation.shuffled()
         other_identities = [identities[i] for i in other]
         for sought, title in (("caption", "finds its caption"), ("picture", "caption finds it")):
             found, ceiling, floor = (
-                _ranks(sought, *pair, captions=texts, seed=look.seed)
+                _ranks(sought, *pair, captions=texts, seed=evaluation.seed)
                 for pair, texts in (
                     ((images, sentences), identities),
                     ((real_images, sentences[once]), real_identities),
@@ -109,27 +113,29 @@ def retrieval(look: Look) -> None:
                     continue
                 at = lambda x, k=k: float((x.ranks <= k).mean())  # noqa: E731
                 label = f"{title}, R-precision at {k}"
-                interval = look.interval_of_mean(found.ranks <= k)
+                interval = evaluation.interval_of_mean(found.ranks <= k)
                 figure, values = f"retrieval/{sought}_at_{k}/{name}", {"real": at(ceiling), "floor": at(floor)}
-                look.add(figure, at(found), interval, **values, label=label, direction="higher", **facts)
+                evaluation.add(figure, at(found), interval, **values, label=label, direction="higher", **facts)
             for of, title_of in ((np.median, "median"), (np.mean, "mean")):
                 values = {"real": float(of(ceiling.ranks)), "floor": float(of(floor.ranks))}
                 figure = f"retrieval/{sought}_rank_{title_of}/{name}"
-                interval = look.interval_of_mean(found.ranks) if of is np.mean else None
+                interval = evaluation.interval_of_mean(found.ranks) if of is np.mean else None
                 label = f"  {title_of} rank"
-                look.add(figure, float(of(found.ranks)), interval, **values, label=label, direction="lower", **facts)
+                evaluation.add(
+                    figure, float(of(found.ranks)), interval, **values, label=label, direction="lower", **facts
+                )
             if sought == "caption":
-                look.details.setdefault("retrieval", {})[name] = {"candidates": found.candidates}
-                if name == matchers(look)[0]:
+                evaluation.details.setdefault("retrieval", {})[name] = {"candidates": found.candidates}
+                if name == matchers(evaluation)[0]:
                     ranks = found.ranks
-        if name == matchers(look)[0]:
+        if name == matchers(evaluation)[0]:
             similarity = (images.astype(np.float64) * sentences).sum(1)
-            look.details["captions"] = _best_and_worst(look, ranks, similarity)
+            evaluation.details["captions"] = _best_and_worst(evaluation, ranks, similarity)
 
 
-def matchers(look: Look) -> list[str]:
+def matchers(evaluation: Evaluation) -> list[str]:
     """The extractors that read captions, of those that look."""
-    return [name for name, seen in look.drawn.seen.items() if seen.embedding is not None]
+    return [name for name, seen in evaluation.drawn.seen.items() if seen.embedding is not None]
 
 
 def embed_captions(matcher: Any, captions: list[str]) -> np.ndarray:
@@ -145,16 +151,19 @@ def _ranks(sought: str, images: np.ndarray, sentences: np.ndarray, **kwargs: Any
     return metrics.match_ranks(queries, targets, **kwargs)
 
 
-def _best_and_worst(look: Look, ranks: np.ndarray, similarity: np.ndarray) -> dict[str, list[dict]]:
+def _best_and_worst(evaluation: Evaluation, ranks: np.ndarray, similarity: np.ndarray) -> dict[str, list[dict]]:
     """One drawing a caption: by attributes right, then by rank, then by similarity."""
     share, wrong_of = np.zeros(len(ranks)), lambda i: {}  # noqa: ARG005
-    known = has_attributes(look) and "attributes" in look.drawn.seen
+    known = has_attributes(evaluation) and "attributes" in evaluation.drawn.seen
     if known:
-        labels, expected = look.drawn.seen["attributes"].labels, expected_labels(look)[look.drawn.places]
+        labels, expected = (
+            evaluation.drawn.seen["attributes"].labels,
+            expected_labels(evaluation)[evaluation.drawn.places],
+        )
         right = right_of(labels, expected)
         share = right.mean(1)
-        values = [look.judges.vocabulary[name] for name in sorted(look.judges.vocabulary)]
-        names = sorted(look.judges.vocabulary)
+        values = [evaluation.extractors.vocabulary[name] for name in sorted(evaluation.extractors.vocabulary)]
+        names = sorted(evaluation.extractors.vocabulary)
 
         def wrong_of(i: int) -> dict[str, list[str | None]]:
             return {
@@ -167,13 +176,13 @@ def _best_and_worst(look: Look, ranks: np.ndarray, similarity: np.ndarray) -> di
     def shown(ordered: np.ndarray) -> list[dict]:
         entries: dict[str, dict] = {}
         for i in ordered.tolist():
-            caption = look.drawn.captions[i]
+            caption = evaluation.drawn.captions[i]
             if caption in entries:
                 continue
             entries[caption] = {
                 "caption": caption,
-                "seed": look.drawn.seeds[i],
-                "row": int(look.real_rows[look.drawn.places[i]]),
+                "seed": evaluation.drawn.seeds[i],
+                "row": int(evaluation.real_rows[evaluation.drawn.places[i]]),
                 "attributes_right": float(share[i]) if known else None,
                 "rank": int(ranks[i]),
                 "similarity": float(similarity[i]),
@@ -186,7 +195,7 @@ def _best_and_worst(look: Look, ranks: np.ndarray, similarity: np.ndarray) -> di
     return {"best": shown(order[::-1]), "worst": shown(order)}
 
 
-GROUPS: dict[str, tuple[Callable[[Look], None], ...]] = {
+GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {
     "attributes": (attributes,),
     "binding": (binding,),
     "retrieval": (retrieval,),

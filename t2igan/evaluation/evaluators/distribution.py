@@ -7,82 +7,83 @@ from collections.abc import Callable
 import numpy as np
 
 from t2igan.evaluation import metrics
-from t2igan.evaluation.evaluators.samples import Look
+from t2igan.evaluation.evaluators.samples import Evaluation
 
 EXTRAPOLATED = 8  # drawings a feature, below which the distance is not yet linear in 1/N and the line misleads
 RESAMPLED_FEATURES = 256  # with more features a resample of the Fréchet distance takes too long
 
 
-def frechet(look: Look) -> None:
+def frechet(evaluation: Evaluation) -> None:
     """The Fréchet distance, and what it would be with endlessly many drawings."""
-    for name in look.extractors:
-        real, fake, train = _three(look, name)
+    for name in evaluation.extractor_names:
+        real, fake, train = _three(evaluation, name)
         if min(len(real), len(fake)) < 2:
-            look.left_out["frechet"] = "it needs two drawings and two real pictures"
+            evaluation.left_out["frechet"] = "it needs two drawings and two real pictures"
             return
         facts = {"group": "frechet", "extractor": name, "num_images": len(fake)}
         value = metrics.frechet_distance(real, fake)
         interval = None
-        if look.counts is not None and real.shape[1] <= RESAMPLED_FEATURES:
-            places = look.drawn.places[: len(fake)]
-            resampled = metrics.frechet_resampled(real, fake, look.counts, look.counts[:, places])
+        if evaluation.counts is not None and real.shape[1] <= RESAMPLED_FEATURES:
+            places = evaluation.drawn.places[: len(fake)]
+            resampled = metrics.frechet_resampled(real, fake, evaluation.counts, evaluation.counts[:, places])
             interval = metrics.interval(resampled, centre=value)
             interval = metrics.Interval(max(interval.low, 0.0), interval.high)
         ceiling = metrics.frechet_distance(real, train) if len(train) > 1 else None
         facts |= {"direction": "lower"}
-        look.add(f"frechet/{name}", value, interval, real=ceiling, label="Fréchet distance", **facts)
+        evaluation.add(f"frechet/{name}", value, interval, real=ceiling, label="Fréchet distance", **facts)
 
 
-def frechet_infinity(look: Look) -> None:
+def frechet_infinity(evaluation: Evaluation) -> None:
     """The Fréchet distance extrapolated to endlessly many drawings."""
-    for name in look.extractors:
-        real, fake, train = _three(look, name)
+    for name in evaluation.extractor_names:
+        real, fake, train = _three(evaluation, name)
         if real.shape[1] > RESAMPLED_FEATURES or len(fake) < EXTRAPOLATED * real.shape[1] or len(real) < 2:
-            look.left_out[f"frechet_infinity/{name}"] = f"{len(fake)} drawings are too few for {real.shape[1]} features"
+            reason = f"{len(fake)} drawings are too few for {real.shape[1]} features"
+            evaluation.left_out[f"frechet_infinity/{name}"] = reason
             continue
-        found = metrics.frechet_infinity(real, fake, seed=look.seed)
+        found = metrics.frechet_infinity(real, fake, seed=evaluation.seed)
         ceiling = None
         if len(train) >= EXTRAPOLATED * train.shape[1]:
-            ceiling = metrics.frechet_infinity(real, train, seed=look.seed).value
+            ceiling = metrics.frechet_infinity(real, train, seed=evaluation.seed).value
         facts = {"group": "frechet", "extractor": name, "num_images": len(fake), "direction": "lower"}
-        look.add(f"frechet_infinity/{name}", found.value, real=ceiling, label="Fréchet, extrapolated", **facts)
+        evaluation.add(f"frechet_infinity/{name}", found.value, real=ceiling, label="Fréchet, extrapolated", **facts)
         points = {"num_images": found.num_images.tolist(), "frechet": found.frechet.tolist()}
-        look.details.setdefault("frechet_infinity", {})[name] = points
+        evaluation.details.setdefault("frechet_infinity", {})[name] = points
 
 
-def kernel(look: Look) -> None:
+def kernel(evaluation: Evaluation) -> None:
     """The kernel distance."""
-    for name in look.extractors:
-        real, fake, train = _three(look, name)
+    for name in evaluation.extractor_names:
+        real, fake, train = _three(evaluation, name)
         if min(len(real), len(fake)) < 2:
-            look.left_out["kernel"] = "it needs two drawings and two real pictures"
+            evaluation.left_out["kernel"] = "it needs two drawings and two real pictures"
             return
-        found = metrics.kernel_distance(real, fake, seed=look.seed)
+        found = metrics.kernel_distance(real, fake, seed=evaluation.seed)
         interval = None
         if np.isfinite(found.standard_error):
             reach = 1.96 * found.standard_error
             interval = metrics.Interval(found.value - reach, found.value + reach)
-        ceiling = metrics.kernel_distance(real, train, seed=look.seed).value if len(train) > 1 else None
+        ceiling = metrics.kernel_distance(real, train, seed=evaluation.seed).value if len(train) > 1 else None
         facts = {"group": "kernel", "extractor": name, "num_images": len(fake), "direction": "lower"}
-        look.add(f"kernel/{name}", found.value, interval, real=ceiling, label="kernel distance", **facts)
+        evaluation.add(f"kernel/{name}", found.value, interval, real=ceiling, label="kernel distance", **facts)
 
 
-def neighbours(look: Look) -> None:
+def neighbours(evaluation: Evaluation) -> None:
     """Precision, recall, density, coverage."""
-    for name in look.extractors:
-        real, fake, train = _three(look, name)
+    for name in evaluation.extractor_names:
+        real, fake, train = _three(evaluation, name)
         if min(len(real), len(fake)) <= 5:
-            look.left_out["neighbours"] = "they need six drawings and six real pictures"
+            evaluation.left_out["neighbours"] = "they need six drawings and six real pictures"
             return
         found = metrics.manifolds(real, fake)
         ceiling = metrics.manifolds(real, train) if len(train) > 5 else None
         all_real = np.arange(len(real))
         for figure, of_real in (("precision", False), ("recall", True), ("density", False), ("coverage", True)):
             values = getattr(found, figure)
-            look.add(
+            evaluation.add(
                 f"{figure}/{name}",
                 values.mean(),
-                look.interval_of_mean(values, all_real if of_real else None),
+                evaluation.interval_of_mean(values, all_real if of_real else None),
                 real=None if ceiling is None else getattr(ceiling, figure).mean(),
                 label=figure,
                 group="neighbours",
@@ -92,31 +93,32 @@ def neighbours(look: Look) -> None:
             )
 
 
-def score(look: Look) -> None:
+def score(evaluation: Evaluation) -> None:
     """The Inception score with the data's own classifier: the geometric mean over attributes."""
-    classifier = look.judges.classifier
+    classifier = evaluation.extractors.classifier
     if classifier is None:
-        look.left_out["score"] = "it needs a classifier, and the data has no attributes"
+        evaluation.left_out["score"] = "it needs a classifier, and the data has no attributes"
         return
     splits = np.cumsum(classifier.sizes)[:-1]
     of = lambda probabilities: np.split(probabilities, splits, axis=1)  # noqa: E731
-    fake, real = of(look.drawn.seen["attributes"].probabilities), of(look.real("attributes").probabilities)
+    fake, real = of(evaluation.drawn.seen["attributes"].probabilities), of(evaluation.real("attributes").probabilities)
     facts = {"group": "score", "extractor": "attributes", "num_images": len(fake[0]), "direction": "real"}
     value, ceiling = metrics.classifier_scores(fake), metrics.classifier_scores(real)
-    look.add("score/attributes", value, real=ceiling, label="classifier score", **facts)
+    evaluation.add("score/attributes", value, real=ceiling, label="classifier score", **facts)
     if len(fake) > 1:
         for name, of_fake, of_real in zip(sorted(classifier.vocabulary), fake, real, strict=True):
             value, ceiling = metrics.classifier_score(of_fake), metrics.classifier_score(of_real)
-            look.add(f"score/attributes/{name}", value, real=ceiling, label=f"  {name}", **facts)
+            evaluation.add(f"score/attributes/{name}", value, real=ceiling, label=f"  {name}", **facts)
 
 
-def _three(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _three(evaluation: Evaluation, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features of the split's pictures, of drawings, and of as many training pictures."""
-    num = look.num_compared
-    return look.real(name).features, look.drawn.seen[name].features[:num], look.train(name, num).features
+    num = evaluation.num_compared
+    drawn = evaluation.drawn.seen[name].features[:num]
+    return evaluation.real(name).features, drawn, evaluation.train(name, num).features
 
 
-GROUPS: dict[str, tuple[Callable[[Look], None], ...]] = {
+GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {
     "frechet": (frechet, frechet_infinity),
     "kernel": (kernel,),
     "neighbours": (neighbours,),

@@ -7,70 +7,70 @@ from collections.abc import Callable
 import numpy as np
 
 from t2igan.evaluation import metrics
-from t2igan.evaluation.evaluators.samples import Look, drawn, new_seeds
+from t2igan.evaluation.evaluators.samples import Evaluation, drawn, new_seeds
 
 CAPTIONS, SEEDS = 64, 4  # drawn to see what noise changes
 REAL_GROUPS, REAL_PICTURES = 256, 8  # captions of the training split, and pictures of each, that show what is natural
 SHOWN_CAPTIONS = 8  # least and most diverse
 
 
-def diversity(look: Look) -> None:
+def diversity(evaluation: Evaluation) -> None:
     """Mean differences within captions and across them, of pixels and of features."""
-    places = np.unique(look.drawn.places[:CAPTIONS], return_index=True)[1]
-    captions = list(dict.fromkeys(look.drawn.captions[i] for i in np.sort(places)))
+    places = np.unique(evaluation.drawn.places[:CAPTIONS], return_index=True)[1]
+    captions = list(dict.fromkeys(evaluation.drawn.captions[i] for i in np.sort(places)))
     everyone = captions * SEEDS
-    seeds = new_seeds(look.seed, 2, len(everyone))
-    images = look.judges.check(drawn(look.draw, everyone, seeds))
-    real_rows, real_captions = _repeated(look)
-    for name in dict.fromkeys(("pixels", *_extractors(look))):
-        of = lambda x, name=name: _vectors(look, name, x)  # noqa: E731
+    seeds = new_seeds(evaluation.seed, 2, len(everyone))
+    images = evaluation.extractors.check(drawn(evaluation.draw, everyone, seeds))
+    real_rows, real_captions = _repeated(evaluation)
+    for name in dict.fromkeys(("pixels", *_extractors(evaluation))):
+        of = lambda x, name=name: _vectors(evaluation, name, x)  # noqa: E731
         vectors = of(images)
         within = metrics.within_groups(vectors, everyone)
         real_within = real_across = None
         if real_captions:
-            real_vectors = of(look.judges.train.images[real_rows])
+            real_vectors = of(evaluation.extractors.train.images[real_rows])
             real_within = float(np.mean(list(metrics.within_groups(real_vectors, real_captions).values())))
         values = np.array([within[caption] for caption in captions])
         interval = None
-        if look.counts is not None and len(values) > 1:
-            counts = metrics.resampled_counts(len(values), len(look.counts), seed=look.seed)
+        if evaluation.counts is not None and len(values) > 1:
+            counts = metrics.resampled_counts(len(values), len(evaluation.counts), seed=evaluation.seed)
             interval = metrics.interval_of_mean(values, np.arange(len(values)), counts)
         facts = {"group": "diversity", "extractor": name, "direction": "real", "num_images": len(everyone)}
         figure = f"diversity_within/{name}"
-        look.add(figure, values.mean(), interval, real=real_within, label="diversity within a caption", **facts)
+        evaluation.add(figure, values.mean(), interval, real=real_within, label="diversity within a caption", **facts)
         if len(captions) > 1:
-            first = look.real_rows[look.drawn.places[np.sort(places)]]
+            first = evaluation.real_rows[evaluation.drawn.places[np.sort(places)]]
             if len(first) > 1:
-                real_across = metrics.across_groups(of(look.dataset.images[first]))
+                real_across = metrics.across_groups(of(evaluation.dataset.images[first]))
             across = metrics.across_groups(vectors[: len(captions)])
             label = "diversity across captions"
-            look.add(f"diversity_across/{name}", across, real=real_across, label=label, **facts)
+            evaluation.add(f"diversity_across/{name}", across, real=real_across, label=label, **facts)
         if name == "pixels":
             order = np.argsort(values, kind="stable")
             seeds_of = {caption: seeds[i :: len(captions)] for i, caption in enumerate(captions)}
             entry = lambda i: {"caption": captions[i], "seeds": seeds_of[captions[i]], "distance": float(values[i])}  # noqa: E731, B023
-            look.details["diversity"] = {
+            evaluation.details["diversity"] = {
                 "least": [entry(i) for i in order[:SHOWN_CAPTIONS]],
                 "most": [entry(i) for i in order[::-1][:SHOWN_CAPTIONS]],
             }
 
 
-def _extractors(look: Look) -> list[str]:
-    return [name for name in look.extractors if name != "pixels"]
+def _extractors(evaluation: Evaluation) -> list[str]:
+    return [name for name in evaluation.extractor_names if name != "pixels"]
 
 
-def _vectors(look: Look, name: str, images: np.ndarray) -> np.ndarray:
+def _vectors(evaluation: Evaluation, name: str, images: np.ndarray) -> np.ndarray:
     """Features; or all pixels, 0..1."""
     if name == "pixels":
         return images.reshape(len(images), -1) / np.float32(255)
-    return look.judges.see(name, images).features
+    return evaluation.extractors.see(name, images).features
 
 
-def _repeated(look: Look) -> tuple[np.ndarray, list[str]]:
+def _repeated(evaluation: Evaluation) -> tuple[np.ndarray, list[str]]:
     """Rows and captions of training pictures whose first caption is that of several."""
     rows_of: dict[str, list[int]] = {}
-    for row in look.judges.train_rows(look.judges.settings.max_images):
-        rows_of.setdefault(look.judges.train.captions[row][0], []).append(row)
+    for row in evaluation.extractors.train_rows(evaluation.extractors.settings.max_images):
+        rows_of.setdefault(evaluation.extractors.train.captions[row][0], []).append(row)
     several = [caption for caption, rows in rows_of.items() if len(rows) > 1]
     random = np.random.default_rng(0)
     chosen = [several[i] for i in random.permutation(len(several))[:REAL_GROUPS]]
@@ -78,4 +78,4 @@ def _repeated(look: Look) -> tuple[np.ndarray, list[str]]:
     return np.array([row for row, _ in pairs], np.int64), [caption for _, caption in pairs]
 
 
-GROUPS: dict[str, tuple[Callable[[Look], None], ...]] = {"diversity": (diversity,)}
+GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {"diversity": (diversity,)}

@@ -9,7 +9,7 @@ import numpy as np
 from t2igan.data import Dataset
 from t2igan.evaluation import metrics
 from t2igan.evaluation.evaluators.alignment import embed_captions, matchers
-from t2igan.evaluation.evaluators.samples import Look, draw_and_see, expected_labels, has_attributes, right_of
+from t2igan.evaluation.evaluators.samples import Evaluation, draw_and_see, expected_labels, has_attributes, right_of
 
 CHANGED_CAPTIONS = 256  # drawn of each kind
 SHOWN_EXAMPLES = 8
@@ -18,57 +18,57 @@ TYPO_LETTERS, TYPO_SHARE = 4, 1 / 3  # words of so many letters and more get a t
 INVENTED_WORDS = ("flombic", "quizzard", "zorvel", "brindlewock", "xaptine", "vumbly")
 
 
-def robustness(look: Look) -> None:
+def robustness(evaluation: Evaluation) -> None:
     """The share of following that is left, (changed - floor) / (clean - floor), by kind of change.
 
     Drawings of changed captions have the seeds of the clean ones and are judged by what the clean caption asks for.
     """
-    random = np.random.default_rng([look.seed, 5])
-    number = min(CHANGED_CAPTIONS, len(look.drawn.captions))
-    for kind, change in changes(look.dataset, look.judges.train, look.real_rows, random).items():
-        pairs = [(i, change(look.drawn.captions[i], int(look.drawn.places[i]))) for i in range(number)]
-        pairs = [(i, changed) for i, changed in pairs if changed and changed != look.drawn.captions[i]]
+    random = np.random.default_rng([evaluation.seed, 5])
+    number = min(CHANGED_CAPTIONS, len(evaluation.drawn.captions))
+    for kind, change in changes(evaluation.dataset, evaluation.extractors.train, evaluation.real_rows, random).items():
+        pairs = [(i, change(evaluation.drawn.captions[i], int(evaluation.drawn.places[i]))) for i in range(number)]
+        pairs = [(i, changed) for i, changed in pairs if changed and changed != evaluation.drawn.captions[i]]
         if len(pairs) < 2:
-            look.left_out[f"robustness/{kind}"] = f"hardly a caption can be changed by {kind.replace('_', ' ')}"
+            evaluation.left_out[f"robustness/{kind}"] = f"hardly a caption can be changed by {kind.replace('_', ' ')}"
             continue
-        _one(look, kind, np.array([i for i, _ in pairs]), [changed for _, changed in pairs])
+        _one(evaluation, kind, np.array([i for i, _ in pairs]), [changed for _, changed in pairs])
 
 
-def _one(look: Look, kind: str, rows: np.ndarray, changed: list[str]) -> None:
+def _one(evaluation: Evaluation, kind: str, rows: np.ndarray, changed: list[str]) -> None:
     """Draws the changed captions of some drawings and compares."""
-    names = [name for name in ("attributes", *matchers(look)[:1]) if name in look.drawn.seen]
-    seeds = [look.drawn.seeds[i] for i in rows]
-    again = draw_and_see(look.draw, look.judges, names, look.drawn.places[rows], changed, seeds)
-    clean = [look.drawn.captions[i] for i in rows]
+    names = [name for name in ("attributes", *matchers(evaluation)[:1]) if name in evaluation.drawn.seen]
+    seeds = [evaluation.drawn.seeds[i] for i in rows]
+    again = draw_and_see(evaluation.draw, evaluation.extractors, names, evaluation.drawn.places[rows], changed, seeds)
+    clean = [evaluation.drawn.captions[i] for i in rows]
     details = {"clean": {}, "changed": {}, "examples": []}
     for name in names:
         if name == "attributes":
-            if not has_attributes(look):
+            if not has_attributes(evaluation):
                 continue
-            expected = expected_labels(look)[look.drawn.places]
-            labels = look.drawn.seen[name].labels
-            floor = right_of(labels, expected[look.shuffled()]).mean()
+            expected = expected_labels(evaluation)[evaluation.drawn.places]
+            labels = evaluation.drawn.seen[name].labels
+            floor = right_of(labels, expected[evaluation.shuffled()]).mean()
             values = right_of(labels[rows], expected[rows]).mean(1)
             values_again = right_of(again.seen[name].labels, expected[rows]).mean(1)
             measured = "attributes/mean"
         else:
-            matcher = look.judges.extractors[name]
+            matcher = evaluation.extractors.by_name[name]
             texts, sentences = matcher.identities(clean), embed_captions(matcher, clean)
             if len(set(texts)) < 2:
                 continue
-            find = lambda x, s=sentences, t=texts: metrics.match_ranks(x, s, captions=t, seed=look.seed)  # noqa: E731
-            found = find(look.drawn.seen[name].embedding[rows])
+            find = lambda x, s=sentences, t=texts: metrics.match_ranks(x, s, captions=t, seed=evaluation.seed)  # noqa: E731
+            found = find(evaluation.drawn.seen[name].embedding[rows])
             floor = 1 / found.candidates
             values, values_again = found.ranks == 1, find(again.seen[name].embedding).ranks == 1
             measured = f"retrieval/caption_at_1/{name}"
         details["clean"][measured], details["changed"][measured] = float(values.mean()), float(values_again.mean())
         if values.mean() - floor < LEAST_FOLLOWED:
-            look.left_out[f"robustness/{kind}/{name}"] = "clean captions are hardly followed either"
+            evaluation.left_out[f"robustness/{kind}/{name}"] = "clean captions are hardly followed either"
             continue
-        look.add(
+        evaluation.add(
             f"robustness/{kind}/{name}",
             (values_again.mean() - floor) / (values.mean() - floor),
-            _interval(look, again.places, values, values_again, floor),
+            _interval(evaluation, again.places, values, values_again, floor),
             group="robustness",
             label=f"kept after {kind.replace('_', ' ')}",
             extractor=name,
@@ -78,15 +78,15 @@ def _one(look: Look, kind: str, rows: np.ndarray, changed: list[str]) -> None:
     details["examples"] = [
         {"clean": clean[i], "changed": changed[i], "seed": seeds[i]} for i in range(min(len(rows), SHOWN_EXAMPLES))
     ]
-    look.details.setdefault("robustness", {})[kind] = details
+    evaluation.details.setdefault("robustness", {})[kind] = details
 
 
 def _interval(
-    look: Look, places: np.ndarray, clean: np.ndarray, changed: np.ndarray, floor: float
+    evaluation: Evaluation, places: np.ndarray, clean: np.ndarray, changed: np.ndarray, floor: float
 ) -> metrics.Interval | None:
-    if look.counts is None:
+    if evaluation.counts is None:
         return None
-    weights = look.counts[:, places]
+    weights = evaluation.counts[:, places]
     above = weights @ (clean - floor)
     return metrics.interval((weights @ (changed - floor))[above > 0] / above[above > 0]) if (above > 0).any() else None
 
@@ -150,4 +150,4 @@ def _key(attributes: Mapping[str, str]) -> tuple:
     return tuple(sorted(attributes.items()))
 
 
-GROUPS: dict[str, tuple[Callable[[Look], None], ...]] = {"robustness": (robustness,)}
+GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {"robustness": (robustness,)}

@@ -1,4 +1,4 @@
-"""What all groups of metrics share: the drawings, what the judges see in them, and where figures go."""
+"""What all evaluators share: the drawings, what the feature extractors see in them, and where figures go."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from jaxtyping import Bool, Int, Shaped
 
 from t2igan.data import Dataset
 from t2igan.evaluation import metrics
-from t2igan.evaluation.extractors import Judges, Seen, joined
+from t2igan.evaluation.extractors import FeatureExtractors, Seen, joined
 
 Draw = Callable[[list[str], list[int]], np.ndarray]  # captions, seeds -> uint8 [N, H, W, C]
 
-DRAWN_AT_ONCE = 512  # pictures in memory at a time, however many are judged
+DRAWN_AT_ONCE = 512  # pictures in memory at a time, however many are measured
 MAX_REAL = 10_000  # pictures of the split that are looked at
 
 
@@ -41,7 +41,7 @@ class Figure:
 class Drawn:
     """What was drawn and seen; the pictures themselves are gone."""
 
-    places: Int[np.ndarray, " N"]  # the real picture, as a place in `Look.real_rows`, whose caption was drawn
+    places: Int[np.ndarray, " N"]  # the real picture, as a place in `Evaluation.real_rows`, whose caption was drawn
     captions: list[str]
     seeds: list[int]
     digests: Shaped[np.ndarray, " N"]  # of the pixels
@@ -49,16 +49,16 @@ class Drawn:
 
 
 @dataclasses.dataclass
-class Look:
+class Evaluation:
     """One evaluation under way."""
 
     draw: Draw
     dataset: Dataset
-    judges: Judges
+    extractors: FeatureExtractors
     seed: int
     real_rows: Int[np.ndarray, " R"]  # of the split
     drawn: Drawn
-    extractors: tuple[str, ...]
+    extractor_names: tuple[str, ...]
     counts: Int[np.ndarray, "S R"] | None  # how often each real picture, with its drawings, is in each resample
     discriminate: Callable[[np.ndarray, list[str]], np.ndarray] | None = None
     figures: dict[str, Figure] = dataclasses.field(default_factory=dict)
@@ -68,15 +68,15 @@ class Look:
     @property
     def num_compared(self) -> int:
         """As many drawings as there are training pictures to compare with, so that their figures are alike."""
-        return min(len(self.drawn.captions), len(self.judges.train_rows(len(self.drawn.captions))))
+        return min(len(self.drawn.captions), len(self.extractors.train_rows(len(self.drawn.captions))))
 
     def real(self, extractor: str) -> Seen:
         """Returns what an extractor sees in the split's pictures."""
-        return self.judges.see_split(extractor, self.dataset, self.real_rows)
+        return self.extractors.see_split(extractor, self.dataset, self.real_rows)
 
     def train(self, extractor: str, num_images: int) -> Seen:
         """Returns what an extractor sees in so many training pictures."""
-        return self.judges.see_split(extractor, self.judges.train, self.judges.train_rows(num_images))
+        return self.extractors.see_split(extractor, self.extractors.train, self.extractors.train_rows(num_images))
 
     def add(
         self,
@@ -127,17 +127,22 @@ def what_to_draw(dataset: Dataset, rows: np.ndarray, num_images: int, seed: int)
 
 
 def draw_and_see(
-    draw: Draw, judges: Judges, extractors: list[str], places: np.ndarray, captions: list[str], seeds: list[int]
+    draw: Draw,
+    extractors: FeatureExtractors,
+    extractor_names: list[str],
+    places: np.ndarray,
+    captions: list[str],
+    seeds: list[int],
 ) -> Drawn:
-    """Draws and forgets pictures bit by bit: only what the judges see is kept."""
-    parts: dict[str, list[Seen]] = {name: [] for name in extractors}
+    """Draws and forgets pictures bit by bit: only what the feature extractors see is kept."""
+    parts: dict[str, list[Seen]] = {name: [] for name in extractor_names}
     digests = []
     for start in range(0, len(captions), DRAWN_AT_ONCE):
         part = slice(start, start + DRAWN_AT_ONCE)
-        images = judges.check(drawn(draw, captions[part], seeds[part]))
+        images = extractors.check(drawn(draw, captions[part], seeds[part]))
         digests.append(digest(images))
-        for name in extractors:
-            parts[name].append(judges.see(name, images))
+        for name in extractor_names:
+            parts[name].append(extractors.see(name, images))
     seen = {name: joined(of_one) for name, of_one in parts.items()}
     return Drawn(places, captions, seeds, np.concatenate(digests), seen)
 
@@ -165,14 +170,14 @@ def digest(images: np.ndarray) -> Shaped[np.ndarray, " N"]:
     return np.array([hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in images])
 
 
-def expected_labels(look: Look) -> Int[np.ndarray, "R A"]:
+def expected_labels(evaluation: Evaluation) -> Int[np.ndarray, "R A"]:
     """The labels of the real pictures that the captions are of."""
-    return look.dataset.attribute_labels(look.judges.vocabulary)[look.real_rows]
+    return evaluation.dataset.attribute_labels(evaluation.extractors.vocabulary)[evaluation.real_rows]
 
 
-def has_attributes(look: Look) -> bool:
+def has_attributes(evaluation: Evaluation) -> bool:
     """Whether the training split and this one have attributes."""
-    return bool(look.judges.vocabulary) and look.dataset.attributes is not None
+    return bool(evaluation.extractors.vocabulary) and evaluation.dataset.attributes is not None
 
 
 def right_of(labels: np.ndarray, expected: np.ndarray) -> Bool[np.ndarray, "N A"]:

@@ -1,4 +1,4 @@
-"""The judges: who says what is in a picture, which caption fits it, and how pictures become vectors.
+"""The extractors: who says what is in a picture, which caption fits it, and how pictures become vectors.
 
 One interface, `Extractor`, and several of them:
 
@@ -8,17 +8,17 @@ One interface, `Extractor`, and several of them:
 - `inception`: Inception-v3 as FID uses it, and `clip`: a CLIP, where a file of weights is given.
 
 Classifier and probe are learned from the run's own training split, with a seed and settings of their own: they share
-nothing with the GAN that they judge but the tokenizer, and two runs on the same data are judged alike. They look at
-pictures of at most 32 px, the mean over areas of larger ones: finer detail is not judged. They err, above all on
+nothing with the GAN that they measure but the tokenizer, and two runs on the same data are measured alike. They look at
+pictures of at most 32 px, the mean over areas of larger ones: finer detail is not seen. They err, above all on
 pictures unlike what they learned from, so each figure stands beside the same figure on real pictures. Figures of
 different extractors cannot be compared.
 """
 
 from __future__ import annotations
 
-from t2igan.evaluation.extractors.classifier import Classified, Classifier, judged_attributes
-from t2igan.evaluation.extractors.extractor import Extractor, Matcher, judged_px, shrink
-from t2igan.evaluation.extractors.judges import Judges, Seen, joined
+from t2igan.evaluation.extractors.classifier import Classified, Classifier, learnable_attributes
+from t2igan.evaluation.extractors.collection import FeatureExtractors, Seen, joined
+from t2igan.evaluation.extractors.extractor import Extractor, Matcher, extractor_px, shrink
 from t2igan.evaluation.extractors.pixels import Pixels
 from t2igan.evaluation.extractors.probe import Probe
 from t2igan.evaluation.extractors.settings import Settings
@@ -27,14 +27,14 @@ __all__ = [
     "Classified",
     "Classifier",
     "Extractor",
-    "Judges",
+    "FeatureExtractors",
     "Matcher",
     "Pixels",
     "Probe",
     "Seen",
     "Settings",
+    "extractor_px",
     "joined",
-    "judged_attributes",
-    "judged_px",
+    "learnable_attributes",
     "shrink",
 ]

@@ -30,8 +30,8 @@ class Classified(NamedTuple):
     features: Float[np.ndarray, "N F"]
 
 
-def judged_attributes(train: Dataset) -> dict[str, list[str]]:
-    """Returns the attributes that can be judged, name -> values in the training split, sorted.
+def learnable_attributes(train: Dataset) -> dict[str, list[str]]:
+    """Returns the attributes that can be learned, name -> values in the training split, sorted.
 
     Left out are attributes with one value, which say nothing, and those with hardly a picture a value (names,
     numbers).

@@ -45,8 +45,8 @@ class Matcher(Extractor, Protocol):
         ...
 
 
-def judged_px(image_px: int) -> int:
-    """Returns the size at which judges look at pictures of `image_px`: a multiple of 4 from 8 to 32."""
+def extractor_px(image_px: int) -> int:
+    """Returns the size at which extractors look at pictures of `image_px`: a multiple of 4 from 8 to 32."""
     return int(np.clip(4 * round(image_px / 4), 8, MAX_PX))
 
 

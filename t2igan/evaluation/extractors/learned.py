@@ -1,4 +1,4 @@
-"""What learned judges share: which pictures they learn from, in which order, and the file that keeps what they learned.
+"""What learned extractors share: which pictures they learn from, in which order, and the file that keeps the result.
 
 A file's name holds a hash of pictures, captions, tokenizer and settings; a damaged file is learned anew.
 """
@@ -24,16 +24,16 @@ from t2igan.evaluation.extractors.extractor import read_shrunk
 from t2igan.evaluation.extractors.settings import SEED
 from t2igan.inference.files import explain_write_errors
 
-Progress = Callable[[str, int, int], None]  # which judge, steps done, steps in all
+Progress = Callable[[str, int, int], None]  # which extractor, steps done, steps in all
 
-FORMAT = "t2igan judges"
+FORMAT = "t2igan extractors"
 SCALE_IMAGES = 1024  # training pictures whose features are given unit variance, on average over features
 
 log = logging.getLogger(__name__)
 
 
 class Learned:
-    """The parameters of one judge: at hand, else read from its file, else learned now and kept."""
+    """The parameters of one extractor: at hand, else read from its file, else learned now and kept."""
 
     def __init__(self, name: str, folder: Path, facts: list, learn: Callable[[], Any]):
         self.key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
@@ -50,19 +50,19 @@ class Learned:
             try:
                 write(self.path, self.key, self._params)
             except UserError as error:  # a read-only folder is no reason not to evaluate
-                log.warning("the judges are not kept: %s", error)
+                log.warning("the feature extractors are not kept: %s", error)
         return self._params
 
 
 def training_rows(length: int, max_images: int) -> Int[np.ndarray, " n"]:
-    """Returns the rows of a training split that judges learn from: all, or `max_images` chosen by their own seed."""
+    """Returns the rows of a training split that extractors learn from: all, or `max_images` by their own seed."""
     if length <= max_images:
         return np.arange(length)
     return np.sort(np.random.default_rng(SEED).permutation(length)[:max_images])
 
 
 def training_pictures(train: Dataset, rows: np.ndarray, size_px: int) -> UInt8[np.ndarray, "n s s C"]:
-    """Returns the pictures that judges learn from, at the size at which they look."""
+    """Returns the pictures that extractors learn from, at the size at which they look."""
     return read_shrunk(train.images, rows, size_px)
 
 
@@ -85,14 +85,14 @@ def unit_scale(features: Callable[[np.ndarray], np.ndarray], images: np.ndarray)
 
 
 def report(progress: Progress | None, name: str, done: int, total: int, wait_for: Any) -> None:
-    """Says now and then how far a judge has learned."""
+    """Says now and then how far an extractor has learned."""
     if progress and (done % 50 == 0 or done == total):
         jax.block_until_ready(wait_for)  # a step is started in no time; say only what is done
         progress(name, done, total)
 
 
 class Bar:
-    """Shows how far a judge has learned, as a progress bar that goes away."""
+    """Shows how far an extractor has learned, as a progress bar that goes away."""
 
     def __init__(self):
         self._bar = None
@@ -101,7 +101,9 @@ class Bar:
         from tqdm import tqdm
 
         if self._bar is None:
-            self._bar = tqdm(desc=f"learning to judge ({name})", total=total, unit="step", leave=False, mininterval=1.0)
+            self._bar = tqdm(
+                desc=f"learning the extractor {name!r}", total=total, unit="step", leave=False, mininterval=1.0
+            )
         self._bar.update(done - self._bar.n)
         if done == total:
             self._bar.close()
@@ -148,5 +150,5 @@ def _metadata(tensors: Mapping[str, np.ndarray], key: str) -> dict[str, str]:
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape} ".encode())
         digest.update(tensors[name].tobytes())
-    # One entry, because the library writes several in any order, and equal judges shall be equal files.
+    # One entry, because the library writes several in any order, and equal extractors shall be equal files.
     return {FORMAT: f"{key} {digest.hexdigest()}"}

@@ -104,8 +104,8 @@ class Probe:
         return state.params | {"scale": learned.unit_scale(features, images)}
 
 
-def judges_networks(config: Any, tokenizer: Tokenizer, px: int, channels: int, settings: Settings) -> Networks:
-    """Returns networks of the judges' own sizes, whatever the configuration says of the GAN's."""
+def extractor_networks(config: Any, tokenizer: Tokenizer, px: int, channels: int, settings: Settings) -> Networks:
+    """Returns networks of their own sizes, whatever the configuration says of the GAN's."""
     config = ConfigDict(config.to_dict())
     config.update(learning_config(px, settings).to_dict())
     config.compute_dtype = "float32"

@@ -1,16 +1,16 @@
-"""How the judges learn."""
+"""How feature extractors learn."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-VERSION = 2  # of what a cache file means: to be raised when a judge learns differently
-SEED = 715_827_883  # of the judges alone; the GAN's is config.seed
+VERSION = 2  # of what a cache file means: to be raised when an extractor learns differently
+SEED = 715_827_883  # of the extractors alone; the GAN's is config.seed
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the judges learn; part of the key of their cache files. The defaults fit the embedded data on a CPU."""
+    """How extractors learn; part of the key of their cache files. The defaults fit the embedded data on a CPU."""
 
     classifier_steps: int = 1000
     classifier_batch_images: int = 64

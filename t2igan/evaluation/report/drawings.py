@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8, UInt32
 
-from t2igan.inference.sample import Generator, noise, to_bytes
+from t2igan.inference.sample import Model, noise, to_bytes
 from t2igan.nets import Networks, Text
 
 
@@ -23,9 +23,7 @@ class Attention(NamedTuple):
     weights: Float[np.ndarray, "W h w"]  # over the words and the marks of begin and end they sum to 1 at each place
 
 
-def between_seeds(
-    generator: Generator, caption: str, seeds: tuple[int, int], steps: int
-) -> UInt8[np.ndarray, "S H W C"]:
+def between_seeds(generator: Model, caption: str, seeds: tuple[int, int], steps: int) -> UInt8[np.ndarray, "S H W C"]:
     """Returns pictures of one caption while the noise goes from one seed's to the other's, both ends included.
 
     The way is the great circle (Shoemake 1985), on which noise of many dimensions keeps its usual length.
@@ -37,7 +35,7 @@ def between_seeds(
 
 
 def between_captions(
-    generator: Generator, captions: tuple[str, str], seed: int, steps: int
+    generator: Model, captions: tuple[str, str], seed: int, steps: int
 ) -> UInt8[np.ndarray, "S H W C"]:
     """Returns pictures of one seed while the text goes from one caption's to the other's, both ends included."""
     shares = np.linspace(0, 1, steps, dtype=np.float32)
@@ -75,7 +73,7 @@ def mix_texts(first: Text, second: Text, shares: Float[Array, " S"]) -> Text:
     )
 
 
-def attend(generator: Generator, caption: str, seed: int) -> Attention | None:
+def attend(generator: Model, caption: str, seed: int) -> Attention | None:
     """Returns where the generator reads which word of a caption; None for one that reads the sentence only.
 
     The weights are the mean over the heads and layers of the largest map that reads words. Tokens of one word are
@@ -93,7 +91,7 @@ def attend(generator: Generator, caption: str, seed: int) -> Attention | None:
     return Attention(np.asarray(image[0]), tuple(word.text for word in words), np.stack(of_words))
 
 
-def pictures_of(generator: Generator, captions: Sequence[str], seeds: Sequence[int]) -> UInt8[np.ndarray, "N H W C"]:
+def pictures_of(generator: Model, captions: Sequence[str], seeds: Sequence[int]) -> UInt8[np.ndarray, "N H W C"]:
     """Returns a picture a caption and seed; no caption gives no picture, and long ones are cut, as in training."""
     if not captions:
         size, channels = generator.config["data"]["image_size_px"], generator.config["data"]["channels"]

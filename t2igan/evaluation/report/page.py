@@ -17,7 +17,7 @@ from t2igan.evaluation.report.environment import environment
 from t2igan.evaluation.report.facts import RunFacts, changed_from, gather, is_current, read_json, read_record
 from t2igan.evaluation.runs import evaluate_run
 from t2igan.inference.files import write_text
-from t2igan.inference.sample import SNAPSHOT_NAME, Generator, from_snapshot
+from t2igan.inference.sample import SNAPSHOT_NAME, Model, from_snapshot
 from t2igan.inference.snapshot import Snapshot, load_snapshot, put_model_card
 
 REPORT_NAME = "report.html"
@@ -45,7 +45,7 @@ class Sources:
 
     workdir: Path
     facts: RunFacts
-    generator: Generator | None
+    generator: Model | None
     train: Dataset | None
     shown: Dataset | None  # the split that is evaluated
     evaluation: Mapping[str, Any] | None

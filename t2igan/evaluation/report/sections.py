@@ -12,7 +12,7 @@ import numpy as np
 from t2igan.data import Dataset
 from t2igan.evaluation.report import drawings
 from t2igan.evaluation.report.images import SHARP_PX, data_uri, lit, read_sheets
-from t2igan.inference.sample import Generator
+from t2igan.inference.sample import Model
 
 MAX_CAPTIONS, MAX_SEEDS, MAX_TIMES = 8, 6, 8
 MAX_EXAMPLES = 12  # training pictures
@@ -75,7 +75,7 @@ class Drawn:
 
 
 def draw(
-    generator: Generator | None,
+    generator: Model | None,
     train: Dataset | None,
     shown: Dataset | None,
     evaluation: Mapping[str, Any] | None,
@@ -119,9 +119,7 @@ def clip(text: Any, most: int = MAX_CHARACTERS) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _of_evaluation(
-    generator: Generator, train: Dataset, shown: Dataset, details: Mapping[str, Any]
-) -> dict[str, tuple]:
+def _of_evaluation(generator: Model, train: Dataset, shown: Dataset, details: Mapping[str, Any]) -> dict[str, tuple]:
     """Draws the drawings that an evaluation singled out once more, from their captions and seeds."""
     ranked = details.get("captions", {})
     neighbours = {name: of_one["nearest"] for name, of_one in details.get("memorisation", {}).items()}
@@ -137,7 +135,7 @@ def _of_evaluation(
     }
 
 
-def _grid(generator: Generator, captions: Sequence[str], seeds: Sequence[int]) -> tuple[Strip, ...]:
+def _grid(generator: Model, captions: Sequence[str], seeds: Sequence[int]) -> tuple[Strip, ...]:
     drawn = drawings.pictures_of(generator, [c for c in captions for _ in seeds], list(seeds) * len(captions))
     rows = drawn.reshape(len(captions), len(seeds), *drawn.shape[1:])
     return tuple(
@@ -146,9 +144,7 @@ def _grid(generator: Generator, captions: Sequence[str], seeds: Sequence[int]) -
     )
 
 
-def _ways(
-    generator: Generator, captions: Sequence[str], seeds: Sequence[int], shown: Dataset | None
-) -> tuple[Strip, ...]:
+def _ways(generator: Model, captions: Sequence[str], seeds: Sequence[int], shown: Dataset | None) -> tuple[Strip, ...]:
     """Between two seeds of a caption; between two captions that differ little, and two that differ much."""
     if not captions or len(seeds) < 2:
         return ()
@@ -163,7 +159,7 @@ def _ways(
     return tuple(strips)
 
 
-def _far_and_near(generator: Generator, captions: Sequence[str]) -> list[tuple[str, str]]:
+def _far_and_near(generator: Model, captions: Sequence[str]) -> list[tuple[str, str]]:
     """The first caption with the one that is most like it, and with the one that is least like it, token by token."""
     if len(captions) < 2:
         return []
@@ -173,7 +169,7 @@ def _far_and_near(generator: Generator, captions: Sequence[str]) -> list[tuple[s
     return [(captions[0], captions[1 + i]) for i in chosen]
 
 
-def _attention(generator: Generator, caption: str, seed: int) -> Strip | None:
+def _attention(generator: Model, caption: str, seed: int) -> Strip | None:
     attention = drawings.attend(generator, caption, seed)
     if attention is None:
         return None
@@ -187,7 +183,7 @@ def _attention(generator: Generator, caption: str, seed: int) -> Strip | None:
     return Strip(clip(caption), (whole, *parts))
 
 
-def _ranked(generator: Generator, shown: Dataset, ranked: Sequence[Mapping[str, Any]]) -> tuple[Pair, ...]:
+def _ranked(generator: Model, shown: Dataset, ranked: Sequence[Mapping[str, Any]]) -> tuple[Pair, ...]:
     ranked = [one for one in ranked if one["row"] < len(shown)][:MAX_RANKED]
     drawn = drawings.pictures_of(generator, [one["caption"] for one in ranked], [one["seed"] for one in ranked])
     pairs = []
@@ -209,7 +205,7 @@ def _ranked(generator: Generator, shown: Dataset, ranked: Sequence[Mapping[str, 
     return tuple(pairs)
 
 
-def _nearest(generator: Generator, train: Dataset, pairs: Sequence[Mapping[str, Any]]) -> tuple[Pair, ...]:
+def _nearest(generator: Model, train: Dataset, pairs: Sequence[Mapping[str, Any]]) -> tuple[Pair, ...]:
     pairs = [pair for pair in pairs if pair["train_row"] < len(train)][:MAX_PAIRS]
     drawn = drawings.pictures_of(generator, [pair["caption"] for pair in pairs], [pair["seed"] for pair in pairs])
     return tuple(
@@ -223,7 +219,7 @@ def _nearest(generator: Generator, train: Dataset, pairs: Sequence[Mapping[str, 
     )
 
 
-def _strips(generator: Generator, captions: Sequence[Mapping[str, Any]]) -> tuple[Strip, ...]:
+def _strips(generator: Model, captions: Sequence[Mapping[str, Any]]) -> tuple[Strip, ...]:
     strips = []
     for one in captions[:MAX_STRIPS]:
         seeds = list(one["seeds"])[:MAX_SEEDS]
@@ -233,7 +229,7 @@ def _strips(generator: Generator, captions: Sequence[Mapping[str, Any]]) -> tupl
     return tuple(strips)
 
 
-def _changed(generator: Generator, examples: Sequence[Mapping[str, Any]]) -> tuple[Pair, ...]:
+def _changed(generator: Model, examples: Sequence[Mapping[str, Any]]) -> tuple[Pair, ...]:
     examples = examples[:MAX_CHANGED]
     seeds = [one["seed"] for one in examples]
     clean = drawings.pictures_of(generator, [one["clean"] for one in examples], seeds)
@@ -253,7 +249,7 @@ def _picture(image: np.ndarray, alt: str, note: str = "") -> Picture:
     return Picture(data_uri(np.asarray(image)), clip(alt), clip(note))
 
 
-def _first_captions(generator: Generator, shown: Dataset | None) -> tuple[str, ...]:
+def _first_captions(generator: Model, shown: Dataset | None) -> tuple[str, ...]:
     """The captions of the sheet that is not drawn yet."""
     captions = tuple(generator.config["sample"]["captions"])
     if captions or shown is None:
@@ -261,7 +257,7 @@ def _first_captions(generator: Generator, shown: Dataset | None) -> tuple[str, .
     return tuple(of_one[0] for of_one in shown.captions[: generator.config["sample"]["num_captions"]])
 
 
-def _image_px(generator: Generator | None, train: Dataset | None) -> int:
+def _image_px(generator: Model | None, train: Dataset | None) -> int:
     if generator is not None:
         return generator.config["data"]["image_size_px"]
     return train.images.shape[1] if train is not None else 0

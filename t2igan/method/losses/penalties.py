@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-class Judged(NamedTuple):
+class Scores(NamedTuple):
     """Logits of real and fake pictures, and the penalty that came with computing them; all float32 [B]."""
 
     real: Float[Array, " B"]
@@ -39,73 +39,73 @@ def with_mismatched(critic: Callable) -> Callable:
     return both
 
 
-def _judged(real, fake, penalty) -> Judged:
+def _scores(real, fake, penalty) -> Scores:
     """Takes the rows of logits apart, where there are two."""
-    return Judged(real, fake, penalty) if real.ndim == 1 else Judged(real[0], fake[0], penalty, mismatched=real[1])
+    return Scores(real, fake, penalty) if real.ndim == 1 else Scores(real[0], fake[0], penalty, mismatched=real[1])
 
 
-def judge(critic, real, fake, text, key) -> Judged:  # noqa: ARG001
-    """No penalty: real and fake judged in one pass."""
+def no_penalty(critic, real, fake, text, key) -> Scores:  # noqa: ARG001
+    """No penalty: real and fake scored in one pass."""
     logits = critic(_concat(real, fake), _concat(text, text))
-    return _judged(*jnp.split(logits, 2, axis=-1), jnp.zeros(len(real)))
+    return _scores(*jnp.split(logits, 2, axis=-1), jnp.zeros(len(real)))
 
 
-def judge_r1(critic, real, fake, text, key) -> Judged:  # noqa: ARG001
+def r1(critic, real, fake, text, key) -> Scores:  # noqa: ARG001
     """R1 = 1/2 ||grad_x D(real)||^2 (Mescheder et al. 2018, arXiv:1801.04406)."""
     real_logits, gradients = _logits_and_gradients(critic, real, text)
-    return _judged(real_logits, critic(fake, text), _square_norm(gradients) / 2)
+    return _scores(real_logits, critic(fake, text), _square_norm(gradients) / 2)
 
 
-def judge_r2(critic, real, fake, text, key) -> Judged:  # noqa: ARG001
+def r2(critic, real, fake, text, key) -> Scores:  # noqa: ARG001
     """R2 = 1/2 ||grad_x D(fake)||^2 (Mescheder et al. 2018)."""
     fake_logits, gradients = _logits_and_gradients(critic, fake, text)
-    return _judged(critic(real, text), fake_logits, _square_norm(gradients) / 2)
+    return _scores(critic(real, text), fake_logits, _square_norm(gradients) / 2)
 
 
-def judge_r1_r2(critic, real, fake, text, key) -> Judged:  # noqa: ARG001
+def r1_r2(critic, real, fake, text, key) -> Scores:  # noqa: ARG001
     """R1 + R2 from one backward pass over real and fake together."""
     logits, gradients = _logits_and_gradients(critic, _concat(real, fake), _concat(text, text))
     r1, r2 = jnp.split(_square_norm(gradients) / 2, 2)
-    return _judged(*jnp.split(logits, 2, axis=-1), r1 + r2)
+    return _scores(*jnp.split(logits, 2, axis=-1), r1 + r2)
 
 
-def judge_wgan_gp(critic, real, fake, text, key) -> Judged:
+def wgan_gp(critic, real, fake, text, key) -> Scores:
     """(||grad_x D(mix)|| - 1)^2 between real and fake (Gulrajani et al. 2017, arXiv:1704.00028; weight 10)."""
     share = jax.random.uniform(key, (len(real), 1, 1, 1), real.dtype)
     _, gradients = _logits_and_gradients(critic, share * real + (1 - share) * fake, text)
-    judged = judge(critic, real, fake, text, key)
-    return judged._replace(penalty=(_norm(gradients) - 1) ** 2)
+    scores = no_penalty(critic, real, fake, text, key)
+    return scores._replace(penalty=(_norm(gradients) - 1) ** 2)
 
 
-def judge_ma_gp(critic, real, fake, text, key) -> Judged:  # noqa: ARG001
+def ma_gp(critic, real, fake, text, key) -> Scores:  # noqa: ARG001
     """(||grad_x D|| + ||grad_s D||)^6 on real pictures with their sentence (DF-GAN, arXiv:2008.05865; weight 2)."""
     real_logits, backward = jax.vjp(lambda x, s: critic(x, text.replace(sentence=s)), real, text.sentence)
     image_gradients, sentence_gradients = backward(_ones_of_first_row(real_logits))
     penalty = (_norm(image_gradients) + _norm(sentence_gradients)) ** 6
-    return _judged(real_logits, critic(fake, text), penalty)
+    return _scores(real_logits, critic(fake, text), penalty)
 
 
 FINITE_DIFFERENCE_SIGMA = 0.01
 
 
-def judge_finite_difference(critic, real, fake, text, key) -> Judged:
+def finite_difference(critic, real, fake, text, key) -> Scores:
     """1/2 (D(x + sigma n) - D(x))^2 / sigma^2 on real and fake: R1 + R2 in expectation, with no second derivative."""
     images, texts = _concat(real, fake), _concat(text, text)
     noise = FINITE_DIFFERENCE_SIGMA * jax.random.normal(key, images.shape, images.dtype)
     logits = critic(images, texts)
     slopes = (critic(images + noise, texts) - logits).reshape(-1, len(images))[0] / FINITE_DIFFERENCE_SIGMA
     r1, r2 = jnp.split(slopes**2 / 2, 2)
-    return _judged(*jnp.split(logits, 2, axis=-1), r1 + r2)
+    return _scores(*jnp.split(logits, 2, axis=-1), r1 + r2)
 
 
-PENALTIES: dict[str, Callable[..., Judged]] = {
-    "none": judge,
-    "r1": judge_r1,
-    "r2": judge_r2,
-    "r1_r2": judge_r1_r2,
-    "wgan_gp": judge_wgan_gp,
-    "ma_gp": judge_ma_gp,
-    "finite_difference": judge_finite_difference,
+PENALTIES: dict[str, Callable[..., Scores]] = {
+    "none": no_penalty,
+    "r1": r1,
+    "r2": r2,
+    "r1_r2": r1_r2,
+    "wgan_gp": wgan_gp,
+    "ma_gp": ma_gp,
+    "finite_difference": finite_difference,
 }
 
 

@@ -1,4 +1,4 @@
-"""Phase "discriminator": the discriminator's trunk learns what is in pictures before it has to judge them.
+"""Phase "discriminator": the discriminator's trunk learns what is in pictures before the game begins.
 
 It answers questions about them through a linear head that is thrown away afterwards: the data's own attributes where
 there are any, and otherwise how a picture was turned, mirrored and cut out (`t2igan.method.techniques.pretext`). Where

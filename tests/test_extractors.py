@@ -1,4 +1,4 @@
-"""Judges learn once, are kept, and look at pictures as they say."""
+"""FeatureExtractors learn once, are kept, and look at pictures as they say."""
 
 import json
 
@@ -10,14 +10,14 @@ from configs.base import get_config
 from t2igan.data import Dataset
 from t2igan.evaluation.extractors import (
     Extractor,
-    Judges,
+    FeatureExtractors,
     Matcher,
     Pixels,
     Settings,
     classifier,
     extractor,
-    judged_attributes,
-    judged_px,
+    extractor_px,
+    learnable_attributes,
     learned,
     shrink,
 )
@@ -34,33 +34,35 @@ def test():
 
 
 @pytest.fixture(scope="module")
-def judges(train, tmp_path_factory):
-    return Judges(get_config(), train, tokenizer_of(train), tmp_path_factory.mktemp("judges"), settings=QUICK)
+def extractors(train, tmp_path_factory):
+    return FeatureExtractors(
+        get_config(), train, tokenizer_of(train), tmp_path_factory.mktemp("extractors"), settings=QUICK
+    )
 
 
-def test_every_extractor_keeps_the_interface(judges, test):
-    assert list(judges.extractors) == ["attributes", "probe", "pixels"]
-    assert judges.main == "attributes"
-    for name, one in judges.extractors.items():
+def test_every_extractor_keeps_the_interface(extractors, test):
+    assert list(extractors.by_name) == ["attributes", "probe", "pixels"]
+    assert extractors.main == "attributes"
+    for name, one in extractors.by_name.items():
         assert isinstance(one, Extractor)
         assert one.name == name
         features = one.features(test.images[:40])
         assert features.shape[0] == 40 and features.dtype == np.float32
         alone = one.features(test.images[3:4])  # the same whatever it is asked for with
         np.testing.assert_allclose(alone, features[3:4], atol=1e-4)
-    assert [isinstance(e, Matcher) for e in judges.extractors.values()] == [False, True, False]
+    assert [isinstance(e, Matcher) for e in extractors.by_name.values()] == [False, True, False]
 
 
-def test_the_classifier_reads_pictures(judges, test):
-    labels, probabilities, _ = judges.classifier.classify(test.images)
-    assert (labels == test.attribute_labels(judges.vocabulary)).mean() > 0.97
+def test_the_classifier_reads_pictures(extractors, test):
+    labels, probabilities, _ = extractors.classifier.classify(test.images)
+    assert (labels == test.attribute_labels(extractors.vocabulary)).mean() > 0.97
     color, size = np.split(probabilities, [5], axis=1)  # four colours and none; two sizes
     np.testing.assert_allclose([color.sum(1), size.sum(1)], 1, atol=1e-5)
     np.testing.assert_array_equal(np.stack([color.argmax(1), size.argmax(1)], 1), labels)
 
 
-def test_the_probe_matches_pictures_and_captions(judges, test):
-    probe = judges.extractors["probe"]
+def test_the_probe_matches_pictures_and_captions(extractors, test):
+    probe = extractors.by_name["probe"]
     features, images = probe.features_and_embedding(test.images)
     sentences = probe.embed_captions([captions[0] for captions in test.captions])
     np.testing.assert_allclose(np.linalg.norm(images, axis=1), 1, atol=1e-5)
@@ -73,9 +75,9 @@ def test_the_probe_matches_pictures_and_captions(judges, test):
     ]
 
 
-def test_learned_features_have_unit_variance_on_training_pictures(judges, train):
+def test_learned_features_have_unit_variance_on_training_pictures(extractors, train):
     for name in ("attributes", "probe"):
-        assert judges.extractors[name].features(train.images).var(0).mean() == pytest.approx(1.0, rel=0.02)
+        assert extractors.by_name[name].features(train.images).var(0).mean() == pytest.approx(1.0, rel=0.02)
 
 
 def test_pixels_are_means_over_areas():
@@ -87,28 +89,30 @@ def test_pixels_are_means_over_areas():
     )
 
 
-def test_what_was_seen_of_a_split_is_remembered_and_seen_once(judges, test, monkeypatch):
+def test_what_was_seen_of_a_split_is_remembered_and_seen_once(extractors, test, monkeypatch):
     rows = np.arange(0, 90, 3)
-    first = judges.see_split("attributes", test, rows)
-    np.testing.assert_array_equal(first.features, judges.extractors["attributes"].features(test.images[rows]))
-    monkeypatch.setattr(judges, "see", None)
-    assert judges.see_split("attributes", test, rows) is first
+    first = extractors.see_split("attributes", test, rows)
+    np.testing.assert_array_equal(first.features, extractors.by_name["attributes"].features(test.images[rows]))
+    monkeypatch.setattr(extractors, "see", None)
+    assert extractors.see_split("attributes", test, rows) is first
 
 
 def test_attributes_that_cannot_be_learned_are_left_out(train):
     attributes = tuple(a | {"file": str(i), "shape": "square"} for i, a in enumerate(train.attributes))
     dataset = Dataset("squares", "train", train.images, train.captions, attributes)
-    values = judged_attributes(dataset)
+    values = learnable_attributes(dataset)
     assert values == {"color": ["blue", "green", "none", "red", "yellow"], "size": ["large", "small"]}
 
 
-def test_judges_are_kept_and_learned_anew_when_damaged(train, test, tmp_path):
+def test_extractors_are_kept_and_learned_anew_when_damaged(train, test, tmp_path):
     told = []
 
     def load():
         settings = Settings(classifier_steps=3, features=8)
-        judges = Judges(get_config(), train, tokenizer_of(train), tmp_path, lambda *p: told.append(p), settings)
-        return judges.learn().classifier
+        extractors = FeatureExtractors(
+            get_config(), train, tokenizer_of(train), tmp_path, lambda *p: told.append(p), settings
+        )
+        return extractors.learn().classifier
 
     first = load()
     assert told == [("classifier", 3, 3)]
@@ -127,24 +131,28 @@ def test_judges_are_kept_and_learned_anew_when_damaged(train, test, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == [first.path.name]
 
 
-def test_other_data_or_settings_are_other_judges(train, test, tmp_path):
+def test_other_data_or_settings_are_other_extractors(train, test, tmp_path):
     def paths(dataset=train, **settings):
-        judges = Judges(get_config(), dataset, tokenizer_of(train), tmp_path, settings=Settings(**settings))
-        return judges.extractors["attributes"].path, judges.extractors["probe"].path
+        extractors = FeatureExtractors(
+            get_config(), dataset, tokenizer_of(train), tmp_path, settings=Settings(**settings)
+        )
+        return extractors.by_name["attributes"].path, extractors.by_name["probe"].path
 
     assert paths() == paths()
     both = [paths(), paths(test), paths(features=64), paths(max_images=7)]
     assert len({path for pair in both for path in pair}) == 8
-    # What one judge does not use does not make it learn anew.
+    # What one extractor does not use does not make it learn anew.
     assert [a == b for a, b in zip(paths(), paths(classifier_steps=5), strict=True)] == [False, True]
     assert [a == b for a, b in zip(paths(), paths(probe_steps=5), strict=True)] == [True, False]
 
 
-def test_a_folder_that_cannot_be_written_does_not_stop_the_judges(train, test, tmp_path, caplog):
+def test_a_folder_that_cannot_be_written_does_not_stop_the_extractors(train, test, tmp_path, caplog):
     (tmp_path / "file").write_text("not a folder")
     settings = Settings(classifier_steps=2, features=8)
-    judges = Judges(get_config(), train, tokenizer_of(train), tmp_path / "file", settings=settings).learn()
-    assert len(judges.classifier.classify(test.images).labels) == len(test)
+    extractors = FeatureExtractors(
+        get_config(), train, tokenizer_of(train), tmp_path / "file", settings=settings
+    ).learn()
+    assert len(extractors.classifier.classify(test.images).labels) == len(test)
     assert "not kept" in caplog.text
 
 
@@ -164,7 +172,7 @@ class Lazy:
         return self._images[rows]
 
 
-def test_judges_read_few_pictures_at_a_time_and_learn_from_so_many_at_most(train, monkeypatch):
+def test_extractors_read_few_pictures_at_a_time_and_learn_from_so_many_at_most(train, monkeypatch):
     monkeypatch.setattr(extractor, "READ_IMAGES", 64)
     rows = learned.training_rows(300, 100)
     assert len(set(rows.tolist())) == 100 and (np.diff(rows) > 0).all()
@@ -175,17 +183,17 @@ def test_judges_read_few_pictures_at_a_time_and_learn_from_so_many_at_most(train
     np.testing.assert_array_equal(learned.read_shrunk(lazy, rows, 8), train.images[rows])
 
 
-def test_judges_without_attributes_have_no_classifier(tmp_path):
+def test_extractors_without_attributes_have_no_classifier(tmp_path):
     train = squares("train", 40, 0, px=12, with_attributes=False)
-    judges = Judges(get_config(), train, tokenizer_of(train), tmp_path)
-    assert judges.main == "probe"
-    assert judges.classifier is None
-    assert json.loads(json.dumps(judges.hash(["probe", "pixels"])))
-    assert judges.hash(["probe"]) != judges.hash(["pixels"])
+    extractors = FeatureExtractors(get_config(), train, tokenizer_of(train), tmp_path)
+    assert extractors.main == "probe"
+    assert extractors.classifier is None
+    assert json.loads(json.dumps(extractors.hash(["probe", "pixels"])))
+    assert extractors.hash(["probe"]) != extractors.hash(["pixels"])
 
 
-def test_sizes_at_which_judges_look():
-    assert [judged_px(px) for px in (4, 16, 28, 30, 32, 64, 100, 256)] == [8, 16, 28, 32, 32, 32, 32, 32]
+def test_sizes_at_which_extractors_look():
+    assert [extractor_px(px) for px in (4, 16, 28, 30, 32, 64, 100, 256)] == [8, 16, 28, 32, 32, 32, 32, 32]
 
 
 def test_shrink_is_the_mean_over_areas():
@@ -199,9 +207,9 @@ def test_shrink_is_the_mean_over_areas():
     np.testing.assert_array_equal(shrink(ramp, 2)[0, :, 0, 0], [20, 100])
 
 
-def test_judging_compiles_once(judges, test):
-    judges.classifier.classify(test.images[:3])
+def test_judging_compiles_once(extractors, test):
+    extractors.classifier.classify(test.images[:3])
     before = classifier._classify._cache_size()
-    judges.classifier.classify(test.images)
-    judges.classifier.classify(test.images[:1])
+    extractors.classifier.classify(test.images)
+    extractors.classifier.classify(test.images[:1])
     assert classifier._classify._cache_size() == before

@@ -1,4 +1,4 @@
-"""All judges of one training split under one roof."""
+"""The feature extractors of one training split under one roof."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from jaxtyping import Float, Int
 
 from t2igan.data import Dataset
 from t2igan.data.tokenizer import Tokenizer
-from t2igan.evaluation.extractors.classifier import Classifier, judged_attributes
-from t2igan.evaluation.extractors.extractor import Extractor, Matcher, in_parts, judged_px
+from t2igan.evaluation.extractors.classifier import Classifier, learnable_attributes
+from t2igan.evaluation.extractors.extractor import Extractor, Matcher, extractor_px, in_parts
 from t2igan.evaluation.extractors.learned import Bar, Progress, training_rows
 from t2igan.evaluation.extractors.pixels import Pixels
-from t2igan.evaluation.extractors.probe import Probe, judges_networks
+from t2igan.evaluation.extractors.probe import Probe, extractor_networks
 from t2igan.evaluation.extractors.settings import Settings
 
 
@@ -29,15 +29,15 @@ class Seen(NamedTuple):
     embedding: Float[np.ndarray, "N E"] | None = None  # of a matcher
 
 
-class Judges:
+class FeatureExtractors:
     """The extractors of one training split by name; those that learn do so when they are first asked.
 
     What was learned is kept in files of `folder` whose names hold a hash of pictures, captions, tokenizer and
-    settings; a damaged file is learned anew. `progress(judge, steps done, steps in all)` is called now and then.
+    settings; a damaged file is learned anew. `progress(extractor, steps done, steps in all)` is called now and then.
 
-    `vocabulary` maps each judged attribute to its values in the training split ("none" where a picture lacks it), and
-    is empty without attributes; `main` is the extractor of figures during training: "attributes" where there is one,
-    otherwise "probe".
+    `vocabulary` maps each learnable attribute to its values in the training split ("none" where a picture lacks it),
+    and is empty without attributes; `main` is the extractor of figures during training: "attributes" where there is
+    one, otherwise "probe".
     """
 
     def __init__(
@@ -52,20 +52,20 @@ class Judges:
     ):
         self.train = train
         self.settings = settings or Settings()
-        self.vocabulary = judged_attributes(train)
+        self.vocabulary = learnable_attributes(train)
         self._image_shape = tuple(train.images.shape[1:])
         self._remembered: dict[tuple, tuple[Any, Any]] = {}
-        px = judged_px(self._image_shape[0])
-        networks = judges_networks(config, tokenizer, px, self._image_shape[-1], self.settings)
+        px = extractor_px(self._image_shape[0])
+        networks = extractor_networks(config, tokenizer, px, self._image_shape[-1], self.settings)
         self.train_hash = train_hash = train.fingerprint()
-        self.extractors: dict[str, Extractor] = {}
+        self.by_name: dict[str, Extractor] = {}
         if self.vocabulary:
-            self.extractors["attributes"] = Classifier(
+            self.by_name["attributes"] = Classifier(
                 train, train_hash, self.vocabulary, networks.image_encoder, px, folder, self.settings, progress
             )
-        self.extractors["probe"] = Probe(train, train_hash, tokenizer, networks, px, folder, self.settings, progress)
-        self.extractors["pixels"] = Pixels()
-        self.extractors |= _pretrained(weights or {})
+        self.by_name["probe"] = Probe(train, train_hash, tokenizer, networks, px, folder, self.settings, progress)
+        self.by_name["pixels"] = Pixels()
+        self.by_name |= _pretrained(weights or {})
         self.main = "attributes" if self.vocabulary else "probe"
 
     @classmethod
@@ -76,8 +76,8 @@ class Judges:
         tokenizer: Tokenizer,
         workdir: Path,
         weights: Mapping[str, str] | None = None,
-    ) -> Judges:
-        """Returns the judges of a run, kept in its folder, learned when first asked, with a bar on the terminal.
+    ) -> FeatureExtractors:
+        """Returns the extractors of a run, kept in its folder, learned when first asked, with a bar on the terminal.
 
         `weights` ("inception": a file, "clip": a folder) go before those that the configuration names.
 
@@ -91,25 +91,25 @@ class Judges:
         )
         named = {name: evaluate.get(f"{name}_weights", "") for name in ("inception", "clip")}
         weights = named | dict(weights or {})
-        return cls(config, train, tokenizer, workdir / "judges", Bar(), settings, weights)
+        return cls(config, train, tokenizer, workdir / "extractors", Bar(), settings, weights)
 
     @property
     def classifier(self) -> Classifier | None:
         """The classifier, where the data has attributes."""
-        return self.extractors.get("attributes")
+        return self.by_name.get("attributes")
 
-    def learn(self) -> Judges:
-        """Reads or learns, now, the judge that every evaluation needs; returns itself."""
-        self.extractors[self.main].learn()
+    def learn(self) -> FeatureExtractors:
+        """Reads or learns, now, the extractor that every evaluation needs; returns itself."""
+        self.by_name[self.main].learn()
         return self
 
     def hash(self, names: Sequence[str]) -> str:
         """Returns 16 hex digits that change with what the named extractors learned from, and how."""
-        keys = [f"{name} {getattr(self.extractors[name], 'key', '')}" for name in sorted(names)]
+        keys = [f"{name} {getattr(self.by_name[name], 'key', '')}" for name in sorted(names)]
         return hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
 
     def check(self, images: np.ndarray) -> np.ndarray:
-        """Returns `images`; ValueError for pictures that are not of the kind that the judges know."""
+        """Returns `images`; ValueError for pictures that are not of the kind that the extractors know."""
         if tuple(images.shape[1:]) != self._image_shape or images.dtype != np.uint8:
             raise ValueError(
                 f"pictures must be uint8 {self._image_shape} as in training, not {images.dtype} {images.shape[1:]}"
@@ -122,7 +122,7 @@ class Judges:
 
     def see(self, name: str, images: np.ndarray) -> Seen:
         """Returns what an extractor makes of pictures."""
-        extractor = self.extractors[name]
+        extractor = self.by_name[name]
         if isinstance(extractor, Classifier):
             classified = extractor.classify(images)
             return Seen(classified.features, classified.labels, classified.probabilities)

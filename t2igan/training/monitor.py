@@ -15,17 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from t2igan import __version__, nets
-from t2igan.data.dataset import Dataset
-from t2igan.data.tokenizer import Tokenizer
-from t2igan.errors import UserError
-from t2igan.evaluation import evaluate
-from t2igan.evaluation.evaluate import CHEAP, flat_figures, without_details
-from t2igan.evaluation.extractors import Judges
+from t2igan import __version__
+from t2igan.evaluation.evaluate import CHEAP, evaluate, flat_figures, without_details
 from t2igan.evaluation.runs import draw_with
 from t2igan.evaluation.table import summary_line
 from t2igan.inference.pictures import sheet
-from t2igan.inference.sample import SNAPSHOT_NAME, Generator, from_snapshot
+from t2igan.inference.sample import SNAPSHOT_NAME, Model, from_snapshot
 from t2igan.inference.snapshot import Snapshot, save_snapshot
 from t2igan.method.losses.inversion import complete
 from t2igan.method.phases.base import PhaseState
@@ -33,55 +28,13 @@ from t2igan.method.phases.discriminator import DiscriminatorMethod, ask
 from t2igan.method.phases.generator import GeneratorMethod
 from t2igan.method.techniques.growing import Growth
 from t2igan.method.techniques.masks import random_visible
-from t2igan.training.distributed import processes
 from t2igan.training.guard import FEWEST_PICTURES, Collapse, Guard, may_roll_back, verdict
-from t2igan.training.logs import Logs, say
+from t2igan.training.logs import say
+from t2igan.training.run import Run
 from t2igan.training.warm_start import networks_of
 
 HELD_OUT_PICTURES = 1024  # of the test split, at most, that a phase is measured on
 AT_ONCE = 64
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What all phases of a run share."""
-
-    config: Any
-    workdir: Path
-    mesh: jax.sharding.Mesh
-    train_data: Dataset
-    test_data: Dataset
-    tokenizer: Tokenizer
-    networks: nets.Networks
-    judges: Judges
-    logs: Logs
-
-    @property
-    def leads(self) -> bool:
-        """Whether this process writes and evaluates, of several."""
-        return processes.leads()
-
-    @property
-    def best_metric(self) -> tuple[str, bool]:
-        """The metric by which the best checkpoint and average are kept, and whether lower is better."""
-        metric = self.config.checkpoint.best_metric
-        if not metric:
-            metric = "attributes/mean" if self.judges.vocabulary else "frechet/probe"
-        if not set(metric.split("/")) & set(self.judges.extractors):
-            raise UserError(
-                f"config.checkpoint.best_metric={metric!r} cannot be had: the data has no attributes, or no weights "
-                f'are given.\nSet it to "", or to frechet/ and one of {", ".join(self.judges.extractors)}'
-            )
-        return metric, metric.startswith(("frechet", "kernel"))
-
-    @property
-    def batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """The shapes of a batch of two."""
-        images = self.train_data.images
-        return {
-            "images": jax.ShapeDtypeStruct((2, *images.shape[1:]), np.uint8),
-            "tokens": jax.ShapeDtypeStruct((2, self.tokenizer.max_tokens), np.int32),
-        }
 
 
 def due(run: Run, phase: str, done: int, total_steps: int, step_images: int) -> tuple[bool, bool]:
@@ -93,7 +46,9 @@ def due(run: Run, phase: str, done: int, total_steps: int, step_images: int) -> 
     return evaluates, passed(run.config.sample.every_images) or last
 
 
-def look(run: Run, phase: str, total_steps: int, step_images: int, state: Any, done: int) -> dict[str, Any]:
+def evaluate_and_draw(
+    run: Run, phase: str, total_steps: int, step_images: int, state: Any, done: int
+) -> dict[str, Any]:
     """Sheets, cheap figures and a snapshot, each when it is due; returns the figures."""
     config, images = run.config, done * step_images
     evaluates, draws = due(run, phase, done, total_steps, step_images)
@@ -120,7 +75,7 @@ def signs_of_collapse(run: Run, phase: str, total_steps: int, state: Any, done: 
     if phase == "adversarial" and not Growth.of(config, total_steps).is_whole(done):
         return {}
     guard = Guard.create(config, run.networks, run.tokenizer, run.train_data, run.test_data)
-    figures = guard.look(params)
+    figures = guard.measure(params)
     if guard.num_images >= FEWEST_PICTURES and (wrong := verdict(settings, figures)):
         if may_roll_back(settings, run.workdir, phase):
             raise Collapse(f"step {done:,}: {wrong}", done)
@@ -128,27 +83,27 @@ def signs_of_collapse(run: Run, phase: str, total_steps: int, state: Any, done: 
     return figures
 
 
-def cheap_figures(run: Run, generator: Generator, num_images: int) -> dict[str, Any]:
+def cheap_figures(run: Run, generator: Model, num_images: int) -> dict[str, Any]:
     """Evaluates a generator on the test split by the cheap groups of metrics, and by that of the best metric."""
     group, _, rest = run.best_metric[0].partition("/")
-    groups, extractors = list(CHEAP), [run.judges.main]
+    groups, extractor_names = list(CHEAP), [run.extractors.main]
     if group not in groups:
         groups.append(group)
-    if rest in run.judges.extractors and rest not in extractors:
-        extractors.append(rest)
+    if rest in run.extractors.by_name and rest not in extractor_names:
+        extractor_names.append(rest)
     return evaluate(
         draw_with(generator),
         run.test_data,
-        run.judges,
+        run.extractors,
         num_images=num_images,
         seed=0,
         metrics=tuple(groups),
-        extractors=tuple(extractors),
+        extractor_names=tuple(extractor_names),
         resamples=0,
     )
 
 
-def draw_sheet(run: Run, generator: Generator, name: str, done: int) -> Path:
+def draw_sheet(run: Run, generator: Model, name: str, done: int) -> Path:
     """Draws the fixed captions, a row each, with the same seeds at every step; returns the file."""
     s = run.config.sample
     captions = list(s.captions) or [captions[0] for captions in run.test_data.captions[: s.num_captions]]
@@ -232,7 +187,7 @@ def reconstruction_errors(run: Run, params: Mapping[str, Any]) -> dict[str, floa
 def accuracy(run: Run, method: DiscriminatorMethod, state: PhaseState, done: int) -> dict[str, Any]:
     """Asks the discriminator's head about test pictures; returns "accuracy/held_out", the share of right answers."""
     params = state.frozen | state.params
-    labels = run.test_data.attribute_labels(run.judges.vocabulary) if method.labelled else None
+    labels = run.test_data.attribute_labels(run.extractors.vocabulary) if method.labelled else None
     answer = jax.jit(lambda params, batch, key: ask(method, params, batch, key)[1])
 
     def right(batch, i):
