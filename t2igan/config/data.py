@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from ml_collections import ConfigDict
 
 from t2igan.config.values import listed, whole
 from t2igan.errors import UserError, nearest
 
+CAPTION_GROUP = re.compile(r"\{caption\}|\(\?P<caption>")
 CHOICES = {
     "channels": (1, 3),
     "resize": ("crop", "pad", "stretch"),
@@ -42,6 +45,11 @@ def check_data(data: ConfigDict) -> None:
                 f"config.data.{key} is empty; give the name of a split, such as {key.removesuffix('_split')!r}"
             )
     _check_encoding(data.encoding)
+    if data.caption_from_name and not CAPTION_GROUP.search(data.caption_from_name):
+        raise UserError(
+            f"config.data.caption_from_name={data.caption_from_name!r} does not say where the caption is.\n"
+            'Accepted: a template such as "{caption}_{}", or a regular expression with (?P<caption>...).'
+        )
     if len(data.background) != 3 or not all(whole(v) and 0 <= v <= 255 for v in data.background):
         raise UserError(f"config.data.background={data.background} must be three whole numbers from 0 to 255")
 

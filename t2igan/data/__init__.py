@@ -137,5 +137,8 @@ def _nothing_usable(dataset: Dataset, data_config: Any) -> str:
     elif data_config.caption_from_name:
         advice = f"The template is {data_config.caption_from_name!r}, and the first name is {skipped[0].file!r}."
     else:
-        advice = "Write it into NAME.txt beside NAME.png, or into metadata.jsonl or .csv (file_name, text)."
+        advice = (
+            "Write it into NAME.txt beside NAME.png, or into metadata.jsonl or .csv (file_name, text); where the names "
+            'of files say it, set config.data.caption_from_name="{caption}_{}" or the like.'
+        )
     return f"{where}: {len(skipped)} pictures, and not one has a caption: {why}.{more}\n{advice}"

@@ -18,6 +18,7 @@ from t2igan.data.sources.fields import FILE_FIELDS, plain
 
 WRAPPERS = ("data", "annotations", "images", "labels", "samples", "items", "records", "rows", "entries", "captions")
 CLASS_NAMES = ("label_names", "class_names", "classes", "names", "categories")
+NO_PICTURES = "it lists no pictures, in none of the forms that are read"
 MAX_DEPTH = 4  # of lists of pictures in objects
 
 Row = dict[str, Any]
@@ -39,7 +40,7 @@ def _rows(document: Any, knows: Callable[[object], bool] | None, more: Row, dept
             yield row if isinstance(row, str) else row | more
         return
     if not isinstance(document, Mapping) or depth > MAX_DEPTH:
-        raise ValueError('it lists no pictures: [{"file_name": ..., "text": ...}, ...] or {"NAME.png": "caption", ...}')
+        raise ValueError(f'{NO_PICTURES}: [{{"file_name": ..., "text": ...}}, ...] or {{"NAME.png": "caption", ...}}')
     columns = {key: value for key, value in document.items() if isinstance(key, str)}
     if knows is not None and sum(map(knows, columns)) > len(columns) / 2:
         yield from (_named(name, value) | more for name, value in columns.items())
@@ -59,9 +60,10 @@ def _rows(document: Any, knows: Callable[[object], bool] | None, more: Row, dept
     elif knows is not None and columns and sum(map(knows, columns.values())) > len(columns) / 2:
         yield from ({"file_name": name, "text": text} | more for text, name in columns.items())
     elif columns and all(isinstance(value, Mapping) for value in columns.values()):
-        yield from ({**value} | more for value in columns.values())
+        for name, value in columns.items():
+            yield ({**value} if _has_file(value) else _named(name, value)) | more
     else:
-        raise ValueError('it lists no pictures: [{"file_name": ..., "text": ...}, ...] or {"NAME.png": "caption", ...}')
+        raise ValueError(f'{NO_PICTURES}: [{{"file_name": ..., "text": ...}}, ...] or {{"NAME.png": "caption", ...}}')
 
 
 def _entry(entry: Any) -> Row | str:

@@ -44,7 +44,9 @@ def reader_of(lines: Sequence[str], knows: Callable[[object], bool]) -> Callable
     if lines and hits >= MIN_SHARE * len(lines):
         return _by_mark(lines, mark, -column)
     for pattern in PARTED:
-        matches = [match for line in lines if (match := pattern.fullmatch(line.strip())) and knows(match[1])]
+        found = (pattern.fullmatch(line.strip()) for line in lines)
+        # What is behind a number may be a picture's name, too: a list of pictures and no captions.
+        matches = [match for match in found if match and knows(match[1]) and not knows(match[2])]
         if lines and len(matches) >= MIN_SHARE * len(lines):
             words = sum(map(_words, (match[2] for match in matches)))
             return lambda line, pattern=pattern, words=words: _parted(line, pattern, bool(words))
@@ -89,4 +91,4 @@ def _parted(line: str, pattern: re.Pattern[str], has_words: bool) -> Line:
 
 
 def _words(text: str) -> int:
-    return len(re.findall(r"[^\W\d_]{2,}|[\u3040-\u9fff]", text))
+    return len(re.findall(r"[^\W\d_]+", text))

@@ -41,7 +41,8 @@ class Listing(FoundSource):
 
     def _find(self) -> Found:
         rows, lost = self._read(self._root, None)
-        if lost or not all(row.file and (self._root / row.file).is_file() for row in rows if row.name):
+        named = [row for row in rows if row.name]
+        if lost or not named or not all(row.file and (self._root / row.file).is_file() for row in named):
             rows, lost = self._searched(rows, lost)
             if not any(row.file and (self._root / row.file).exists() for row in rows) and (packed := self._packed()):
                 return packed

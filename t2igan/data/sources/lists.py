@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from t2igan.data.dataset import Skipped
+from t2igan.data.sources.documents import NO_PICTURES
 from t2igan.data.sources.folders import Folders, splits_among
 from t2igan.data.sources.found import Files
 from t2igan.data.sources.locate import Locator
@@ -45,6 +46,8 @@ class Lists:
         for name in names:
             rows, problem = self._read(name)
             self._take(name, rows, None)
+            if not rows and not problem:
+                self.unread.append(Unread(name, "it has no rows", True))
             if problem:
                 self._lose(name, problem)
 
@@ -109,14 +112,16 @@ class Lists:
             reason = next((row.problem for row in hits if row.problem), "no captions in it")
             has_words = any(row.has_words for row in hits)
             more = ": name the column in config.data.caption_field" if has_words else ""
-            return Unread(name, f"{reason}{more}", has_words)
+            return Unread(name, f"{reason}{more}", has_words, names_some=True)
         if any(row.captions and row.name for row in rows):
             first = next(row for row in rows if row.captions and row.name)
             return Unread(
                 name, f"it names no picture that is here, or none clearly; the first is {listed([first.name])}", True
             )
-        problem = problem or next((row.problem for row in rows if row.problem), "") or "it lists no pictures"
-        return Unread(name, problem, is_caption_like(name))
+        if not problem and not rows:
+            return Unread(name, "it has no rows", is_caption_like(name))
+        reason = problem or next((row.problem for row in rows if row.problem), "") or "it names no picture that is here"
+        return Unread(name, reason, is_caption_like(name) and not problem.startswith(NO_PICTURES))
 
 
 def located(rows: list[Row], pictures: Collection[str], locator: Locator, parent: str) -> list[Row]:

@@ -132,12 +132,15 @@ class Locator:
         best = max(ways, key=lambda way: (self._is_root(way[0]), ways[way], -len(way[0]), -len(way[1])))
         if not self._is_root(best[0]):
             # Of a path of another machine, the last part alone says little: several names have to agree.
-            foreign = any(path.startswith(("/", "..")) or path[1:2] == ":" for path in names.values())
+            foreign = any(map(_is_foreign, names.values()))
             if foreign and ways[best] < 2 and not any("/" in path[len(best[0]) + 1 :] for path in names.values()):
                 return {}
             claimed = {one[best]: name for name, one in fits.items() if best in one}
             if any(claimed.get(picture, name) != name for name, one in fits.items() for picture in one.values()):
                 return {}  # two names would be the same picture: nothing says which is
+            rivals = [way for way in ways if way != best and ways[way] == ways[best]]
+            if any(one.get(way, one.get(best)) != one.get(best) for one in fits.values() for way in rivals):
+                return {}  # one name would be two pictures
         return {name: one[best] for name, one in fits.items() if best in one}
 
     def _ways(self, path: str, parent: str) -> Iterable[tuple[tuple[str, str], str]]:
@@ -155,6 +158,17 @@ class Locator:
         for one in self._by_base.get(tail.rpartition("/")[2], ()):
             if folded(one).endswith(f"/{tail}"):
                 yield ("", one[: -len(tail) - 1]), one
+        if _is_foreign(path):
+            for one in self._named(parts[-1]):
+                own = one.split("/")
+                same = 1
+                while same < min(len(own), len(parts)) and folded(own[-same - 1]) == folded(parts[-same - 1]):
+                    same += 1
+                yield ("/".join(parts[:-same]), "/".join(own[:-same])), one
+
+    def _named(self, base: str) -> list[str]:
+        """Returns the pictures in any folder that are called so, with or without a suffix."""
+        return self._by_base.get(folded(base)) or self._by_stem.get(folded(_bare_stem(base)), [])
 
     def _is_root(self, head: str) -> bool:
         """Whether what is cut off ends with the name of the root's own folder."""
@@ -187,6 +201,11 @@ def relative_to(path: str, root: str | os.PathLike[str]) -> str | None:
         if inner != ".." and not inner.startswith(f"..{os.sep}"):
             return inner.replace(os.sep, "/")
     return None
+
+
+def _is_foreign(path: str) -> bool:
+    """Whether a path is absolute, or climbs: relative to what is not here."""
+    return path.startswith(("/", "..")) or path[1:2] == ":"
 
 
 def _bare_stem(path: str) -> str:

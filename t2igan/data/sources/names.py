@@ -18,7 +18,7 @@ UNREADABLE_SUFFIXES = frozenset(
 )
 TEXT_SUFFIXES = (".txt", ".caption", ".captions", ".text", ".cap", ".prompt", ".token", ".lst")
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".psv", ".tab")
-METADATA_NAMES = tuple(f"metadata{suffix}" for suffix in (".jsonl", ".csv", ".parquet", ".json", ".tsv", ".ndjson"))
+METADATA_NAMES = tuple(f"metadata{suffix}" for suffix in (".jsonl", ".csv", ".parquet", ".tsv", ".ndjson"))
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 # May hold captions, and are not read.
 OTHER_SUFFIXES = frozenset(

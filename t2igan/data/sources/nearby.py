@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable
 from itertools import chain
 
@@ -41,17 +42,20 @@ def parallel(pictures: Collection[str], others: Collection[str]) -> tuple[dict[s
     found: dict[str, list[str]] = {}
     unclear: dict[str, list[str]] = {}
     left = set(others)
+    every = Counter(map(_base, others))
     for key_of, alone in ((_key, False), (_key_without_kind, False), (_base, True)):
         by_key: dict[tuple, list[str]] = {}
         for name in pictures:
-            if name not in found:
+            if alone or name not in found:
                 by_key.setdefault(key_of(name), []).append(name)
         texts: dict[tuple, list[str]] = {}
         for name in sorted(left):
             texts.setdefault(key_of(name), []).append(name)
         for key, of_key in texts.items():
             fits = _meant(by_key.get(key, []))
-            if len(fits) == 1 and (len(of_key) == 1 or not alone):
+            if len(fits) == 1 and alone and (fits[0] in found or every[key] > 1):
+                continue
+            if len(fits) == 1:
                 found[fits[0]] = of_key
                 left -= set(of_key)
             elif fits:

@@ -15,7 +15,7 @@ from t2igan.data.dataset import Record, Skipped
 from t2igan.data.sources.captions import as_captions, chosen_captions, is_numbers, label_captions, readable_label
 from t2igan.data.sources.fields import plain
 from t2igan.data.sources.file_names import caption_in_name
-from t2igan.data.sources.folders import Folders, kinds_of_repeats
+from t2igan.data.sources.folders import MASK_WORDS, Folders, core, is_called, kinds_of_repeats
 from t2igan.data.sources.found import Files, Found
 from t2igan.data.sources.lists import Lists
 from t2igan.data.sources.metadata import captions_in
@@ -87,6 +87,7 @@ class _Pairing:
             self._add(file, ways)
         if not self._config.caption_from_name:
             self._look_elsewhere()
+        self._unread += self._lists.unread
         self._use_labels(metadata)
         self._skipped += self._lists.skipped
         self._skipped += [(self._split(file), Skipped(shown_name(file), why)) for file, why in self._left.items()]
@@ -237,15 +238,16 @@ class _Pairing:
         else:
             self._elsewhere, unclear = parallel(left, [*texts, *jsons])
             taken = {name for names in self._elsewhere.values() for name in names}
-            self._lists.read_others([name for name in (*tables, *jsons, *texts) if name not in taken])
+            self._lists.read_others([name for name in (*tables, *jsons, *texts) if name not in taken | unclear.keys()])
             for file in sorted({*left, *self._lists.rows} - self._records.keys()):
                 self._add(file, (self._from_elsewhere,))
             for name, pictures in unclear.items():
                 self._unread.append(Unread(name, f"it might belong to {listed(pictures[:3])}", True))
             used = {*taken, *unclear, *self._lists.used}
             texts = [name for name in texts if name not in used]
-            self._unread += [one for one in self._lists.unread if one.file not in texts or one.has_captions]
-            texts = [name for name in texts if name not in {one.file for one in self._unread}]
+            named = {one.file for one in self._lists.unread if one.has_captions or one.names_some}
+            self._lists.unread = [one for one in self._lists.unread if one.file in named or one.file not in texts]
+            texts = [name for name in texts if name not in {one.file for one in (*self._unread, *self._lists.unread)}]
         sample = [decode_text(data) for name in texts[:SAMPLED_TEXTS] if (data := self._try_read(name))]
         self._unread += unread_texts(texts, len(self._pictures), sample)
         self._unread += unread_others(self._of_kind(""), self._of_kind("archive"))
@@ -262,19 +264,33 @@ class _Pairing:
         labels = self._folders.labels() if wish != "ignore" and not self._config.caption_from_name else {}
         labels = {file: label for file, label in labels.items() if file in self._left and file not in self._unreadable}
         if not labels:
+            says_nothing = bool(self._folders.places()) and wish != "ignore"
+            self._explain(f"{NO_CAPTION}; the name of its folder says nothing" if says_nothing else NO_CAPTION)
             return
         if wish == "auto":
             beside = any(self._texts.of(name) or self._jsons.of(name) for name in self._pictures)
             if metadata or beside or self._elsewhere or self._records:
+                self._explain(f'{NO_CAPTION} (config.data.folder_labels="use" takes the names of folders)')
                 return
             self._refuse_labels(labels)
         for file, label in labels.items():
             captions = label_captions(label, self._config.caption_templates)
             attributes = {self._config.label_field: readable_label(label)}
             self._add(file, (lambda _, said=(captions, attributes, LABELS): said,))
-        for file in self._left:
-            if self._left[file] == NO_CAPTION:
-                self._left[file] = "no caption: the name of its folder says nothing"
+        self._explain("no caption: the name of its folder says nothing")
+
+    def _explain(self, reason: str) -> None:
+        """Gives pictures that are left without captions the reason; those in folders of masks need none."""
+        described = {(*core(file), stem(file.rpartition("/")[2])) for file in self._records}
+        for file, why in list(self._left.items()):
+            folder, _, base = file.rpartition("/")
+            if why != NO_CAPTION:
+                continue
+            if is_called(folder.rpartition("/")[2] or ".", MASK_WORDS) and (*core(folder), stem(base)) in described:
+                del self._left[file]
+                self._unread.append(Unread(file, "a mask or the like of a picture of this name"))
+            else:
+                self._left[file] = reason
 
     def _refuse_labels(self, labels: dict[str, str]) -> None:
         """Raises UserError where captions are evidently there, and the names of folders would stand in for them."""
@@ -309,6 +325,9 @@ class _Pairing:
                 f"{len(several):,} names have pictures in several formats ({', '.join(map(shown_name, same[:4]))}): "
                 "each is a picture of its own, with the same caption"
             )
+        labels = {record.attributes.get(self._config.label_field, "") for _, record in self._records.values()}
+        if all(label.isdigit() for label in labels) and labels:
+            notes.append("labels are bare numbers: captions made of them say nothing of what is shown")
         if LABELS in self._origins:
             places = self._folders.places()
             notes.append("captions are made of the names of folders: nothing else was found that says what is shown")

@@ -10,12 +10,12 @@ from t2igan.data.dataset import Skipped
 from t2igan.data.sources.metadata import has_words
 from t2igan.data.sources.names import OTHER_SUFFIXES, shown_name, stem
 
-# "captions.xlsx", "image_descriptions.json"; not "readme.txt".
-CAPTION_LIKE = re.compile(
-    r"(?:^|[\W_\d])(?:captions?|texts?|prompts?|descriptions?|sentences?|annotations?|metadata|meta|results|tokens?)"
-    r"(?=$|[\W_\d])",
-    re.IGNORECASE,
-)
+_CAPTIONS = "captions?|texts?|prompts?|descriptions?|sentences?"
+_WORD = r"(?:^|[\W_\d])(?:%s)(?=$|[\W_\d])"
+# "captions.txt", "image_descriptions.json"; not "readme.txt".
+OF_CAPTIONS = re.compile(_WORD % _CAPTIONS, re.IGNORECASE)
+# Of files that cannot be looked into, more is suspected: "annotations.xlsx".
+MAY_BE_CAPTIONS = re.compile(_WORD % f"{_CAPTIONS}|annotations?|metadata|meta|labels?", re.IGNORECASE)
 OF_NO_PICTURE = re.compile(
     r"(?:^|[\W_\d])(?:readme|read me|licen[cs]e|copying|credits?|changelog|authors?|attribution|sources?|notes?|todo|"
     r"urls?|requirements|class(?:es)?|categor(?:y|ies)|synsets?|words|copyright|about|version|notice|contributing|robots)"
@@ -23,16 +23,19 @@ OF_NO_PICTURE = re.compile(
     re.IGNORECASE,
 )
 NO_PICTURE = "text that belongs to no picture by its name"
-MIN_TEXTS, MIN_SHARE = 3, 0.1  # of texts that match no picture; fewer may be anything
+NO_NAMES = "its lines name no picture that is here: NAME.png, a tab and the caption are read"
+MIN_TEXTS, MIN_SHARE = 3, 0.2  # of texts that match no picture; fewer may be anything
+MAX_LINES = 50  # of the captions of one picture; more is a list or a document
 
 
 @dataclass(frozen=True)
 class Unread:
-    """A file of which no caption was taken, and whether it evidently has some."""
+    """A file of which no caption was taken, and whether it evidently has some all the same."""
 
     file: str
     reason: str
     has_captions: bool = False
+    names_some: bool = False  # it names pictures that are here
 
     def __str__(self) -> str:
         return f"{shown_name(self.file)} ({self.reason})"
@@ -44,7 +47,12 @@ class Unread:
 
 def is_caption_like(name: str) -> bool:
     """Whether the name of a file says that there are captions in it."""
-    return CAPTION_LIKE.search(stem(name.rpartition("/")[2])) is not None
+    return OF_CAPTIONS.search(stem(name.rpartition("/")[2])) is not None
+
+
+def may_be_captions(name: str) -> bool:
+    """Whether the name of a file allows for captions in it."""
+    return MAY_BE_CAPTIONS.search(stem(name.rpartition("/")[2])) is not None
 
 
 def of_no_picture(name: str) -> bool:
@@ -55,9 +63,13 @@ def of_no_picture(name: str) -> bool:
 def unread_texts(texts: Collection[str], pictures: int, sample: Collection[str]) -> list[Unread]:
     """Returns what to say of texts that belong to no picture; `sample` is what is in some of them."""
     texts = [name for name in texts if not of_no_picture(name)]
-    many = len(texts) >= MIN_TEXTS and len(texts) >= MIN_SHARE * pictures
-    are_captions = many and any(map(has_words, sample))
-    return [Unread(name, NO_PICTURE, are_captions or is_caption_like(name)) for name in texts]
+    short = [text for text in sample if has_words(text) and len(text.splitlines()) <= MAX_LINES]
+    many = len(texts) >= max(MIN_TEXTS, MIN_SHARE * pictures)
+    are_captions = many and len(short) >= len(sample) / 2
+    return [
+        Unread(name, NO_NAMES if is_caption_like(name) else NO_PICTURE, are_captions or is_caption_like(name))
+        for name in texts
+    ]
 
 
 def unread_others(names: Collection[str], archives: Collection[str]) -> list[Unread]:
@@ -73,6 +85,6 @@ def unread_others(names: Collection[str], archives: Collection[str]) -> list[Unr
     found = []
     for name in names:
         suffix = name[len(stem(name)) :].lower()
-        if suffix in OTHER_SUFFIXES and is_caption_like(name):
+        if suffix in OTHER_SUFFIXES and may_be_captions(name):
             found.append(Unread(name, kinds.get(suffix, f"{suffix} is not read: save it as .csv or .jsonl"), True))
-    return found + [Unread(name, "an archive beside pictures", is_caption_like(name)) for name in archives]
+    return found + [Unread(name, "an archive beside pictures", may_be_captions(name)) for name in archives]
