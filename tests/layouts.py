@@ -88,3 +88,8 @@ def reasons_of(path, split=None, **changes):
 def unread_of(path, **changes):
     """File -> reason of what may have captions and was not read."""
     return {one.file: one.reason for one in source_of(path, **changes).unread()}
+
+
+def in_file(name, content):
+    """The text of a list: JSON lines by its suffix."""
+    return "\n".join(map(json.dumps, content)) if name.endswith(".jsonl") else content

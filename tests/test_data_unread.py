@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from layouts import captions_of, config_of, lay_out, reasons_of, source_of, unread_of
 
-from t2igan.config import check_data
 from t2igan.data import Batches, Dataset, Skipped, list_splits, open_dataset, open_datasets
 from t2igan.data.reasons import reasons
+from t2igan.data.settings import check_data
 from t2igan.data.sources.file_names import caption_in_name
 from t2igan.data.sources.several import parts_of
 from t2igan.data.summary import as_json, lines, unread

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from t2igan.config import check_data
 from t2igan.data.batches import Batches, prefetched
 from t2igan.data.dataset import Dataset, Listed, Skipped, Source, list_split, part_of
 from t2igan.data.reasons import reasons
+from t2igan.data.settings import check_data
 from t2igan.data.sources import ACCEPTED, open_source
 from t2igan.data.splits import Splits, find_splits, no_such_split
 from t2igan.errors import UserError
@@ -17,6 +17,7 @@ __all__ = [
     "Batches",
     "Dataset",
     "Skipped",
+    "check_data",
     "check_usable",
     "list_splits",
     "open_dataset",

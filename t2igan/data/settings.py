@@ -1,19 +1,19 @@
-"""Checks the group `data` of a configuration, for who opens data without the rest."""
+"""Checks the group `data` of a configuration, without JAX: also for those who only open data."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from ml_collections import ConfigDict
-
-from t2igan.config.values import listed, whole
+from t2igan.config.constraints import is_whole, listed
+from t2igan.data.decode import RESAMPLING, RESIZES
 from t2igan.errors import UserError, nearest
 
 CAPTION_GROUP = re.compile(r"\{caption\}|\(\?P<caption>")
 CHOICES = {
     "channels": (1, 3),
-    "resize": ("crop", "pad", "stretch"),
-    "resample": ("auto", "lanczos", "area", "nearest"),
+    "resize": RESIZES,
+    "resample": ("auto", *RESAMPLING),
     "captions": ("all", "first"),
     "folder_labels": ("auto", "use", "ignore"),
 }
@@ -21,7 +21,7 @@ CHOICES = {
 ENCODINGS = ("cp1252", "cp1250", "cp1251", "cp932", "gb18030", "big5", "cp949", "utf-16", "latin-1")
 
 
-def check_data(data: ConfigDict) -> None:
+def check_data(data: Any) -> None:
     """Raises `UserError` for a value of the group `data` that is not accepted."""
     for key, known in CHOICES.items():
         if data[key] not in known:
@@ -50,7 +50,7 @@ def check_data(data: ConfigDict) -> None:
             f"config.data.caption_from_name={data.caption_from_name!r} does not say where the caption is.\n"
             'Accepted: a template such as "{caption}_{}", or a regular expression with (?P<caption>...).'
         )
-    if len(data.background) != 3 or not all(whole(v) and 0 <= v <= 255 for v in data.background):
+    if len(data.background) != 3 or not all(is_whole(v) and 0 <= v <= 255 for v in data.background):
         raise UserError(f"config.data.background={data.background} must be three whole numbers from 0 to 255")
 
 
