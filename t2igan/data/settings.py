@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Any
 
@@ -56,7 +57,7 @@ def check_data(data: Any) -> None:
 
 def _check_encoding(name: str) -> None:
     try:
-        b"".decode(name or "utf-8")
+        io.TextIOWrapper(io.BytesIO(), encoding=name or "utf-8")  # knows texts from "hex" and "rot13"
     except LookupError:
         raise UserError(
             f"config.data.encoding={name!r} is no encoding of text that Python has{nearest(name, ENCODINGS)}\n"

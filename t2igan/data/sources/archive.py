@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Skipped
+from t2igan.data.encoding import Texts
 from t2igan.data.sources.found import Files, Found, FoundSource
 from t2igan.data.sources.members import TEXT_KINDS, members_of
 from t2igan.data.sources.names import is_hidden, kind_of, shown_name, stem
 from t2igan.data.sources.pairing import pair
 from t2igan.data.sources.shards import common_folder, relative_name, splits_by_name, whole_files
 from t2igan.data.sources.walk import walk
-from t2igan.data.stored import MAX_TEXT_BYTES, Stored, decode_text, open_regular, reason_of
+from t2igan.data.stored import MAX_TEXT_BYTES, Stored, open_regular, reason_of
 from t2igan.errors import UserError
 
 MAX_FILES_BESIDE = 10_000  # in the folder of an archive that was named
@@ -81,7 +82,7 @@ class Archive(FoundSource):
             summary = f"{len(found)} archives: {len(records)} pictures with captions"
         unread = tuple(one_unread for one in found for one_unread in one.unread)
         notes = tuple(dict.fromkeys(note for one in found for note in one.notes))
-        return Found(records, (*((None, one) for one in lost), *skipped), summary, unread, notes)
+        return Found(records, (*((None, one) for one in lost), *skipped), summary, notes, unread)
 
     def _joined(self, opened: Mapping[str, Mapping[str, Stored]], root: Path) -> Found | None:
         """Returns the archives and what lies beside them, paired as one folder; None where that gives no captions.
@@ -92,14 +93,14 @@ class Archive(FoundSource):
         members = {f"{shard}/{name}": place for shard, inside in opened.items() for name, place in inside.items()}
         if not loose and len(opened) < 2:
             return None
-        files = Files(
-            where=self.name,
-            names=[*loose, *members],
-            open=lambda name: open_regular(loose[name]) if name in loose else io.BytesIO(members[name].read()),
-            place=members.__getitem__,
-        )
-        found = pair(files, self._config)
-        return replace(found, summary=f"{len(opened)} archives: {found.summary}") if found.records else None
+
+        def opened_raw(name: str) -> io.BufferedIOBase:
+            return open_regular(loose[name]) if name in loose else io.BytesIO(members[name].read())
+
+        texts = Texts(self._config, [*loose, *members], opened_raw)
+        found = pair(Files(self.name, [*loose, *members], texts.open, members.__getitem__), self._config)
+        summary = f"{len(opened)} archives: {found.summary}"
+        return replace(found, summary=summary, notes=(*found.notes, *texts.notes())) if found.records else None
 
     def _beside(self, root: Path) -> list[Path]:
         """Returns files that may have captions: of a folder that the user named all, beside an archive those there."""
@@ -113,18 +114,20 @@ class Archive(FoundSource):
 def _pair(where: str, members: Mapping[str, Stored], data_config: Any) -> Found:
     """Returns the pictures of one archive, paired as in a folder; what samples share is laid beside each picture."""
     shared = shared_captions(members)
+    texts = Texts(data_config, list(members), lambda name: io.BytesIO(members[name].read()))
 
     def opened(name: str) -> io.BufferedIOBase:
         if name not in shared:
-            return io.BytesIO(members[name].read())
-        texts = [decode_text(members[other].read()[:MAX_TEXT_BYTES]) for other in shared[name]]
+            return texts.open(name)
+        joined = [texts.decode(members[other].read()[:MAX_TEXT_BYTES], other) for other in shared[name]]
         if not _is_class(shared[name][0]):
-            return io.BytesIO("\n".join(texts).encode("utf-8", "replace"))
-        label, *objects = texts
+            return io.BytesIO("\n".join(joined).encode("utf-8", "replace"))
+        label, *objects = joined
         return io.BytesIO(json.dumps(_object(objects) | {data_config.label_field: label.strip()}).encode())
 
     names = [*members, *(name for name in shared if name not in members)]
-    return pair(Files(where, names, opened, members.__getitem__), data_config)
+    found = pair(Files(where, names, opened, members.__getitem__), data_config)
+    return replace(found, notes=(*found.notes, *texts.notes()))
 
 
 def shared_captions(names: Sequence[str] | Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -191,4 +194,5 @@ def _within(shard: str, found: Found, skipped: Sequence[Skipped], split: str | N
     for one in skipped:  # a reason without a name is about the archive itself
         file = named(shown_name(one.file)) if one.file else shard or file_name
         lost.append((split, replace(one, file=file)))
-    return replace(found, records=records, skipped=tuple(lost))
+    notes = tuple(f"{shard}: {note}" if shard else note for note in found.notes)
+    return replace(found, records=records, skipped=tuple(lost), notes=notes)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from t2igan.data.encoding import REPLACED
 from t2igan.data.sources.fields import LATER_FIELDS, caption_fields, plain
 from t2igan.data.splits import TEST_SPLITS, VAL_SPLITS
 from t2igan.errors import UserError
@@ -20,12 +21,24 @@ CONTROL_CHARACTERS = dict.fromkeys([*range(32), *range(127, 160)], " ")
 NUMBERS = re.compile(r"[-+]?\d*\.?\d+(e[-+]?\d+)?([\s,;]+[-+]?\d*\.?\d+(e[-+]?\d+)?)+", re.IGNORECASE)
 
 
-def as_captions(value: Any) -> tuple[str, ...]:
-    """Returns the captions in a string or a list of them: white space collapsed, no blanks, no doubles."""
+def as_captions(value: Any, encoding: str = "") -> tuple[str, ...]:
+    """Returns the captions in a string or a list of them: white space collapsed, no blanks, no doubles.
+
+    Bytes are decoded (`encoding`, or UTF-8). A text with U+FFFD, where there were bytes that are no characters, is no
+    caption.
+    """
     values = value if isinstance(value, (list, tuple, np.ndarray)) else [value]
-    texts = [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in values]
+    texts = [v.decode(encoding or "utf-8", "replace") if isinstance(v, bytes) else v for v in values]
     cleaned = [clean_text(text) for text in texts if isinstance(text, str)]
-    return tuple(dict.fromkeys(text for text in cleaned if text))
+    return tuple(dict.fromkeys(text for text in cleaned if text and REPLACED not in text))
+
+
+def is_damaged(value: Any, encoding: str = "") -> bool:
+    """Whether a text, bytes or a list of such has bytes that are no characters."""
+    if isinstance(value, (list, tuple)):
+        return any(is_damaged(one, encoding) for one in value)
+    text = value.decode(encoding or "utf-8", "replace") if isinstance(value, bytes) else value
+    return isinstance(text, str) and REPLACED in text
 
 
 def clean_text(text: str) -> str:
@@ -92,14 +105,14 @@ def captions_and_field(
     """Returns what `captions_of_row` does, and the name of the field that the captions come from."""
     attributes = as_attributes(row.get("attributes"))
     for name in caption_fields(row, data_config.caption_field):
-        if captions := as_captions(_texts_in(row.get(name))):
+        if captions := as_captions(_texts_in(row.get(name)), data_config.encoding):
             return captions, attributes, name
     label_field = data_config.label_field
     label = row.get(label_field, row.get(plain(label_field)))
     if data_config.caption_field:
         return (), attributes, ""
     for name in LATER_FIELDS:
-        if captions := as_captions(answer(row.get(name))):
+        if captions := as_captions(answer(row.get(name)), data_config.encoding):
             return captions, attributes, name
     if label is None or isinstance(label, (list, Mapping)) or str(label).strip() == "":
         return (), attributes, ""

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 # Where a table has several of these, a row takes its caption from the first that is not empty.
 CAPTION_FIELDS = ("text", "caption", "captions", "texts", "sentence", "sentences", "description", "prompt")
+EXPECTED_FIELDS = CAPTION_FIELDS[:3]  # of which nobody need be told
 # What a caption is called where nothing is called by one of those names; the likeliest first, and one for all rows.
 OTHER_CAPTION_FIELDS = (
     *("descriptions", "prompts", "annotation_text", "txt", "cap", "caps", "desc", "title", "titles"),

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from t2igan.data.encoding import Texts
 from t2igan.data.sources.found import Files, Found, FoundSource
 from t2igan.data.sources.members import TEXT_KINDS, members_of
 from t2igan.data.sources.names import is_hidden, kind_of
@@ -46,16 +47,22 @@ class Folder(FoundSource):
         )
         error = found = None
         try:
-            found = pair(files, self._config)
+            found = self._paired(files)
         except UserError as refused:
             error = refused
         if found is None or not found.records or found.from_labels:  # captions may be packed, beside the pictures
             more = self._with_texts_in_archives(files)
             if more is not None:
-                return pair(more, self._config)
+                return self._paired(more)
         if error is not None:
             raise error
         return found
+
+    def _paired(self, files: Files) -> Found:
+        """Returns what is among files, their texts read in whatever encoding they have."""
+        texts = Texts(self._config, files.names, files.open)
+        found = pair(replace(files, open=texts.open), self._config)
+        return replace(found, notes=(*found.notes, *texts.notes()))
 
     def _with_texts_in_archives(self, files: Files) -> Files | None:
         """Returns the files with what archives among them hold besides pictures; None where that is nothing."""

@@ -38,8 +38,8 @@ class Found:
     records: tuple[tuple[str | None, Record], ...]
     skipped: tuple[tuple[str | None, Skipped], ...]
     summary: str  # "785 pictures with captions in text files beside them"
-    unread: tuple[Skipped, ...] = ()  # files that might have captions, and why none was taken from them
     notes: tuple[str, ...] = ()  # what was decided and might have been meant otherwise, each in a line
+    unread: tuple[Skipped, ...] = ()  # files that might have captions, and why none was taken from them
     from_labels: bool = False  # all captions are made of the names of folders
 
     def splits(self, train_split: str) -> tuple[str, ...]:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
+from t2igan.data.encoding import Texts
 from t2igan.data.sources.captions import chosen_captions
+from t2igan.data.sources.fields import EXPECTED_FIELDS
 from t2igan.data.sources.folders import TEXT_WORDS, is_called
 from t2igan.data.sources.found import Found, FoundSource
 from t2igan.data.sources.lists import located
@@ -34,6 +36,7 @@ class Listing(FoundSource):
         self._path = path
         self._root = path.absolute().parent
         self._folders_inside: dict[Path, bool] = {}
+        self._texts = Texts(data_config, [path.name], lambda _: open_regular(path))
 
     def describe(self) -> str:
         """Returns how many pictures have captions, and where the captions are."""
@@ -61,8 +64,8 @@ class Listing(FoundSource):
                 skipped.append((row.split, Skipped(shown_name(file), reason_of(error))))
         if lost and not records:
             raise UserError(f"{self.name}: {lost}.\nA list has two columns or more: file_name,text")
-        columns = dict.fromkeys(row.column for row in rows if row.captions)
-        notes = (f"captions from {listed(columns)}",) if columns else ()
+        columns = [c for c in dict.fromkeys(row.column for row in rows if row.captions) if c not in EXPECTED_FIELDS]
+        notes = (*((f"captions from {listed(columns)}",) if columns else ()), *self._texts.notes())
         summary = f"{len(records)} pictures with captions in {len(gathered)} listed"
         return Found(tuple(records), tuple(skipped), summary, notes=notes)
 
@@ -72,7 +75,7 @@ class Listing(FoundSource):
         parent = self._path.absolute().parent.relative_to(root).as_posix().strip(".")
         knows = locator.knows if locator else None
         try:
-            with open_regular(self._path) as stream:
+            with self._texts.open(self._path.name) as stream:
                 rows.extend(read_rows(self._path.name, stream, self._config, parent, root, knows))
         except (OSError, ValueError) as error:
             return rows, reason_of(error)

@@ -9,11 +9,12 @@ from typing import Any
 
 from t2igan.data.dataset import Skipped
 from t2igan.data.sources.documents import NO_PICTURES
+from t2igan.data.sources.fields import EXPECTED_FIELDS
 from t2igan.data.sources.folders import Folders, splits_among
 from t2igan.data.sources.found import Files
 from t2igan.data.sources.locate import Locator
 from t2igan.data.sources.metadata import Gathered, Row, gather, read_rows
-from t2igan.data.sources.names import shown_name, stem
+from t2igan.data.sources.names import kind_of, shown_name, stem
 from t2igan.data.sources.row_files import listed
 from t2igan.data.sources.unread import Unread, is_caption_like, of_no_picture
 from t2igan.data.stored import reason_of
@@ -100,6 +101,7 @@ class Lists:
         columns = dict.fromkeys(row.column for row in rows if row.captions)
         if columns:
             self.used.append(name)
+        if set(columns) - set(EXPECTED_FIELDS if kind_of(name) == "metadata" else ()):
             self.notes.append(f"captions from {listed(columns)} of {shown_name(name)}")
 
     def _lose(self, name: str, problem: str) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from t2igan.data.dataset import Skipped
-from t2igan.data.sources.captions import captions_and_field
+from t2igan.data.encoding import DAMAGED
+from t2igan.data.sources.captions import captions_and_field, is_damaged
 from t2igan.data.sources.fields import FILE_FIELDS, caption_fields, plain
 from t2igan.data.sources.locate import cleaned, relative_to
 from t2igan.data.sources.row_files import listed, no_column, read_dicts
@@ -128,6 +129,8 @@ def row_of(
     captions, attributes, taken = captions_in(values, data_config)
     asked = f" (config.data.caption_field={data_config.caption_field!r})" if data_config.caption_field else ""
     problem = "" if captions else f"no caption: its row has {shown}{asked}"
+    if not captions and any(is_damaged(value, data_config.encoding) for value in values.values()):
+        problem = f"no caption: its row has {DAMAGED}"
     file = inner_name(_relative(name, root), parent)
     if file is None:
         problem = f"file name {listed([name])} is not inside the folder"

@@ -132,10 +132,9 @@ class Npz:
             raise ValueError(f"{shown_name(array.name)} is damaged: {error or type(error).__name__}") from error
 
     def rows(self, array: Array) -> Iterator[list[Any]]:
-        """Yields the values of each row as a list of Python's own numbers or text, bytes as UTF-8."""
+        """Yields the values of each row as a list of Python's own numbers, text or bytes."""
         for chunk in self.chunks(array):
-            for row in chunk.reshape(len(chunk), -1).tolist():
-                yield [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in row]
+            yield from chunk.reshape(len(chunk), -1).tolist()
 
     def data_of(self, array: Array, data_config: Any) -> tuple[Path, int]:
         """Returns the file that an array's numbers lie in, and from where: this one, or where it is compressed,

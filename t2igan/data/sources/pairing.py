@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
+from t2igan.data.encoding import DAMAGED, REPLACED
 from t2igan.data.sources.captions import as_captions, chosen_captions, is_numbers, label_captions, readable_label
 from t2igan.data.sources.fields import plain
 from t2igan.data.sources.file_names import caption_in_name
@@ -190,13 +191,16 @@ class _Pairing:
 
     def _from_texts(self, names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
         captions: list[str] = []
-        numbers = False
+        numbers = damaged = False
         for name in names:
-            found = self._in_texts.of(decode_text(self._read(name)))
+            text = decode_text(self._read(name))
+            found = self._in_texts.of(text)
+            damaged = damaged or REPLACED in text
             captions += [caption for caption in found if not is_numbers(caption)]
             numbers = numbers or any(map(is_numbers, found))
         if names and not captions:
-            raise ValueError(f"{shown_name(names[0])} has {'numbers only' if numbers else 'none'}")
+            has = DAMAGED if damaged else "numbers only" if numbers else "none"
+            raise ValueError(f"{shown_name(names[0])} has {has}")
         return tuple(dict.fromkeys(captions)), {}
 
     def _from_json(self, names: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
