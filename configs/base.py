@@ -46,6 +46,8 @@ def get_config() -> ConfigDict:
     data.language = ""  # of text files with translations ("de.utf8=..."): "de"; "" = the lines that are none
     data.caption_templates = ("a picture of {label}",)  # captions of data that has labels only
     data.label_field = "label"  # which field holds that label
+    data.folder_labels = "auto"  # folders' names as labels: where nothing else is there; "use": too; "ignore": never
+    data.caption_from_name = ""  # captions in the names of files: "{caption}_{}", or a regular expression
     data.follow_links = False  # symbolic links that lead out of the folder
     data.min_usable = 0.5  # share of the pictures that must be usable to go on
     data.cache_dir = ""  # decoded pictures are kept there; "" = ~/.cache/t2igan

@@ -1,6 +1,6 @@
 """Emoji at 64 px, on a laptop: thousands of things with a name each, and one picture of each, in about half an hour.
 
-    python run.py --config=configs/emoji64.py --workdir=runs/emoji64
+    t2igan train --config=emoji64 --workdir=runs/emoji64
 
 The pictures are embedded: 3,708 of Noto Emoji (Google, Apache-2.0), with their Unicode names. Others of a kind, such as
 a set of icons, are given by --config.data.source=PATH.parquet --config.data.test_split=test.

@@ -1,10 +1,10 @@
 """Toon avatars at 64 px, on a laptop: clean pictures that follow their captions, from nothing, in about 25 minutes.
 
-    python run.py --config=configs/toon64.py --workdir=runs/toon64
+    t2igan train --config=toon64 --workdir=runs/toon64
 
 The pictures are embedded: 5,000 cartoon people (Johan Melin, CC BY 4.0), captions made from the parts. Others:
 
-    python run.py --config=configs/toon64.py --config.data.source=PATH --config.data.test_split=test --workdir=runs/mine
+    t2igan train --config=toon64 --config.data.source=PATH --config.data.test_split=test --workdir=runs/mine
 
 An autoencoder learns to code a picture as 16 x 16 places of 8 numbers, the text encoder learns what captions mean, the
 generator learns to draw its caption's codes by regression, and then plays the game of base.py, on codes. docs/space.md

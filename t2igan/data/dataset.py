@@ -38,6 +38,7 @@ class Record:
     image: Stored
     captions: tuple[str, ...]
     attributes: dict[str, str] = field(default_factory=dict)
+    repeats: int = 1  # how often it is drawn in the time in which others are drawn once
 
 
 @runtime_checkable
@@ -69,7 +70,10 @@ class Dataset:
     `attributes` has N dicts (name -> value), or is None where the data has none at all. `content` is uint8 [N, 16],
     equal for pictures whose encoded bytes are the same; `signatures` is uint8 [N, 72], nearly equal for one picture in
     several formats (`t2igan.data.alike`); `sizes` is int32 [N, 2], width and height before decoding, in pixels. All
-    three are None for data that was made in memory. `notes` say what was decided and might have been meant otherwise.
+    three are None for data that was made in memory.
+    `repeats` is int64 [N], how often training draws each picture in the time in which another is drawn once, or None
+    where all are drawn alike. `unread` are files that might have captions and of which none was taken; `notes` say what
+    was decided and might have been meant otherwise.
     """
 
     name: str
@@ -81,6 +85,8 @@ class Dataset:
     content: np.ndarray | None = None
     sizes: np.ndarray | None = None
     description: str = ""
+    repeats: np.ndarray | None = None
+    unread: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     signatures: np.ndarray | None = None
     decoding: str = ""  # how `content` became `images`; together they say what the pixels are
@@ -147,6 +153,7 @@ class Dataset:
             content=of_rows(self.content),
             signatures=of_rows(self.signatures),
             sizes=of_rows(self.sizes),
+            repeats=of_rows(self.repeats),
         )
 
     def spread(self, num: int) -> np.ndarray:
@@ -161,12 +168,14 @@ class Dataset:
         return rows[np.linspace(0, len(rows) - 1, min(num, len(rows))).round().astype(int)]
 
     def fingerprint(self) -> str:
-        """Returns 16 hex digits that change with any picture, caption, attribute, or with the order."""
+        """Returns 16 hex digits that change with any picture, caption, attribute, repeat, or with the order."""
         digest = hashlib.sha256(repr((tuple(self.images.shape), self.decoding)).encode())
         digest.update(np.ascontiguousarray(self.images if self.content is None else self.content).data)
         digest.update(repr(self.captions).encode())
         if self.attributes is not None:
             digest.update(repr([sorted(a.items()) for a in self.attributes]).encode())
+        if self.repeats is not None:
+            digest.update(np.ascontiguousarray(self.repeats, np.int64).data)
         return digest.hexdigest()[:16]
 
     def attribute_names(self) -> tuple[str, ...]:
@@ -253,6 +262,8 @@ def part_of(listed: Listed, data_config: Any, part: Part, name: str, held: Held)
     else:
         assert found.images is not None
         images = _rows_of(found.images, rows)
+    repeats = np.array([record.repeats for record in chosen], np.int64)
+    said = {fact: tuple(getattr(listed.source, fact, tuple)()) for fact in ("unread", "notes")}  # not every source has
     return Dataset(
         name=listed.source.name,
         split=name,
@@ -263,9 +274,10 @@ def part_of(listed: Listed, data_config: Any, part: Part, name: str, held: Held)
         content=found.content[rows],
         sizes=found.sizes[rows],
         description=listed.source.describe(),
-        notes=tuple(getattr(listed.source, "notes", tuple)()),  # not every source has some
+        repeats=repeats if part in ("all", "train") and (repeats > 1).any() else None,
         signatures=found.signatures[rows],
         decoding=repr(how),
+        **said,
     )
 
 

@@ -39,7 +39,10 @@ LEAST_BYTES = 40  # of UTF-16 without line ends, blanks and punctuation, for whi
 SAMPLED_TEXTS = 200  # of a data set, evenly over its names
 SAMPLED_BYTES = 1 << 16  # of each
 MAX_HELD_BYTES = 1 << 26  # of a text; the rest of a longer one is decoded on the way
-TEXT_SUFFIXES = (".txt", ".caption", ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".psv", ".md")
+TEXT_SUFFIXES = (
+    *(".txt", ".caption", ".captions", ".text", ".cap", ".prompt", ".token", ".lst"),
+    *(".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".psv", ".md"),
+)
 UNCLEAR = (
     "not UTF-8, and which encoding it has is not clear: name it by config.data.encoding (usual are cp1252, cp1250, "
     "cp1251, cp932, gb18030, big5, cp949, utf-16)"

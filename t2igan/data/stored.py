@@ -47,8 +47,8 @@ class InMemory:
     @property
     def stamp(self) -> tuple[str | int, ...]:
         """The hash of what is at hand."""
-        data = np.ascontiguousarray(self.data) if isinstance(self.data, np.ndarray) else self.data
-        return (hashlib.sha256(memoryview(data)).hexdigest()[:32],)
+        data = self.data.tobytes() if isinstance(self.data, np.ndarray) else self.data
+        return (hashlib.sha256(data).hexdigest()[:32],)
 
     def read(self) -> bytes | np.ndarray:
         """Returns the bytes or the pixels."""
