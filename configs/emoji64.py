@@ -1,4 +1,4 @@
-"""Emoji at 64 px, on a laptop: thousands of things with a name each, and one picture of each, in about half an hour.
+"""Emoji at 64 px, on a laptop: thousands of things with a name each, and one picture of each.
 
     t2igan train --config=emoji64 --workdir=runs/emoji64
 

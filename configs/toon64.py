@@ -1,4 +1,4 @@
-"""Toon avatars at 64 px, on a laptop: clean pictures that follow their captions, from nothing, in about 25 minutes.
+"""Toon avatars at 64 px, on a laptop: clean pictures that follow their captions, from nothing.
 
     t2igan train --config=toon64 --workdir=runs/toon64
 
