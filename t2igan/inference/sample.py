@@ -143,7 +143,7 @@ def _draw(networks: nets.Networks, params, tokens, seeds, truncation, guidance=N
     else:
         text = jax.tree.map(lambda with_it, without: jnp.where(guidance > 0, with_it, without), text, no_caption(text))
         images = networks.generator.apply(params["generator"], z, text, guidance)
-    return to_bytes(images)
+    return to_bytes(networks.to_pixels(params, images))
 
 
 def noise(seeds: UInt32[Array, " N"], z_dim: int) -> Float[Array, "N {z_dim}"]:

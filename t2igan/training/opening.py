@@ -11,7 +11,7 @@ import numpy as np
 
 from t2igan import nets
 from t2igan.data import Dataset, check_all_usable, different, open_datasets, split_names
-from t2igan.data.summary import as_json, cut_captions, few_held_out, left_out
+from t2igan.data.summary import as_json, cut_captions, few_held_out, left_out, unread
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.evaluation.extractors import FeatureExtractors
@@ -87,6 +87,8 @@ def open_run(config, workdir: Path, mesh, data: tuple[Dataset, Dataset, Dataset]
     check_same_data(config, workdir, train_data)
     if processes.leads():
         write_json(workdir / "data_report.json", as_json(opened))
+    if train_data.unread:
+        say(f"{unread(train_data)}; all are listed in {workdir / 'data_report.json'}")
     for dataset in different(opened):
         if dataset.skipped:
             say(f"{left_out(dataset)}; all are listed in {workdir / 'data_report.json'}")

@@ -14,6 +14,7 @@ from t2igan.data import Dataset
 from t2igan.errors import UserError
 from t2igan.evaluation.report.environment import environment
 from t2igan.inference.files import write_json
+from t2igan.training.run import Run
 
 RECORD_NAME = "config.json"
 SHOWN = 4  # keys that are named of those that differ
@@ -47,7 +48,7 @@ def check_same_configuration(config: ConfigDict, workdir: Path) -> None:
 
 
 def check_same_data(config: ConfigDict, workdir: Path, train_data: Dataset) -> None:
-    """Raises `UserError` where a folder's run was begun with other training pictures or captions, wherever they lie."""
+    """Raises `UserError` where a folder's run was begun with other training pictures or captions."""
     path = workdir / RECORD_NAME
     if not path.is_file():
         return
@@ -60,16 +61,17 @@ def check_same_data(config: ConfigDict, workdir: Path, train_data: Dataset) -> N
         )
 
 
-def write_configuration(config: ConfigDict, workdir: Path, overrides: Sequence[str], train_data: Dataset) -> None:
-    """Writes the configuration of a run, as it is now, with the fingerprint of its data."""
-    record = {
-        "t2igan": __version__,
-        "overrides": list(overrides),
-        "data_fingerprint": train_data.fingerprint(),
-        "environment": environment(),
-        "config": json.loads(config_lib.to_json(config)),
-    }
-    write_json(workdir / RECORD_NAME, record)
+def write_configuration(config: ConfigDict, workdir: Path, overrides: Sequence[str], run: Run) -> None:
+    """Writes the configuration of a run with the fingerprint of its data."""
+    if run.leads:
+        record = {
+            "t2igan": __version__,
+            "overrides": list(overrides),
+            "data_fingerprint": run.train_data.fingerprint(),
+            "environment": environment(),
+            "config": json.loads(config_lib.to_json(config)),
+        }
+        write_json(workdir / RECORD_NAME, record)
 
 
 def _how(workdir: Path) -> str:

@@ -37,6 +37,7 @@ from t2igan.training.monitor import snapshot_of
 from t2igan.training.opening import inherit, open_run, pretrained_parts
 from t2igan.training.record import check_same_configuration, write_configuration
 from t2igan.training.run import Run
+from t2igan.training.space import at_hand, fitted
 from t2igan.training.warm_start import handed_on
 
 LOCK_NAME = ".lock"
@@ -95,8 +96,9 @@ def _train(
     if run.leads:
         write_configuration(config, workdir, overrides, run.train_data)
     try:
-        given, state = pretrained_parts(run, inherit(run)), None  # networks that have learned, by name
+        given, state = fitted(run, pretrained_parts(run, inherit(run))), None  # networks that have learned, by name
         for i, name in enumerate(config.phases):
+            given = at_hand(run, name, given)
             phase = build_phase(run, name, given)
             later = config.phases[i + 1 :]
             if processes.from_leader(lambda later=later: any(started(workdir, phase) for phase in later)):

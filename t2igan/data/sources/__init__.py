@@ -14,17 +14,19 @@ from t2igan.config import expanded
 from t2igan.data.dataset import Source
 from t2igan.data.given import GIVEN
 from t2igan.data.sources.formats import FORMATS, Format, ends, lazily
+from t2igan.data.sources.names import ARCHIVE_SUFFIXES
 from t2igan.data.sources.record_files import is_record_file
 from t2igan.errors import UserError, nearest
 
 __all__ = ["ACCEPTED", "FORMATS", "Format", "open_source"]
 
 ACCEPTED = (
-    '"pixel_avatars" (embedded), "tfds:NAME", "hf:FOLDER" (save_to_disk), a folder of pictures with captions, .tar or '
-    ".zip archives, .parquet, .csv, .jsonl, COCO's .json, .npz, .array_record, .tfrecord"
+    '"pixel_avatars", "toon_avatars", "noto_emoji" (embedded), "tfds:NAME", "hf:FOLDER" (save_to_disk), a folder '
+    "of pictures with captions, .tar or .zip archives, .parquet, lists (.csv, .tsv, .jsonl, .json, .txt), .npz, "
+    '.array_record, .tfrecord; or several of these: "pets:2,birds"'
 )
-ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
-LISTS = (".csv", ".tsv", ".jsonl", ".ndjson")
+PACKED = ("toon_avatars", "noto_emoji")
+LISTS = (".csv", ".tsv", ".tab", ".psv", ".jsonl", ".ndjson", ".txt", ".token", ".lst")
 
 
 def _has(*names: str) -> Callable[[Path], bool]:
@@ -36,9 +38,9 @@ def _is_saved(folder: Path) -> bool:
 
 
 def _is_coco(folder: Path) -> bool:
-    from t2igan.data.sources.coco import annotations
+    from t2igan.data.sources.coco import is_coco
 
-    return bool(annotations(folder))
+    return is_coco(folder)
 
 
 def _open_avatars(data_config: Any, paths: list[Path]) -> Source:  # noqa: ARG001
@@ -55,25 +57,44 @@ def _open_saved(data_config: Any, paths: list[Path]) -> Source:
     )
 
 
+def _open_packed(data_config: Any, paths: list[Path]) -> Source:  # noqa: ARG001
+    from t2igan.data.sources.packed import Packed
+
+    return Packed(data_config.source)
+
+
 _TFDS = lazily("tfds", "Tfds", several=False)
 FORMATS.register("pixel_avatars", Format(_open_avatars, named=lambda name: name == "pixel_avatars"))
+for packed in PACKED:
+    FORMATS.register(packed, Format(_open_packed, named=packed.__eq__))
 FORMATS.register(
     "tfds",
     Format(_TFDS, named=lambda name: name.startswith("tfds:"), folder=_has("features.json", "dataset_info.json")),
 )
 FORMATS.register("datasets", Format(_open_saved, named=lambda name: name.startswith("hf:"), folder=_is_saved))
-FORMATS.register("archives", Format(lazily("archive", "Archive"), fits=ends(*ARCHIVES)))
+FORMATS.register("archives", Format(lazily("archive", "Archive"), fits=ends(*ARCHIVE_SUFFIXES)))
 FORMATS.register("parquet", Format(lazily("table", "Table"), fits=ends(".parquet")))
 FORMATS.register("records", Format(lazily("array_record", "ArrayRecords"), fits=is_record_file))
+FORMATS.register("npz", Format(lazily("arrays", "Arrays", several=False), fits=ends(".npz")))
 FORMATS.register("list", Format(lazily("listing", "Listing", several=False), fits=ends(*LISTS), in_folders=False))
 FORMATS.register(
     "coco", Format(lazily("coco", "Coco", several=False), fits=ends(".json"), folder=_is_coco, in_folders=False)
 )
-FORMATS.register("npz", Format(lazily("arrays", "Arrays", several=False), fits=ends(".npz"), in_folders=False))
 
 
 def open_source(data_config: Any) -> Source:
     """Returns the source of pictures that `data_config.source` names; UserError where there is none."""
+    from t2igan.data.sources.several import Several, parts_of
+
+    named = any(form.named(str(data_config.source)) for form in FORMATS.values())  # "tfds:mnist" is one, not a repeat
+    parts = None if named else parts_of(data_config.source)
+    if parts is not None:
+        return Several(data_config, parts, open_one)
+    return open_one(data_config)
+
+
+def open_one(data_config: Any) -> Source:
+    """Returns the source of pictures that a single name names; UserError where there is none."""
     name = str(data_config.source)
     if name.startswith(GIVEN):
         raise UserError(
@@ -116,7 +137,8 @@ def _in_folder(data_config: Any, path: Path) -> Source:
     for form in FORMATS.values():
         if form.folder(path):
             return form.opens(data_config, [path])
-    from t2igan.data.sources.folder import Folder, holds_pictures
+    from t2igan.data.sources.folder import Folder
+    from t2igan.data.sources.walk import holds_pictures
 
     # Pictures first: img2dataset writes a Parquet of facts beside each folder or archive of pictures.
     if holds_pictures(path):

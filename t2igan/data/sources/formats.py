@@ -42,13 +42,20 @@ def ends(*suffixes: str) -> Callable[[Path], bool]:
 def lazily(module: str, source: str, *, several: bool = True) -> Callable[[Any, list[Path]], Source]:
     """Returns what opens the class `source` of a module of this folder, which is imported only then.
 
-    The class is given `config.data` and all paths, or, without `several`, the first one; without paths, neither.
+    The class is given `config.data` and all paths; without `several` each path becomes a source of its own, and where
+    there is no path, it is given `config.data` alone.
     """
 
     def opens(data_config: Any, paths: list[Path]) -> Source:
         opened = getattr(importlib.import_module(f"t2igan.data.sources.{module}"), source)
         if not paths:
             return opened(data_config)
-        return opened(data_config, paths if several else paths[0])
+        if several:
+            return opened(data_config, paths)
+        if len(paths) == 1:
+            return opened(data_config, paths[0])
+        from t2igan.data.sources.several import OfFiles
+
+        return OfFiles(data_config, paths, opened)
 
     return opens

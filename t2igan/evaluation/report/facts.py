@@ -23,6 +23,8 @@ MAX_COUNTED = 100_000  # captions whose tokens are counted, evenly over all
 # Licences of data that come with t2igan or that its configurations name, by the start of their source.
 LICENSES = {
     "pixel_avatars": "CC0 1.0 (DiceBear, style Pixel Art)",
+    "toon_avatars": "CC BY 4.0 (Johan Melin, DiceBear, style Toon Head)",
+    "noto_emoji": "Apache-2.0 (Google, Noto Emoji; names: Unicode CLDR)",
     "tfds:fashion_mnist": "MIT (Zalando SE)",
 }
 
