@@ -93,8 +93,7 @@ def _train(
 ) -> dict[str, Any]:
     check_same_configuration(config, workdir)
     run = open_run(config, workdir, mesh, data)
-    if run.leads:
-        write_configuration(config, workdir, overrides, run.train_data)
+    write_configuration(config, workdir, overrides, run)
     try:
         given, state = fitted(run, pretrained_parts(run, inherit(run))), None  # networks that have learned, by name
         for i, name in enumerate(config.phases):
