@@ -66,7 +66,7 @@ def measure(config_file: str, devices: int, processes: int, steps: int) -> dict[
     def placed(number: int) -> Any:
         return parallel.to_devices({name: array[mine] for name, array in made(number).items()}, mesh)
 
-    flat = lambda state: np.concatenate(  # noqa: E731
+    flat = lambda state: np.concatenate(
         [np.asarray(x, np.float64).ravel() for x in jax.tree.leaves(parallel.local(state.params))]
     )
     before, compiled = flat(state), train_step.lower(state, placed(0)).compile()

@@ -81,7 +81,7 @@ def play(root: str, flags: list[str], pause_s: float, said: str) -> None:
 
 def main() -> int:
     """As `run.py`."""
-    import run
+    from t2igan.cli import main as cli
     from t2igan.training import train
     from t2igan.training.distributed import processes
 
@@ -96,4 +96,4 @@ def main() -> int:
         return finish(*arguments)
 
     processes.start, train.finish = start_and_patch, check_and_finish
-    return run.main(sys.argv)
+    return cli.main(sys.argv, "python run.py")

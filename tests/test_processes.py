@@ -311,7 +311,7 @@ class Told:
 
 def test_the_leader_s_collapse_is_one_of_all(monkeypatch):
     Told(monkeypatch, [{"collapse": ["spread is 0", 7]}, None], [{"made": 3}, None])
-    never = lambda: pytest.fail("only the leader looks")  # noqa: E731
+    never = lambda: pytest.fail("only the leader looks")
     with pytest.raises(guard.Collapse, match="spread is 0") as caught:
         loop._from_leader_or_collapse(never)
     assert caught.value.step == 7

@@ -97,7 +97,7 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
         process_count=processes.count(),
         columns=phase.columns,
     )
-    every = lambda images: max(images // phase.step_images, 1) if images else phase.total_steps  # noqa: E731
+    every = lambda images: max(images // phase.step_images, 1) if images else phase.total_steps
     log_every, save_every = every(config.log.every_images), every(config.checkpoint.every_images)
     rate, window = Rate(), []
     ahead = prefetched(batches.__getitem__, start, phase.total_steps)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from t2igan.errors import UserError
+from t2igan.errors import UserError, program
 from t2igan.training.distributed.launchers import Place
 from t2igan.training.distributed.meeting import Meeting, meet
 
@@ -219,7 +219,7 @@ def _watch(group: _Group) -> None:
 def _end(message: str) -> None:
     """Ends this process at once: its main thread may wait in a collective for one that will never come."""
     goes_on = "" if " stopped: " in message else "; the same command goes on from the last checkpoint"
-    os.write(2, f"run.py: {message}, so process {index()} ends too{goes_on}\n".encode())
+    os.write(2, f"{program()}: {message}, so process {index()} ends too{goes_on}\n".encode())
     os._exit(LOST)
 
 
