@@ -1,6 +1,6 @@
 """The default: pixel avatars that follow their captions, from nothing, on a laptop CPU.
 
-    python run.py --config=configs/base.py --workdir=runs/base
+    t2igan train --config=base --workdir=runs/base
 
 Cost: 11 min 35 s on two CPU cores, nothing compiled yet.
 Result, worst of seeds 0, 1, 2, attributes right as a classifier of the real pictures sees them (mean / all eight at
@@ -70,6 +70,11 @@ def get_config() -> ConfigDict:
     text.heads = 4
     text.pooling_queries = 8  # learned queries that pool the words into the sentence
     text.sentence_dim = 128
+    # "minilm", or a folder with a BERT, RoBERTa or CLIP text model, instead of layers and heads: docs/pretrained.md
+    text.pretrained = ""
+    text.pretrained_mode = "frozen"  # only a head on its vectors is trained; "tuned": all of it is
+    text.pretrained_rate = 0.02  # tuned: its learning rate in the phase "text", as a share of the phase's
+    text.pretrained_in_snapshot = True  # frozen: the snapshot holds its weights (float16), or else names their hash
 
     config.image_encoder = image = ConfigDict()  # the tower that teaches the text encoder in the first phase
     image.kind = "residual"
@@ -90,7 +95,7 @@ def get_config() -> ConfigDict:
     generator.attention_heads = 4
 
     config.discriminator = discriminator = ConfigDict()
-    discriminator.kind = "residual"  # or "mlp"
+    discriminator.kind = "residual"  # or "mlp"; "projected": heads on pretrained features, docs/pretrained.md
     discriminator.channels = (96, 64, 32)
     discriminator.features = 256
     discriminator.blocks = 1
@@ -98,6 +103,8 @@ def get_config() -> ConfigDict:
     discriminator.normalisation = "none"  # spectral, weight: kernels of norm 1 at most
     discriminator.dropout = 0.0  # share of the last features that is dropped at random
     discriminator.multi_scale = False  # True: a head on every map size, their logits averaged
+    discriminator.features_from = ""  # projected: "efficientnet_lite0", or its file of weights (.pth)
+    discriminator.features_px = 0  # projected: pictures are resized to this before; 0 = as they are, 64 at least
 
     config.inverter = inverter = ConfigDict()  # pictures back to noise, learned with the generator (phase "generator")
     inverter.kind = "residual"
@@ -267,6 +274,7 @@ def get_config() -> ConfigDict:
     evaluate.probe_steps = 300  # and the two towers that match pictures and captions
     evaluate.inception_weights = ""  # a .safetensors file of Inception-v3 for FID; "" = not used (docs/metrics.md)
     evaluate.clip_weights = ""  # a folder with a CLIP in Hugging Face's layout; "" = not used
+    evaluate.efficientnet_weights = ""  # "efficientnet_lite0" (a package: docs/pretrained.md), or a file; "" = not used
 
     config.checkpoint = checkpoint = ConfigDict()
     checkpoint.every_images = 32_000  # 0 = only at the end of a phase

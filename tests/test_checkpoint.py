@@ -116,7 +116,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 sys.path.insert(0, {root!r})
-from t2igan.checkpoint import Snapshot, save_snapshot
+from t2igan.inference.snapshot import Snapshot, save_snapshot
 from t2igan.errors import UserError
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

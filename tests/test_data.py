@@ -158,7 +158,7 @@ def test_a_batch_depends_on_seed_and_step_only(tokenizer):
         np.testing.assert_array_equal(one["images"], other["images"])
         np.testing.assert_array_equal(one["tokens"], other["tokens"])
     assert one["images"].shape == (16, 4, 4, 3) and one["images"].dtype == np.uint8
-    assert one["tokens"].shape == (16, 24) and one["tokens"].dtype == np.int32
+    assert one["tokens"].shape == (16, 12) and one["tokens"].dtype == np.int32
     assert (first[0]["images"] != first[1]["images"]).any()
     assert (first[0]["images"] != Batches(dataset, tokenizer, seed=2, batch_images=16)[0]["images"]).any()
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from configs.base import get_config
-from t2igan.data import check_usable, list_splits, open_dataset, open_datasets, open_for_training
+from t2igan.data import check_all_usable, list_splits, open_dataset, open_datasets, split_names
 from t2igan.data.alike import SIGNATURE_BYTES, same_picture, signature
 from t2igan.data.decode import Decoding, decode
 from t2igan.data.sources.avatars import Avatars
@@ -20,6 +20,13 @@ def config_of(source="pixel_avatars", **changes):
     config = get_config().data
     config.update({"source": str(source)} | changes)
     return config
+
+
+def open_for_training(config):
+    """The three splits as a training opens them."""
+    splits = open_datasets(config, split_names(config))
+    check_all_usable(splits, config)
+    return splits
 
 
 def scene(number: int, size_px: int = 64) -> Image.Image:
@@ -232,7 +239,7 @@ def test_what_a_training_refuses_is_refused_for_every_split_once(tmp_path):
         open_for_training(config)
     config.min_usable = 0.0
     assert [len(split) for split in open_for_training(config)] == [2, 1, 1]
-    check_usable(open_datasets(config, ["val"])[0], config_of())
+    check_all_usable(open_datasets(config, ["val", "test"]), config_of())
 
 
 # Rows that stand for a split

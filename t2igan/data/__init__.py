@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from t2igan.config import CONFIGURATIONS, get_config
 from t2igan.data.batches import Batches, prefetched
 from t2igan.data.dataset import Dataset, Listed, Skipped, Source, list_split, part_of
 from t2igan.data.reasons import reasons
@@ -17,12 +19,13 @@ __all__ = [
     "Batches",
     "Dataset",
     "Skipped",
+    "check_all_usable",
     "check_data",
     "check_usable",
+    "different",
     "list_splits",
     "open_dataset",
     "open_datasets",
-    "open_for_training",
     "prefetched",
     "split_names",
 ]
@@ -30,12 +33,15 @@ __all__ = [
 
 def list_splits(data_config: Any) -> tuple[str, ...]:
     """Returns the names of the splits that `open_dataset` opens; UserError where there is no such data."""
+    data_config = _data_of(data_config)
     check_data(data_config)
     return _splits_of(open_source(data_config), data_config).names
 
 
 def open_dataset(data_config: Any, split: str) -> Dataset:
-    """Opens one split of the data that `data_config` (the `data` group of a configuration) names, decoded.
+    """Opens one split of the data that a configuration names, decoded.
+
+    `data_config` is a configuration, its group `data`, the name of a preset, or a file with `get_config()`.
 
     Where the data has no validation or no test split of its own, `val_fraction` and `test_fraction` of the training
     pictures become `val_split` and `test_split`, chosen by a hash of what is in their files. UserError for data or a
@@ -47,6 +53,7 @@ def open_dataset(data_config: Any, split: str) -> Dataset:
 
 def open_datasets(data_config: Any, splits: Sequence[str]) -> list[Dataset]:
     """Opens several splits as `open_dataset` does; what lies there is listed and decoded once for all of them."""
+    data_config = _data_of(data_config)
     check_data(data_config)
     source = open_source(data_config)
     known = _splits_of(source, data_config)
@@ -64,15 +71,14 @@ def open_datasets(data_config: Any, splits: Sequence[str]) -> list[Dataset]:
     return [opened[known.resolved(split, data_config)] for split in splits]
 
 
-def open_for_training(data_config: Any) -> tuple[Dataset, Dataset, Dataset]:
-    """Opens the splits that a training learns from, is watched and steered by, and is judged on: train, val, test.
-
-    UserError where one of them cannot be used, or too little of one can.
-    """
-    train, val, test = opened = open_datasets(data_config, split_names(data_config))
-    for dataset in {dataset.split: dataset for dataset in opened}.values():
-        check_usable(dataset, data_config)
-    return train, val, test
+def _data_of(config: Any) -> Any:
+    """The group `data` of whatever names a configuration."""
+    if isinstance(config, str | Path):
+        config = get_config(config)
+    config = config.data if hasattr(config, "data") else config
+    if not hasattr(config, "source"):
+        raise UserError(f"config={config!r} must be {CONFIGURATIONS}")
+    return config
 
 
 def split_names(data_config: Any) -> tuple[str, str, str]:
@@ -89,6 +95,17 @@ def check_usable(dataset: Dataset, data_config: Any) -> None:
             f"{reasons(dataset.skipped)}.\nMend them, or lower config.data.min_usable={data_config.min_usable} to go "
             "on with these."
         )
+
+
+def check_all_usable(datasets: Sequence[Dataset], data_config: Any) -> None:
+    """Raises `UserError` where `check_usable` does for one of several splits."""
+    for dataset in different(datasets):
+        check_usable(dataset, data_config)
+
+
+def different(datasets: Sequence[Dataset]) -> list[Dataset]:
+    """Returns the splits without those that are there twice, as where a configuration watches the training split."""
+    return list({dataset.split: dataset for dataset in reversed(datasets)}.values())[::-1]
 
 
 def _splits_of(source: Source, data_config: Any) -> Splits:

@@ -19,7 +19,6 @@ import json
 import logging
 import os
 import shutil
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,12 +29,18 @@ from typing import Any
 
 import numpy as np
 import PIL
-from tqdm import tqdm
 
+from t2igan.config import cache_folder as user_cache
+from t2igan.config import expanded
 from t2igan.data.alike import SIGNATURE_BYTES, signature
 from t2igan.data.decode import Decoding, Unusable, decode
+from t2igan.data.room import PICTURES, make_room
 from t2igan.data.stored import InMemory, Stored, reason_of
 from t2igan.errors import UserError
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # that a notebook has no widgets: bars are text then
+    from tqdm.auto import tqdm
 
 VERSION = 2  # of what decoding yields: to be raised when the same file decodes to other pixels
 CONTENT_BYTES = 16
@@ -75,8 +80,8 @@ class Decoded:
 def cache_folder(data_config: Any) -> Path:
     """Returns `config.data.cache_dir`, or by default the user's own cache; it may not exist yet."""
     if data_config.cache_dir:
-        return Path(data_config.cache_dir).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "t2igan"
+        return expanded(data_config.cache_dir, "config.data.cache_dir")
+    return user_cache()
 
 
 def images_bytes(num: int, how: Decoding) -> int:
@@ -99,7 +104,7 @@ def decoded(
     """
     if is_in_memory(places):
         return _in_memory(places, how, keep_images)
-    root = cache_folder(data_config) / "pictures"
+    root = cache_folder(data_config) / PICTURES
     folder = root / _key(places, files, how, keep_images)
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -109,7 +114,7 @@ def decoded(
                 found = _read_again(folder, found, places, how)
             if found is None:
                 needed = images_bytes(len(places), how) if keep_images else 0
-                _make_room(root, needed, limit_bytes=round(data_config.cache_gb * 1e9))
+                make_room(root.parent, needed, limit_bytes=round(data_config.cache_gb * 1e9))
                 _write(folder, places, how, keep_images)
                 found = _load(folder, len(places), how, keep_images)
             os.utime(folder)  # used now: the longest unused goes first
@@ -209,8 +214,9 @@ def content_hash(stored: bytes | np.ndarray) -> np.ndarray:
     digest = hashlib.sha256()
     if isinstance(stored, np.ndarray):
         digest.update(repr((stored.shape, stored.dtype.str)).encode())
-        stored = np.ascontiguousarray(stored).data
-    digest.update(stored)
+        digest.update(np.ascontiguousarray(stored).data)
+    else:
+        digest.update(stored)
     return np.frombuffer(digest.digest()[:CONTENT_BYTES], np.uint8)
 
 
@@ -295,30 +301,3 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _make_room(root: Path, needed_bytes: int, limit_bytes: int) -> None:
-    """Deletes what was not used for longest until the limit is kept. OSError where the disk has no room even so."""
-    from filelock import FileLock, Timeout
-
-    entries = []
-    for folder in root.iterdir():
-        if folder.is_dir():
-            size_bytes = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
-            entries.append((folder.stat().st_mtime, size_bytes, folder))
-    total = sum(size_bytes for _, size_bytes, _ in entries)
-    for used, size_bytes, folder in sorted(entries):
-        if total + needed_bytes <= limit_bytes:
-            break
-        if folder.name.endswith(".unfinished") and time.time() - used < 86_400:
-            continue  # perhaps being written just now
-        try:
-            # Who has mapped the pictures keeps them: the disk lets go of them when the last one does.
-            with FileLock(root / f"{folder.name}.lock", timeout=0):
-                shutil.rmtree(folder, ignore_errors=True)
-            total -= size_bytes
-        except (Timeout, NotImplementedError):
-            continue
-    free_bytes = shutil.disk_usage(root).free
-    if free_bytes < needed_bytes:
-        raise OSError(f"{needed_bytes / 1e9:.1f} GB are needed, {free_bytes / 1e9:.1f} GB are free")

@@ -12,6 +12,7 @@ import numpy as np
 
 from t2igan.data.cache import Decoded, decoded, images_bytes, is_in_memory
 from t2igan.data.decode import Decoding
+from t2igan.data.memory import content_of, named_values, signatures_of, squares, texts
 from t2igan.data.rows import Mapped, Streamed
 from t2igan.data.splits import Held, Part, parts
 from t2igan.data.stored import Stored
@@ -97,18 +98,56 @@ class Dataset:
             if values is not None and len(values) != len(self.images):
                 raise ValueError(f"{len(self.images)} images but {what} for {len(values)}")
 
+    @classmethod
+    def from_arrays(
+        cls,
+        images: Any,
+        captions: Sequence[str | Sequence[str]],
+        attributes: Sequence[Mapping[str, str]] | None = None,
+        *,
+        size_px: int | None = None,
+        name: str = "arrays",
+        split: str = "train",
+    ) -> Dataset:
+        """Returns pictures and captions in memory as a split, to train on (`t2igan.train(..., dataset=...)`).
+
+        Args:
+          images: uint8, or floats from 0 to 1: [N, H, W, C] with 1, 3 or 4 channels, [N, H, W], or a list of arrays or
+            PIL pictures of any sizes.
+          captions: a text for each, or several texts.
+          attributes: name -> value for each, where the data has them.
+          size_px: pictures become squares of this size; None = they are squares of one size already.
+          name: of the data, for messages and the model card.
+          split: what the split is called.
+
+        Raises:
+          UserError: they are no pictures, there are not as many captions, or a caption is empty.
+        """
+        pixels = squares(images, size_px)
+        return cls(
+            name=str(name),
+            split=str(split),
+            images=pixels,
+            captions=texts(captions, len(pixels)),
+            attributes=named_values(attributes, len(pixels)),
+            content=content_of(pixels),
+            signatures=signatures_of(pixels),
+            description=f"{len(pixels)} pictures from Python",
+            decoding="arrays",
+        )
+
     def __len__(self) -> int:
         return len(self.images)
 
     def take(self, rows: Any) -> Dataset:
         """Returns the pictures of `rows`, a slice, indices or a mask, in that order, as a split in memory."""
         rows = np.arange(len(self))[rows]
-        of = lambda values: None if values is None else tuple(values[row] for row in rows)  # noqa: E731
+        of = lambda values: None if values is None else tuple(values[row] for row in rows)
         facts = {name: getattr(self, name) for name in ("content", "signatures", "sizes", "repeats")}
         return dataclasses.replace(
             self,
             images=self.images[rows],
-            captions=of(self.captions),
+            captions=tuple(self.captions[row] for row in rows),
             attributes=of(self.attributes),
             **{name: None if values is None else values[rows] for name, values in facts.items()},
         )
@@ -217,6 +256,7 @@ def part_of(listed: Listed, data_config: Any, part: Part, name: str, held: Held)
     if listed.streamed:
         images: Any = Streamed([record.image for record in chosen], how, data_config.workers)
     else:
+        assert found.images is not None
         images = _rows_of(found.images, rows)
     repeats = np.array([record.repeats for record in chosen], np.int64)
     said = {fact: tuple(getattr(listed.source, fact, tuple)()) for fact in ("unread", "notes")}  # not every source has

@@ -6,6 +6,7 @@ use, not for going on, is a snapshot (`t2igan.inference.snapshot`).
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,11 @@ from t2igan.errors import UserError
 from t2igan.inference.files import explain_write_errors, first_line
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether Orbax says more than that a save has no metrics, as most have none: it would say so at each."""
+    return "Requested `tracked_metric`" not in record.getMessage()
+
+
 class Checkpoints:
     """The checkpoints of one phase, in one folder; step -> state.
 
@@ -27,6 +33,7 @@ class Checkpoints:
     def __init__(self, folder: Path, metric: str = "", lower_is_better: bool = False):
         import orbax.checkpoint as ocp
 
+        logging.getLogger("absl").addFilter(_is_news)
         self.folder = folder
         self.metric = metric
         policies = ocp.checkpoint_managers

@@ -97,11 +97,10 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
         process_count=processes.count(),
         columns=phase.columns,
     )
-    every = lambda images: max(images // phase.step_images, 1) if images else phase.total_steps  # noqa: E731
+    every = lambda images: max(images // phase.step_images, 1) if images else phase.total_steps
     log_every, save_every = every(config.log.every_images), every(config.checkpoint.every_images)
     rate, window = Rate(), []
     ahead = prefetched(batches.__getitem__, start, phase.total_steps)
-    agreement = processes.Agreement(start)
     with Interruption() as interruption, contextlib.closing(ahead):
         for done, batch in enumerate(ahead, start=start + 1):
             decided = phase.decided(done - 1)
@@ -112,7 +111,7 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
             saves = done % save_every == 0 or done == phase.total_steps
             looks = watches(run, phase, done)
             waits = saves or looks or done % log_every == 0
-            stops = agreement.stops(done, interruption.asked, waits)
+            stops = processes.stops(interruption.asked)
             saves = saves or stops
             if waits or stops:
                 # Waits for the device. Nothing is saved or shown before it is known to be finite.
@@ -131,9 +130,8 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
                 rate.take()  # pictures a second of training, not of evaluation
             if saves:
                 checkpoints.save(done, state, figures or None)
-            if stops and done < phase.total_steps:
+            if stops and (done < phase.total_steps or phase.name != config.phases[-1]):
                 raise Interrupted(f"stopped after step {done:,} of phase {phase.name}; the same command goes on")
-        agreement.close()
     return state
 
 
@@ -192,7 +190,7 @@ class Interruption:
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in processes.stop_signals():
                 self._before[number] = signal.signal(number, self._ask)
         return self
 

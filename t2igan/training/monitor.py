@@ -17,6 +17,7 @@ from t2igan.evaluation.evaluate import CHEAP, evaluate, flat_figures, without_de
 from t2igan.evaluation.runs import draw_with
 from t2igan.evaluation.table import summary_line
 from t2igan.inference.pictures import sheet
+from t2igan.inference.pretrained.opening import snapshot_parts
 from t2igan.inference.sample import SNAPSHOT_NAME, Model, from_snapshot
 from t2igan.inference.snapshot import Snapshot, save_snapshot
 from t2igan.method.phases import Phase
@@ -43,7 +44,7 @@ def due(run: Run, phase: Phase, done: int) -> tuple[bool, bool]:
     if phase.evaluates == "never" or (phase.evaluates == "at_end" and not last):
         return False, False
     before, images = (done - 1) * phase.step_images, done * phase.step_images
-    passed = lambda every: bool(every) and images // every != before // every  # noqa: E731
+    passed = lambda every: bool(every) and images // every != before // every
     ends_phase = last and phase.name != run.config.phases[-1]
     evaluates = run.config.evaluate.at_end if ends_phase else not last and passed(run.config.evaluate.every_images)
     return evaluates, passed(run.config.sample.every_images) or last
@@ -55,7 +56,7 @@ def evaluate_and_draw(run: Run, phase: Phase, state: Any, done: int) -> dict[str
     evaluates, draws = due(run, phase, done)
     figures = signs_of_collapse(run, phase, state, done) if evaluates else {}
     snapshot = snapshot_of(run, networks_of(state), done)
-    generator = from_snapshot(snapshot)
+    generator = from_snapshot(snapshot, run.tokenizer)
     if evaluates:
         looked = cheap_figures(run, generator, config.evaluate.num_images)
         say(f"{images:>9,} images: {summary_line(looked)}")
@@ -73,7 +74,7 @@ def signs_of_collapse(run: Run, phase: Phase, state: Any, done: int) -> dict[str
     # While it grows, a discriminator cannot be asked about full-sized pictures.
     if not settings.num_images or "discriminator" not in params or done < phase.full_size_from:
         return {}
-    guard = Guard.create(config, run.networks, run.tokenizer, run.train_data, run.test_data)
+    guard = Guard.create(config, run.networks, run.tokenizer, run.train_data, run.val_data)
     figures = guard.measure(params)
     if guard.num_images >= FEWEST_PICTURES and (wrong := verdict(settings, figures)):
         if may_roll_back(settings, run.workdir, phase.name):
@@ -83,7 +84,7 @@ def signs_of_collapse(run: Run, phase: Phase, state: Any, done: int) -> dict[str
 
 
 def cheap_figures(run: Run, generator: Model, num_images: int) -> dict[str, Any]:
-    """Evaluates a generator on the test split by the cheap groups of metrics, and by that of the best metric."""
+    """Evaluates a generator on the validation split by the cheap groups of metrics, and by that of the best metric."""
     group, _, rest = run.best_metric[0].partition("/")
     groups, extractor_names = list(CHEAP), [run.extractors.main]
     if group not in groups:
@@ -92,7 +93,7 @@ def cheap_figures(run: Run, generator: Model, num_images: int) -> dict[str, Any]
         extractor_names.append(rest)
     return evaluate(
         draw_with(generator),
-        run.test_data,
+        run.val_data,
         run.extractors,
         num_images=num_images,
         seed=0,
@@ -105,7 +106,8 @@ def cheap_figures(run: Run, generator: Model, num_images: int) -> dict[str, Any]
 def draw_sheet(run: Run, generator: Model, name: str, done: int) -> Path:
     """Draws the fixed captions, a row each, with the same seeds at every step; returns the file."""
     s = run.config.sample
-    captions = list(s.captions) or [captions[0] for captions in run.test_data.captions[: s.num_captions]]
+    data = run.val_data
+    captions = list(s.captions) or [data.captions[row][0] for row in data.spread(s.num_captions)]
     prompts = [caption for caption in captions for _ in range(s.num_seeds)]
     images = generator.sample(prompts, seed=list(range(s.num_seeds)) * len(captions), cut_long=True)
     facts = {"captions": captions, "seeds": list(range(s.num_seeds)), "step": done}
@@ -115,10 +117,12 @@ def draw_sheet(run: Run, generator: Model, name: str, done: int) -> Path:
 def snapshot_of(run: Run, learned: Mapping[str, Any], done: int) -> Snapshot:
     """Returns what sampling needs of the networks, "inverter" too where there is one; no metrics yet."""
     params = {name: learned[name] for name in ("generator", "text", "inverter") if name in learned}
+    pretrained, description = snapshot_parts(run.tokenizer, run.config.text_encoder.pretrained_in_snapshot)
     return Snapshot(
-        params=jax.device_get(params),
+        params=jax.device_get(params) | pretrained,
         config=run.config.to_dict(),
-        tokenizer=run.tokenizer.to_json(),
+        tokenizer=run.tokenizer.own.to_json(),
+        pretrained=description,
         metrics={},
         info={"step": done, "t2igan": __version__, "jax": jax.__version__, "data": run.train_data.name},
     )

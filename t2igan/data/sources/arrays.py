@@ -100,9 +100,11 @@ class _Reader:
         origin, texts = self._texts(images, split)
         scale, note = self._scale(images)
         path, start = self._npz.data_of(images, self._config)
+        status = self._npz.path.stat()  # unpacked or not, what counts is when the file itself was changed
         first = ArrayRow(
             path=str(path),
-            mtime_ns=path.stat().st_mtime_ns,
+            mtime_ns=status.st_mtime_ns,
+            ctime_ns=status.st_ctime_ns,
             start=start,
             dtype=images.dtype.str,
             shape=shape,

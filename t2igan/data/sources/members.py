@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,4 +39,5 @@ def members_of(file: Path, data_config: Any) -> tuple[Mapping[str, Stored], list
     if opened is None:
         return tar_members(file)
     with open_regular(file) as stream:
-        return tar_members(unpacked(file, "all.tar", lambda: opened(stream), data_config, keep_damaged=True))
+        whole = unpacked(file, "all.tar", lambda: opened(stream), data_config, keep_damaged=True)
+        return tar_members(whole, os.fstat(stream.fileno()))

@@ -39,8 +39,10 @@ def parts_of(source: Any) -> list[Part] | None:
             names = [source]
         else:
             return None
-    else:
-        names = [str(name) for name in source] if isinstance(source, Sequence) else [str(source)]
+    elif isinstance(source, Sequence):
+        names = [str(name) for name in source]
+    else:  # a pathlib.Path
+        return None
     parts = []
     for name in map(str.strip, names):
         match = None if _is_there(name) else REPEATED.fullmatch(name)

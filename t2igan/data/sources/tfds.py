@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from t2igan.config import expanded
 from t2igan.data.dataset import Record, Skipped
 from t2igan.data.sources.captions import as_captions, chosen_captions, label_captions, readable_label
 from t2igan.data.sources.examples import InExample, parse, picture_in, values
@@ -35,7 +36,7 @@ class Tfds:
         self.name = str(data_config.source)
         self._config = data_config
         self._tfds_name = self.name.removeprefix("tfds:")
-        self._path = path or prepared_folder(Path(self._tfds_name).expanduser())
+        self._path = path or prepared_folder(expanded(self._tfds_name, "config.data.source"))
         self._listed: dict[str, tuple[list[Record], list[Skipped]]] = {}
         if not self._tfds_name:
             raise UserError(
