@@ -257,7 +257,7 @@ def test_all_agree_after_which_step_to_stop(played, scene):
 
 
 def line(gone, how, here):
-    return rf"run\.py: process {gone} of 3( on \S+)? {how}, so process {here} ends too"
+    return rf"t2igan: process {gone} of 3( on \S+)? {how}, so process {here} ends too"
 
 
 @pytest.mark.parametrize(

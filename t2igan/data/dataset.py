@@ -65,7 +65,8 @@ class Dataset:
     """One split of captioned pictures.
 
     `images` is uint8 [N, H, W, C] with C 3 or 1: an array, in memory or mapped from the cache, or for data larger than
-    that something that is indexed like one (`t2igan.data.rows`). `captions` has N tuples of one or more captions;
+    that something that is indexed like one (`t2igan.data.rows`). Or they are codes of
+    pictures, float16 [N, h, w, c]. `captions` has N tuples of one or more captions;
     `attributes` has N dicts (name -> value), or is None where the data has none at all. `content` is uint8 [N, 16],
     equal for pictures whose encoded bytes are the same; `signatures` is uint8 [N, 72], nearly equal for one picture in
     several formats (`t2igan.data.alike`); `sizes` is int32 [N, 2], width and height before decoding, in pixels. All
@@ -91,9 +92,9 @@ class Dataset:
     decoding: str = ""  # how `content` became `images`; together they say what the pixels are
 
     def __post_init__(self):
-        if self.images.ndim != 4 or self.images.dtype != np.uint8:
+        if self.images.ndim != 4 or self.images.dtype not in (np.uint8, np.float16):
             found = f"{self.images.dtype} {self.images.shape}"
-            raise ValueError(f"images must be uint8 [N, H, W, C], not {found}")
+            raise ValueError(f"images must be uint8 [N, H, W, C], or codes of float16, not {found}")
         for what, values in (("captions", self.captions), ("attributes", self.attributes), ("content", self.content)):
             if values is not None and len(values) != len(self.images):
                 raise ValueError(f"{len(self.images)} images but {what} for {len(values)}")
@@ -143,13 +144,16 @@ class Dataset:
         """Returns the pictures of `rows`, a slice, indices or a mask, in that order, as a split in memory."""
         rows = np.arange(len(self))[rows]
         of = lambda values: None if values is None else tuple(values[row] for row in rows)
-        facts = {name: getattr(self, name) for name in ("content", "signatures", "sizes", "repeats")}
+        of_rows = lambda values: None if values is None else values[rows]
         return dataclasses.replace(
             self,
             images=self.images[rows],
             captions=tuple(self.captions[row] for row in rows),
             attributes=of(self.attributes),
-            **{name: None if values is None else values[rows] for name, values in facts.items()},
+            content=of_rows(self.content),
+            signatures=of_rows(self.signatures),
+            sizes=of_rows(self.sizes),
+            repeats=of_rows(self.repeats),
         )
 
     def spread(self, num: int) -> np.ndarray:

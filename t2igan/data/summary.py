@@ -15,11 +15,11 @@ from t2igan.data.tokenizer import Tokenizer
 
 SHOWN_REASONS = 5
 SHOWN_VALUES = 6
+FEW_PICTURES = 30  # held out; on fewer, a share of right answers is uncertain by a fifth
+MAX_COUNTED = 100_000  # captions whose tokens are counted, evenly over all
 MIN_CUT = 0.02  # of a picture; less is a pixel or two
 MUCH_CUT = 0.2  # may be what the caption tells of: a head, a line below a letter
 ADVISE_SHARE = 0.1  # of the pictures that lose so much, from which to advise against the crop
-FEW_PICTURES = 30  # held out; on fewer, a share of right answers is uncertain by a fifth
-MAX_COUNTED = 100_000  # captions whose tokens are counted, evenly over all
 
 
 def as_json(datasets: Sequence[Dataset]) -> dict[str, Any]:
@@ -27,7 +27,6 @@ def as_json(datasets: Sequence[Dataset]) -> dict[str, Any]:
     return {
         "source": datasets[0].name,
         "description": datasets[0].description,
-        "notes": list(datasets[0].notes),
         "splits": {
             dataset.split: {
                 "pictures": len(dataset),
@@ -42,6 +41,7 @@ def as_json(datasets: Sequence[Dataset]) -> dict[str, Any]:
         },
         "same_picture_in_two_splits": _shared(datasets),
         "not_read": [{"file": s.file, "reason": s.reason} for s in datasets[0].unread],
+        "notes": _notes(datasets),
     }
 
 
@@ -73,8 +73,9 @@ def lines(datasets: Sequence[Dataset], data_config: Any, tokenizer_config: Any) 
     found = [f"{train.name}: {train.description}" if train.description else train.name, ""]
     found += [f"{d.split:<12} {len(d):>9,} pictures  {sum(map(len, d.captions)):>9,} captions" for d in datasets]
     found += ["", *_sizes(train, data_config), *_captions(train, tokenizer_config), *_attributes(train)]
-    found += [*map(printable, train.notes), *few_held_out(datasets)]
+    found += [f"note: {printable(note)}" for note in _notes(datasets)]
     found += [unread(train)] if train.unread else []
+    found += few_held_out(datasets)
     found += [left_out(dataset) for dataset in datasets if dataset.skipped] or ["nothing was left out"]
     found += [f"{d.split}: {_pictures(doubles)} again, byte by byte" for d in datasets if (doubles := _doubles(d))]
     found += [
@@ -127,6 +128,10 @@ def printable(text: str) -> str:
 
 def _pictures(count: int) -> str:
     return f"{count:,} picture{'s' * (count != 1)}"
+
+
+def _notes(datasets: Sequence[Dataset]) -> list[str]:
+    return list(dict.fromkeys(note for dataset in datasets for note in dataset.notes))
 
 
 def _sizes(dataset: Dataset, data_config: Any) -> list[str]:

@@ -16,7 +16,7 @@ from t2igan import __version__
 from t2igan.evaluation.evaluate import CHEAP, evaluate, flat_figures, without_details
 from t2igan.evaluation.runs import draw_with
 from t2igan.evaluation.table import summary_line
-from t2igan.inference.pictures import sheet
+from t2igan.inference.pictures import row_tops, sheet
 from t2igan.inference.pretrained.opening import snapshot_parts
 from t2igan.inference.sample import SNAPSHOT_NAME, Model, from_snapshot
 from t2igan.inference.snapshot import Snapshot, save_snapshot
@@ -111,12 +111,13 @@ def draw_sheet(run: Run, generator: Model, name: str, done: int) -> Path:
     prompts = [caption for caption in captions for _ in range(s.num_seeds)]
     images = generator.sample(prompts, seed=list(range(s.num_seeds)) * len(captions), cut_long=True)
     facts = {"captions": captions, "seeds": list(range(s.num_seeds)), "step": done}
+    facts["tops"] = row_tops(captions, s.num_seeds, run.config.data.image_size_px)
     return run.logs.sheet(name, done, sheet(images, captions, columns=s.num_seeds), facts)
 
 
 def snapshot_of(run: Run, learned: Mapping[str, Any], done: int) -> Snapshot:
-    """Returns what sampling needs of the networks, "inverter" too where there is one; no metrics yet."""
-    params = {name: learned[name] for name in ("generator", "text", "inverter") if name in learned}
+    """Returns what sampling needs of the networks, "inverter" and "space" too where there are; no metrics yet."""
+    params = {name: learned[name] for name in ("generator", "text", "inverter", "space") if name in learned}
     pretrained, description = snapshot_parts(run.tokenizer, run.config.text_encoder.pretrained_in_snapshot)
     return Snapshot(
         params=jax.device_get(params) | pretrained,

@@ -35,7 +35,7 @@ def parts_of(source: Any) -> list[Part] | None:
     if isinstance(source, str):
         if "," in source and not _is_there(source):
             names = source.split(",")
-        elif REPEATED.fullmatch(source) and not source.startswith("tfds:") and not _is_there(source):
+        elif REPEATED.fullmatch(source) and not source.startswith(("tfds:", "hf:")) and not _is_there(source):
             names = [source]
         else:
             return None
