@@ -55,6 +55,9 @@ PARALLEL = {
         "images/1.png": CAT, "images/2.png": DOG,
         "annotations/1.json": {"Caption": CAT}, "annotations/2.json": {"Caption": DOG},
     },
+    "a folder a picture": {
+        "1/image.png": CAT, "2/image.png": DOG, "1/caption.txt": CAT, "2/meta.json": {"text": DOG},
+    },
     "only the names are the same": {"pics/cats/1.png": CAT, "pics/dogs/2.png": DOG, "t/1.txt": CAT, "t/2.txt": DOG},
 }  # fmt: skip
 
@@ -122,6 +125,8 @@ def test_splits_by_names_of_folders(tmp_path, names, splits):
         (["001.Black_footed/1.png", "002.Laysan/2.png"], ["Black_footed", "Laysan"]),
         (["1_cat/1.png", "2_dog/2.png", "3_owl/2.png"], ["cat", "dog", "owl"]),
         (["10_sks cat/1.png"], ["sks cat"]),
+        (["10_cat/1.png", "dog/2.png"], ["cat", "dog"]),
+        (["3_wheeler/1.png", "car/2.png", "bus/3.png"], ["3_wheeler", "car", "bus"]),
         (["cat/images/1.png", "dog/images/2.png"], ["cat", "dog"]),
         (["cat/train/1.png", "cat/test/2.png", "dog/train/1.png"], ["cat", "cat", "dog"]),
         (["0/1.png", "1/2.png"], []),

@@ -35,12 +35,14 @@ def parts_of(source: Any) -> list[Part] | None:
     if isinstance(source, str):
         if "," in source and not _is_there(source):
             names = source.split(",")
-        elif REPEATED.fullmatch(source) and not source.startswith("tfds:") and not _is_there(source):
+        elif REPEATED.fullmatch(source) and not source.startswith(("tfds:", "hf:")) and not _is_there(source):
             names = [source]
         else:
             return None
-    else:
-        names = [str(name) for name in source] if isinstance(source, Sequence) else [str(source)]
+    elif isinstance(source, Sequence):
+        names = [str(name) for name in source]
+    else:  # a pathlib.Path
+        return None
     parts = []
     for name in map(str.strip, names):
         match = None if _is_there(name) else REPEATED.fullmatch(name)
