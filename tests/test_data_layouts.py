@@ -6,6 +6,7 @@ from layouts import SUFFIXES, captions_of, config_of, in_file, lay_out, reasons_
 
 from t2igan.data.sources.folders import Folders, is_place, splits_among
 from t2igan.data.sources.nearby import parallel
+from t2igan.data.sources.several import parts_of
 
 CAT, DOG = "a cat on a mat", "a dog, in the rain"
 BOTH = {"1.png": None, "2.png": None}
@@ -197,3 +198,16 @@ def test_npz_in_a_folder(tmp_path):
     assert list(captions_of(tmp_path, "train").values()) == [(CAT,), (DOG,)]
     (tmp_path / "test.npz").unlink()
     assert list(captions_of(tmp_path).values()) == [(CAT,), (DOG,)]
+
+
+@pytest.mark.parametrize(
+    ("source", "parts"),
+    [
+        ("colours:100", None),  # a registered name with a number of its own
+        ("colours:100,birds:2", [("colours:100", 1), ("birds", 2)]),
+        ("tfds:mnist:2,birds", [("tfds:mnist", 2), ("birds", 1)]),
+        ("pets:2", [("pets", 2)]),
+    ],
+)
+def test_a_number_in_the_name_of_a_format_is_no_repeat(source, parts):
+    assert parts_of(source, lambda name: name.startswith(("colours:", "tfds:"))) == parts

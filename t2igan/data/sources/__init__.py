@@ -87,10 +87,14 @@ def open_source(data_config: Any) -> Source:
     from t2igan.data.sources.several import Several, parts_of
 
     is_given = str(data_config.source).startswith(GIVEN)
-    parts = None if is_given else parts_of(data_config.source)
+    parts = None if is_given else parts_of(data_config.source, _is_named)
     if parts is not None:
         return Several(data_config, parts, open_one)
     return open_one(data_config)
+
+
+def _is_named(name: str) -> bool:
+    return any(form.named(name) for form in FORMATS.values())
 
 
 def open_one(data_config: Any) -> Source:
