@@ -6,6 +6,7 @@ from layouts import SUFFIXES, captions_of, config_of, in_file, lay_out, reasons_
 
 from t2igan.data.sources.folders import Folders, is_place, splits_among
 from t2igan.data.sources.nearby import parallel
+from t2igan.data.sources.several import parts_of
 
 CAT, DOG = "a cat on a mat", "a dog, in the rain"
 BOTH = {"1.png": None, "2.png": None}
@@ -54,6 +55,9 @@ PARALLEL = {
     "JSON": {
         "images/1.png": CAT, "images/2.png": DOG,
         "annotations/1.json": {"Caption": CAT}, "annotations/2.json": {"Caption": DOG},
+    },
+    "a folder a picture": {
+        "1/image.png": CAT, "2/image.png": DOG, "1/caption.txt": CAT, "2/meta.json": {"text": DOG},
     },
     "only the names are the same": {"pics/cats/1.png": CAT, "pics/dogs/2.png": DOG, "t/1.txt": CAT, "t/2.txt": DOG},
 }  # fmt: skip
@@ -122,6 +126,8 @@ def test_splits_by_names_of_folders(tmp_path, names, splits):
         (["001.Black_footed/1.png", "002.Laysan/2.png"], ["Black_footed", "Laysan"]),
         (["1_cat/1.png", "2_dog/2.png", "3_owl/2.png"], ["cat", "dog", "owl"]),
         (["10_sks cat/1.png"], ["sks cat"]),
+        (["10_cat/1.png", "dog/2.png"], ["cat", "dog"]),
+        (["3_wheeler/1.png", "car/2.png", "bus/3.png"], ["3_wheeler", "car", "bus"]),
         (["cat/images/1.png", "dog/images/2.png"], ["cat", "dog"]),
         (["cat/train/1.png", "cat/test/2.png", "dog/train/1.png"], ["cat", "cat", "dog"]),
         (["0/1.png", "1/2.png"], []),
@@ -192,3 +198,16 @@ def test_npz_in_a_folder(tmp_path):
     assert list(captions_of(tmp_path, "train").values()) == [(CAT,), (DOG,)]
     (tmp_path / "test.npz").unlink()
     assert list(captions_of(tmp_path).values()) == [(CAT,), (DOG,)]
+
+
+@pytest.mark.parametrize(
+    ("source", "parts"),
+    [
+        ("colours:100", None),  # a registered name with a number of its own
+        ("colours:100,birds:2", [("colours:100", 1), ("birds", 2)]),
+        ("tfds:mnist:2,birds", [("tfds:mnist", 2), ("birds", 1)]),
+        ("pets:2", [("pets", 2)]),
+    ],
+)
+def test_a_number_in_the_name_of_a_format_is_no_repeat(source, parts):
+    assert parts_of(source, lambda name: name.startswith(("colours:", "tfds:"))) == parts

@@ -215,8 +215,9 @@ def test_templates_that_are_none(tmp_path, template):
 @pytest.mark.parametrize(
     ("source", "parts"),
     [
-        ("pets", None), ("tfds:mnist", None), ("tfds:x:3", None), ("C:\\pets", None),
+        ("pets", None), ("tfds:mnist", None), ("tfds:x:3", None), ("hf:2", None), ("C:\\pets", None),
         ("pets:2", [("pets", 2)]), ("pets:2,birds", [("pets", 2), ("birds", 1)]),
+        ("tfds:x,hf:y:2", [("tfds:x", 1), ("hf:y", 2)]),
         (" pets , tfds:mnist:3", [("pets", 1), ("tfds:mnist", 3)]),
         (("C:\\pets:2", "b"), [("C:\\pets", 2), ("b", 1)]), (["one"], [("one", 1)]),
     ],

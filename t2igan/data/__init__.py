@@ -143,7 +143,7 @@ def _nothing_usable(dataset: Dataset, data_config: Any) -> str:
     more = f" Not read: {beside}." if beside else ""
     if not skipped:
         there = next((f" ({note})" for note in dataset.notes if note.startswith("what lies there")), "")
-        return f"{where}: there is no picture{there}.{more} Accepted: {ACCEPTED}."
+        return f"{where}: there is no picture{there}. Accepted: {ACCEPTED}."
     if not all(one.reason.startswith("no caption") for one in skipped):
         return (
             f"{where}: not one of {len(skipped)} pictures can be used.\n"

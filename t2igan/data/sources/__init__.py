@@ -86,11 +86,15 @@ def open_source(data_config: Any) -> Source:
     """Returns the source of pictures that `data_config.source` names; UserError where there is none."""
     from t2igan.data.sources.several import Several, parts_of
 
-    named = any(form.named(str(data_config.source)) for form in FORMATS.values())  # "tfds:mnist" is one, not a repeat
-    parts = None if named else parts_of(data_config.source)
+    is_given = str(data_config.source).startswith(GIVEN)
+    parts = None if is_given else parts_of(data_config.source, _is_named)
     if parts is not None:
         return Several(data_config, parts, open_one)
     return open_one(data_config)
+
+
+def _is_named(name: str) -> bool:
+    return any(form.named(name) for form in FORMATS.values())
 
 
 def open_one(data_config: Any) -> Source:

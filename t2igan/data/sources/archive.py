@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from t2igan.config import expanded
 from t2igan.data.dataset import Skipped
 from t2igan.data.encoding import Texts
 from t2igan.data.sources.found import Files, Found, FoundSource
@@ -104,7 +105,7 @@ class Archive(FoundSource):
 
     def _beside(self, root: Path) -> list[Path]:
         """Returns files that may have captions: of a folder that the user named all, beside an archive those there."""
-        if Path(self.name).expanduser().is_dir():
+        if expanded(self.name, "config.data.source").is_dir():
             names, _ = walk(root, self._config.follow_links)
             return [root / name for name in names if kind_of(name) in TEXT_KINDS]
         files = sorted(root.iterdir())[:MAX_FILES_BESIDE]

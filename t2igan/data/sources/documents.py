@@ -36,7 +36,7 @@ def rows_of(document: Any, knows: Callable[[object], bool] | None = None) -> Ite
 def _rows(document: Any, knows: Callable[[object], bool] | None, more: Row, depth: int) -> Iterator[Row | str]:
     if isinstance(document, list):
         for entry in document:
-            row = _entry(entry)
+            row = _entry(entry, knows)
             yield row if isinstance(row, str) else row | more
         return
     if not isinstance(document, Mapping) or depth > MAX_DEPTH:
@@ -66,8 +66,10 @@ def _rows(document: Any, knows: Callable[[object], bool] | None, more: Row, dept
         raise ValueError(f'{NO_PICTURES}: [{{"file_name": ..., "text": ...}}, ...] or {{"NAME.png": "caption", ...}}')
 
 
-def _entry(entry: Any) -> Row | str:
+def _entry(entry: Any, knows: Callable[[object], bool] | None) -> Row | str:
     """Returns the row in an entry of a list."""
+    if isinstance(entry, Mapping) and len(entry) == 1 and knows is not None and knows(next(iter(entry))):
+        return _named(*next(iter(entry.items())))
     if isinstance(entry, Mapping):
         inner = entry.get("row", entry.get("data"))  # of an answer of Hugging Face's server, of Label Studio
         return {**inner} if isinstance(inner, Mapping) and not _has_file(entry) else {**entry}

@@ -120,16 +120,16 @@ class Folders:
         return any(is_called(part, PICTURE_WORDS) for parent in self._parents for part in parent)
 
     def _find_repeats(self) -> dict[str, int]:
-        """Returns folder -> repeats where every picture lies in a folder such as "10_sks cat", as kohya's scripts want.
+        """Returns folder -> repeats where folders are called such as "10_sks cat", as kohya's scripts want it.
 
-        Numbers that count the folders ("1_cat", "2_dog", "3_owl"; "01_cat") are none.
+        Half of them must be. Numbers that count the folders ("1_cat", "2_dog", "3_owl"; "01_cat") are none.
         """
         folders = {parent[-1] if parent else "" for parent in self._parents}
         matches = {folder: REPEATED.fullmatch(folder) for folder in folders}
-        if not folders or not all(matches.values()):
+        if not folders or 2 * sum(map(bool, matches.values())) < len(folders):
             return {}
         repeats = {folder: int(match[1]) for folder, match in matches.items() if match}
-        counted = len(repeats) > 1 and set(repeats.values()) == set(range(1, len(repeats) + 1))
+        counted = len(repeats) == len(folders) > 1 and set(repeats.values()) == set(range(1, len(repeats) + 1))
         return {} if counted or max(repeats.values()) > MAX_REPEATS else repeats
 
     def _find_splits(self) -> tuple[int, dict[str, str]]:

@@ -31,19 +31,22 @@ class Locator:
         self._folded: dict[str, str] = {}
         self._by_base: dict[str, list[str]] = {}
         self._by_stem: dict[str, list[str]] = {}
+        self._by_number: dict[str, list[str]] = {}
         for name in sorted(self._names):
             key = folded(name)
             self._folded.setdefault(key, name)
             base = key.rpartition("/")[2]
             self._by_base.setdefault(base, []).append(name)
             self._by_stem.setdefault(stem(base), []).append(name)
+            if number := _number(base):
+                self._by_number.setdefault(number, []).append(name)
 
     def knows(self, cell: object) -> bool:
         """Whether a cell of a table might name a picture: by its last part, with or without a suffix."""
         if not isinstance(cell, (str, int)) or isinstance(cell, bool):
             return False
         base = folded(cleaned(str(cell)).rpartition("/")[2])
-        return bool(base) and (base in self._by_base or base in self._by_stem)
+        return bool(base) and (base in self._by_base or base in self._by_stem or _number(base) in self._by_number)
 
     def resolve(self, wanted: Iterable[str], parent: str = "") -> dict[str, str]:
         """Returns name in a list -> picture, for those names that mean one; the list lies in the folder `parent`.
@@ -102,7 +105,11 @@ class Locator:
         First below the folder of the list, and elsewhere only if there is none at all.
         """
         for inside in dict.fromkeys([f"{parent}/" if parent else "", ""]):
-            for index, key_of in ((self._by_base, folded), (self._by_stem, lambda path: folded(_bare_stem(path)))):
+            for index, key_of in (
+                (self._by_base, folded),
+                (self._by_stem, lambda path: folded(_bare_stem(path))),
+                (self._by_number, _number),
+            ):
                 found = {}
                 for name, path in names.items():
                     fits = [one for one in index.get(key_of(path), ()) if one.startswith(inside)]
@@ -206,6 +213,12 @@ def relative_to(path: str, root: str | os.PathLike[str]) -> str | None:
 def _is_foreign(path: str) -> bool:
     """Whether a path is absolute, or climbs: relative to what is not here."""
     return path.startswith(("/", "..")) or path[1:2] == ":"
+
+
+def _number(base: str) -> str:
+    """Returns the number that a name is, without zeros before it, which tables lose; "" where it is none."""
+    number = _bare_stem(base)
+    return (number.lstrip("0") or "0") if number.isdecimal() else ""
 
 
 def _bare_stem(path: str) -> str:

@@ -37,11 +37,12 @@ def parallel(pictures: Collection[str], others: Collection[str]) -> tuple[dict[s
 
     Folders have to be the same but for those that say what kind of file is in them: images/train/a.png and
     captions/train/a.txt; so have the names, but for such words: image_0001.png and caption_0001.txt. Otherwise a name
-    has to be the only one on both sides. Of a picture and its mask, the text belongs to the picture.
+    has to be the only one on both sides. Of a picture and its mask, the text belongs to the picture. A "caption.txt"
+    belongs to the only picture of its folder.
     """
-    found: dict[str, list[str]] = {}
+    found = _only_ones(pictures, others)
     unclear: dict[str, list[str]] = {}
-    left = set(others)
+    left = set(others) - {name for names in found.values() for name in names}
     every = Counter(map(_base, others))
     for key_of, alone in ((_key, False), (_key_without_kind, False), (_base, True)):
         by_key: dict[tuple, list[str]] = {}
@@ -61,6 +62,21 @@ def parallel(pictures: Collection[str], others: Collection[str]) -> tuple[dict[s
             elif fits:
                 unclear |= dict.fromkeys(of_key, fits)
     return found, {text: fits for text, fits in unclear.items() if text in left}
+
+
+def _only_ones(pictures: Collection[str], others: Collection[str]) -> dict[str, list[str]]:
+    """Returns the only picture of a folder -> the files there that are called "caption", "meta" or the like."""
+    by_folder: dict[str, list[str]] = {}
+    for name in pictures:
+        by_folder.setdefault(name.rpartition("/")[0], []).append(name)
+    only = {folder: names[0] for folder, names in by_folder.items() if len(names) == 1}
+    found: dict[str, list[str]] = {}
+    for name in sorted(others) if len(only) > 1 else ():
+        folder, _, base = name.rpartition("/")
+        word = stem(base)
+        if folder in only and is_called(word, TEXT_WORDS) and any(map(str.isalpha, word)):
+            found.setdefault(only[folder], []).append(name)
+    return found
 
 
 def _meant(pictures: list[str]) -> list[str]:

@@ -28,7 +28,7 @@ from t2igan.data.sources.unread import Unread, unread_others, unread_texts
 from t2igan.data.stored import MAX_TEXT_BYTES, NO_SUCH_FILE, decode_text, reason_of
 from t2igan.errors import UserError
 
-NO_CAPTION = "no caption: no text of its name beside it, and no row in metadata.jsonl or metadata.csv"
+NO_CAPTION = "no caption: no text of its name beside it, and no list that gives it one"
 LABELS = "the names of their folders"
 SAMPLED_TEXTS = 20
 
@@ -240,7 +240,10 @@ class _Pairing:
             why = "not needed: every picture has its caption already"
             self._unread += [Unread(name, why) for name in (*tables, *jsons)]
         else:
-            self._elsewhere, unclear = parallel(left, [*texts, *jsons])
+            # Among all pictures: a name that two have is no clear one, even if one of them has its caption.
+            readable = [file for file in self._pictures if file not in self._unreadable]
+            found, unclear = parallel(readable, [*texts, *jsons])
+            self._elsewhere = {file: names for file, names in found.items() if file in self._left}
             taken = {name for names in self._elsewhere.values() for name in names}
             self._lists.read_others([name for name in (*tables, *jsons, *texts) if name not in taken | unclear.keys()])
             for file in sorted({*left, *self._lists.rows} - self._records.keys()):

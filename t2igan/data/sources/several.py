@@ -27,23 +27,35 @@ REPEATED = re.compile(r"(.+):(\d{1,6})")
 Part = tuple[str, int]  # a source and its repeats
 
 
-def parts_of(source: Any) -> list[Part] | None:
+def parts_of(source: Any, is_named: Callable[[str], bool] = lambda name: False) -> list[Part] | None:  # noqa: ARG005
     """Returns the sources that `config.data.source` names with their repeats; None where it is a single one.
+
+    `is_named` says whether a data format knows a name: the number in its "colours:100" then belongs to the name, unless
+    what stands before it is such a name already, as in "tfds:mnist:2".
 
     UserError for an empty name, and for 0 repeats.
     """
+
+    def repeated(name: str) -> re.Match[str] | None:
+        match = REPEATED.fullmatch(name)
+        if match and _is_there(name):
+            return None
+        return None if match and is_named(name) and not is_named(match[1].strip()) else match
+
     if isinstance(source, str):
         if "," in source and not _is_there(source):
             names = source.split(",")
-        elif REPEATED.fullmatch(source) and not source.startswith("tfds:") and not _is_there(source):
+        elif repeated(source) and not source.startswith(("tfds:", "hf:")):
             names = [source]
         else:
             return None
-    else:
-        names = [str(name) for name in source] if isinstance(source, Sequence) else [str(source)]
+    elif isinstance(source, Sequence):
+        names = [str(name) for name in source]
+    else:  # a pathlib.Path
+        return None
     parts = []
     for name in map(str.strip, names):
-        match = None if _is_there(name) else REPEATED.fullmatch(name)
+        match = repeated(name)
         parts.append((match[1].strip(), int(match[2])) if match else (name, 1))
         if not parts[-1][0] or parts[-1][1] < 1:
             raise UserError(
@@ -56,7 +68,7 @@ def parts_of(source: Any) -> list[Part] | None:
 def _is_there(name: str) -> bool:
     try:
         return Path(name).expanduser().exists()
-    except (OSError, ValueError):  # too long for a name, or a zero in it
+    except (OSError, ValueError, RuntimeError):  # too long, a zero in it; nobody knows the home folder of its `~`
         return False
 
 
