@@ -165,7 +165,7 @@ def completion(run: Any, masks: tuple[str, ...], step_images: int, state: PhaseS
             shown = visible.repeat(images.shape[1] // x.shape[1], 1).repeat(images.shape[2] // x.shape[2], 2)
             columns += [shown * np.asarray(whole), finish(params, x, visible, tokens, keep_visible=True)]
     pictures = np.stack([np.asarray(column) for column in columns], 1).reshape(-1, *images.shape[1:])
-    pictures = np.asarray(to_bytes(pictures))
+    pictures = np.asarray(to_bytes(jnp.asarray(pictures)))
     facts = {"captions": captions, "columns": ["picture", *masks], "step": done}
     name = f"generator_{done * step_images:09d}"
     run.logs.sheet(name, done, sheet(pictures, captions, columns=len(columns)), facts)
