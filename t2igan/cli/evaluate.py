@@ -12,7 +12,7 @@ from t2igan.cli.verb import Given
 def define(given: FlagValues) -> None:
     """Adds the flags of `evaluate`."""
     verb.define_workdir(given, "folder of a run; several stand side by side in the table")
-    flags.DEFINE_string("split", "", "which split of the data; without it the run's test split", flag_values=given)
+    flags.DEFINE_string("split", None, "which split of the data; without it the run's test split", flag_values=given)
     flags.DEFINE_integer("num", None, "pictures to draw; without it as many as the split has", flag_values=given)
     flags.DEFINE_integer("seed", 0, "seed of the noise", flag_values=given)
     flags.DEFINE_list("metrics", [], "groups of metrics, such as attributes,frechet; without it all", flag_values=given)
@@ -31,7 +31,7 @@ def run(given: Given) -> None:
     parallel.start()
     paths = {"inception": given.inception_weights, "clip": given.clip_weights}
     weights = {name: str(path) for name, path in paths.items() if path is not None}
-    evaluate_runs(workdirs, given.split, given.num, given.seed, given.metrics or tuple(GROUPS), weights)
+    evaluate_runs(workdirs, given.split or "", given.num, given.seed, given.metrics or tuple(GROUPS), weights)
 
 
 VERB = verb.Verb(
