@@ -8,6 +8,9 @@ once; on real pictures it is right to 1.000 / 1.000 and 0.999 / 0.992):
 
     test    0.997 / 0.979      unseen    0.992 / 0.936
 
+Measured with all 6,227 pictures of `train`, before 347 of them became the validation split, and with choices made on
+`test`.
+
 Every key of the configuration stands here once, with its default. The other files in this folder start from this one
 and change a few keys; the command line changes any key by `--config.group.key=value`.
 """

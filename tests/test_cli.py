@@ -359,3 +359,32 @@ def test_the_list_of_flags_in_the_docs_is_the_one_of_the_program(request):
     text = (request.config.rootpath / "docs" / "cli.md").read_text(encoding="utf-8")
     for one in [help_lib.of_program("t2igan"), *(help_lib.of_verb(VERBS[name], "t2igan") for name in VERBS)]:
         assert one in text, "python docs/make_cli.py"
+
+
+def folder_of(path, num_pictures, num_captions):
+    path.mkdir()
+    for i in range(num_pictures):
+        Image.effect_noise((16, 16), 90).save(path / f"{i}.png")
+        if i < num_captions:
+            (path / f"{i}.txt").write_text(f"number {i}")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("num_pictures", "num_captions", "changes", "shown", "words"),
+    [
+        (40, 10, [], True, ["pictures can be used", "config.data.min_usable=0.5"]),
+        (40, 40, ["--config.data.image_size_px=48"], True, ["image_size_px=48", "base_px"]),
+        (1, 1, [], False, ["1 picture is too few", "val_split=train"]),
+        (40, 40, ["--config.data.test_split=val"], False, ["are both 'val'", "minival"]),
+    ],
+)
+def test_data_refuses_what_training_refuses(run, tmp_path, num_pictures, num_captions, changes, shown, words):
+    source = folder_of(tmp_path / "data", num_pictures, num_captions)
+    arguments = ["--config=folder", f"--config.data.source={source}", *changes]
+    looked = run("data", *arguments)
+    says(looked, *words)
+    assert ("nothing was left out" in looked.stdout or "left out 30 pictures" in looked.stdout) == shown
+    trained = run("train", *arguments, f"--workdir={tmp_path / 'run'}")
+    says(trained, *words)
+    assert trained.stderr == looked.stderr

@@ -325,7 +325,7 @@ def test_ctrl_c_is_left_to_the_training(tmp_path, data_config):
     images = read(Pictures(tmp_path / "pictures", 12), "", data_config).images
     rows = np.arange(8)
     first = images[rows]
-    (worker,) = images._pool._processes.values()
+    (worker,) = images._workers.pool._processes.values()
     os.kill(worker.pid, signal.SIGINT)
     np.testing.assert_array_equal(images[rows], first)
     assert worker.is_alive()
@@ -435,3 +435,88 @@ def test_names_stay_inside(tmp_path):
     root = tmp_path / "root"
     assert is_inside(root / "fine", root) and is_inside(root / "none", root)
     assert not is_inside(root / "link", root)
+
+
+# Workers
+
+PROGRAM = """
+    import os, signal, sys, time
+    import numpy as np
+    from pathlib import Path
+    from t2igan.data.decode import Decoding
+    from t2igan.data.rows import Streamed
+    from t2igan.data.stored import InFile
+
+    if __name__ == "__main__":
+        files = sorted(Path(sys.argv[1]).glob("*.png"))
+        streamed = Streamed([InFile.of(file) for file in files], Decoding(8), workers=2)
+        rows = np.arange(len(files))
+        first = streamed[rows]
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # as a training does: to finish its step
+            signal.signal(number, lambda *_: None)
+        print(" ".join(map(str, streamed._workers.pool._processes)), flush=True)
+        for line in sys.stdin:
+            if line == "decode\\n":
+                print((streamed[rows] == first).all(), *streamed._workers.pool._processes, flush=True)
+"""
+
+
+@pytest.fixture
+def program(tmp_path):
+    """A program that decodes in two processes, the leader of a group; and the ids of the processes."""
+    Pictures(tmp_path / "pictures", 20)
+    (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
+    command = [sys.executable, str(tmp_path / "program.py"), str(tmp_path / "pictures")]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    ) as started:
+        workers = [int(pid) for pid in started.stdout.readline().split()]
+        assert len(workers) == 2
+        yield started, workers
+        started.kill()
+
+
+def decoded_by(program):
+    program.stdin.write("decode\n")
+    program.stdin.flush()
+    right, *workers = program.stdout.readline().split()
+    assert right == "True"
+    return [int(pid) for pid in workers]
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes as Linux has them")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_to_the_group_are_left_to_the_parent(program, number):
+    started, workers = program
+    os.killpg(started.pid, number)
+    time.sleep(0.3)
+    assert decoded_by(started) == workers and all(map(is_running, workers))
+    started.stdin.close()
+    assert started.wait(20) == 0 and not any(map(is_running, workers))
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes as Linux has them")
+def test_workers_end_with_their_parent_and_are_replaced_when_they_die(program):
+    started, workers = program
+    os.kill(workers[0], signal.SIGKILL)
+    replaced = decoded_by(started)
+    assert len(replaced) == 2 and not set(replaced) & set(workers)
+    started.kill()
+    started.wait(20)
+    for _ in range(100):
+        if not any(map(is_running, [*workers, *replaced])):
+            break
+        time.sleep(0.1)
+    assert not any(map(is_running, [*workers, *replaced]))

@@ -1,5 +1,6 @@
 """What the user is told of the data before and while it is used."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 
 from configs.base import get_config
 from t2igan.data import Dataset, Skipped, check_usable, open_dataset
-from t2igan.data.summary import as_json, examples, left_out, lines, printable
+from t2igan.data.alike import signature
+from t2igan.data.summary import as_json, cut_captions, examples, few_held_out, left_out, lines, printable
+from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 
 
@@ -47,6 +50,39 @@ def test_the_terminal_shows_what_matters_and_no_control_characters():
     assert "8 are longer than config.tokenizer.max_tokens=3" in "\n".join(
         lines([made("train", [1, 2, 2, 3])], config.data, config.tokenizer)
     )
+
+
+def test_few_held_out_pictures_and_long_captions_are_remarked_upon():
+    train, val, test = made("train", list(range(60))), made("val", [70, 71]), made("test", [72])
+    (few,) = few_held_out([train, val, test])
+    assert few.startswith("only 2 pictures in val and 1 picture in test: ")
+    assert "config.data.val_fraction and test_fraction" in few
+    assert not few_held_out([train, train, made("test", list(range(100, 131)))])
+    captions = ("number 3", "a very long caption of many words, far beyond what is read")
+    tokenizer = Tokenizer.train(captions, 300, 12)
+    long = dataclasses.replace(train, captions=tuple((captions[row % 3 == 0],) for row in range(60)))
+    (line,) = cut_captions(long, tokenizer)
+    assert "20 of 60 are longer than config.tokenizer.max_tokens=12 and are cut" in line
+    assert not cut_captions(train, Tokenizer.train(captions, 300, 40))
+
+
+def test_one_picture_in_two_files_of_two_splits_is_remarked_upon():
+    """Of colours on a ground: in the splits as PNG here and as JPEG there, and once byte by byte."""
+    random = np.random.default_rng(0)
+    blocks = random.integers(0, 256, (3, 8, 8, 3), np.uint8).repeat(4, 1).repeat(4, 2)
+    noisy = np.clip(blocks.astype(int) + random.integers(-2, 3, blocks.shape), 0, 255).astype(np.uint8)
+    signatures = [np.stack([signature(pixels) for pixels in images]) for images in (blocks, noisy)]
+    train = dataclasses.replace(made("train", [1, 2, 3]), signatures=signatures[0])
+    test = dataclasses.replace(made("test", [1, 12, 13]), signatures=signatures[1])
+    text = "\n".join(lines([train, test], get_config().data, get_config().tokenizer))
+    assert "1 picture in both train and test: figures" in text
+    assert "2 pictures more in both train and test, in another file or nearly the same" in text
+
+
+def test_notes_of_the_source_are_said():
+    noted = dataclasses.replace(made("train", [1, 2]), notes=("2 texts are not UTF-8 and read as cp932",))
+    assert noted.notes[0] in lines([noted], get_config().data, get_config().tokenizer)
+    assert as_json([noted])["notes"] == list(noted.notes)
 
 
 def test_examples_are_spread_over_the_split_and_over_captions():

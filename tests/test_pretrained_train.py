@@ -13,7 +13,7 @@ from t2igan.inference.checkpoint import read_latest
 from t2igan.inference.pretrained import captions as captions_module
 from t2igan.inference.pretrained import features as features_module
 from t2igan.inference.pretrained.text_model import read_text_model
-from t2igan.inference.snapshot import load_snapshot
+from t2igan.inference.snapshot import load_networks, load_snapshot
 from t2igan.nets.efficientnet import EfficientNet, params_of_torch
 from t2igan.training.train import train
 
@@ -35,10 +35,9 @@ def test_a_run_on_a_frozen_model(tiny, tmp_path, monkeypatch):
     with tiny.unlocked():
         tiny.text_encoder.pretrained = str(folder)
     train(tiny, tmp_path / "run")
-    (latest,) = [read_latest(tmp_path / "run" / "checkpoints" / "adversarial")]
-    assert set(latest[1]["frozen"]["text"]["params"]) == {"head"}  # the model itself is in no checkpoint
+    _, state = read_latest(tmp_path / "run" / "checkpoints" / "adversarial")
+    assert set(state["frozen"]["text"]["params"]) == {"head"}  # the model itself is in no checkpoint
 
-    # Going on after the end does nothing, with the same weights; other weights are refused.
     monkeypatch.setattr(captions_module, "_embed", None)  # nor are captions read again
     train(tiny, tmp_path / "run")
     monkeypatch.undo()
@@ -47,8 +46,6 @@ def test_a_run_on_a_frozen_model(tiny, tmp_path, monkeypatch):
         tiny.init_from, tiny.phases = str(tmp_path / "run"), ("text",)
     train(tiny, tmp_path / "second")
     taken = load_snapshot(tmp_path / "run" / "snapshot.safetensors")
-    from t2igan.inference.snapshot import load_networks
-
     inherited = load_networks(tmp_path / "second" / "inherited.safetensors")
     jax.tree.map(np.testing.assert_array_equal, inherited["text"], taken.params["text"])
 
@@ -84,6 +81,7 @@ def test_a_run_on_a_tuned_model(tiny, tmp_path):
     assert 0 < moved < 1e-3  # two steps of Adam at a hundredth of the phase's rate
 
 
+@pytest.mark.slow
 def test_a_run_whose_discriminator_sees_features(tiny, tmp_path, monkeypatch):
     weights = seeded(efficientnet_shapes())
     (tmp_path / "w.pth").write_bytes(b"0")

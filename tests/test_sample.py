@@ -1,11 +1,15 @@
+import os
 import subprocess
 import sys
+import textwrap
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from tiny import random_snapshot
 
 import t2igan
 from t2igan import nets
@@ -153,3 +157,51 @@ def test_the_command_line_draws_a_sheet_or_a_folder(tiny_snapshot, generator, tm
     assert done.returncode == 0, done.stderr
     assert read_facts(tmp_path / "sheet.png")["seeds"] == [7, 8]
     assert len(read_facts(tmp_path / "sheet.png")["model"]) == 12
+
+
+FORKS = """
+    import multiprocessing, sys
+    from pathlib import Path
+    import t2igan
+    from t2igan.training.train import train
+
+    def attempt(what, answers):
+        try:
+            answers.put(str(attempts[what]()))
+        except t2igan.UserError as error:
+            answers.put(f"{type(error).__name__}: {error}")
+
+    path = Path(sys.argv[1])
+    attempts = {
+        "the parent's model": lambda: model.sample("red hair").shape,
+        "a model of its own": lambda: t2igan.load(path).sample("red hair").shape,
+        "training": lambda: train(t2igan.get_config("base"), path.parent / "run"),
+    }
+    fork = multiprocessing.get_context("fork")
+    answers = fork.SimpleQueue()
+
+    def forked(what):
+        process = fork.Process(target=attempt, args=(what, answers))
+        process.start()
+        print(what, "|", answers.get().replace("\\n", " "), flush=True)
+        process.join()
+
+    forked("a model of its own")  # before anything was used here
+    model = t2igan.load(path)
+    model.sample("red hair")
+    for what in attempts:
+        forked(what)
+"""
+
+
+def test_a_process_forked_from_one_that_used_a_model_says_so(tmp_path):
+    save_snapshot(tmp_path / "x.safetensors", random_snapshot(["red hair", "a hat"]))
+    (tmp_path / "forks.py").write_text(textwrap.dedent(FORKS))
+    command = [sys.executable, "forks.py", str(tmp_path / "x.safetensors")]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=environment)
+    said = [line.split(" | ", 1) for line in done.stdout.splitlines()]
+    assert [what for what, _ in said] == ["a model of its own", "the parent's model", "a model of its own", "training"]
+    assert said[0][1] == "(1, 16, 16, 3)", done.stderr
+    for _, answer in said[1:]:
+        assert answer.startswith("UserError: process ") and "was forked from process" in answer and "spawn" in answer

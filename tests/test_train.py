@@ -331,7 +331,7 @@ def test_training_says_what_data_says(tiny, tmp_path, capsys):
     said = capsys.readouterr().out
     for words in (
         "30 training pictures of 16 px, 5 to watch, 5 to test on", "40 texts are not UTF-8 and read as cp1252",
-        "30 of 30 are longer than config.tokenizer.max_tokens=8", "test: 5 pictures are few",
+        "30 of 30 are longer than config.tokenizer.max_tokens=8", "only 5 pictures in val and 5 pictures in test",
     ):  # fmt: skip
         assert words in said, said
 

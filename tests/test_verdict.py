@@ -83,3 +83,11 @@ def test_swaps_need_to_be_many_and_more_than_by_chance():
 
 def test_few_figures_are_no_verdict():
     assert [f["finding"] for f in verdict({})] == ["incomplete"]
+
+
+@pytest.mark.parametrize("num_real, said", [(1, "1 picture,"), (12, "12 pictures,")])
+def test_few_pictures_are_said_to_be_the_reason(num_real, said):
+    (finding,) = verdict({}, None, num_real)
+    assert finding["finding"] == "too_few_pictures" and said in finding["text"]
+    assert "30 or more" in finding["text"] and "config.data.test_fraction" in finding["text"]
+    assert verdict({}, None, 30)[0]["finding"] == "incomplete"

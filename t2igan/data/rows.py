@@ -7,13 +7,11 @@ for one index. `numpy.asarray` reads everything: for as few as fit in memory.
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
-import signal
 import threading
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -21,6 +19,7 @@ import numpy as np
 
 from t2igan.data.decode import Decoding, decode
 from t2igan.data.stored import Stored, reason_of
+from t2igan.data.workers import Workers
 from t2igan.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -75,31 +74,41 @@ class Streamed(_Pictures):
         super().__init__((len(places), how.size_px, how.size_px, how.channels))
         self._places = places
         self._how = how
-        self._workers = workers or os.cpu_count() or 1
-        self._pool: ProcessPoolExecutor | None = None
+        self._num_workers = workers or os.cpu_count() or 1
+        self._workers: Workers | None = None
         self._starting = threading.Lock()
         self._said: set[int] = set()
 
     def _take(self, rows: np.ndarray) -> np.ndarray:
-        if len(rows) <= 2 * self._workers:  # not worth sending around
-            decoded = _decode_all([self._places[row] for row in rows], self._how)
-        else:
-            parts = np.array_split(rows, self._workers)
-            jobs = [[self._places[row] for row in part] for part in parts]
-            try:
-                # Not in this process's threads: Python's lock would have them wait for each other, and for training.
-                results = list(self._processes().map(_decode_all, jobs, [self._how] * len(jobs)))
-            except BrokenProcessPool as error:
-                raise UserError(
-                    "the processes that decode pictures died: there may be too little memory.\n"
-                    f"Set config.data.workers below {self._workers}, or raise config.data.cache_gb so that pictures "
-                    'are decoded once. In a program of your own, start from `if __name__ == "__main__":`.'
-                ) from error
-            decoded = [picture for part in results for picture in part]
+        places = [self._places[row] for row in rows]
+        # Few are not worth sending around.
+        decoded = _decode_all(places, self._how) if len(rows) <= 2 * self._num_workers else self._decode_apart(places)
         images = np.empty((len(rows), *self.shape[1:]), np.uint8)
         for i, (row, picture) in enumerate(zip(rows, decoded, strict=True)):
             images[i] = self._replacement(int(row), picture) if isinstance(picture, str) else picture
         return images
+
+    def _decode_apart(self, places: list[Stored]) -> list[np.ndarray | str]:
+        """Decodes in the workers; where they died they are started once more, since a signal may have hit the first."""
+        size = -(-len(places) // self._num_workers)
+        jobs = [places[start : start + size] for start in range(0, len(places), size)]
+        for last in (False, True):
+            workers = self._started()
+            try:
+                # Not in this process's threads: Python's lock would have them wait for each other, and for training.
+                results = list(workers.pool.map(_decode_all, jobs, [self._how] * len(jobs)))
+            except (BrokenProcessPool, CancelledError, RuntimeError) as error:  # also of a pool another thread closed
+                self._forget(workers)
+                if last:
+                    raise UserError(
+                        "the processes that decode pictures died: there may be too little memory.\n"
+                        f"Set config.data.workers below {self._num_workers}, or raise config.data.cache_gb so that "
+                        "pictures are decoded once. In a program of your own, start from "
+                        '`if __name__ == "__main__":`.'
+                    ) from error
+            else:
+                return [picture for part in results for picture in part]
+        raise AssertionError
 
     def _replacement(self, row: int, why: str) -> np.ndarray:
         if row not in self._said:
@@ -111,16 +120,17 @@ class Streamed(_Pictures):
                 return picture
         raise UserError(f"{self.MAX_REPLACED} pictures in a row can no longer be read ({why}): is the disk there?")
 
-    def _processes(self) -> ProcessPoolExecutor:
+    def _started(self) -> Workers:
         with self._starting:
-            if self._pool is None:
-                # Spawned: a fork of a process with JAX's threads may hang.
-                context = multiprocessing.get_context("spawn")
-                # Ctrl-C goes to them too, and it is ours to answer: they decode until the last step is done.
-                self._pool = ProcessPoolExecutor(
-                    self._workers, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
-                )
-        return self._pool
+            if self._workers is None:
+                self._workers = Workers(self._num_workers)
+            return self._workers
+
+    def _forget(self, workers: Workers) -> None:
+        with self._starting:
+            workers.end()
+            if self._workers is workers:
+                self._workers = None
 
 
 def _decode_all(places: Sequence[Stored], how: Decoding) -> list[np.ndarray | str]:

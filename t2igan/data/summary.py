@@ -90,12 +90,14 @@ def lines(datasets: Sequence[Dataset], data_config: Any, tokenizer_config: Any) 
 
 
 def few_held_out(datasets: Sequence[Dataset]) -> list[str]:
-    """Returns a remark on each split after the first that is too small to measure much on, with what to do."""
+    """Returns a remark where splits after the first are too small to measure much on, with what to do."""
     few = [dataset for dataset in datasets[1:] if len(dataset) < FEW_PICTURES and dataset.split != datasets[0].split]
+    if not few:
+        return []
+    counts = " and ".join(f"{_pictures(len(dataset))} in {dataset.split}" for dataset in few)
     return [
-        f"{dataset.split}: {_pictures(len(dataset))} {'is' if len(dataset) == 1 else 'are'} few: figures on so few say "
-        "little, and some cannot be had. More pictures help, or a larger config.data.val_fraction and test_fraction"
-        for dataset in few
+        f"only {counts}: figures on so few say little, and some cannot be had. Add pictures, or raise "
+        "config.data.val_fraction and test_fraction"
     ]
 
 

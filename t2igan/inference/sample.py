@@ -15,6 +15,7 @@ from t2igan import config as config_lib
 from t2igan import nets
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, command
+from t2igan.inference.forked import check_not_forked
 from t2igan.inference.pretrained.opening import WEIGHTS, reader_of_snapshot
 from t2igan.inference.snapshot import Snapshot, load_snapshot
 from t2igan.method.techniques.regularize import no_caption
@@ -73,6 +74,7 @@ class Model:
         guidance: float = 1.0,
     ) -> Iterator[np.ndarray]:
         """Yields the pictures of `sample` piece by piece, for more of them than fit in memory."""
+        check_not_forked()
         prompts = as_prompts(prompts)
         seeds = as_seeds(seed, len(prompts))
         check_number("truncation", truncation, 2, "1 is the noise of training")
@@ -160,8 +162,9 @@ def load(path: str | Path) -> Model:
     """Returns the generator of a run's folder or of a snapshot file.
 
     Raises:
-      UserError: there is none, or the file is damaged.
+      UserError: there is none, the file is damaged, or this process was forked from one that had used a model.
     """
+    check_not_forked()
     path = config_lib.expanded(path, "workdir")
     if path.is_dir():
         if not (path / SNAPSHOT_NAME).is_file():

@@ -26,6 +26,7 @@ from t2igan.evaluation.report.facts import gather
 from t2igan.evaluation.runs import discriminate_with, draw_with
 from t2igan.evaluation.table import summary_line
 from t2igan.inference.files import explain_write_errors, write_json, write_text
+from t2igan.inference.forked import check_not_forked
 from t2igan.inference.sample import SNAPSHOT_NAME, from_snapshot
 from t2igan.inference.snapshot import save_snapshot
 from t2igan.method.phases import PHASES
@@ -69,6 +70,7 @@ def train(
       KeyboardInterrupt: it was interrupted; everything is saved, and the same call goes on.
     """
     config, workdir = config_lib.as_config(config), config_lib.expanded(workdir, "workdir")
+    check_not_forked()
     config, given = given_data(config, dataset, val_dataset, test_dataset)
     check(config)
     batch_keys = [f"{PHASES[phase].section}.batch_images" for phase in config.phases]

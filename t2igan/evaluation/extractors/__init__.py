@@ -5,7 +5,8 @@ One interface, `Extractor`, and several of them:
 - `attributes`: a classifier of the attributes, where the data has attributes;
 - `probe`: a picture tower and a text tower that match pictures and captions;
 - `pixels`: the pixels themselves, at 16 px or less;
-- `inception`: Inception-v3 as FID uses it, and `clip`: a CLIP, where a file of weights is given.
+- `inception`: Inception-v3 as FID uses it, `clip`: a CLIP, and `efficientnet`: EfficientNet-lite0, where weights are
+  given.
 
 Classifier and probe are learned from the run's own training split, with a seed and settings of their own: they share
 nothing with the GAN that they measure but the tokenizer, and two runs on the same data are measured alike. They look at
