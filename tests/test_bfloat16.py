@@ -1,6 +1,7 @@
 """Computing in bfloat16: what stays float32, and how far gradients are from those of float32."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +34,31 @@ def test_states_and_metrics_are_float32(config):
         assert dtypes(state.opt_state) == {"float32", "int32"}  # Adam counts
     assert dtypes(metrics) == {"float32"}
     assert "bf16[" in str(program)  # and yet
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_maps_that_fade_in_stay_bfloat16(config, stage):
+    """How far a size has faded in is a float32 array, which would make float32 of every map after it."""
+    with config.unlocked():
+        config.compute_dtype = "bfloat16"
+        config.train.grow_share = 0.5
+    networks = nets.build(config, 300)
+    text = Text(jnp.zeros((2, 8)), jnp.zeros((2, 5, 8)), jnp.ones((2, 5), bool))
+    shapes = {
+        "generator": jax.ShapeDtypeStruct((2, config.generator.z_dim), np.float32),
+        "discriminator": jax.ShapeDtypeStruct((2, 16, 16, 3), np.float32),
+    }
+    for name, first in shapes.items():
+        network = getattr(networks, name)
+
+        def grown(key, fade, first, text, network=network):
+            params = network.init(key, first, text)
+            return network.apply(params, first, text, grown=(stage, fade))
+
+        fade = jax.ShapeDtypeStruct((), np.float32)
+        program = str(jax.make_jaxpr(grown)(jax.random.key(0), fade, first, text))
+        convolved = re.findall(r"(\w+)\[[^\]]*\] = conv_general_dilated", program)
+        assert convolved and set(convolved) == {"bf16"}, name
 
 
 def test_a_penalty_is_summed_in_float32():

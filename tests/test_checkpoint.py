@@ -1,3 +1,5 @@
+import os
+import stat
 import subprocess
 import sys
 
@@ -9,7 +11,7 @@ import pytest
 from t2igan.errors import UserError
 from t2igan.inference.checkpoint import Checkpoints
 from t2igan.inference.files import write_text
-from t2igan.inference.snapshot import Snapshot, load_snapshot, save_snapshot
+from t2igan.inference.snapshot import Snapshot, load_snapshot, save_networks, save_snapshot
 
 
 def state(value: float):
@@ -33,22 +35,20 @@ def test_a_state_comes_back_bit_for_bit(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, restored, saved)
 
 
-def test_the_latest_and_the_best_are_kept(tmp_path):
+def test_the_latest_two_and_the_best_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path, "score")
     for step, score in [(1, 0.1), (2, 0.9), (3, 0.3), (4, None), (5, 0.2)]:
         checkpoints.save(step, state(step), None if score is None else {"score": score})
-    checkpoints.wait()
     assert checkpoints.latest_step() == 5
     assert checkpoints.best_step() == 2
     checkpoints.close()
-    assert sorted(int(p.name) for p in tmp_path.iterdir() if p.name.isdigit()) == [2, 5]
+    assert sorted(int(p.name) for p in tmp_path.iterdir() if p.name.isdigit()) == [2, 4, 5]
 
 
 def test_the_best_may_be_the_lowest(tmp_path):
     checkpoints = Checkpoints(tmp_path, "frechet", lower_is_better=True)
     for step, score in [(1, 5.0), (2, 1.0), (3, 3.0)]:
         checkpoints.save(step, state(step), {"frechet": score})
-    checkpoints.wait()
     assert checkpoints.best_step() == 2
     checkpoints.close()
 
@@ -61,7 +61,6 @@ def test_another_metric_may_count_from_now_on(tmp_path, lower):
         checkpoints.save(2, state(2), {"frechet/probe": 5.0})
         checkpoints.save(3, state(3), {"frechet/probe": 6.0 if lower else 4.0})
         checkpoints.save(4, state(4))
-        checkpoints.wait()
         assert checkpoints.best_step() == 2 and checkpoints.latest_step() == 4
 
 
@@ -116,7 +115,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 sys.path.insert(0, {root!r})
-from t2igan.checkpoint import Snapshot, save_snapshot
+from t2igan.inference.snapshot import Snapshot, save_snapshot
 from t2igan.errors import UserError
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -137,6 +136,23 @@ def test_a_disk_that_fills_up_loses_nothing(tmp_path, request):
     assert "UserError: could not write below" in done.stdout, done.stderr
     assert load_snapshot(path).info == {"step": 7}
     assert [p.name for p in tmp_path.iterdir()] == ["snapshot.safetensors"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_files_have_the_mode_that_the_umask_gives(tmp_path, umask, mode):
+    """A snapshot is for others too: the writer's temporary file, of mode 0600, is not what stays."""
+    before = os.umask(umask)
+    try:
+        save_snapshot(tmp_path / "snapshot.safetensors", snapshot())
+        save_networks(tmp_path / "networks.safetensors", snapshot().params)
+        write_text(tmp_path / "text.txt", "one")
+    finally:
+        os.umask(before)
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {
+        "snapshot.safetensors": mode,
+        "networks.safetensors": mode,
+        "text.txt": mode,
+    }
 
 
 def test_a_text_file_is_written_whole(tmp_path):

@@ -56,7 +56,7 @@ def test_a_result_is_json_and_says_what_it_is_made_of(healthy):
         "num_real": 90,
         "num_train": 300,
         "num_compared": 180,
-        "resamples": 200,
+        "resamples": 1_000,
     }
     assert set(healthy["versions"]) == {"t2igan", "jax", "flax", "numpy", "python"}
     assert all(len(digest) == 16 for digest in healthy["hashes"].values())

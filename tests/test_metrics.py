@@ -1,5 +1,7 @@
 """Distances and retrieval: golden values by hand, independent formulas, what must not change a figure."""
 
+import math
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -10,6 +12,7 @@ from t2igan.evaluation.metrics import (
     frechet_resampled,
     interval,
     interval_of_mean,
+    interval_of_share,
     kernel_distance,
     match_ranks,
     resampled_counts,
@@ -273,6 +276,35 @@ def test_interval_of_mean_resamples_captions_with_all_their_drawings():
     assert interval_of_mean(values, captions, counts) == pytest.approx(once)
     low, high = interval_of_mean(values, np.arange(300), resampled_counts(300, 500, seed=1))
     assert high - low < 0.5 * (once.high - once.low)
+
+
+def test_wilsons_interval_by_hand():
+    of = lambda right, wrong: interval_of_share(np.repeat([True, False], [right, wrong]), np.arange(right + wrong))  # noqa: E731
+    assert of(8, 2) == pytest.approx((0.49016, 0.94331), abs=1e-5)
+    assert of(5, 5) == pytest.approx((0.23659, 0.76341), abs=1e-5)
+    assert of(0, 10) == pytest.approx((0, 0.27754), abs=1e-5)  # z² / (n + z²)
+    assert of(10, 0) == pytest.approx((1 - 0.27754, 1), abs=1e-5)
+
+
+@pytest.mark.parametrize(("share", "num"), [(0.997, 425), (0.9, 425), (0.5, 100), (0.02, 100)])
+def test_wilsons_interval_holds_the_truth_about_95_times_of_100(share, num):
+    """Exactly: over all numbers of right ones, each as likely as the binomial distribution says."""
+    inside = 0.0
+    for right in range(num + 1):
+        low, high = interval_of_share(np.arange(num) < right, np.arange(num))
+        inside += math.comb(num, right) * share**right * (1 - share) ** (num - right) * (low <= share <= high)
+    assert 0.92 <= inside <= 0.985
+
+
+def test_drawings_of_a_caption_that_are_alike_count_once():
+    once, groups = np.arange(30) < 24, np.arange(30)
+    ten = interval_of_share(np.repeat(once, 10), np.repeat(groups, 10))
+    assert ten == pytest.approx(interval_of_share(once, groups), abs=0.005)
+    eight = np.tile(np.arange(10) < 8, 30)  # of each caption's ten
+    assert interval_of_share(eight, np.repeat(groups, 10)) == pytest.approx(interval_of_share(eight, np.arange(300)))
+    for all_alike in (True, False):  # nothing is known of how alike they are
+        found = interval_of_share(np.full(300, all_alike), np.repeat(groups, 10))
+        assert found == pytest.approx(interval_of_share(np.full(30, all_alike), groups))
 
 
 def test_interval_by_hand():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from t2igan.config.check import PHASES, SECTIONS, check, check_data, check_devices
-from t2igan.config.values import changed_keys, flatten, from_dict, get, to_json, total_steps
+from t2igan.config.values import changed_keys, crossed, flatten, from_dict, get, to_json, total_steps
 
 __all__ = [
     "PHASES",
@@ -12,6 +12,7 @@ __all__ = [
     "check",
     "check_data",
     "check_devices",
+    "crossed",
     "flatten",
     "from_dict",
     "get",

@@ -99,6 +99,7 @@ def _check_choices(config: ConfigDict) -> None:
     _among(config, "discriminator.normalisation", NORMALISATIONS)
     _among(config, "train.optimizer", OPTIMIZERS)
     _among(config, "checkpoint.best_metric", BEST_METRICS)
+    _among(config, "init_which", ("latest", "best"))
 
 
 def _check_phases(config: ConfigDict) -> None:
@@ -159,7 +160,8 @@ def _check_numbers(config: ConfigDict) -> None:
         "augment.sentence_noise loss.penalty_weight loss.penalty_weight_end "
         "loss.mismatch_weight loss.contrastive_weight loss.reconstruction_weight inverter.prior_weight "
         "inverter.perceptual_weight "
-        "generator.attention_from_px sample.every_images evaluate.every_images checkpoint.every_images devices"
+        "generator.attention_from_px sample.every_images evaluate.every_images checkpoint.every_images"
+        " checkpoint.keep_every_images devices"
     ).split():
         if not get(config, key) >= 0:
             raise UserError(f"config.{key}={get(config, key)} must be 0 or greater")
@@ -229,6 +231,11 @@ def _check_losses(config: ConfigDict) -> None:
         raise UserError(
             f"config.loss.contrastive_weight={config.loss.contrastive_weight} needs the image tower of the phase "
             f"'text', which config.phases={tuple(config.phases)} leaves out; set it to 0 or add the phase"
+        )
+    if config.loss.penalty == "finite_difference" and config.compute_dtype == "bfloat16":
+        raise UserError(
+            "config.loss.penalty='finite_difference' with config.compute_dtype='bfloat16' measures rounding: pictures "
+            "are 0.01 apart; set the type to 'float32', or the penalty to 'r1_r2'"
         )
     if config.loss.mismatch_weight > 1:
         raise UserError(f"config.loss.mismatch_weight={config.loss.mismatch_weight} must be a share from 0 to 1")

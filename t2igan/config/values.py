@@ -28,7 +28,7 @@ ADDED = {
     **{"data.follow_links": True, "data.min_usable": 0.0, "data.cache_dir": "", "data.cache_gb": 10.0},
     **{"data.workers": 0, "evaluate.probe_steps": 300, "evaluate.inception_weights": "", "evaluate.clip_weights": ""},
     **{"model_card.license": "", "model_card.data_license": "", "model_card.notes": ""},
-    **{"shard_devices": 1, "remat": False},
+    **{"shard_devices": 1, "remat": False, "init_which": "latest", "checkpoint.keep_every_images": 0},
 }
 # Durations may grow or shrink only together with their schedules, so they count as what is computed.
 
@@ -39,6 +39,15 @@ def total_steps(section: Any, dataset_images: int) -> int:
         return section.steps
     images = section.images or round(section.epochs * dataset_images)
     return max(math.ceil(images / section.batch_images), 1)
+
+
+def crossed(before_images: int, after_images: int, every_images: int) -> bool:
+    """Whether counting from `before_images` to `after_images` passes a multiple of `every_images`, or ends on one.
+
+    With 0 it never does. Whatever happens every so many pictures asks this, so that what is due at the same pictures is
+    due at the same step.
+    """
+    return bool(every_images) and after_images // every_images != before_images // every_images
 
 
 def get(config: Any, key: str) -> Any:

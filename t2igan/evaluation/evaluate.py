@@ -35,7 +35,7 @@ GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {
     **robustness.GROUPS,
 }
 CHEAP = ("attributes", "frechet")  # what is looked at during training
-RESAMPLES = 200  # of the bootstrap
+RESAMPLES = 1_000  # of the bootstrap
 
 
 def evaluate(

@@ -21,7 +21,7 @@ from t2igan.evaluation.evaluators.samples import Draw
 from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.extractors.extractor import in_batches, to_unit
 from t2igan.evaluation.table import table
-from t2igan.inference.checkpoint import read_latest
+from t2igan.inference.checkpoint import read_checkpoint
 from t2igan.inference.files import write_json
 from t2igan.inference.sample import Model, load
 from t2igan.method.techniques.regularize import NORMALISATIONS
@@ -63,10 +63,12 @@ def evaluate_runs(
     seed: int = 0,
     metrics: Sequence[str] = tuple(GROUPS),
     weights: Mapping[str, str] | None = None,
+    which: str = "latest",
 ) -> list[Evaluated]:
     """Evaluates runs one after the other as `evaluate_run` does, and prints one table with all of them.
 
     `weights` of pretrained extractors ("inception": a file, "clip": a folder) go before those that a run names.
+    `which` model of each run is evaluated, as in `t2igan.load`; the best has files of its own.
     """
     metrics = chosen_groups(metrics)  # said before anything is read or learned, as is what follows
     if seed < 0:
@@ -76,7 +78,7 @@ def evaluate_runs(
             raise UserError(
                 f"--workdir={workdir} is a file; `evaluate` wants the folder of a run, where it writes figures"
             )
-    evaluated = [_evaluate_one(workdir, split, num_images, seed, metrics, weights or {}) for workdir in workdirs]
+    evaluated = [_evaluate_one(workdir, split, num_images, seed, metrics, weights or {}, which) for workdir in workdirs]
     print(table([one.result for one in evaluated], [one.workdir.name or str(one.workdir) for one in evaluated]))
     for one in evaluated:
         print(f"written to {one.path}")
@@ -90,13 +92,14 @@ def _evaluate_one(
     seed: int,
     metrics: Sequence[str],
     weights: Mapping[str, str],
+    which: str,
 ) -> Evaluated:
-    generator = load(workdir)
+    generator = load(workdir, which)
     config = from_dict(generator.config)
     dataset = open_dataset(config.data, split)
     train = open_dataset(config.data, config.data.train_split)
     extractors = FeatureExtractors.of_run(config, train, generator.tokenizer, workdir, weights)
-    found = _latest_game(workdir) if "discriminator" in metrics else None
+    found = _game_of(workdir, generator.info if which == "best" else None) if "discriminator" in metrics else None
     discriminate = None
     if found is not None:
         params = {"text": generator.params["text"], "discriminator": found[1]["params"]["discriminator"]}
@@ -114,14 +117,31 @@ def _evaluate_one(
     result |= {"model": generator.digest, "step": generator.info.get("step")}
     if found is not None and "discriminator" in result["details"]:
         result["details"]["discriminator"]["step"] = found[0]
-    path = workdir / f"evaluation_{split}.json"
+    path = _result_path(workdir, split, which, result)
     write_json(path, merged(_read(path), result))
     return Evaluated(workdir, result, path)
 
 
-def _latest_game(workdir: Path) -> tuple[int, Mapping[str, Any]] | None:
-    """Returns step and state of the newest checkpoint of the last phase that plays the adversarial game."""
-    found = (read_latest(workdir / "checkpoints" / phase) for phase in ("joint", "adversarial"))
+def _result_path(workdir: Path, split: str, which: str, result: Result) -> Path:
+    """Where a result is written: not over one of the same model with more pictures."""
+    name = f"evaluation_{split}" if which == "latest" else f"evaluation_{split}_{which}"
+    path, num_images = workdir / f"{name}.json", result["counts"]["num_images"]
+    kept = _read(path)
+    if kept.get("model") == result["model"] and kept.get("counts", {}).get("num_images", 0) > num_images:
+        return workdir / f"{name}_{num_images}.json"
+    return path
+
+
+def _game_of(workdir: Path, info: Mapping[str, Any] | None) -> tuple[int, Mapping[str, Any]] | None:
+    """Returns step and state of a checkpoint of a phase that plays the adversarial game; None where there is none.
+
+    It is the one that a snapshot with this `info` was written with, or else the newest of the last such phase.
+    """
+    phases = ("joint", "adversarial")
+    if info is not None:
+        phase, step = info.get("phase"), info.get("step")
+        return read_checkpoint(workdir / "checkpoints" / phase, step) if phase in phases else None
+    found = (read_checkpoint(workdir / "checkpoints" / phase) for phase in phases)
     return next((one for one in found if one is not None), None)
 
 

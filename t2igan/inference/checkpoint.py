@@ -1,7 +1,8 @@
 """Checkpoints: all state of a training, to go on from. The only file that knows Orbax.
 
-There is one Orbax folder a phase, written asynchronously, of which the latest and the best are kept. What is meant for
-use, not for going on, is a snapshot (`t2igan.inference.snapshot`).
+There is one Orbax folder a phase, written asynchronously, of which the latest two and the best are kept: should the
+latest be damaged, the one before it is still there. What is meant for use, not for going on, is a snapshot
+(`t2igan.inference.snapshot`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from t2igan.inference.files import explain_write_errors, first_line
 class Checkpoints:
     """The checkpoints of one phase, in one folder; step -> state.
 
-    `metric` names the value by which the best is kept besides the latest; higher is better unless `lower_is_better`.
+    `metric` names the value by which the best is kept besides the latest two; higher is better unless
+    `lower_is_better`.
     """
 
     def __init__(self, folder: Path, metric: str = "", lower_is_better: bool = False):
@@ -29,8 +31,9 @@ class Checkpoints:
 
         self.folder = folder
         self.metric = metric
+        self._lower_is_better = lower_is_better
         policies = ocp.checkpoint_managers
-        keep = [policies.LatestN(1)]
+        keep = [policies.LatestN(2)]
         # A checkpoint that was saved when another metric counted is none of the best.
         worst = math.inf if lower_is_better else -math.inf
         value = (lambda metrics: metrics.get(metric, worst)) if metric else None
@@ -51,6 +54,8 @@ class Checkpoints:
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
         except OSError as error:
             raise UserError(f"cannot write checkpoints to {folder}: {error.strerror or error}") from error
+        best = self.best_step()
+        self._best: float | None = (self._manager.metrics(best) or {}).get(metric) if best is not None else None
 
     def latest_step(self) -> int | None:
         """Returns the step of the newest whole checkpoint, or None."""
@@ -60,11 +65,20 @@ class Checkpoints:
         """Returns the step of the best whole checkpoint by `metric`, or None."""
         return self._manager.best_step() if self.metric else None
 
+    def improves(self, metrics: Mapping[str, Any] | None) -> bool:
+        """Whether `metrics` are by `metric` as good as those of every checkpoint that is kept, or better."""
+        value = (metrics or {}).get(self.metric) if self.metric else None
+        if value is None or self._best is None:
+            return value is not None
+        return value <= self._best if self._lower_is_better else value >= self._best
+
     def save(self, step: int, state: Any, metrics: Mapping[str, Any] | None = None) -> None:
         """Starts to write `state`; returns before the disk is done. Raises `UserError` where the last one failed."""
         import orbax.checkpoint as ocp
 
         kept = {self.metric: metrics[self.metric]} if metrics and self.metric in metrics else None
+        if self.improves(kept):
+            self._best = kept[self.metric]
         with explain_write_errors(self.folder):
             self._manager.save(step, args=ocp.args.StandardSave(state), metrics=kept)
 
@@ -82,11 +96,6 @@ class Checkpoints:
                 f"from the start of the phase."
             ) from error
 
-    def wait(self) -> None:
-        """Returns when everything is on disk; raises `UserError` where that failed."""
-        with explain_write_errors(self.folder):
-            self._manager.wait_until_finished()
-
     def close(self) -> None:
         """Waits and lets go of the folder; raises `UserError` where the last save failed."""
         with explain_write_errors(self.folder):
@@ -102,11 +111,12 @@ class Checkpoints:
         self.close()
 
 
-def read_latest(folder: Path) -> tuple[int, Any] | None:
-    """Returns step and state of the newest whole checkpoint in a phase's folder, as dictionaries of NumPy arrays.
+def read_checkpoint(folder: Path, step: int | None = None) -> tuple[int, Any] | None:
+    """Returns step and state of a whole checkpoint in a phase's folder, as dictionaries of NumPy arrays.
 
-    None where there is none. Unlike `Checkpoints.restore` it need not know what was saved, nor on how many devices;
-    nothing is written or cleaned up, for the training may be under way. `UserError` for a damaged one.
+    It is that of `step`, or the newest; None where it is not there. Unlike `Checkpoints.restore` it need not know what
+    was saved, nor on how many devices; nothing is written or cleaned up, for the training may be under way. `UserError`
+    for a damaged one.
     """
     import orbax.checkpoint as ocp
 
@@ -121,8 +131,8 @@ def read_latest(folder: Path) -> tuple[int, Any] | None:
     with ocp.CheckpointManager(
         folder.absolute(), options=options, item_handlers=ocp.StandardCheckpointHandler()
     ) as manager:
-        step = manager.latest_step()
-        if step is None:
+        step = manager.latest_step() if step is None else step
+        if step not in manager.all_steps():
             return None
         device = jax.sharding.SingleDeviceSharding(jax.local_devices(backend="cpu")[0])
         try:

@@ -183,6 +183,7 @@ class GrowingTower(nn.Module):
                 x = downsample(x)
                 x = dense(channels, use_bias=False, dtype=self.dtype, name=f"transition_{level}")(x)
             if level == first + 1 and grown is not None:
+                fade = jnp.asarray(fade, self.dtype)  # a float32 array would make float32 of the maps
                 x = fade * x + (1 - fade) * look(level)
             for block in range(self.blocks):
                 named = functools.partial(_residual_block, name=f"block_{level}_{block}")

@@ -18,27 +18,27 @@ from t2igan.training.run import Run
 from t2igan.training.warm_start import networks_of
 
 
-def best_average(run: Run, state: Any, done: int) -> Any:
-    """Returns the state with the best of its averages in `ema`, by the metric of the best checkpoint on the test split.
+def best_average(run: Run, state: Any, phase: str, done: int) -> Any:
+    """Returns the state of a phase with the best of its averages in `ema`, by the metric of the best checkpoint.
 
-    Where there are no further averages (`state.tracks`) the state is returned as it is. The choice looks at the test
-    split: figures on that flatter the choice a little, those on a split that was not looked at do not. The checkpoint
-    keeps all of them, so the choice is in the snapshot and in the phases after.
+    Where there are no further averages (`state.tracks`) the state is returned as it is. The choice looks at the
+    pictures of `Run.val_data`: figures on that split flatter the choice a little, those on a split that was not looked
+    at do not. The checkpoint keeps all of them, so the choice is in the snapshot and in the phases after.
     """
     if not getattr(state, "tracks", None):
         return state
     averages = {"1": state.ema, **state.tracks}
     alone = parallel.local(state.replace(opt_state=()))
-    best = processes.from_leader(lambda: _best(run, alone, done))
+    best = processes.from_leader(lambda: _best(run, alone, phase, done))
     return state.replace(ema=averages[best])
 
 
-def _best(run: Run, state: Any, done: int) -> str:
+def _best(run: Run, state: Any, phase: str, done: int) -> str:
     metric, lower_is_better = run.best_metric
     found = {}
     for name, average in {"1": state.ema, **state.tracks}.items():
-        snapshot = snapshot_of(run, networks_of(state.replace(ema=average)), done)
-        num_images = max(run.config.evaluate.num_images, len(run.test_data))
+        snapshot = snapshot_of(run, networks_of(state.replace(ema=average)), done, phase)
+        num_images = max(run.config.evaluate.num_images, len(run.val_data))
         looked = cheap_figures(run, from_snapshot(snapshot), num_images)
         say(f"average of half-life x {name}: {summary_line(looked)}")
         found[name] = flat_figures(looked)[metric]

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import numpy as np
 
 from t2igan.inference.files import explain_write_errors, read_json_lines, write_text
 from t2igan.inference.pictures import save_png
+
+WANDB_ID_NAME = "wandb_id.txt"
 
 
 class Logs:
@@ -182,5 +185,16 @@ def _start_wandb(project: str, workdir: Path, config: Mapping | None):
         import wandb
     except ImportError as error:
         raise UserError("config.log.wandb=True needs Weights & Biases: pip install 't2igan[wandb]'") from error
-    wandb.init(project=project, dir=str(workdir), name=workdir.name, config=dict(config or {}), resume="allow")
+    # Without the same id a run that goes on would be a new one.
+    path = workdir / WANDB_ID_NAME
+    if not path.is_file():
+        write_text(path, uuid.uuid4().hex)
+    wandb.init(
+        project=project,
+        dir=str(workdir),
+        name=workdir.name,
+        config=dict(config or {}),
+        id=path.read_text(encoding="utf-8").strip(),
+        resume="allow",
+    )
     return wandb

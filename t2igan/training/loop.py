@@ -84,8 +84,6 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
         process_index=processes.index(),
         process_count=processes.count(),
     )
-    every = lambda images: max(images // phase.step_images, 1) if images else phase.total_steps  # noqa: E731
-    log_every, save_every = every(config.log.every_images), every(config.checkpoint.every_images)
     rate, window = Rate(), []
     ahead = prefetched(batches.__getitem__, start, phase.total_steps)
     agreement = processes.Agreement(start)
@@ -96,9 +94,10 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
                 compiled[decided] = compile_phase(run, phase, state, done - 1)
             state, metrics = compiled[decided](state, parallel.to_devices(batch, run.mesh))
             window.append(metrics)
-            saves = done % save_every == 0 or done == phase.total_steps
+            passed = functools.partial(config_lib.crossed, (done - 1) * phase.step_images, done * phase.step_images)
+            saves = passed(config.checkpoint.every_images) or done == phase.total_steps
             watches = phase.watches(done)
-            waits = saves or watches or done % log_every == 0
+            waits = saves or watches or passed(config.log.every_images)
             stops = agreement.stops(done, interruption.asked, waits)
             saves = saves or stops
             if waits or stops:
@@ -116,7 +115,7 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
             if figures:
                 run.logs.scalars(phase.name, done, done * phase.step_images, figures)
                 rate.take()  # pictures a second of training, not of evaluation
-            if saves:
+            if saves or checkpoints.improves(figures):
                 checkpoints.save(done, state, figures or None)
             if stops and done < phase.total_steps:
                 raise Interrupted(f"stopped after step {done:,} of phase {phase.name}; the same command goes on")

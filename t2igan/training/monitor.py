@@ -9,19 +9,20 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from t2igan import __version__
+from t2igan import config as config_lib
 from t2igan.evaluation.evaluate import CHEAP, evaluate, flat_figures, without_details
 from t2igan.evaluation.runs import draw_with
 from t2igan.evaluation.table import summary_line
 from t2igan.inference.pictures import sheet
-from t2igan.inference.sample import SNAPSHOT_NAME, Model, from_snapshot
-from t2igan.inference.snapshot import Snapshot, save_snapshot
+from t2igan.inference.sample import BEST_SNAPSHOT_NAME, KEPT_FOLDER, SNAPSHOT_NAME, Model, from_snapshot
+from t2igan.inference.snapshot import Snapshot, read_metrics, save_snapshot
 from t2igan.method.losses.inversion import complete
 from t2igan.method.phases.base import PhaseState
 from t2igan.method.phases.discriminator import DiscriminatorMethod, ask
@@ -37,33 +38,70 @@ HELD_OUT_PICTURES = 1024  # of the test split, at most, that a phase is measured
 AT_ONCE = 64
 
 
-def due(run: Run, phase: str, done: int, total_steps: int, step_images: int) -> tuple[bool, bool]:
-    """Whether to evaluate, and whether to draw, after `done` steps; the run's end has an evaluation of its own."""
-    before, images, last = (done - 1) * step_images, done * step_images, done == total_steps
-    passed = lambda every: bool(every) and images // every != before // every  # noqa: E731
-    ends_phase = last and phase != run.config.phases[-1]
-    evaluates = run.config.evaluate.at_end if ends_phase else not last and passed(run.config.evaluate.every_images)
-    return evaluates, passed(run.config.sample.every_images) or last
+class Due(NamedTuple):
+    """What is done after a step."""
+
+    evaluates: bool  # cheap figures
+    draws: bool  # a sheet
+    keeps: bool  # a snapshot that stays
+
+
+def due(config, phase: str, done: int, total_steps: int, step_images: int) -> Due:
+    """Returns what is done after `done` steps.
+
+    The end of a phase is evaluated too, where anything is on the way: the last model may be the best.
+    """
+    last = done == total_steps
+    passed = functools.partial(config_lib.crossed, (done - 1) * step_images, done * step_images)
+    at_end = bool(config.evaluate.every_images) or (config.evaluate.at_end and phase != config.phases[-1])
+    return Due(
+        evaluates=at_end if last else passed(config.evaluate.every_images),
+        draws=passed(config.sample.every_images) or last,
+        keeps=passed(config.checkpoint.keep_every_images),
+    )
 
 
 def evaluate_and_draw(
     run: Run, phase: str, total_steps: int, step_images: int, state: Any, done: int
 ) -> dict[str, Any]:
-    """Sheets, cheap figures and a snapshot, each when it is due; returns the figures."""
-    config, images = run.config, done * step_images
-    evaluates, draws = due(run, phase, done, total_steps, step_images)
-    figures = signs_of_collapse(run, phase, total_steps, state, done) if evaluates else {}
-    snapshot = snapshot_of(run, networks_of(state), done)
-    generator = from_snapshot(snapshot)
-    if evaluates:
-        looked = cheap_figures(run, generator, config.evaluate.num_images)
-        say(f"{images:>9,} images: {summary_line(looked)}")
-        figures |= flat_figures(looked)
-        snapshot = dataclasses.replace(snapshot, metrics=without_details(looked))
+    """Sheets, cheap figures and snapshots, each when it is due; returns the figures."""
+    images, now = done * step_images, due(run.config, phase, done, total_steps, step_images)
+    figures = signs_of_collapse(run, phase, total_steps, state, done) if now.evaluates else {}
+    snapshot = snapshot_of(run, networks_of(state), done, phase)
+    name = f"{images:09d}" if phase == "adversarial" else f"{phase}_{images:09d}"
+    if now.evaluates:
+        snapshot, found = evaluated(run, snapshot)
+        say(f"{images:>9,} images: {summary_line(snapshot.metrics)}")
+        figures |= found
     save_snapshot(run.workdir / SNAPSHOT_NAME, snapshot)
-    if draws:
-        draw_sheet(run, generator, f"{images:09d}" if phase == "adversarial" else f"{phase}_{images:09d}", done)
+    if now.keeps:
+        save_snapshot(run.workdir / KEPT_FOLDER / f"{name}.safetensors", snapshot)
+    if now.draws:
+        draw_sheet(run, from_snapshot(snapshot), name, done)
     return figures
+
+
+def evaluated(run: Run, snapshot: Snapshot) -> tuple[Snapshot, dict[str, Any]]:
+    """Measures a snapshot by cheap figures, and keeps it where it is the best so far; returns it with its figures."""
+    looked = cheap_figures(run, from_snapshot(snapshot), run.config.evaluate.num_images)
+    snapshot = dataclasses.replace(snapshot, metrics=without_details(looked))
+    metric, lower_is_better = run.best_metric
+    best, value = best_so_far(run, metric), looked["figures"][metric]["value"]
+    # Of equals the later one, as with checkpoints: it has learned for longer.
+    if best is None or (value <= best if lower_is_better else value >= best):
+        save_snapshot(run.workdir / BEST_SNAPSHOT_NAME, snapshot)
+    return snapshot, flat_figures(looked)
+
+
+def best_so_far(run: Run, metric: str) -> float | None:
+    """Returns the metric of the best snapshot; None where there is none, or where another metric or split counted."""
+    path = run.workdir / BEST_SNAPSHOT_NAME
+    if not path.is_file():
+        return None
+    metrics = read_metrics(path)
+    if metrics.get("split") != run.val_data.split:
+        return None
+    return metrics.get("figures", {}).get(metric, {}).get("value")
 
 
 def signs_of_collapse(run: Run, phase: str, total_steps: int, state: Any, done: int) -> dict[str, float]:
@@ -74,7 +112,7 @@ def signs_of_collapse(run: Run, phase: str, total_steps: int, state: Any, done: 
     # While it grows, a discriminator cannot be asked about full-sized pictures.
     if phase == "adversarial" and not Growth.of(config, total_steps).is_whole(done):
         return {}
-    guard = Guard.create(config, run.networks, run.tokenizer, run.train_data, run.test_data)
+    guard = Guard.create(config, run.networks, run.tokenizer, run.train_data, run.val_data)
     figures = guard.measure(params)
     if guard.num_images >= FEWEST_PICTURES and (wrong := verdict(settings, figures)):
         if may_roll_back(settings, run.workdir, phase):
@@ -84,7 +122,7 @@ def signs_of_collapse(run: Run, phase: str, total_steps: int, state: Any, done: 
 
 
 def cheap_figures(run: Run, generator: Model, num_images: int) -> dict[str, Any]:
-    """Evaluates a generator on the test split by the cheap groups of metrics, and by that of the best metric."""
+    """Evaluates a generator on held-out pictures by the cheap groups of metrics, and by that of the best metric."""
     group, _, rest = run.best_metric[0].partition("/")
     groups, extractor_names = list(CHEAP), [run.extractors.main]
     if group not in groups:
@@ -93,7 +131,7 @@ def cheap_figures(run: Run, generator: Model, num_images: int) -> dict[str, Any]
         extractor_names.append(rest)
     return evaluate(
         draw_with(generator),
-        run.test_data,
+        run.val_data,
         run.extractors,
         num_images=num_images,
         seed=0,
@@ -113,7 +151,7 @@ def draw_sheet(run: Run, generator: Model, name: str, done: int) -> Path:
     return run.logs.sheet(name, done, sheet(images, captions, columns=s.num_seeds), facts)
 
 
-def snapshot_of(run: Run, learned: Mapping[str, Any], done: int) -> Snapshot:
+def snapshot_of(run: Run, learned: Mapping[str, Any], done: int, phase: str) -> Snapshot:
     """Returns what sampling needs of the networks, "inverter" too where there is one; no metrics yet."""
     params = {name: learned[name] for name in ("generator", "text", "inverter") if name in learned}
     return Snapshot(
@@ -121,7 +159,7 @@ def snapshot_of(run: Run, learned: Mapping[str, Any], done: int) -> Snapshot:
         config=run.config.to_dict(),
         tokenizer=run.tokenizer.to_json(),
         metrics={},
-        info={"step": done, "t2igan": __version__, "jax": jax.__version__, "data": run.train_data.name},
+        info={"phase": phase, "step": done, "t2igan": __version__, "jax": jax.__version__, "data": run.train_data.name},
     )
 
 

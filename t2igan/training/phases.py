@@ -152,7 +152,7 @@ def _game(run: Run, name: str, game: Method, step_function: Callable, method: An
         total_steps=total_steps,
         step_images=step_images,
         shown=("loss/generator", "loss/discriminator"),
-        watches=lambda done: any(monitor.due(run, name, done, total_steps, step_images)),
+        watches=lambda done: any(monitor.due(run.config, name, done, total_steps, step_images)),
         watch=functools.partial(monitor.evaluate_and_draw, run, name, total_steps, step_images),
         decided=functools.partial(step.decided, game),
     )

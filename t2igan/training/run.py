@@ -38,6 +38,11 @@ class Run:
         return processes.leads()
 
     @property
+    def val_data(self) -> Dataset:
+        """The held-out pictures that choices are made on: the best checkpoint, the best average, the guard."""
+        return self.test_data
+
+    @property
     def best_metric(self) -> tuple[str, bool]:
         """The metric by which the best checkpoint and average are kept, and whether lower is better."""
         metric = self.config.checkpoint.best_metric

@@ -31,14 +31,14 @@ from t2igan.evaluation.report.facts import gather
 from t2igan.evaluation.runs import discriminate_with, draw_with
 from t2igan.evaluation.table import summary_line
 from t2igan.inference.files import explain_write_errors, write_json, write_text
-from t2igan.inference.sample import SNAPSHOT_NAME, from_snapshot
-from t2igan.inference.snapshot import load_networks, save_networks, save_snapshot
+from t2igan.inference.sample import BEST_SNAPSHOT_NAME, SNAPSHOT_NAME, from_snapshot
+from t2igan.inference.snapshot import load_networks, load_snapshot, save_networks, save_snapshot
 from t2igan.training import warm_start as inheritance
 from t2igan.training.averages import best_average
 from t2igan.training.distributed import agreement, parallel, processes
 from t2igan.training.logs import Logs, say, speak
 from t2igan.training.loop import build_phase, run_phase, started
-from t2igan.training.monitor import snapshot_of
+from t2igan.training.monitor import evaluated, snapshot_of
 from t2igan.training.run import Run
 from t2igan.training.warm_start import handed_on
 
@@ -81,7 +81,7 @@ def _train(config, workdir: Path, overrides: tuple[str, ...], mesh: jax.sharding
                 # What this phase left behind is in the later one's state: only its structure counts.
                 given = handed_on(given, jax.eval_shape(phase.init, given))
                 continue
-            state = best_average(run, run_phase(run, phase, given), phase.total_steps)
+            state = best_average(run, run_phase(run, phase, given), phase.name, phase.total_steps)
             given = handed_on(given, state)
         return finish(run, given, int(state.step))
     finally:
@@ -120,7 +120,7 @@ def inherit(run: Run) -> dict[str, Any]:
     def write() -> None:
         if path.is_file():
             return
-        source = inheritance.read(run.config.init_from)
+        source = inheritance.read(run.config.init_from, run.config.init_which)
         with_text = run.tokenizer == source.tokenizer and inheritance.text_fits(source, run.networks, run.batch_shapes)
         taken, report = inheritance.take(source, run.networks, run.batch_shapes, run.config.seed, with_text)
         for line in report:
@@ -181,7 +181,7 @@ def _inherited_tokenizer(config, train_data: Dataset) -> Tokenizer | None:
     """The tokenizer of `config.init_from`, where the text encoder that goes with it can be taken."""
     if not config.init_from:
         return None
-    source = inheritance.read(config.init_from)
+    source = inheritance.read(config.init_from, config.init_which)
     shapes = {
         "images": jax.ShapeDtypeStruct((2, *train_data.images.shape[1:]), np.uint8),
         "tokens": jax.ShapeDtypeStruct((2, source.tokenizer.max_tokens), np.int32),
@@ -204,8 +204,10 @@ def finish(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
 
 def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
     path, figures = run.workdir / SNAPSHOT_NAME, {}
-    snapshot = snapshot_of(run, learned, done)
+    snapshot = snapshot_of(run, learned, done, run.config.phases[-1])
     digest = save_snapshot(path, snapshot)
+    if run.config.train.ema_tracks and run.config.evaluate.every_images:
+        evaluated(run, snapshot)  # the average that was chosen may be the best model there was
     if run.config.evaluate.at_end:
         figures = evaluate(
             draw_with(from_snapshot(snapshot)),
@@ -231,6 +233,8 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
     caption = shlex.quote(run.test_data.captions[0][0])  # it may come from anywhere, and is to be pasted
     sheets = sorted((run.workdir / "samples").glob("*.png"), key=lambda path: path.stat().st_mtime_ns)
     say(f"\nmodel:    {path}")
+    if line := _best_line(run, digest):
+        say(line)
     if sheets:
         say(f"pictures: {sheets[-1]}")
     if figures:
@@ -241,6 +245,16 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
     command = f"python run.py sample --workdir={run.workdir} --prompt={caption} --num=8 --seed=0 --out=me.png"
     say(f"draw your own:\n  {command}")
     return figures
+
+
+def _best_line(run: Run, digest: str) -> str:
+    """Says which model did best on the way, where that is another than the last; "" otherwise."""
+    path, metric = run.workdir / BEST_SNAPSHOT_NAME, run.best_metric[0]
+    if not path.is_file() or (best := load_snapshot(path)).digest == digest:
+        return ""
+    value = best.metrics["figures"][metric]["value"]
+    where = f"of phase {best.info['phase']}, step {best.info['step']:,}"
+    return f"best:     {path} {where}, by {metric} {value:.3f} on the way; --which=best uses it"
 
 
 def _discriminator(run: Run, params: dict[str, Any], learned: dict[str, Any]) -> Any:

@@ -34,7 +34,7 @@ def attributes(evaluation: Evaluation) -> None:
         interval = evaluation.interval_of_mean(values)
         evaluation.add(f"attributes/{name}", of(fake), interval, real=of(real), floor=of(floor), label=label, **facts)
 
-    add("mean", "attributes right", right.mean(1), lambda x: x.mean)
+    add("mean", "attributes right", right, lambda x: x.mean)
     add("all", "  all at once", right.all(1), lambda x: x.all)
     if len(names) > 1:
         for i, name in enumerate(names):

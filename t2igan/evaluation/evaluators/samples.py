@@ -96,10 +96,15 @@ class Evaluation:
         self.figures[name] = Figure(float(value), low=low, high=high, real=number(real), floor=number(floor), **facts)
 
     def interval_of_mean(self, values: np.ndarray, places: np.ndarray | None = None) -> metrics.Interval | None:
-        """The interval of the mean over drawings (the first ones, or those of `places`); None where there is none."""
+        """The interval of the mean over drawings (the first ones, or those of `places`); None where there is none.
+
+        `values` are numbers [N], or right and wrong [N] or [N, A]: their mean is a share.
+        """
         if self.counts is None or not len(values):
             return None
         places = self.drawn.places[: len(values)] if places is None else places
+        if values.dtype == bool:
+            return metrics.interval_of_share(values.ravel(), places.repeat(values.size // len(values)))
         return metrics.interval_of_mean(values, places, self.counts)
 
     def shuffled(self) -> Int[np.ndarray, " N"]:

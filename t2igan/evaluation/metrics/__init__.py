@@ -24,7 +24,13 @@ from t2igan.evaluation.metrics.distances import (
     kernel_distance,
 )
 from t2igan.evaluation.metrics.diversity import across_groups, within_groups
-from t2igan.evaluation.metrics.intervals import Interval, interval, interval_of_mean, resampled_counts
+from t2igan.evaluation.metrics.intervals import (
+    Interval,
+    interval,
+    interval_of_mean,
+    interval_of_share,
+    resampled_counts,
+)
 from t2igan.evaluation.metrics.memorisation import closer_than, copies, distance_ratio, overfitting, quantiles
 from t2igan.evaluation.metrics.neighbours import Manifolds, manifolds, nearest
 from t2igan.evaluation.metrics.retrieval import Ranks, match_ranks
@@ -51,6 +57,7 @@ __all__ = [
     "frechet_resampled",
     "interval",
     "interval_of_mean",
+    "interval_of_share",
     "kernel_distance",
     "manifolds",
     "match_ranks",
