@@ -72,7 +72,8 @@ def gradients(loss_fn: Callable, params: Any, batch: Any, key: jax.Array, microb
     # Taken with stride, so that each device keeps its own samples.
     parts = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, microbatches, *x.shape[1:]), 1, 0), batch)
     keys = jax.random.split(key, microbatches)
-    like = jax.eval_shape(gradient, *jax.tree.map(lambda x: x[0], (parts, keys)))
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), (parts, keys))
+    like = jax.eval_shape(gradient, *one)
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
 
     def add(total, part):
