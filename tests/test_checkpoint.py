@@ -2,6 +2,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from t2igan.errors import UserError
-from t2igan.inference.checkpoint import Checkpoints
+from t2igan.inference.checkpoint import Checkpoints, read_checkpoint
 from t2igan.inference.files import write_text
 from t2igan.inference.snapshot import Snapshot, load_snapshot, save_networks, save_snapshot
 
@@ -108,6 +109,37 @@ def test_another_safetensors_file_is_refused(tmp_path):
 def test_a_missing_snapshot_is_named(tmp_path):
     with pytest.raises(UserError, match="there is no snapshot"):
         load_snapshot(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("name", ["pets [64px]", "a]b[", r"a\\b", "a?b", "*", "two words", "日本 🙂", "50%20 {x}"])
+def test_folders_of_any_name_hold_checkpoints_that_can_be_read(tmp_path, name):
+    """Orbax and TensorStore take some characters of a folder's name for patterns or slashes."""
+    other = tmp_path / "axb" / "text"  # which a?b and * would match
+    with Checkpoints(other) as checkpoints:
+        checkpoints.save(1, state(1.0))
+    folder = tmp_path / name / "text"
+    with Checkpoints(folder, "score") as checkpoints:
+        for step in (2, 4, 6):
+            checkpoints.save(step, state(step), {"score": 1 / step})
+    with Checkpoints(folder, "score") as checkpoints:
+        assert (checkpoints.latest_step(), checkpoints.best_step()) == (6, 2)
+        np.testing.assert_array_equal(checkpoints.restore(6, state(0))["params"]["kernel"], np.full((3, 2), 6.0))
+    assert read_checkpoint(folder)[0] == 6
+    assert read_checkpoint(folder, 2)[1]["params"]["kernel"].max() == 2
+    assert read_checkpoint(folder, 3) is None
+    assert {path.name for path in tmp_path.iterdir()} == {"axb", name}
+    assert [path.name for path in other.iterdir() if path.name.isdigit()] == ["1"]
+
+
+@pytest.mark.parametrize("name", ["[x]", "a?b"])
+def test_a_name_that_cannot_be_helped_is_refused_at_once(tmp_path, monkeypatch, name):
+    """The folder for temporary files, where a link with a plain name would be, has such a name too."""
+    temporary = tmp_path / "tmp*"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with pytest.raises(UserError, match=r"checkpoints cannot be kept in .*choose another --workdir"):
+        Checkpoints(tmp_path / name)
+    assert not list(temporary.iterdir())
 
 
 FULL_DISK = """

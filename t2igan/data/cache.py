@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from t2igan.data.decode import Decoding, Unusable, decode
 from t2igan.data.stored import InMemory, Stored, reason_of
-from t2igan.errors import UserError
+from t2igan.errors import UserError, lacks_locks
 
 VERSION = 1  # of what decoding yields: to be raised when the same file decodes to other pixels
 CONTENT_BYTES = 16
@@ -235,8 +235,10 @@ def _locked(path: Path) -> Iterator[None]:
     except Timeout:
         log.warning("another process is decoding the same pictures: waiting for it (%s)", path)
         lock.acquire()
-    except NotImplementedError:  # a disk without locks: at worst two processes decode the same
-        yield
+    except (NotImplementedError, OSError) as error:
+        if not lacks_locks(error):
+            raise
+        yield  # at worst two processes decode the same
         return
     try:
         yield
@@ -264,8 +266,11 @@ def _make_room(root: Path, needed_bytes: int, limit_bytes: int) -> None:
             with FileLock(root / f"{folder.name}.lock", timeout=0):
                 shutil.rmtree(folder, ignore_errors=True)
             total -= size_bytes
-        except (Timeout, NotImplementedError):
+        except Timeout:
             continue
+        except (NotImplementedError, OSError) as error:
+            if not lacks_locks(error):
+                raise
     free_bytes = shutil.disk_usage(root).free
     if free_bytes < needed_bytes:
         raise OSError(f"{needed_bytes / 1e9:.1f} GB are needed, {free_bytes / 1e9:.1f} GB are free")

@@ -7,7 +7,9 @@ latest be damaged, the one before it is still there. What is meant for use, not 
 
 from __future__ import annotations
 
+import contextlib
 import math
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,39 @@ import numpy as np
 
 from t2igan.errors import UserError
 from t2igan.inference.files import explain_write_errors, first_line
+
+ODD_CHARACTERS = ("*", "?", "[", "]", "\\")  # of a folder's name, that Orbax or TensorStore take for something else
+
+
+class PlainName:
+    """A name of a folder that Orbax can work with: its own, or that of a link to it.
+
+    Orbax looks for the parts of a checkpoint by patterns that begin with the folder's name as it stands, and
+    TensorStore takes a backslash for a slash: in a folder called `pets [64px]` nothing is found, without an error.
+    """
+
+    def __init__(self, folder: Path):
+        self.path, self._links = folder.absolute(), None
+        if not any(character in str(self.path) for character in ODD_CHARACTERS):
+            return
+        self._links = tempfile.TemporaryDirectory(prefix="t2igan-")
+        link = Path(self._links.name).absolute() / "checkpoints"
+        try:
+            if any(character in str(link) for character in ODD_CHARACTERS):
+                raise OSError(f"the folder for temporary files, {self._links.name}, has such a name too")
+            link.symlink_to(self.path, target_is_directory=True)
+        except OSError as error:
+            self.close()
+            raise UserError(
+                f"checkpoints cannot be kept in {folder}: of {' '.join(ODD_CHARACTERS)} none may be in its name "
+                f"({error.strerror or error}); choose another --workdir"
+            ) from error
+        self.path = link
+
+    def close(self) -> None:
+        """Removes the link, if there is one; the folder stays."""
+        if self._links is not None:
+            self._links.cleanup()
 
 
 class Checkpoints:
@@ -50,9 +85,12 @@ class Checkpoints:
             preservation_policy=policies.AnyPreservationPolicy(keep),
             cleanup_tmp_directories=True,
         )
+        self._name = PlainName(folder)
         try:
-            self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+            folder.mkdir(parents=True, exist_ok=True)
+            self._manager = ocp.CheckpointManager(self._name.path, options=options)
         except OSError as error:
+            self._name.close()
             raise UserError(f"cannot write checkpoints to {folder}: {error.strerror or error}") from error
         best = self.best_step()
         self._best: float | None = (self._manager.metrics(best) or {}).get(metric) if best is not None else None
@@ -103,6 +141,7 @@ class Checkpoints:
                 self._manager.wait_until_finished()
             finally:
                 self._manager.close()
+                self._name.close()
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -128,9 +167,10 @@ def read_checkpoint(folder: Path, step: int | None = None) -> tuple[int, Any] | 
         options.multiprocessing_options = ocp.options.MultiprocessingOptions(
             primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"alone_{me}"
         )
-    with ocp.CheckpointManager(
-        folder.absolute(), options=options, item_handlers=ocp.StandardCheckpointHandler()
-    ) as manager:
+    with (
+        contextlib.closing(PlainName(folder)) as name,
+        ocp.CheckpointManager(name.path, options=options, item_handlers=ocp.StandardCheckpointHandler()) as manager,
+    ):
         step = manager.latest_step() if step is None else step
         if step not in manager.all_steps():
             return None

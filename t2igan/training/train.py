@@ -22,7 +22,7 @@ from t2igan import config as config_lib
 from t2igan.data import Dataset, check_usable, open_datasets
 from t2igan.data.summary import as_json, left_out
 from t2igan.data.tokenizer import Tokenizer
-from t2igan.errors import UserError
+from t2igan.errors import UserError, lacks_locks
 from t2igan.evaluation.evaluate import evaluate, without_details
 from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.report.card import CARD_NAME, model_card
@@ -103,8 +103,10 @@ def _alone(workdir: Path) -> Iterator[None]:
                     raise UserError(
                         f"another training goes on in {workdir}; wait for it, stop it, or choose another --workdir"
                     ) from error
-                except NotImplementedError:  # a disk without locks
-                    pass
+                except (NotImplementedError, OSError) as error:
+                    if not lacks_locks(error):
+                        raise
+                    say(f"{workdir}: this disk has no locks, so take care that no second training runs there")
         yield
 
 
