@@ -64,10 +64,12 @@ def run_train() -> None:
 def dry_run(config: Any) -> None:
     """Prints what the training would take; UserError where that is more than a device has."""
     from t2igan import config as config_lib
+    from t2igan.config.checks import check, check_devices
+    from t2igan.method.phases import PHASES
     from t2igan.training import plan
     from t2igan.training.distributed import parallel
 
-    config_lib.check(config)
+    check(config)
     if DRY_RUN_DEVICES.value < 0 or DRY_RUN_MEMORY.value < 0:
         raise UserError("--dry_run_devices and --dry_run_memory_gb must be 0 or more")
     devices = DRY_RUN_DEVICES.value or config.devices
@@ -76,8 +78,8 @@ def dry_run(config: Any) -> None:
     parallel.start(devices or 1)
     mesh = parallel.make_mesh(devices, config.shard_devices)
     for phase in config.phases:
-        key = f"{config_lib.SECTIONS[phase]}.batch_images"
-        config_lib.check_devices(config_lib.get(config, key), mesh.size, key)
+        key = f"{PHASES[phase].section}.batch_images"
+        check_devices(config_lib.get(config, key), mesh.size, key)
     made = plan.make_plan(config, mesh)
     print("\n".join(plan.lines(made, config)))
     given_bytes = int(DRY_RUN_MEMORY.value * 1e9)

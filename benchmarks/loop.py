@@ -11,9 +11,10 @@ import jax
 import numpy as np
 
 from benchmarks.timing import table
+from t2igan.data import Batches
+from t2igan.method import phases
 from t2igan.training.distributed import parallel
-from t2igan.training.loop import run_phase
-from t2igan.training.phases import PHASES, BatchesWithColumns, compile_phase
+from t2igan.training.loop import compile_phase, run_phase
 from t2igan.training.warm_start import handed_on
 
 SEGMENT_STEPS = 50
@@ -31,12 +32,13 @@ def against_bare(config, folder: Path, steps: int, opened: Callable) -> str:
     run = opened(config, folder)
     learned: dict = {}
     for name in config.phases:
-        phase = PHASES[name](run, learned)
+        phase = phases.build(name, run, learned)
         if name == "adversarial":
             break
         learned = handed_on(learned, parallel.init_on(run.mesh, phase.init, learned))
     batch = parallel.to_devices(
-        BatchesWithColumns(run, phase.columns, seed=0, batch_images=phase.step_images)[0], run.mesh
+        Batches(run.train_data, run.tokenizer, seed=0, batch_images=phase.step_images, columns=phase.columns)[0],
+        run.mesh,
     )
     looped, bare = [], []
     held = {"start": time.perf_counter(), "state": parallel.init_on(run.mesh, phase.init, learned)}
@@ -49,18 +51,13 @@ def against_bare(config, folder: Path, steps: int, opened: Callable) -> str:
         jax.block_until_ready(held["state"])
         return time.perf_counter() - start
 
-    def watch(state, done):
-        if phase.watches(done) and done < phase.total_steps:
-            phase.watch(state, done)
-        if done % SEGMENT_STEPS == 0:
-            looped.append(time.perf_counter() - held["start"])
-            bare.append(bare_segment())
-            held["start"] = time.perf_counter()
+    def at_segment(state, done):  # noqa: ARG001
+        looped.append(time.perf_counter() - held["start"])
+        bare.append(bare_segment())
+        held["start"] = time.perf_counter()
         return {}
 
-    watched = dataclasses.replace(
-        phase, watches=lambda done: done % SEGMENT_STEPS == 0 or phase.watches(done), watch=watch
-    )
+    watched = dataclasses.replace(phase, monitor=at_segment, monitored=lambda done: done % SEGMENT_STEPS == 0)
     run_phase(run, watched, learned)
     run.logs.close()
     of_loop, of_bare = np.array(looped[1:]), np.array(bare[1:])

@@ -7,7 +7,7 @@
 
 Every run is the adversarial phase of configs/base.py on as many pictures, from the same learned text encoder, in a
 process of its own that is pinned to one core. A run is a line of benchmarks/results/method.jsonl; what is there is not
-run again, so the same command goes on after whatever stopped it. Text phase and judges are learned once, in --work.
+run again, so the same command goes on after whatever stopped it. Text phase and extractors are learned once, in --work.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ TRACK, GUIDANCE = "average of half-life x", "guidance"
 
 
 def prepare(work: Path) -> tuple[Any, Any, Any, Any, dict]:
-    """Returns configuration, training data, tokenizer, judges and the text phase's parameters, learned once."""
+    """Returns configuration, training data, tokenizer, extractors and the text phase's parameters, learned once."""
     from configs.base import get_config
     from t2igan import config as config_lib
     from t2igan import nets
@@ -193,11 +193,12 @@ def prepare(work: Path) -> tuple[Any, Any, Any, Any, dict]:
 
 
 def run(row: Row, seed: int, work: Path) -> dict[str, Any]:
-    """Trains and judges one row; returns its line of the results."""
+    """Trains and measures one row; returns its line of the results."""
     import jax
 
     from t2igan import config as config_lib
     from t2igan import nets, step
+    from t2igan.config.checks import check
     from t2igan.data import open_dataset
     from t2igan.data.batches import Batches
     from t2igan.evaluation.evaluate import evaluate, flat_figures
@@ -212,7 +213,7 @@ def run(row: Row, seed: int, work: Path) -> dict[str, Any]:
     config.update_from_flattened_dict(row.changes)
     config.seed = seed
     config.train.images = row.images
-    config_lib.check(config)
+    check(config)
     if row.train_images:
         data = data.take(slice(row.train_images))
 
@@ -358,7 +359,7 @@ def main() -> None:
     arguments.add_argument("--groups", nargs="+", help="default: all")
     arguments.add_argument("--rows", nargs="+", help="of these, only those whose name contains one of these texts")
     arguments.add_argument("--results", type=Path, default=RESULTS)
-    arguments.add_argument("--work", type=Path, default=ROOT / "runs" / "method", help="text phase and judges")
+    arguments.add_argument("--work", type=Path, default=ROOT / "runs" / "method", help="text phase and extractors")
     arguments.add_argument("--table", action="store_true", help="run nothing")
     arguments.add_argument("--into", type=Path, help="a file with the marks <!-- table --> and <!-- end -->")
     arguments.add_argument("--one", type=int, nargs=3, metavar=("ROW", "SEED", "CORE"), help=argparse.SUPPRESS)
@@ -389,7 +390,7 @@ def run_missing(cores: list[int], seeds: list[int], rows: list[Row], results: Pa
     free = list(cores)
     results.parent.mkdir(parents=True, exist_ok=True)
     while waiting or running:
-        while waiting and free and (len(running) == 0 or (work / "judges").is_dir()):  # the first one prepares
+        while waiting and free and (len(running) == 0 or (work / "extractors").is_dir()):  # the first one prepares
             core, (i, seed) = free.pop(), waiting.pop(0)
             command = [
                 sys.executable,

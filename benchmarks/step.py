@@ -31,10 +31,11 @@ from jax.experimental.compilation_cache import compilation_cache
 from benchmarks import flops, loop
 from benchmarks.timing import in_turns, load, parser, publish, table
 from t2igan import step
-from t2igan.config import SECTIONS
-from t2igan.method import losses
+from t2igan.data import Batches
+from t2igan.method import losses, phases
+from t2igan.method.phases import PHASES, Phase
 from t2igan.training.distributed import parallel
-from t2igan.training.phases import PHASES, BatchesWithColumns, Phase, compile_phase
+from t2igan.training.loop import compile_phase
 from t2igan.training.run import Run
 from t2igan.training.train import open_run
 from t2igan.training.warm_start import handed_on
@@ -61,9 +62,9 @@ def opened(config, folder: Path) -> Run:
     return open_run(config, folder, parallel.make_mesh(config.devices))
 
 
-def batches(run: Run, phase: Phase) -> BatchesWithColumns:
+def batches(run: Run, phase: Phase) -> Batches:
     """Returns the batches of a phase."""
-    return BatchesWithColumns(run, phase.columns, seed=0, batch_images=phase.step_images)
+    return Batches(run.train_data, run.tokenizer, seed=0, batch_images=phase.step_images, columns=phase.columns)
 
 
 def compiled_step(run: Run, phase: Phase, state, batch) -> tuple[Any, float]:
@@ -127,7 +128,7 @@ def ceilings_of(config) -> tuple[float, float]:
 def parts(run: Run, state: step.State, total_steps: int, repeats: int) -> str:
     """Times what the adversarial step consists of, each compiled as a function of its own."""
     method = step.Method.create(run.config, run.networks, total_steps)
-    host = BatchesWithColumns(run, {}, seed=0, batch_images=method.batch_images)[0]
+    host = Batches(run.train_data, run.tokenizer, seed=0, batch_images=method.batch_images)[0]
     batch = parallel.to_devices(host, run.mesh)
     jit = functools.partial(jax.jit, compiler_options=options_of(run.config))
     real = batch["images"].astype(jnp.float32) / 127.5 - 1
@@ -139,7 +140,7 @@ def parts(run: Run, state: step.State, total_steps: int, repeats: int) -> str:
         weight = method.penalty_weight if penalty else (lambda step: 0.0)  # noqa: ARG005
         own = dataclasses.replace(method, penalty_weight=weight)
         if not penalty:
-            own = dataclasses.replace(own, judge=losses.no_penalty)
+            own = dataclasses.replace(own, penalty=losses.no_penalty)
 
         def mean(trained, params):
             return loss(own, params | {player: trained}, state.step, real, batch["tokens"], key, z)
@@ -190,7 +191,7 @@ def one_config(given, config, folder: Path) -> tuple[list[list], str]:
     print(f"ceilings: {ceilings[0] / 1e9:.0f}, {ceilings[1] / 1e9:.0f} GFLOP/s", flush=True)
     wanted = chosen(given, config)
     for name in config.phases:
-        phase = PHASES[name](run, learned)
+        phase = phases.build(name, run, learned)
         if name in wanted:
             row, state = measure(run, phase, learned, ceilings, given.repeats)
             print(dict(zip(COLUMNS, row, strict=True)), flush=True)
@@ -227,7 +228,7 @@ def main() -> None:
         if size_px:
             resized(config, size_px)
         if batch_images:
-            for section in {SECTIONS[phase] for phase in config.phases}:
+            for section in {PHASES[phase].section for phase in config.phases}:
                 config[section].batch_images = batch_images
         with tempfile.TemporaryDirectory() as folder:
             if given.loop:

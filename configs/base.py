@@ -59,6 +59,7 @@ def get_config() -> ConfigDict:
     # Networks. Maps grow from base_px by doubling, one entry of `channels` each, then by patch_px at the edge:
     # image_size_px = base_px * 2 ** (len(channels) - 1) * patch_px.
     config.text_encoder = text = ConfigDict()
+    text.kind = "transformer"  # the only one; your own: docs/extending.md, likewise for all kinds
     text.width = 64  # of the word vectors
     text.layers = 2
     text.heads = 4
@@ -66,6 +67,7 @@ def get_config() -> ConfigDict:
     text.sentence_dim = 128
 
     config.image_encoder = image = ConfigDict()  # the tower that teaches the text encoder in the first phase
+    image.kind = "residual"
     image.channels = (64, 40)
     image.features = 128
     image.blocks = 1
@@ -93,6 +95,7 @@ def get_config() -> ConfigDict:
     discriminator.multi_scale = False  # True: a head on every map size, their logits averaged
 
     config.inverter = inverter = ConfigDict()  # pictures back to noise, learned with the generator (phase "generator")
+    inverter.kind = "residual"
     inverter.channels = (64, 48, 32)
     inverter.features = 256
     inverter.blocks = 1

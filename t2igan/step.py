@@ -208,7 +208,7 @@ def discriminator_loss(
         "logits/fake": scores.fake,
     }
     if method.augment_target:
-        of_zero = scores.fake if method.relative else 0.0
+        of_zero = scores.fake if method.adversarial.relative else 0.0
         metrics["logits/real_sign"] = jnp.sign(scores.real - of_zero)
     return (adversarial + weight * scores.penalty).mean(), metrics
 

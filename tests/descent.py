@@ -3,7 +3,8 @@
     python tests/descent.py --config=tests/descent.py --workdir=... [--coordinator=... --processes=2 --process=0]
 
 Adam makes whole steps of rounding errors where a gradient is zero by nature, and rounding depends on the number of
-processes. `PAUSE_S` seconds are slept a step, for signals to arrive between two of them.
+processes. `PAUSE_S` seconds are slept a step, for signals to arrive between two of them. Arrays are sharded, by
+`--config.shard_devices=2`, that are as small as those of the tiny networks.
 """
 
 import os
@@ -47,6 +48,7 @@ def patch(setattr_=setattr) -> None:
 
     setattr_(optimizers, "adam", lambda rate, **_: optax.sgd(rate))
     setattr_(parallel, "to_devices", slowly)
+    setattr_(parallel, "SHARDED_FROM_VALUES", 64)
 
 
 def check_local() -> None:

@@ -7,7 +7,7 @@ import pytest
 from benchmarks import flops, method, step
 from benchmarks.__main__ import main
 from benchmarks.timing import load
-from t2igan import config as config_lib
+from t2igan.config.checks import check
 
 
 def test_flops_of_convolutions_are_those_of_the_definition():
@@ -32,11 +32,11 @@ def test_other_programs_have_none():
 def test_a_configuration_of_another_size_is_a_valid_one(size_px):
     config = load("base")
     step.resized(config, size_px)
-    config_lib.check(config)
+    check(config)
 
 
 def test_the_configuration_to_be_timed_is_a_valid_one():
-    config_lib.check(load("dfgan64"))
+    check(load("dfgan64"))
 
 
 @pytest.mark.parametrize("row", method.ROWS, ids=lambda row: f"{row.group}: {row.name}, {row.images}")
@@ -44,7 +44,7 @@ def test_every_row_of_the_ablation_is_a_valid_configuration(row):
     config = load("base")
     config.update_from_flattened_dict(row.changes)
     config.train.images = row.images
-    config_lib.check(config)
+    check(config)
 
 
 def test_no_two_rows_of_the_ablation_are_the_same_run():

@@ -16,6 +16,7 @@ from t2igan.errors import UserError
 from t2igan.evaluation.runs import evaluate_runs
 from t2igan.inference.checkpoint import Checkpoints
 from t2igan.inference.snapshot import load_snapshot
+from t2igan.method.phases import Phase
 from t2igan.training import monitor, train, warm_start
 from t2igan.training.logs import Logs
 
@@ -57,9 +58,10 @@ def test_every_evaluation_of_a_preset_falls_on_a_save(preset):
     section = config.train
     images = section.batch_images * section.discriminator_steps
     total = config_lib.total_steps(section, 10_000)
+    phase = Phase("adversarial", dict, dict, total, images, (), evaluates="on_the_way")
     evaluated, saved = set(), set()
     for done in range(1, total + 1):
-        if monitor.due(config, "adversarial", done, total, images).evaluates:
+        if monitor.due(config, phase, done).evaluates:
             evaluated.add(done)
         if config_lib.crossed((done - 1) * images, done * images, config.checkpoint.every_images) or done == total:
             saved.add(done)

@@ -141,10 +141,14 @@ def test_a_smoothed_real_logit_has_a_best_value():
     assert jax.grad(loss)(jnp.float32(best + 1)) > 0 > jax.grad(loss)(jnp.float32(best - 1))
 
 
-def test_the_configuration_knows_what_can_be_smoothed():
-    from t2igan.config import check
-
-    assert set(check.SMOOTHABLE) == set(losses.SMOOTHABLE)
+def test_what_can_be_smoothed_has_a_loss_of_labels():
+    """At a label of 1 that is the part of the discriminator's loss that depends on the real logit."""
+    assert set(losses.smoothable()) == set(SMOOTHED)
+    logits, elsewhere = jnp.linspace(-3, 3, 13), jnp.float32(0.3)
+    for name in losses.smoothable():
+        pair = ADVERSARIAL[name]
+        whole = pair.discriminator(logits, elsewhere) - pair.discriminator(jnp.float32(0.7), elsewhere)
+        np.testing.assert_allclose(whole, pair.of_real(logits, 1.0) - pair.of_real(jnp.float32(0.7), 1.0), atol=1e-5)
 
 
 def test_angular_distance_by_hand():
@@ -160,7 +164,7 @@ def test_angular_distance_by_hand():
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_each_player_pulls_its_own_way(name):
     real, fake = jnp.array([-0.3]), jnp.array([0.2])
-    discriminator, generator = ADVERSARIAL[name]
+    discriminator, generator = ADVERSARIAL[name].discriminator, ADVERSARIAL[name].generator
     by_real, by_fake = jax.jit(jax.grad(lambda *logits: discriminator(*logits).sum(), argnums=(0, 1)))(real, fake)
     assert by_real < 0 < by_fake
     assert jax.jit(jax.grad(lambda a: generator(real, a).sum()))(fake) < 0
@@ -265,7 +269,9 @@ def test_adversarial_losses_differentiate_by_the_critics_parameters():
     @jax.jit
     def losses_of_both(params):
         logits = neural(params, real, text), neural(params, fake, text)
-        return [[player(*logits).mean() for player in pair] for pair in ADVERSARIAL.values()]
+        return [
+            [player(*logits).mean() for player in (pair.discriminator, pair.generator)] for pair in ADVERSARIAL.values()
+        ]
 
     check_grads(losses_of_both, (neural_params(),), order=1, modes=["rev"], eps=1e-2, atol=1e-2, rtol=2e-2)
 

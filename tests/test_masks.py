@@ -4,8 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from t2igan.config import MASKS
-from t2igan.method.techniques.masks import HIDDEN, random_visible
+from t2igan.method.techniques.masks import MASKS, random_visible
 
 
 def hidden(kind, num=64, height=16, width=12, seed=0):
@@ -13,10 +12,6 @@ def hidden(kind, num=64, height=16, width=12, seed=0):
     assert visible.shape == (num, height, width, 1) and visible.dtype == np.float32
     assert set(np.unique(visible)) <= {0.0, 1.0}
     return visible[..., 0] == 0
-
-
-def test_kinds_are_those_of_the_configuration():
-    assert tuple(HIDDEN) == MASKS
 
 
 def test_whole_hides_nothing():

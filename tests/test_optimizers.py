@@ -43,7 +43,9 @@ def test_weight_decay_takes_a_share_of_kernels_alone():
 
 def test_the_rate_may_be_traced():
     def first(rate):
-        optimizer = optimizers.adam(rate, beta1=0.0, beta2=0.9, weight_decay=0.2, optimistic=True, adaptive_clip=0.1)
+        optimizer = optimizers.adam(
+            rate, beta1=0.0, beta2=0.9, weight_decay=0.2, kind="optimistic_adam", adaptive_clip=0.1
+        )
         return optimizer.update(GRADS, optimizer.init(PARAMS), PARAMS)[0]
 
     close(jax.jit(first)(0.3), jax.tree.map(lambda x: 3 * x, jax.jit(first)(0.1)), rtol=1e-4)
@@ -67,16 +69,16 @@ def test_optimistic_steps_by_hand():
     state = adam.init(PARAMS)
     first, state = adam.update(GRADS, state)
     second, _ = adam.update(other, state)
-    after = steps(optimizers.adam(0.1, beta1=0.5, beta2=0.9, optimistic=True), [GRADS, other])
+    after = steps(optimizers.adam(0.1, beta1=0.5, beta2=0.9, kind="optimistic_adam"), [GRADS, other])
     moved = jax.tree.map(lambda a, b: (a - b) / -0.1, after[1], after[0])
     expected = jax.tree.map(lambda a, b: 2 * a - b, second, first)
     close(moved, expected, rtol=1e-3)
 
 
-@pytest.mark.parametrize("optimistic", [False, True])
-def test_optimism_damps_the_circling_of_two_players(optimistic):
+@pytest.mark.parametrize("kind", optimizers.OPTIMIZERS)
+def test_optimism_damps_the_circling_of_two_players(kind):
     """min_x max_y xy: plain steps circle for ever, steps that look ahead come in."""
-    optimizer = optimizers.adam(0.02, beta1=0.0, beta2=0.999, optimistic=optimistic)
+    optimizer = optimizers.adam(0.02, beta1=0.0, beta2=0.999, kind=kind)
 
     def step(carry, _):
         players, state = carry
@@ -85,7 +87,7 @@ def test_optimism_damps_the_circling_of_two_players(optimistic):
 
     start = jnp.array([1.0, 1.0])
     (players, _), _ = jax.lax.scan(step, (start, optimizer.init(start)), length=10_000)
-    assert (float(jnp.hypot(*players)) < 0.1) == optimistic
+    assert (float(jnp.hypot(*players)) < 0.1) == (kind == "optimistic_adam")
 
 
 def loss(params, batch, key):

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 
 import t2igan
-from t2igan.config import PHASES
 from t2igan.data.batches import Batches
 from t2igan.errors import UserError
 from t2igan.inference.checkpoint import read_latest
+from t2igan.method.phases import PHASES
 from t2igan.training import loop, train
 from t2igan.training.distributed import parallel
 from t2igan.training.logs import Logs
-from t2igan.training.phases import BatchesWithColumns
 from t2igan.training.warm_start import networks_of
 
 
@@ -34,7 +33,7 @@ def quick(config):
 @pytest.fixture
 def all_phases(quick):
     with quick.unlocked():
-        quick.phases = PHASES
+        quick.phases = PHASES.names()
         quick.loss.reconstruction_weight = 1.0
     return quick
 
@@ -121,7 +120,7 @@ def test_columns_are_those_of_the_pictures(config, tmp_path):
     run = dataclasses.replace(run, train_data=small)
     numbers = np.stack([np.arange(50), 70_000 - np.arange(50)], 1).astype(np.int32)
     settings = {"seed": 3, "batch_images": 8, "process_index": 1, "process_count": 2}
-    batches = BatchesWithColumns(run, {"numbers": numbers}, **settings)
+    batches = Batches(small, run.tokenizer, **settings, columns={"numbers": numbers})
     plain = Batches(small, run.tokenizer, **settings)
     for number in (0, 9, 40):
         batch = batches[number]

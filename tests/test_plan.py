@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import jax
 import pytest
 
-from t2igan import config as config_lib
+from t2igan.config.checks import check, check_devices
 from t2igan.errors import UserError
+from t2igan.method import phases
 from t2igan.nets.init import NETWORKS
 from t2igan.training import plan
 from t2igan.training.distributed import parallel
-from t2igan.training.phases import PHASES
 
 BIG = ("avatars64", "coco64", "coco256")
 
@@ -29,10 +29,10 @@ def big(name):
 @pytest.mark.parametrize(("name", "millions"), list(zip(BIG, (52, 55, 96), strict=True)))
 def test_big_configurations_are_as_big_as_they_say(name, millions):
     config, devices = big(name)
-    config_lib.check(config)
+    check(config)
     mesh = parallel.make_mesh(devices, config.shard_devices)
     for section in ("train", "pretrain_text"):
-        config_lib.check_devices(config[section].batch_images // config.train.microbatches, mesh.size, section)
+        check_devices(config[section].batch_images // config.train.microbatches, mesh.size, section)
     run = plan._run_without_data(config, mesh)
     shapes = {name: plan._shapes_of(run, name) for name in NETWORKS}
     players = plan._count(shapes["generator"]) + plan._count(shapes["discriminator"])
@@ -47,9 +47,9 @@ def test_big_configurations_compile_for_their_devices(name):
     config, devices = big(name)
     mesh = parallel.make_mesh(devices, config.shard_devices)
     run, given = plan._run_without_data(config, mesh), {}
-    text = PHASES["text"](run, given)
+    text = phases.build("text", run, given)
     given = plan.handed_on(given, jax.eval_shape(text.init, given))
-    phase = PHASES["adversarial"](run, given)
+    phase = phases.build("adversarial", run, given)
     game = plan.plan_phase(run, phase, given)
     learned = plan.handed_on(given, jax.eval_shape(phase.init, given))
     made = plan.Plan({name: plan._count(params) for name, params in learned.items()}, (game,), mesh)
@@ -73,7 +73,7 @@ def test_every_phase_can_be_sharded(config, monkeypatch):
     """Lowered only; `test_parallel` runs two of them."""
     monkeypatch.setattr(parallel, "SHARDED_FROM_VALUES", 64)
     with config.unlocked():
-        config.phases = tuple(PHASES)
+        config.phases = phases.PHASES.names()
         config.generator.update(kind="mlp", channels=(8,))
         config.discriminator.update(kind="mlp", channels=(8,))
         config.inverter.update(channels=(4,), patch_px=4)
@@ -82,7 +82,7 @@ def test_every_phase_can_be_sharded(config, monkeypatch):
         config.pretrain_discriminator.task = "labels"
     run, given = plan._run_without_data(config, parallel.make_mesh(4, 2)), {}
     for name in config.phases:
-        phase = PHASES[name](run, given)
+        phase = phases.build(name, run, given)
         lowered, state, _ = plan.lower_step(run, phase, given)
         assert any(not x.sharding.is_fully_replicated for x in jax.tree.leaves(state.opt_state)), name
         assert "@Sharding" in lowered.as_text() or "sdy.sharding_constraint" in lowered.as_text(), name

@@ -354,10 +354,10 @@ def test_flags_are_checked_before_anything_is_loaded(request, tmp_path):
 # Real processes.
 
 
-def start_two(root, workdir, pause_s=0.0) -> list[subprocess.Popen]:
+def start_two(root, workdir, *flags, pause_s=0.0) -> list[subprocess.Popen]:
     coordinator = f"127.0.0.1:{free_port()}"
     environ = {**os.environ, "PYTHONPATH": str(root), "PAUSE_S": str(pause_s), "JAX_NUM_CPU_DEVICES": "2", "NPROC": "4"}
-    command = [sys.executable, "tests/descent.py", "--config=tests/descent.py", f"--workdir={workdir}"]
+    command = [sys.executable, "tests/descent.py", "--config=tests/descent.py", f"--workdir={workdir}", *flags]
     return [
         subprocess.Popen(
             [*command, f"--coordinator={coordinator}", "--processes=2", f"--process={i}"],
@@ -456,3 +456,30 @@ def test_stopped_killed_and_gone_on_with_other_numbers_of_processes_it_ends_as_o
         config.devices = 1
     train.train(config, tmp_path / "alone")
     assert_alike(tmp_path / "alone", workdir)
+
+
+SHARDED_AND_LOOKED_AT = (
+    "--config.shard_devices=2",
+    "--config.phases=('discriminator','adversarial')",
+    "--config.pretrain_discriminator.steps=2",
+    "--config.train.steps=4",
+    "--config.train.ema_tracks=(0.5,)",
+    f"--config.evaluate.every_images={2 * 8}",
+    "--config.evaluate.at_end=True",
+    "--config.evaluate.probe_steps=2",
+    "--config.evaluate.classifier_steps=2",
+)
+
+
+@pytest.mark.slow
+def test_two_processes_that_share_a_copy_of_the_parameters_train_through_evaluations_to_the_end(tmp_path, request):
+    """The leader looks alone, at arrays that are sharded over both while they train."""
+    with running(request.config.rootpath, tmp_path / "run", *SHARDED_AND_LOOKED_AT) as started:
+        errors = ended(started)
+        assert [process.returncode for process in started] == [0, 0], errors
+    rows = Logs(tmp_path / "run").read()
+    assert any("accuracy/held_out" in row for row in rows)  # after the phase "discriminator"
+    assert any("guard/overfit" in row and "attributes/mean" in row for row in rows)  # while they play
+    assert (tmp_path / "run" / "evaluation_test.json").is_file()  # at the end
+    kernel = t2igan.load(tmp_path / "run").params["generator"]
+    assert max(x.size for x in jax.tree.leaves(kernel)) >= 64

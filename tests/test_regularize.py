@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from t2igan import config
 from t2igan.method import losses
 from t2igan.method.techniques import regularize
 from t2igan.nets import Text
@@ -28,10 +27,6 @@ PARAMS = {
     "small": {"kernel": 1e-3 * normal(4, 5, 5)},
     "zero": {"kernel": jnp.zeros((3, 3, 4, 4))},
 }
-
-
-def test_the_configuration_knows_the_same_normalisations():
-    assert set(config.NORMALISATIONS) == set(regularize.NORMALISATIONS)
 
 
 def norms_after(params):

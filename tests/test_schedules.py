@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t2igan.method.optim.schedules import SHAPES, ema_decay, schedule
+from t2igan.errors import UserError
+from t2igan.method.optim.schedules import SCHEDULES, ema_decay, schedule
 
 # At half the steps, from 8 to 2.
 HALF = {"constant": 8.0, "cosine": 5.0, "linear": 5.0, "exponential": 4.0}
@@ -20,13 +21,13 @@ def at(schedule, steps):
     return np.asarray(jax.jit(jax.vmap(lambda step: jnp.asarray(schedule(step))))(jnp.asarray(steps)))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", SCHEDULES)
 def test_values_by_hand(shape):
     values = at(schedule(shape, 8.0, 2.0, 100), [0, 25, 50, 100, 1000])
     np.testing.assert_allclose(values, [8.0, QUARTER[shape], HALF[shape], END[shape], END[shape]], rtol=1e-5)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", SCHEDULES)
 @pytest.mark.parametrize(("start", "end"), [(8.0, 2.0), (2.0, 8.0)])
 def test_monotone_within_its_ends(shape, start, end):
     values = at(schedule(shape, start, end, 20), range(25))
@@ -35,12 +36,12 @@ def test_monotone_within_its_ends(shape, start, end):
     assert values.min() >= 2 - 1e-5 and values.max() <= 8 + 1e-5
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", SCHEDULES)
 def test_equal_ends_are_constant(shape):
     assert not at(schedule(shape, 0.0, 0.0, 10), range(12)).any()
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", SCHEDULES)
 def test_warmup_rises_from_zero_and_the_end_stays_where_it_was(shape):
     values = at(schedule(shape, 8.0, 2.0, 100, warmup_steps=20), [0, 5, 10, 20, 60, 100])
     np.testing.assert_allclose(values, [0, 2, 4, 8, HALF[shape], END[shape]], rtol=1e-5)
@@ -52,7 +53,7 @@ def test_warmup_longer_than_training_only_rises():
 
 
 def test_an_unknown_shape_names_the_known():
-    with pytest.raises(ValueError, match=r"'cosin'.*cosine"):
+    with pytest.raises(UserError, match=r"'cosin'.*cosine"):
         schedule("cosin", 1.0, 0.0, 10)
 
 

@@ -133,7 +133,7 @@ def test_where_only_differences_count_the_sign_is_that_of_a_difference(config, n
         _, metrics = train_step(state.replace(params=state.params | {"discriminator": params}), batch)
         signs.append(float(metrics["logits/real_sign"]))
     assert abs(metrics["logits/real"]) > 20  # it was shifted
-    assert (signs[0] == signs[1]) == (name in losses.RELATIVE) == (name != "hinge")
+    assert (signs[0] == signs[1]) == losses.ADVERSARIAL[name].relative == (name != "hinge")
     assert abs(signs[0]) < 1 or name == "hinge"
 
 

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from t2igan.config import check_data
 from t2igan.data.batches import Batches, prefetched
 from t2igan.data.dataset import TEST_SPLITS, Dataset, Skipped, Source, read
+from t2igan.data.settings import check_data
 from t2igan.data.sources import ACCEPTED, open_source
 from t2igan.errors import UserError, nearest
 
@@ -16,6 +16,7 @@ __all__ = [
     "Batches",
     "Dataset",
     "Skipped",
+    "check_data",
     "check_usable",
     "list_splits",
     "open_dataset",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -29,8 +29,23 @@ class Batches:
         batch_images: int,
         process_index: int = 0,
         process_count: int = 1,
+        columns: Mapping[str, np.ndarray] | None = None,
     ):
-        """UserError for data without pictures and for a batch that the processes cannot share evenly."""
+        """Reads the captions; opens no picture.
+
+        Args:
+          dataset: the pictures and their captions.
+          tokenizer: of the captions.
+          seed: of the order, and of which caption a picture comes with.
+          batch_images: over all processes.
+          process_index: which of the processes this is, from 0.
+          process_count: how many there are.
+          columns: what batches have besides, by name: an array [N, ...] with a row for each picture of the dataset.
+
+        Raises:
+          UserError: data without pictures, or a batch that the processes cannot share evenly.
+          ValueError: a column with another number of rows.
+        """
         import grain
 
         if not len(dataset):
@@ -41,6 +56,10 @@ class Batches:
                 f"choose a multiple of {process_count}."
             )
         self.dataset = dataset
+        self._columns = dict(columns or {})
+        for name, values in self._columns.items():
+            if len(values) != len(dataset):
+                raise ValueError(f"column {name!r} has {len(values)} rows for {len(dataset)} pictures")
         self._seed = seed
         self._batch_images = batch_images
         share = batch_images // process_count
@@ -58,7 +77,7 @@ class Batches:
         )
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
-        """Returns `images` uint8 [B / process_count, H, W, C] and `tokens` int32 [B / process_count, T]."""
+        """Returns columns, `images` uint8 [B / process_count, H, W, C] and `tokens` int32 [B / process_count, T]."""
         indices = self._indices[step][self._slice]
         captions = self._first_caption[indices]
         if not self._one_caption_each:
@@ -66,7 +85,8 @@ class Batches:
             random = np.random.Generator(np.random.Philox(key=[self._seed % 2**64, step]))
             uniform = random.random(self._batch_images)[self._slice]
             captions = captions + (uniform * self._num_captions[indices]).astype(np.int64)
-        return {"images": self.dataset.images[indices], "tokens": self._tokens[captions]}
+        columns = {name: values[indices] for name, values in self._columns.items()}
+        return {"images": self.dataset.images[indices], "tokens": self._tokens[captions]} | columns
 
 
 def prefetched(

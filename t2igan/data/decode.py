@@ -17,6 +17,7 @@ FORMATS = (
     *("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000", "PPM", "PFM", "TGA", "QOI"),
     *("ICO", "ICNS", "PCX", "SGI", "SUN", "DDS", "PSD", "XBM", "XPM"),
 )
+RESIZES = ("crop", "pad", "stretch")
 RESAMPLING = {
     "lanczos": Image.Resampling.LANCZOS,
     "area": Image.Resampling.BOX,

@@ -31,7 +31,6 @@ class Method:
     microbatches: int
     discriminator_steps: int
     adversarial: losses.Adversarial
-    relative: bool  # whether that looks at differences of logits alone
     penalty: Callable[..., losses.Scores]  # logits and penalty
     penalty_every: int
     penalty_due: bool | None  # whether it is this time; None = by the number of the step
@@ -54,7 +53,7 @@ class Method:
     generator_rate: Callable  # step -> learning rate; likewise below
     discriminator_rate: Callable
     text_rate: Callable
-    optimistic: bool
+    optimizer_kind: str
     beta1: float
     beta2: Callable
     weight_decay: float
@@ -84,7 +83,6 @@ class Method:
             microbatches=train.microbatches,
             discriminator_steps=train.discriminator_steps,
             adversarial=losses.smoothed(loss.adversarial, loss.label_smoothing),
-            relative=loss.adversarial in losses.RELATIVE,
             penalty=losses.PENALTIES[loss.penalty],
             penalty_every=loss.penalty_every,
             penalty_due=None,
@@ -107,7 +105,7 @@ class Method:
             generator_rate=rate(train.generator_learning_rate),
             discriminator_rate=rate(train.discriminator_learning_rate),
             text_rate=rate(train.text_learning_rate),
-            optimistic=train.optimizer == "optimistic_adam",
+            optimizer_kind=train.optimizer,
             beta1=train.beta1,
             beta2=over_training(train.beta2, train.beta2_end),
             weight_decay=train.weight_decay,
@@ -124,7 +122,7 @@ class Method:
         )
 
     def optimizer(self, rate: jax.Array | float, step: jax.Array | int) -> optax.GradientTransformation:
-        """Adam at the rates of this step; its state does not depend on them."""
+        """The optimizer at the rates of this step; its state does not depend on them."""
         return optimizers.adam(
             rate,
             beta1=self.beta1,
@@ -132,5 +130,5 @@ class Method:
             clip_norm=self.clip_norm,
             adaptive_clip=self.adaptive_clip,
             weight_decay=self.weight_decay,
-            optimistic=self.optimistic,
+            kind=self.optimizer_kind,
         )

@@ -1,4 +1,9 @@
-"""A picture and an encoded caption to one logit: real and matching, or not."""
+"""A picture and an encoded caption to one logit: real and matching, or not.
+
+A discriminator is applied as `apply(params, images, text)` with images float32 [B, H, W, C] in [-1, 1], and returns
+logits float32 [B]. It sows its last features, float32 or narrower [B, F], as "trunk" in the collection "intermediates",
+which the phase "discriminator" reads. One that `grows` also takes `grown=(stage, fade)`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from t2igan.nets.kinds import DISCRIMINATORS, Common, NetworkKind, check_channels, check_tower
 from t2igan.nets.layers import GrowingTower, ResidualTower, Text, dense, leaky_relu
 
 
@@ -68,3 +74,25 @@ class MLPDiscriminator(nn.Module):
         self.sow("intermediates", "trunk", x)
         x = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(x)
         return dense(1, dtype=jnp.float32, name="realness")(x.astype(jnp.float32))[:, 0]
+
+
+def _build_residual(section: Any, common: Common) -> Discriminator:
+    return Discriminator(
+        channels=tuple(section.channels),
+        features=section.features,
+        blocks=section.blocks,
+        patch_px=section.patch_px,
+        dtype=common.dtype,
+        dropout=section.dropout,
+        multi_scale=section.multi_scale,
+        growing=common.growing,
+        remat=common.remat,
+    )
+
+
+def _build_mlp(section: Any, common: Common) -> MLPDiscriminator:
+    return MLPDiscriminator(widths=tuple(section.channels), dtype=common.dtype, dropout=section.dropout)
+
+
+DISCRIMINATORS.register("residual", NetworkKind(_build_residual, check_tower, grows=True, multi_scale=True))
+DISCRIMINATORS.register("mlp", NetworkKind(_build_mlp, check_channels))

@@ -1,7 +1,12 @@
-"""Noise and an encoded caption to pictures."""
+"""Noise and an encoded caption to pictures.
+
+A generator is applied as `apply(params, z, text, guidance=None)` with z float32 [B, Z], and returns float32
+[B, H, W, C] in [-1, 1] or a little beyond. One that `grows` also takes `grown=(stage, fade)`.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -9,6 +14,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from t2igan.config.constraints import require_not_negative, require_positive
+from t2igan.errors import UserError
+from t2igan.nets.kinds import GENERATORS, Common, NetworkKind, check_channels
 from t2igan.nets.layers import (
     Modulate,
     Text,
@@ -124,3 +132,64 @@ class MLPGenerator(nn.Module):
         x = dense(self.image_px**2 * self.image_channels, dtype=self.dtype, name="pixels")(x)
         x = jax.nn.tanh(x.astype(jnp.float32))
         return x.reshape(-1, self.image_px, self.image_px, self.image_channels)
+
+
+def _build_residual(section: Any, common: Common) -> Generator:
+    return Generator(
+        image_channels=common.image_channels,
+        channels=tuple(section.channels),
+        base_px=section.base_px,
+        patch_px=section.patch_px,
+        blocks=section.blocks,
+        style_dim=section.style_dim,
+        attention_from_px=section.attention_from_px,
+        attention_heads=section.attention_heads,
+        dtype=common.dtype,
+        growing=common.growing,
+        remat=common.remat,
+    )
+
+
+def _check_residual(config: Any, section: str) -> None:
+    check_channels(config, section)
+    keys = ("base_px", "patch_px", "blocks", "style_dim", "attention_heads")
+    require_positive(config, *(f"{section}.{key}" for key in keys))
+    require_not_negative(config, f"{section}.attention_from_px")
+    net, size = config[section], config.data.image_size_px
+    doublings = len(net.channels) - 1
+    makes = net.base_px * 2**doublings * net.patch_px
+    if makes != size:
+        raise UserError(
+            f"config.data.image_size_px={size} is not what the generator makes: base_px * 2^(channels - 1) * "
+            f"patch_px = {net.base_px} * 2^{doublings} * {net.patch_px} = {makes}.\n{_advice(size, net)}"
+        )
+    if net.attention_from_px and any(channels % net.attention_heads for channels in net.channels):
+        raise UserError(
+            f"config.{section}.channels={tuple(net.channels)} must be divisible by config.{section}.attention_heads="
+            f"{net.attention_heads}"
+        )
+
+
+def _advice(size_px: int, net: Any) -> str:
+    """Says which base and how many channels make a picture of this size."""
+    for base_px in (4, 5, 6, 7, 3):
+        maps = math.log2(size_px / net.patch_px / base_px) + 1
+        if maps >= 1 and maps == int(maps):
+            return (
+                f"For {size_px} px set config.generator.base_px={base_px} and give config.generator.channels "
+                f"{int(maps)} entries (smallest map first)."
+            )
+    return "Choose a size such as 16, 28, 32, 64, 128 or 256."
+
+
+def _build_mlp(section: Any, common: Common) -> MLPGenerator:
+    return MLPGenerator(
+        image_px=common.image_px,
+        image_channels=common.image_channels,
+        widths=tuple(section.channels),
+        dtype=common.dtype,
+    )
+
+
+GENERATORS.register("residual", NetworkKind(_build_residual, _check_residual, grows=True))
+GENERATORS.register("mlp", NetworkKind(_build_mlp, check_channels))

@@ -1,4 +1,7 @@
-"""A picture, or a part of it, back to the noise that draws it."""
+"""A picture, or a part of it, back to the noise that draws it.
+
+An inverter is applied as `apply(params, images, visible)` and returns an `Inverted`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from t2igan.nets.kinds import INVERTERS, Common, NetworkKind, check_tower
 from t2igan.nets.layers import ResidualTower, dense, leaky_relu
 
 
@@ -39,3 +43,17 @@ class Inverter(nn.Module):
         # Sure of nothing at first: the distribution of the training's noise.
         log_std = dense(self.z_dim, scale=0.0, dtype=jnp.float32, name="log_std")(f)
         return Inverted(mean, jnp.clip(log_std, -5.0, 2.0), f)
+
+
+def _build(section: Any, common: Common) -> Inverter:
+    return Inverter(
+        z_dim=common.z_dim,
+        channels=tuple(section.channels),
+        features=section.features,
+        blocks=section.blocks,
+        patch_px=section.patch_px,
+        dtype=common.dtype,
+    )
+
+
+INVERTERS.register("residual", NetworkKind(_build, check_tower))

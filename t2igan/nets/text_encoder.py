@@ -1,4 +1,8 @@
-"""Captions to vectors: a small Transformer over token ids."""
+"""Captions to vectors: a small Transformer over token ids.
+
+A text encoder is applied as `apply(params, tokens)` with tokens int32 [B, T], 0 = padding, and returns a
+`t2igan.nets.layers.Text` whose sentence has `config.text_encoder.sentence_dim` numbers.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from t2igan.config.constraints import require_positive
+from t2igan.errors import UserError
+from t2igan.nets.kinds import TEXT_ENCODERS, Common, NetworkKind
 from t2igan.nets.layers import Text, dense
 
 PADDING = 0
@@ -67,3 +74,27 @@ class SelfAttention(nn.Module):
         query, key, value = jnp.split(qkv.reshape(batch, length, self.heads, -1), 3, axis=-1)
         attended = jax.nn.dot_product_attention(query, key, value, mask=mask[:, None, None, :])
         return dense(width, scale=0.5, dtype=self.dtype, name="out")(attended.reshape(batch, length, width))
+
+
+def _build(section: Any, common: Common) -> TextEncoder:
+    return TextEncoder(
+        vocab_size=common.vocab_size,
+        max_tokens=common.max_tokens,
+        width=section.width,
+        layers=section.layers,
+        heads=section.heads,
+        sentence_dim=section.sentence_dim,
+        pooling_queries=section.pooling_queries,
+        dtype=common.dtype,
+    )
+
+
+def _check(config: Any, section: str) -> None:
+    keys = ("width", "layers", "heads", "pooling_queries", "sentence_dim")
+    require_positive(config, *(f"{section}.{key}" for key in keys))
+    width, heads = config[section].width, config[section].heads
+    if width % heads:
+        raise UserError(f"config.{section}.width={width} must be divisible by config.{section}.heads={heads}")
+
+
+TEXT_ENCODERS.register("transformer", NetworkKind(_build, _check))

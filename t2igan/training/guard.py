@@ -22,11 +22,11 @@ from t2igan.data.dataset import Dataset
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.inference.files import write_json
+from t2igan.method.phases import PHASES
 from t2igan.method.techniques.regularize import NORMALISATIONS
 from t2igan.nets import Networks
 
 ROLLBACKS_NAME = "rollbacks.json"
-RATES = {"adversarial": "train", "joint": "joint"}  # the phases that can be rolled back, and where their rates stand
 FEWEST_PICTURES = 8  # of each split, for a verdict: the spread of one picture is 0 whoever draws
 LEARNING_RATES = ("generator_learning_rate", "discriminator_learning_rate", "text_learning_rate")
 
@@ -99,9 +99,10 @@ def lowered(config, workdir: Path, phase: str):
     if not times:
         return config
     config = config.copy_and_resolve_references()
+    section = config[PHASES[phase].section]
     for key in LEARNING_RATES:
-        if key in config[RATES[phase]]:
-            config[RATES[phase]][key] *= config.guard.rate_factor**times
+        if key in section:
+            section[key] *= config.guard.rate_factor**times
     return config
 
 
@@ -125,7 +126,7 @@ def roll_back(settings: Any, workdir: Path, phase: str, collapse: Collapse, kept
 
 def may_roll_back(settings: Any, workdir: Path, phase: str) -> bool:
     """Whether a phase is one that can go back, and has not gone as often as it may."""
-    return phase in RATES and len(rollbacks(workdir, phase)) < settings.rollbacks
+    return PHASES[phase].game and len(rollbacks(workdir, phase)) < settings.rollbacks
 
 
 def rollbacks(workdir: Path, phase: str) -> list[dict[str, Any]]:

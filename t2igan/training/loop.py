@@ -20,12 +20,14 @@ import jax
 import numpy as np
 
 from t2igan import config as config_lib
-from t2igan.data import prefetched
+from t2igan.data import Batches, prefetched
 from t2igan.inference.checkpoint import Checkpoints
+from t2igan.method import phases
+from t2igan.method.phases import Phase
 from t2igan.training import guard
 from t2igan.training.distributed import parallel, processes
 from t2igan.training.logs import Progress, Rate, say
-from t2igan.training.phases import PHASES, BatchesWithColumns, Phase, compile_phase
+from t2igan.training.monitor import watch, watches
 from t2igan.training.run import Run
 
 
@@ -35,7 +37,17 @@ def build_phase(run: Run, name: str, given: dict[str, Any]) -> Phase:
     if processes.from_leader(lambda: len(guard.rollbacks(run.workdir, name))):
         lowered = processes.from_leader(lambda: config_lib.to_json(guard.lowered(config, run.workdir, name)))
         config = config_lib.from_dict(json.loads(lowered))
-    return PHASES[name](dataclasses.replace(run, config=config), given)
+    return phases.build(name, dataclasses.replace(run, config=config), given)
+
+
+def compile_phase(run: Run, phase: Phase, state: Any, number: int = 0) -> Callable:
+    """Returns a phase's step number `number`, from 0, compiled over the run's devices: see `parallel.compile_step`.
+
+    Steps of which `phase.decided` says the same are one program. `state` is the phase's state or its shapes.
+    """
+    decided = functools.partial(phase.step, **dict(phase.decided(number)))
+    pixels = phase.step_images * run.config.data.image_size_px**2
+    return parallel.compile_step(decided, run.mesh, state, step_pixels=pixels, remat=run.config.remat)
 
 
 def run_phase(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
@@ -76,13 +88,14 @@ def _go_on(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
 def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state: Any, start: int) -> Any:
     config = run.config
     compiled: dict[tuple, Any] = {}  # a step by what its number decides: one, as a rule
-    batches = BatchesWithColumns(
-        run,
-        phase.columns,
+    batches = Batches(
+        run.train_data,
+        run.tokenizer,
         seed=zlib.crc32(f"{phase.name} {config.seed}".encode()),
         batch_images=phase.step_images,
         process_index=processes.index(),
         process_count=processes.count(),
+        columns=phase.columns,
     )
     rate, window = Rate(), []
     ahead = prefetched(batches.__getitem__, start, phase.total_steps)
@@ -96,8 +109,8 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
             window.append(metrics)
             passed = functools.partial(config_lib.crossed, (done - 1) * phase.step_images, done * phase.step_images)
             saves = passed(config.checkpoint.every_images) or done == phase.total_steps
-            watches = phase.watches(done)
-            waits = saves or watches or passed(config.log.every_images)
+            looks = watches(run, phase, done)
+            waits = saves or looks or passed(config.log.every_images)
             stops = agreement.stops(done, interruption.asked, waits)
             saves = saves or stops
             if waits or stops:
@@ -111,7 +124,7 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
                 if times := len(guard.rollbacks(run.workdir, phase.name)):
                     values["rollbacks"] = float(times)
                 run.logs.scalars(phase.name, done, done * phase.step_images, values)
-            figures = _look(phase, state, done) if watches else {}
+            figures = _look(run, phase, state, done) if looks else {}
             if figures:
                 run.logs.scalars(phase.name, done, done * phase.step_images, figures)
                 rate.take()  # pictures a second of training, not of evaluation
@@ -123,10 +136,10 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
     return state
 
 
-def _look(phase: Phase, state: Any, done: int) -> dict[str, Any]:
+def _look(run: Run, phase: Phase, state: Any, done: int) -> dict[str, Any]:
     """The leader looks at the state; returns its figures, or raises its `Collapse`, in all processes."""
     alone = parallel.local(state.replace(opt_state=()))
-    return _from_leader_or_collapse(lambda: phase.watch(alone, done))
+    return _from_leader_or_collapse(lambda: watch(run, phase, alone, done))
 
 
 def _from_leader_or_collapse(make: Callable[[], Any]) -> Any:

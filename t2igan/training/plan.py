@@ -19,16 +19,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from t2igan import config as config_lib
 from t2igan import nets
 from t2igan.data import Dataset
 from t2igan.data.tokenizer import MIN_VOCAB_SIZE, Tokenizer
 from t2igan.errors import UserError
 from t2igan.evaluation.extractors import FeatureExtractors
+from t2igan.method import phases
+from t2igan.method.phases import PHASES, Phase
 from t2igan.nets.init import NETWORKS, init_network
 from t2igan.training.distributed import parallel
 from t2igan.training.logs import Logs
-from t2igan.training.phases import PHASES, Phase
 from t2igan.training.run import Run
 from t2igan.training.warm_start import handed_on
 
@@ -76,7 +76,7 @@ def make_plan(config, mesh: jax.sharding.Mesh) -> Plan:
         given = {name: _shapes_of(run, name) for name in NETWORKS}
     plans = []
     for name in config.phases:
-        phase = PHASES[name](run, given)
+        phase = phases.build(name, run, given)
         plans.append(plan_phase(run, phase, given))
         given = handed_on(given, jax.eval_shape(phase.init, given))
     return Plan({name: _count(params) for name, params in given.items()}, tuple(plans), mesh)
@@ -90,7 +90,7 @@ def plan_phase(run: Run, phase: Phase, given: Mapping[str, Any]) -> PhasePlan:
     compiled = lowered.compile(compiler_options=None if accelerated else UNOPTIMIZED)
     compile_s = time.perf_counter() - start
     # In a loop, which microbatches are on an accelerator, XLA counts one round.
-    looped = accelerated and phase.name == "adversarial" and run.config.train.microbatches > 1
+    looped = accelerated and PHASES[phase.name].game and run.config.train.microbatches > 1
     flop = math.nan if looped else (lowered.cost_analysis() or {}).get("flops", math.nan)
     part = lambda *names: sum(_bytes_on_a_device(getattr(state, name, None)) for name in names)  # noqa: E731
     return PhasePlan(
@@ -182,8 +182,8 @@ def check_memory(plan: Plan, limit_bytes: int | None) -> None:
     """Raises `UserError` where a phase takes more than a device has."""
     most = max(plan.phases, key=lambda phase: phase.total_bytes)
     if limit_bytes is not None and most.total_bytes > limit_bytes:
-        section = config_lib.SECTIONS[most.phase]
-        parts = "" if most.phase != "adversarial" else ", raise config.train.microbatches"
+        section = PHASES[most.phase].section
+        parts = ", raise config.train.microbatches" if PHASES[most.phase].game else ""
         raise UserError(
             f"phase {most.phase} takes {most.total_bytes / 1e9:.1f} GB a device, and a device has "
             f"{limit_bytes / 1e9:.1f} GB.\n"
@@ -208,7 +208,7 @@ def _run_without_data(config, mesh: jax.sharding.Mesh) -> Run:
         train_data=data,
         test_data=data,
         tokenizer=tokenizer,
-        networks=parallel.gathered(nets.build(config, config.tokenizer.vocab_size), mesh),
+        networks=nets.build(config, config.tokenizer.vocab_size),
         extractors=FeatureExtractors(config, data, tokenizer, nowhere),
         logs=Logs(nowhere, active=False),
     )

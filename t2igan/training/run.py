@@ -1,8 +1,9 @@
-"""What all phases of a run share."""
+"""What all phases of a run share, and what they may do with it."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from t2igan.data.dataset import Dataset
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.evaluation.extractors import FeatureExtractors
-from t2igan.training.distributed import processes
-from t2igan.training.logs import Logs
+from t2igan.training.distributed import parallel, processes
+from t2igan.training.logs import Logs, say
+
+HELD_OUT_PICTURES = 1024  # of the test split, at most, that a phase is measured on
+AT_ONCE = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +32,14 @@ class Run:
     train_data: Dataset
     test_data: Dataset
     tokenizer: Tokenizer
-    networks: nets.Networks
+    networks: nets.Networks  # to be applied to parameters that lie whole on one device
     extractors: FeatureExtractors
     logs: Logs
+
+    @property
+    def gathered_networks(self) -> nets.Networks:
+        """The networks for a step that is compiled over the mesh, where parameters may be sharded."""
+        return parallel.gathered(self.networks, self.mesh)
 
     @property
     def leads(self) -> bool:
@@ -63,3 +72,26 @@ class Run:
             "images": jax.ShapeDtypeStruct((2, *images.shape[1:]), np.uint8),
             "tokens": jax.ShapeDtypeStruct((2, self.tokenizer.max_tokens), np.int32),
         }
+
+    def say(self, text: str) -> None:
+        """Prints a line, where this process speaks."""
+        say(text)
+
+    def over_test_pictures(self, measure: Callable[[dict[str, np.ndarray], int], Iterable[Any]]) -> list[float]:
+        """Returns means of what is measured of pictures of the test split.
+
+        Args:
+          measure: (batch, its number) -> one or more arrays with a value for each picture. A batch has "images", uint8
+            [64, H, W, C], "tokens", int32 [64, T], and "rows", int [64], of the pictures in the split.
+        """
+        num = min(len(self.test_data), HELD_OUT_PICTURES)
+        sums = None
+        for number, start in enumerate(range(0, num, AT_ONCE)):
+            rows = np.arange(start, start + AT_ONCE)
+            counted = rows < num
+            rows = np.minimum(rows, num - 1)  # all batches are equally large, so that one program does
+            captions = [self.test_data.captions[row][0] for row in rows]
+            batch = {"images": self.test_data.images[rows], "tokens": self.tokenizer.encode(captions), "rows": rows}
+            values = [float(np.asarray(v, np.float64)[counted].sum()) for v in measure(batch, number)]
+            sums = values if sums is None else [a + b for a, b in zip(sums, values, strict=True)]
+        return [value / num for value in sums]

@@ -19,6 +19,7 @@ import numpy as np
 
 from t2igan import __version__, nets
 from t2igan import config as config_lib
+from t2igan.config.checks import check, check_devices
 from t2igan.data import Dataset, check_usable, open_datasets
 from t2igan.data.summary import as_json, left_out
 from t2igan.data.tokenizer import Tokenizer
@@ -33,6 +34,7 @@ from t2igan.evaluation.table import summary_line
 from t2igan.inference.files import explain_write_errors, write_json, write_text
 from t2igan.inference.sample import BEST_SNAPSHOT_NAME, SNAPSHOT_NAME, from_snapshot
 from t2igan.inference.snapshot import load_networks, load_snapshot, save_networks, save_snapshot
+from t2igan.method.phases import PHASES
 from t2igan.training import warm_start as inheritance
 from t2igan.training.averages import best_average
 from t2igan.training.distributed import agreement, parallel, processes
@@ -54,13 +56,13 @@ def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, A
     Raises:
       UserError: the configuration, the data or the folder cannot be used, or training went non-finite.
     """
-    config_lib.check(config)
-    batch_keys = [f"{config_lib.SECTIONS[phase]}.batch_images" for phase in config.phases]
+    check(config)
+    batch_keys = [f"{PHASES[phase].section}.batch_images" for phase in config.phases]
     speak(processes.leads())
     parallel.start(processes.local_cpu_devices(config.devices))
     mesh = parallel.make_mesh(config.devices, config.shard_devices)
     for key in batch_keys:
-        config_lib.check_devices(config_lib.get(config, key), mesh.size, key)
+        check_devices(config_lib.get(config, key), mesh.size, key)
     agreement.check_configuration(config)
     agreement.check_shared(workdir)
     parallel.connect(mesh)
@@ -158,7 +160,7 @@ def open_run(config, workdir: Path, mesh) -> Run:
         train_data=train_data,
         test_data=test_data,
         tokenizer=tokenizer,
-        networks=parallel.gathered(nets.build(config, tokenizer.vocab_size), mesh),
+        networks=nets.build(config, tokenizer.vocab_size),
         extractors=FeatureExtractors.of_run(config, train_data, tokenizer, workdir),
         logs=Logs(workdir, processes.leads(), project, config.to_dict()),
     )
@@ -283,7 +285,8 @@ def _check_same_configuration(config, workdir: Path) -> None:
         more = f"; and {len(changed) - 4} more" if len(changed) > 4 else ""
         raise UserError(
             f"{workdir} was begun with another configuration: {listed}{more}.\n"
-            f"Set it back to go on there, or choose another --workdir"
+            f"Set it back to go on there; or begin anew with what that run has learned, for example to train longer: "
+            f"--config.init_from={workdir} and another --workdir"
         )
 
 
@@ -294,8 +297,9 @@ def _write_configuration(config, workdir: Path, overrides: tuple[str, ...], run:
         old = json.loads(path.read_text(encoding="utf-8"))
         if old.get("data_fingerprint") != fingerprint:
             raise UserError(
-                f"the training pictures of {config.data.source} are not those that {workdir} was begun with.\n"
-                f"Bring the old ones back to go on there, or choose another --workdir"
+                f"the training pictures or captions of {config.data.source} are not those that {workdir} was begun "
+                f"with.\nBring the old ones back to go on there; or begin anew with what that run has learned: "
+                f"--config.init_from={workdir} and another --workdir"
             )
     if run.leads:
         record = {

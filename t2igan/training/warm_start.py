@@ -8,6 +8,7 @@ rest begin fresh. What a token is decides what the text encoder means, so it is 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from t2igan.config import PHASES
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.inference.checkpoint import read_checkpoint
 from t2igan.inference.sample import snapshot_path
 from t2igan.inference.snapshot import load_snapshot
+from t2igan.method.phases import PHASES
 from t2igan.nets import Networks
 from t2igan.nets.init import NETWORKS, init_network
 
@@ -70,7 +71,7 @@ def read(path: str | Path, which: str = "latest") -> Source:
         found = [(best["phase"], read_checkpoint(path / "checkpoints" / best["phase"], best["step"]))]
     else:
         # A later phase holds what there is of the earlier ones.
-        found = ((phase, read_checkpoint(path / "checkpoints" / phase)) for phase in reversed(PHASES))
+        found = ((phase, read_checkpoint(path / "checkpoints" / phase)) for phase in reversed(_phases_of(path)))
     phase, latest = next(((phase, latest) for phase, latest in found if latest), ("", None))
     if latest is None:
         raise UserError(
@@ -83,6 +84,14 @@ def read(path: str | Path, which: str = "latest") -> Source:
         raise UserError(f"config.init_from: {path / 'tokenizer.json'} cannot be read ({error})") from error
     step, state = latest
     return Source(f"{path}, phase {phase}, step {step:,}", networks_of(state), tokenizer)
+
+
+def _phases_of(workdir: Path) -> tuple[str, ...]:
+    """The phases of a run in order, whether or not all of them are known here."""
+    try:
+        return tuple(json.loads((workdir / "config.json").read_text(encoding="utf-8"))["config"]["phases"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return PHASES.names()
 
 
 def text_fits(source: Source, networks: Networks, batch: Mapping[str, Any]) -> bool:

@@ -17,18 +17,20 @@ different extractors cannot be compared.
 from __future__ import annotations
 
 from t2igan.evaluation.extractors.classifier import Classified, Classifier, learnable_attributes
-from t2igan.evaluation.extractors.collection import FeatureExtractors, Seen, joined
+from t2igan.evaluation.extractors.collection import EXTRACTORS, FeatureExtractors, Opening, Seen, joined
 from t2igan.evaluation.extractors.extractor import Extractor, Matcher, extractor_px, shrink
 from t2igan.evaluation.extractors.pixels import Pixels
 from t2igan.evaluation.extractors.probe import Probe
 from t2igan.evaluation.extractors.settings import Settings
 
 __all__ = [
+    "EXTRACTORS",
     "Classified",
     "Classifier",
     "Extractor",
     "FeatureExtractors",
     "Matcher",
+    "Opening",
     "Pixels",
     "Probe",
     "Seen",

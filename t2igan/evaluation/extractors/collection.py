@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from t2igan.config.registry import Registry
 from t2igan.data import Dataset
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.evaluation.extractors.classifier import Classifier, learnable_attributes
@@ -18,6 +20,7 @@ from t2igan.evaluation.extractors.learned import Bar, Progress, training_rows
 from t2igan.evaluation.extractors.pixels import Pixels
 from t2igan.evaluation.extractors.probe import Probe, extractor_networks
 from t2igan.evaluation.extractors.settings import Settings
+from t2igan.nets import Networks
 
 
 class Seen(NamedTuple):
@@ -27,6 +30,58 @@ class Seen(NamedTuple):
     labels: Int[np.ndarray, "N A"] | None = None  # of the classifier
     probabilities: Float[np.ndarray, "N V"] | None = None  # of the classifier
     embedding: Float[np.ndarray, "N E"] | None = None  # of a matcher
+
+
+@dataclasses.dataclass(frozen=True)
+class Opening:
+    """What an extractor can be made of."""
+
+    train: Dataset
+    train_hash: str
+    vocabulary: Mapping[str, Sequence[str]]  # learnable attributes and their values; empty where there are none
+    tokenizer: Tokenizer
+    networks: Networks  # of their own sizes, for those that learn
+    px: int  # the size at which those look at pictures
+    folder: Path  # of files with what was learned
+    settings: Settings
+    progress: Progress | None
+    weights: str  # `config.evaluate.NAME_weights`; "" where there is no such key
+
+
+# What an extractor can be made of -> the extractor, or None where it cannot be had.
+EXTRACTORS: Registry[Callable[[Opening], Extractor | None]] = Registry("feature extractor")
+
+
+@EXTRACTORS.register("attributes")
+def _attributes(o: Opening) -> Extractor | None:
+    if not o.vocabulary:
+        return None
+    encoder = o.networks.image_encoder
+    return Classifier(o.train, o.train_hash, o.vocabulary, encoder, o.px, o.folder, o.settings, o.progress)
+
+
+@EXTRACTORS.register("probe")
+def _probe(o: Opening) -> Extractor:
+    return Probe(o.train, o.train_hash, o.tokenizer, o.networks, o.px, o.folder, o.settings, o.progress)
+
+
+@EXTRACTORS.register("pixels")
+def _pixels(o: Opening) -> Extractor:  # noqa: ARG001
+    return Pixels()
+
+
+@EXTRACTORS.register("inception")
+def _inception(o: Opening) -> Extractor | None:
+    from t2igan.evaluation.extractors.inception import Inception
+
+    return Inception(o.weights) if o.weights else None
+
+
+@EXTRACTORS.register("clip")
+def _clip(o: Opening) -> Extractor | None:
+    from t2igan.evaluation.extractors.clip import Clip
+
+    return Clip(o.weights) if o.weights else None
 
 
 class FeatureExtractors:
@@ -58,14 +113,9 @@ class FeatureExtractors:
         px = extractor_px(self._image_shape[0])
         networks = extractor_networks(config, tokenizer, px, self._image_shape[-1], self.settings)
         self.train_hash = train_hash = train.fingerprint()
-        self.by_name: dict[str, Extractor] = {}
-        if self.vocabulary:
-            self.by_name["attributes"] = Classifier(
-                train, train_hash, self.vocabulary, networks.image_encoder, px, folder, self.settings, progress
-            )
-        self.by_name["probe"] = Probe(train, train_hash, tokenizer, networks, px, folder, self.settings, progress)
-        self.by_name["pixels"] = Pixels()
-        self.by_name |= _pretrained(weights or {})
+        own = train, train_hash, self.vocabulary, tokenizer, networks, px, folder, self.settings, progress
+        opened = {name: make(Opening(*own, (weights or {}).get(name, ""))) for name, make in EXTRACTORS.items()}
+        self.by_name: dict[str, Extractor] = {name: made for name, made in opened.items() if made is not None}
         self.main = "attributes" if self.vocabulary else "probe"
 
     @classmethod
@@ -85,11 +135,8 @@ class FeatureExtractors:
           UserError: weights are not there or not understood.
         """
         evaluate = config.evaluate
-        settings = Settings(  # runs of earlier versions lack the newer keys
-            classifier_steps=evaluate.classifier_steps,
-            probe_steps=evaluate.get("probe_steps", Settings.probe_steps),
-        )
-        named = {name: evaluate.get(f"{name}_weights", "") for name in ("inception", "clip")}
+        settings = Settings(classifier_steps=evaluate.classifier_steps, probe_steps=evaluate.probe_steps)
+        named = {name: evaluate[f"{name}_weights"] for name in EXTRACTORS if f"{name}_weights" in evaluate}
         weights = named | dict(weights or {})
         return cls(config, train, tokenizer, workdir / "extractors", Bar(), settings, weights)
 
@@ -149,17 +196,3 @@ def joined(parts: Iterable[Seen]) -> Seen:
     """Returns what was seen of pictures part by part as one."""
     columns = zip(*parts, strict=True)
     return Seen(*(None if column[0] is None else np.concatenate(column) for column in columns))
-
-
-def _pretrained(weights: Mapping[str, str]) -> dict[str, Extractor]:
-    """Returns the extractors whose weights are at hand."""
-    found: dict[str, Extractor] = {}
-    if weights.get("inception"):
-        from t2igan.evaluation.extractors.inception import Inception
-
-        found["inception"] = Inception(weights["inception"])
-    if weights.get("clip"):
-        from t2igan.evaluation.extractors.clip import Clip
-
-        found["clip"] = Clip(weights["clip"])
-    return found

@@ -121,6 +121,7 @@ def learning_config(px: int, settings: Settings) -> ConfigDict:
         {
             "seed": SEED,
             "text_encoder": {
+                "kind": "transformer",
                 "width": 64,
                 "layers": 1,
                 "heads": 4,
@@ -128,6 +129,7 @@ def learning_config(px: int, settings: Settings) -> ConfigDict:
                 "sentence_dim": 128,
             },
             "image_encoder": {
+                "kind": "residual",
                 "channels": (64, 32),
                 "features": settings.features,
                 "blocks": 1,

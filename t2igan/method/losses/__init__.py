@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from t2igan.method.losses.adversarial import ADVERSARIAL, RELATIVE, SMOOTHABLE, Adversarial, smoothed
+from t2igan.method.losses.adversarial import ADVERSARIAL, Adversarial, smoothable, smoothed
 from t2igan.method.losses.matching import angular_distance, contrastive, normalize
 from t2igan.method.losses.penalties import (
     FINITE_DIFFERENCE_SIGMA,
@@ -25,8 +25,6 @@ __all__ = [
     "ADVERSARIAL",
     "FINITE_DIFFERENCE_SIGMA",
     "PENALTIES",
-    "RELATIVE",
-    "SMOOTHABLE",
     "Adversarial",
     "Scores",
     "angular_distance",
@@ -38,6 +36,7 @@ __all__ = [
     "r1",
     "r1_r2",
     "r2",
+    "smoothable",
     "smoothed",
     "wgan_gp",
     "with_mismatched",

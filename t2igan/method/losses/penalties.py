@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from t2igan.config.registry import Registry
+
 
 class Scores(NamedTuple):
     """Logits of real and fake pictures, and the penalty that came with computing them; all float32 [B]."""
@@ -22,6 +24,10 @@ class Scores(NamedTuple):
     fake: Float[Array, " B"]
     penalty: Float[Array, " B"]
     mismatched: Float[Array, " B"] | None = None  # of real pictures with another's caption, from `with_mismatched`
+
+
+# (critic, real, fake, text, key) -> Scores; the key is for what a penalty draws at random.
+PENALTIES: Registry[Callable[..., Scores]] = Registry("gradient penalty", key="loss.penalty")
 
 
 def with_mismatched(critic: Callable) -> Callable:
@@ -44,24 +50,28 @@ def _scores(real, fake, penalty) -> Scores:
     return Scores(real, fake, penalty) if real.ndim == 1 else Scores(real[0], fake[0], penalty, mismatched=real[1])
 
 
+@PENALTIES.register("none")
 def no_penalty(critic, real, fake, text, key) -> Scores:  # noqa: ARG001
     """No penalty: real and fake scored in one pass."""
     logits = critic(_concat(real, fake), _concat(text, text))
     return _scores(*jnp.split(logits, 2, axis=-1), jnp.zeros(len(real)))
 
 
+@PENALTIES.register("r1")
 def r1(critic, real, fake, text, key) -> Scores:  # noqa: ARG001
     """R1 = 1/2 ||grad_x D(real)||^2 (Mescheder et al. 2018, arXiv:1801.04406)."""
     real_logits, gradients = _logits_and_gradients(critic, real, text)
     return _scores(real_logits, critic(fake, text), _square_norm(gradients) / 2)
 
 
+@PENALTIES.register("r2")
 def r2(critic, real, fake, text, key) -> Scores:  # noqa: ARG001
     """R2 = 1/2 ||grad_x D(fake)||^2 (Mescheder et al. 2018)."""
     fake_logits, gradients = _logits_and_gradients(critic, fake, text)
     return _scores(critic(real, text), fake_logits, _square_norm(gradients) / 2)
 
 
+@PENALTIES.register("r1_r2")
 def r1_r2(critic, real, fake, text, key) -> Scores:  # noqa: ARG001
     """R1 + R2 from one backward pass over real and fake together."""
     logits, gradients = _logits_and_gradients(critic, _concat(real, fake), _concat(text, text))
@@ -69,6 +79,7 @@ def r1_r2(critic, real, fake, text, key) -> Scores:  # noqa: ARG001
     return _scores(*jnp.split(logits, 2, axis=-1), r1 + r2)
 
 
+@PENALTIES.register("wgan_gp")
 def wgan_gp(critic, real, fake, text, key) -> Scores:
     """(||grad_x D(mix)|| - 1)^2 between real and fake (Gulrajani et al. 2017, arXiv:1704.00028; weight 10)."""
     share = jax.random.uniform(key, (len(real), 1, 1, 1), real.dtype)
@@ -77,6 +88,7 @@ def wgan_gp(critic, real, fake, text, key) -> Scores:
     return scores._replace(penalty=(_norm(gradients) - 1) ** 2)
 
 
+@PENALTIES.register("ma_gp")
 def ma_gp(critic, real, fake, text, key) -> Scores:  # noqa: ARG001
     """(||grad_x D|| + ||grad_s D||)^6 on real pictures with their sentence (DF-GAN, arXiv:2008.05865; weight 2)."""
     real_logits, backward = jax.vjp(lambda x, s: critic(x, text.replace(sentence=s)), real, text.sentence)
@@ -88,6 +100,7 @@ def ma_gp(critic, real, fake, text, key) -> Scores:  # noqa: ARG001
 FINITE_DIFFERENCE_SIGMA = 0.01
 
 
+@PENALTIES.register("finite_difference")
 def finite_difference(critic, real, fake, text, key) -> Scores:
     """1/2 (D(x + sigma n) - D(x))^2 / sigma^2 on real and fake, with no second derivative.
 
@@ -101,17 +114,6 @@ def finite_difference(critic, real, fake, text, key) -> Scores:
     slopes = (critic(images + noise, texts) - logits).reshape(-1, len(images))[0] / FINITE_DIFFERENCE_SIGMA
     r1, r2 = jnp.split(slopes**2 / 2, 2)
     return _scores(*jnp.split(logits, 2, axis=-1), r1 + r2)
-
-
-PENALTIES: dict[str, Callable[..., Scores]] = {
-    "none": no_penalty,
-    "r1": r1,
-    "r2": r2,
-    "r1_r2": r1_r2,
-    "wgan_gp": wgan_gp,
-    "ma_gp": ma_gp,
-    "finite_difference": finite_difference,
-}
 
 
 def _logits_and_gradients(critic, images, text):

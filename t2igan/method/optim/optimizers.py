@@ -9,6 +9,27 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from t2igan.config.registry import Registry
+
+# (learning rate, beta1, beta2) -> Optax optimizer; rates and betas may be traced scalars, the state depends on neither.
+OPTIMIZERS: Registry[Callable[..., optax.GradientTransformation]] = Registry("optimizer", key="train.optimizer")
+
+
+@OPTIMIZERS.register("adam")
+def plain_adam(rate: Any, beta1: float, beta2: Any) -> optax.GradientTransformation:
+    """Adam (Kingma & Ba 2015, arXiv:1412.6980)."""
+    return optax.adam(rate, b1=beta1, b2=beta2, eps=1e-8)
+
+
+@OPTIMIZERS.register("optimistic_adam")
+def optimistic_adam(rate: Any, beta1: float, beta2: Any) -> optax.GradientTransformation:
+    """A step looks ahead along the change of the last two, which damps the circling of two players.
+
+    After Daskalakis et al. 2018, arXiv:1711.00141. The moments are plain, as in the paper: Optax's default looks ahead
+    twice, by Nesterov's as well.
+    """
+    return optax.optimistic_adam_v2(rate, b1=beta1, b2=beta2, eps=1e-8, nesterov=False)
+
 
 def adam(
     rate: Any,
@@ -18,9 +39,9 @@ def adam(
     clip_norm: float = 0.0,
     adaptive_clip: float = 0.0,
     weight_decay: float = 0.0,
-    optimistic: bool = False,
+    kind: str = "adam",
 ) -> optax.GradientTransformation:
-    """Returns Adam with what may stand before and behind it; what is 0 is left out, of the state too.
+    """Returns an optimizer with what may stand before and behind it; what is 0 is left out, of the state too.
 
     Args:
       rate: learning rate, a number or a traced scalar; the state does not depend on it.
@@ -30,14 +51,9 @@ def adam(
       adaptive_clip: a unit's gradient as a share of its weights, at most (Brock et al. 2021, arXiv:2102.06171).
       weight_decay: share of the kernels that is taken away at a rate of 1, apart from the gradient (AdamW, Loshchilov &
         Hutter 2019, arXiv:1711.05101); biases and other vectors do not decay.
-      optimistic: a step looks ahead along the change of the last two (Daskalakis et al. 2018, arXiv:1711.00141), which
-        damps the circling of two players.
+      kind: of `OPTIMIZERS`.
     """
-    if optimistic:
-        # Plain moments, as in the paper: Optax's default looks ahead twice, by Nesterov's as well.
-        body = optax.optimistic_adam_v2(rate, b1=beta1, b2=beta2, eps=1e-8, nesterov=False)
-    else:
-        body = optax.adam(rate, b1=beta1, b2=beta2, eps=1e-8)
+    body = OPTIMIZERS[kind](rate, beta1, beta2)
     before = []
     if clip_norm:
         before.append(optax.clip_by_global_norm(clip_norm))

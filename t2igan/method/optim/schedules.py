@@ -8,7 +8,35 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
-SHAPES = ("constant", "cosine", "linear", "exponential")
+from t2igan.config.registry import Registry
+
+# (start, end, steps) -> Optax schedule, step -> value; the key is that of any phase's section.
+SCHEDULES: Registry[Callable[[float, float, int], Callable]] = Registry("schedule", key="train.schedule")
+
+
+@SCHEDULES.register("constant")
+def constant(start: float, end: float, steps: int) -> Callable:  # noqa: ARG001
+    """Stays at `start`."""
+    return optax.constant_schedule(start)
+
+
+@SCHEDULES.register("cosine")
+def cosine(start: float, end: float, steps: int) -> Callable:
+    """Half a cosine from `start` to `end` (Loshchilov & Hutter 2017, arXiv:1608.03983, without restarts)."""
+    decay = optax.cosine_decay_schedule(1.0, steps)
+    return lambda step: end + (start - end) * decay(step)
+
+
+@SCHEDULES.register("linear")
+def linear(start: float, end: float, steps: int) -> Callable:
+    """A straight line."""
+    return optax.linear_schedule(start, end, steps)
+
+
+@SCHEDULES.register("exponential")
+def exponential(start: float, end: float, steps: int) -> Callable:
+    """Equal factors in equal times; both ends must be positive."""
+    return optax.exponential_decay(start, steps, end / start, end_value=end)
 
 
 def schedule(shape: str, start: float, end: float, steps: int, warmup_steps: int = 0) -> Callable:
@@ -17,16 +45,7 @@ def schedule(shape: str, start: float, end: float, steps: int, warmup_steps: int
     "constant" stays at `start`; "exponential" wants both ends positive. After `steps` the value stays at `end`.
     """
     steps = max(steps - warmup_steps, 1)
-    if shape == "constant" or start == end:
-        body = optax.constant_schedule(start)
-    elif shape == "cosine":
-        body = lambda step: end + (start - end) * optax.cosine_decay_schedule(1.0, steps)(step)  # noqa: E731
-    elif shape == "linear":
-        body = optax.linear_schedule(start, end, steps)
-    elif shape == "exponential":
-        body = optax.exponential_decay(start, steps, end / start, end_value=end)
-    else:
-        raise ValueError(f"schedule shape {shape!r} is none of {SHAPES}")
+    body = SCHEDULES[shape](start, end, steps) if start != end else constant(start, end, steps)
     if not warmup_steps:
         return body
     return optax.join_schedules([optax.linear_schedule(0.0, start, warmup_steps), body], [warmup_steps])

@@ -4,20 +4,26 @@ It answers questions about them through a linear head that is thrown away afterw
 there are any, and otherwise how a picture was turned, mirrored and cut out (`t2igan.method.techniques.pretext`). Where
 a generator has learned already, it also learns to tell real pictures from that one's, by the loss and penalty of the
 adversarial phase.
+
+Its figure of the test split at the end is "accuracy/held_out", the share of right answers.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+import functools
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from t2igan import step as adversarial
+from t2igan.config.constraints import require_among
+from t2igan.errors import UserError
 from t2igan.method.game import Method
 from t2igan.method.optim import optimizers
-from t2igan.method.phases.base import PhaseMethod, PhaseState, descend, init_phase_state
+from t2igan.method.phases.base import PHASES, Phase, PhaseKind, PhaseMethod, PhaseState, descend, init_phase_state
 from t2igan.method.techniques.growing import Growth
 from t2igan.method.techniques.pretext import TRANSFORMS, classification, transform
 from t2igan.method.techniques.regularize import no_caption
@@ -25,6 +31,8 @@ from t2igan.nets import Networks
 from t2igan.nets.heads import LinearHeads
 from t2igan.step import Metrics, Params, stream
 
+SECTION = "pretrain_discriminator"
+TASKS = ("auto", "labels", "transforms")
 HEAD = "discriminator_head"  # among the state's parameters; not handed on
 
 
@@ -49,7 +57,7 @@ class DiscriminatorMethod(PhaseMethod):
           total_steps: length of the phase.
           label_sizes: the number of values of each attribute of the data; () where there are none.
         """
-        p = config.pretrain_discriminator
+        p = config[SECTION]
         labelled = bool(label_sizes) and p.task != "transforms"
         clip_norm = config.train.clip_norm
         return cls.of(
@@ -136,3 +144,61 @@ def trunk(method: DiscriminatorMethod, params: dict[str, Params], images, tokens
 
 def _images(batch: dict) -> jax.Array:
     return batch["images"].astype(jnp.float32) / 127.5 - 1
+
+
+def check(config: Any) -> None:
+    """Raises `UserError` for a task that there is not."""
+    require_among(config, f"{SECTION}.task", TASKS)
+
+
+def build(run: Any, given: Mapping[str, Params]) -> Phase:
+    """Returns the phase of a run; `UserError` where labels are asked for and the data has none."""
+    section, total_steps = run.config[SECTION], KIND.total_steps(run)
+    vocabulary = run.extractors.vocabulary  # attributes that can be learned: not file names
+    if section.task == "labels" and not vocabulary:
+        raise UserError(
+            f"config.{SECTION}.task='labels', but {run.train_data.name} has no attributes that could be learned; set "
+            f"it to 'auto' or 'transforms'"
+        )
+    sizes = tuple(len(vocabulary[name]) for name in sorted(vocabulary))
+    method = DiscriminatorMethod.create(run.config, run.gathered_networks, total_steps, sizes)
+    return Phase(
+        name="discriminator",
+        init=functools.partial(init_discriminator_state, method, run.batch_shapes),
+        step=functools.partial(discriminator_step, method),
+        total_steps=total_steps,
+        step_images=section.batch_images,
+        shown=("loss/questions", "accuracy"),
+        decided=functools.partial(adversarial.decided, method.game) if method.plays(given) else lambda number: (),  # noqa: ARG005
+        columns={"labels": run.train_data.attribute_labels(vocabulary)} if method.labelled else {},
+        monitor=functools.partial(accuracy, run, method),
+    )
+
+
+def accuracy(run: Any, method: DiscriminatorMethod, state: PhaseState, done: int) -> dict[str, float]:
+    """Asks the discriminator's head about test pictures; returns the share of right answers."""
+    params = state.frozen | state.params
+    method = dataclasses.replace(method, networks=run.networks)  # the step's are for sharded parameters
+    labels = run.test_data.attribute_labels(run.extractors.vocabulary) if method.labelled else None
+    answer = jax.jit(lambda params, batch, key: ask(method, params, batch, key)[1])
+
+    def right(batch, i):
+        if labels is not None:
+            batch["labels"] = labels[batch["rows"]]
+        return (answer(params, {k: v for k, v in batch.items() if k != "rows"}, jax.random.key(i)),)
+
+    (share,) = run.over_test_pictures(right)
+    about = f"{len(method.sizes)} {'attributes' if method.labelled else 'transforms'}"
+    run.say(f"step {done:,}: the discriminator's features tell {about} of test pictures to {share:.3f}")
+    return {"accuracy/held_out": share}
+
+
+KIND = PhaseKind(
+    SECTION,
+    build,
+    check,
+    after=("generator",),
+    trains=lambda config: ("discriminator",),  # noqa: ARG005
+    uses=lambda config: ("text",),  # noqa: ARG005
+)
+PHASES.register("discriminator", KIND)

@@ -4,21 +4,34 @@ The inverter sees what is visible and says which noise would draw the picture; t
 or, for captions that were dropped, without. The loss, a variational autoencoder's, is that of
 `t2igan.method.losses.inversion`. It leaves a generator that draws blurred but sensible pictures, for the adversarial
 phase to begin with, and an inverter.
+
+Figures of the test split at its end: "reconstruction/held_out", the mean squared error of whole pictures in [-1, 1] by
+way of the inverter's noise, and "reconstruction/random_z", the same with noise at random.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from t2igan.method.losses.inversion import InversionWeights, inversion_loss
-from t2igan.method.phases.base import PhaseMethod, PhaseState, descend, init_phase_state
-from t2igan.method.techniques.masks import random_visible
+from t2igan.config.constraints import require_share
+from t2igan.errors import UserError
+from t2igan.inference.pictures import sheet
+from t2igan.method.losses.inversion import InversionWeights, complete, inversion_loss
+from t2igan.method.phases.base import PHASES, Phase, PhaseKind, PhaseMethod, PhaseState, descend, init_phase_state
+from t2igan.method.techniques.masks import MASKS, random_visible
 from t2igan.method.techniques.regularize import drop_captions
 from t2igan.nets import Networks
 from t2igan.step import Metrics, Params, stream
+
+SECTION = "pretrain_generator"
+TRAINED = ("generator", "inverter")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +45,7 @@ class GeneratorMethod(PhaseMethod):
     @classmethod
     def create(cls, config, networks: Networks, total_steps: int) -> GeneratorMethod:
         """Reads `config.pretrain_generator` and `config.inverter` (checked by `t2igan.config`)."""
-        p = config.pretrain_generator
+        p = config[SECTION]
         own = {"masks": tuple(p.masks), "caption_dropout": p.caption_dropout}
         return cls.of(config, p, networks, total_steps, inversion=InversionWeights.of(config), **own)
 
@@ -40,8 +53,7 @@ class GeneratorMethod(PhaseMethod):
 def init_generator_state(method: GeneratorMethod, batch: dict, given: dict[str, Params] | None = None) -> PhaseState:
     """Returns the first state; the text encoder of `given`, or an untrained one, is used and stays as it is."""
     key = stream(method.seed, "generator phase init", 0)
-    trained = ("generator", "inverter")
-    return init_phase_state(method.networks, method.optimizer, key, batch, given, trained, used=("text",))
+    return init_phase_state(method.networks, method.optimizer, key, batch, given, TRAINED, used=("text",))
 
 
 def generator_step(
@@ -61,4 +73,92 @@ def generator_step(
         )
         return loss.mean(), metrics | {"loss/inversion": loss}
 
-    return descend(method, state, loss_fn, ("generator", "inverter"))
+    return descend(method, state, loss_fn, TRAINED)
+
+
+def check(config: Any) -> None:
+    """Raises `UserError` for masks that there are not, and for a share of captions that is none."""
+    masks = tuple(config[SECTION].masks)
+    if not masks:
+        raise UserError(f"config.{SECTION}.masks=() is empty; give one or more of {MASKS.listed()}")
+    MASKS.check(masks)
+    require_share(config, f"{SECTION}.caption_dropout")
+
+
+def build(run: Any, given: Mapping[str, Params]) -> Phase:  # noqa: ARG001
+    """Returns the phase of a run."""
+    total_steps, step_images = KIND.total_steps(run), run.config[SECTION].batch_images
+    method = GeneratorMethod.create(run.config, run.gathered_networks, total_steps)
+    return Phase(
+        name="generator",
+        init=functools.partial(init_generator_state, method, run.batch_shapes),
+        step=functools.partial(generator_step, method),
+        total_steps=total_steps,
+        step_images=step_images,
+        shown=("loss/reconstruction", "loss/prior"),
+        monitor=functools.partial(completion, run, method.masks, step_images),
+    )
+
+
+def completion(run: Any, masks: tuple[str, ...], step_images: int, state: PhaseState, done: int) -> dict[str, float]:
+    """Draws test pictures, what was left visible of them, and what the networks made of that; returns the errors."""
+    params = state.frozen | state.params
+    num = min(run.config.sample.num_captions, len(run.test_data))
+    captions = [of_one[0] for of_one in run.test_data.captions[:num]]
+    images = run.test_data.images[:num].astype(np.float32) / 127.5 - 1
+    tokens = run.tokenizer.encode(captions)
+
+    @functools.partial(jax.jit, static_argnames="keep_visible")
+    def finish(params, images, visible, tokens, keep_visible):
+        text = run.networks.text_encoder.apply(params["text"], tokens)
+        return complete(run.networks, params, images, visible, text, keep_visible)
+
+    columns = [images]
+    for number, kind in enumerate(masks):
+        key = jax.random.fold_in(jax.random.key(0), number)
+        visible = np.asarray(random_visible(key, *images.shape[:3], (kind,)))
+        if visible.all():  # nothing to complete: what the inverter's noise draws
+            columns.append(finish(params, images, visible, tokens, keep_visible=False))
+        else:
+            columns += [visible * images, finish(params, images, visible, tokens, keep_visible=True)]
+    pictures = np.stack([np.asarray(column) for column in columns], 1).reshape(-1, *images.shape[1:])
+    pictures = np.round(np.clip(pictures * 127.5 + 127.5, 0, 255)).astype(np.uint8)
+    facts = {"captions": captions, "columns": ["picture", *masks], "step": done}
+    name = f"generator_{done * step_images:09d}"
+    run.logs.sheet(name, done, sheet(pictures, captions, columns=len(columns)), facts)
+
+    figures = reconstruction_errors(run, params)
+    run.say(
+        f"{done * step_images:>9,} images: squared error of {len(run.test_data):,} test pictures "
+        f"{figures['reconstruction/held_out']:.4f} by the inverter's noise, "
+        f"{figures['reconstruction/random_z']:.4f} by noise at random"
+    )
+    return figures
+
+
+def reconstruction_errors(run: Any, params: Mapping[str, Params]) -> dict[str, float]:
+    """Returns mean squared errors of drawing test pictures from their captions, by the inverter's z and by random z."""
+    networks = run.networks
+
+    @jax.jit
+    def errors(params, images, tokens, key):
+        images = images.astype(jnp.float32) / 127.5 - 1
+        text = networks.text_encoder.apply(params["text"], tokens)
+        z = networks.inverter.apply(params["inverter"], images, jnp.ones_like(images[..., :1])).mean
+        draw = lambda z: networks.generator.apply(params["generator"], z, text)  # noqa: E731
+        error = lambda z: ((draw(z) - images) ** 2).mean((1, 2, 3))  # noqa: E731
+        return error(z), error(jax.random.normal(key, z.shape))
+
+    found = run.over_test_pictures(lambda batch, i: errors(params, batch["images"], batch["tokens"], jax.random.key(i)))
+    return dict(zip(("reconstruction/held_out", "reconstruction/random_z"), found, strict=True))
+
+
+KIND = PhaseKind(
+    SECTION,
+    build,
+    check,
+    after=("text",),
+    trains=lambda config: TRAINED,  # noqa: ARG005
+    uses=lambda config: ("text",),  # noqa: ARG005
+)
+PHASES.register("generator", KIND)

@@ -17,6 +17,8 @@ would be the opposite of L_G. The anchor keeps real captions apart, as in `t2iga
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +27,11 @@ from t2igan import step
 from t2igan.method import losses
 from t2igan.method.game import Method
 from t2igan.method.optim import optimizers
-from t2igan.step import Metrics, State, stream
+from t2igan.method.phases import adversarial
+from t2igan.method.phases.base import PHASES, Phase, PhaseKind
+from t2igan.step import Metrics, Params, State, stream
 
+SECTION = "joint"
 MOVED = (
     ("loss", "penalty_weight"),
     ("train", "beta2"),
@@ -46,7 +51,7 @@ class JointMethod:
     @classmethod
     def create(cls, config, networks, total_steps: int) -> JointMethod:
         """Reads `config.joint`, and what that leaves open from `config.train` (checked by `t2igan.config`)."""
-        joint = config.joint
+        joint = config[SECTION]
         merged = config.copy_and_resolve_references().unlock()
         merged.train.update({key: value for key, value in joint.items() if key in config.train})
         merged.train.update(tune_text=True, discriminator_steps=1, grow_share=0.0)
@@ -106,3 +111,20 @@ def joint_step(
     field = of_generator | {"discriminator": of_discriminator["discriminator"]}
     state, of_move = step.move(game, state, rates | {"discriminator": game.discriminator_rate}, field)
     return step.advance(game, state, metrics), metrics | of_move
+
+
+def build(run: Any, given: Mapping[str, Params]) -> Phase:  # noqa: ARG001
+    """Returns the phase of a run."""
+    method = JointMethod.create(run.config, run.gathered_networks, KIND.total_steps(run))
+    return adversarial.phase_of_game(run, "joint", KIND, method.game, joint_step, method)
+
+
+KIND = PhaseKind(
+    SECTION,
+    build,
+    after=("text_matching",),
+    trains=lambda config: (*adversarial.players(config), "text"),
+    needs=adversarial.teachers,
+    game=True,
+)
+PHASES.register("joint", KIND)

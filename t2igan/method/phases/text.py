@@ -6,6 +6,8 @@ By the contrastive loss of CLIP (Radford et al. 2021, arXiv:2103.00020) with a l
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Mapping
 from typing import Any
 
 import flax.struct
@@ -13,10 +15,13 @@ import jax
 import jax.numpy as jnp
 
 from t2igan.method import losses
-from t2igan.method.phases.base import PhaseMethod, descend
+from t2igan.method.phases.base import PHASES, Phase, PhaseKind, PhaseMethod, descend
 from t2igan.nets import Networks
 from t2igan.nets.init import init_network
 from t2igan.step import Metrics, Params, stream
+
+SECTION = "pretrain_text"
+TRAINED = ("text", "image", "matching")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +31,7 @@ class TextMethod(PhaseMethod):
     @classmethod
     def create(cls, config, networks: Networks, total_steps: int) -> TextMethod:
         """Reads `config.pretrain_text` (checked by `t2igan.config`)."""
-        return cls.of(config, config.pretrain_text, networks, total_steps)
+        return cls.of(config, config[SECTION], networks, total_steps)
 
 
 @flax.struct.dataclass
@@ -43,7 +48,7 @@ def init_text_state(method: TextMethod, batch: dict, given: dict[str, Params] | 
     key, given = stream(method.seed, "text init", 0), given or {}
     params = {
         name: given[name] if name in given else init_network(method.networks, name, jax.random.fold_in(key, i), batch)
-        for i, name in enumerate(("text", "image", "matching"))
+        for i, name in enumerate(TRAINED)
     }
     return TextState(jnp.zeros((), jnp.int32), params, method.optimizer.init(params))
 
@@ -62,3 +67,21 @@ def text_step(method: TextMethod, state: TextState, batch: dict[str, jax.Array])
         return loss, {"loss/contrastive": loss, "inverse_temperature": matched.inverse_temperature}
 
     return descend(method, state, loss_fn, ("text",))
+
+
+def build(run: Any, given: Mapping[str, Params]) -> Phase:  # noqa: ARG001
+    """Returns the phase of a run."""
+    total_steps = KIND.total_steps(run)
+    method = TextMethod.create(run.config, run.gathered_networks, total_steps)
+    return Phase(
+        name="text",
+        init=functools.partial(init_text_state, method, run.batch_shapes),
+        step=functools.partial(text_step, method),
+        total_steps=total_steps,
+        step_images=run.config[SECTION].batch_images,
+        shown=("loss/contrastive",),
+    )
+
+
+KIND = PhaseKind(SECTION, build, after=("autoencoder",), trains=lambda config: TRAINED)  # noqa: ARG005
+PHASES.register("text", KIND)

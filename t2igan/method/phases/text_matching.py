@@ -14,17 +14,21 @@ judges reads the caption by T0, so that T cannot please by saying less.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from t2igan.method import losses
-from t2igan.method.phases.base import PhaseMethod, PhaseState, descend, init_phase_state
+from t2igan.method.phases.base import PHASES, Phase, PhaseKind, PhaseMethod, PhaseState, descend, init_phase_state
 from t2igan.method.techniques.regularize import NORMALISATIONS
 from t2igan.nets import Networks
 from t2igan.step import Metrics, Params, stream
 
+SECTION = "text_matching"
+USED = ("generator", "discriminator", "image", "matching")
 BEFORE = "text_before"  # T0, among the frozen parameters; not handed on
 
 
@@ -41,7 +45,7 @@ class TextMatchingMethod(PhaseMethod):
     @classmethod
     def create(cls, config, networks: Networks, total_steps: int) -> TextMatchingMethod:
         """Reads `config.text_matching` (checked by `t2igan.config`)."""
-        p, adversarial = config.text_matching, losses.ADVERSARIAL[config.loss.adversarial]
+        p, adversarial = config[SECTION], losses.ADVERSARIAL[config.loss.adversarial]
         weights = {name: p[name] for name in ("cycle_weight", "adversarial_weight", "anchor_weight")}
         normalise = NORMALISATIONS[config.discriminator.normalisation]
         return cls.of(config, p, networks, total_steps, adversarial=adversarial, normalise=normalise, **weights)
@@ -52,8 +56,7 @@ def init_text_matching_state(
 ) -> PhaseState:
     """Returns the first state; all networks come from `given`, where earlier phases left them."""
     key = stream(method.seed, "text matching init", 0)
-    used = ("generator", "discriminator", "image", "matching")
-    state = init_phase_state(method.networks, method.optimizer, key, batch, given, ("text",), used)
+    state = init_phase_state(method.networks, method.optimizer, key, batch, given, ("text",), USED)
     # A copy: donated buffers must not appear twice.
     return state.replace(frozen=state.frozen | {BEFORE: jax.tree.map(jnp.copy, state.params["text"])})
 
@@ -87,3 +90,29 @@ def text_matching_step(
         return loss.mean(), terms
 
     return descend(method, state, loss_fn, ("text",))
+
+
+def build(run: Any, given: Mapping[str, Params]) -> Phase:  # noqa: ARG001
+    """Returns the phase of a run."""
+    total_steps = KIND.total_steps(run)
+    method = TextMatchingMethod.create(run.config, run.gathered_networks, total_steps)
+    return Phase(
+        name="text_matching",
+        init=functools.partial(init_text_matching_state, method, run.batch_shapes),
+        step=functools.partial(text_matching_step, method),
+        total_steps=total_steps,
+        step_images=run.config[SECTION].batch_images,
+        shown=("loss/cycle", "loss/anchor"),
+        evaluates="at_end",
+        sheet_prefix="text_matching_",
+    )
+
+
+KIND = PhaseKind(
+    SECTION,
+    build,
+    after=("adversarial",),
+    trains=lambda config: ("text",),  # noqa: ARG005
+    needs=lambda config: ("text", *USED),  # noqa: ARG005
+)
+PHASES.register("text_matching", KIND)

@@ -8,13 +8,15 @@ through the change, so it must be differentiable (DiffAugment, Zhao et al. 2020,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import zlib
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-KINDS = ("flip", "translate", "scale", "rotate", "colour", "cutout")
+from t2igan.config.registry import Registry
 
 # The ranges that are drawn from, uniformly.
 TRANSLATE = 0.125  # shift of the picture in each direction, in widths of it
@@ -23,6 +25,46 @@ ROTATE = 30.0  # degrees either way
 BRIGHTNESS = 0.5  # added to pictures in [-1, 1]
 SATURATION, CONTRAST = (0.0, 2.0), (0.5, 1.5)  # factors of the distance from grey, from the picture's mean
 CUTOUT = 0.5  # side of the square that is made grey, in widths of the picture
+
+
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """What one kind of augmentation draws at random for each of a batch's pictures."""
+
+    keys: jax.Array  # [4]: of whether it happens, and of three numbers
+    probability: float | Float[Array, ""]
+    num: int  # after so many pictures the draws begin anew
+    repeats: int
+    image_px: int
+    dtype: jnp.dtype
+
+    def happens(self) -> Float[Array, " B"]:
+        """Returns 1 for pictures that are changed, and 0 for the others."""
+        drawn = jax.random.bernoulli(self.keys[0], self.probability, (self.num,))
+        return jnp.tile(drawn.astype(self.dtype), self.repeats)
+
+    def uniform(self, which: int, low: float, high: float) -> Float[Array, " B"]:
+        """Returns a number between `low` and `high` for each picture; `which` of the three, from 1."""
+        drawn = jax.random.uniform(self.keys[which], (self.num,), self.dtype, low, high)
+        return jnp.tile(drawn, self.repeats)
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """A kind of augmentation as it is registered; it has one of the two.
+
+    Attributes:
+      affine: draws -> maps [B, 3, 3] from places (y, x, 1) in the result to places in the picture, in units of half a
+        picture from its centre. All affine maps become one resampling.
+      pixels: (pictures [B, H, W, C], draws) -> pictures; after all affine ones. Where it does not happen the pictures
+        must stay as they are, bit for bit.
+    """
+
+    affine: Callable[[Draws], Array] | None = None
+    pixels: Callable[[Array, Draws], Array] | None = None
+
+
+AUGMENTATIONS: Registry[Augmentation] = Registry("kind of augmentation", key="augment.kinds")
 
 
 def augment(
@@ -38,54 +80,77 @@ def augment(
       key: decides the changes; the same key and number of pictures give the same changes, whatever the pictures.
       images: in [-1, 1] or beyond; square.
       probability: from 0 (the pictures themselves, bit for bit) to 1; may be traced.
-      kinds: of `KINDS`. "flip", "translate", "scale" and "rotate" become one affine map and one bilinear resampling, in
-        which the picture goes on mirrored outside its borders; then "colour", then "cutout".
+      kinds: of `AUGMENTATIONS`. The affine ones become one map and one bilinear resampling, in which the picture goes
+        on mirrored outside its borders; then come the others, all in the order in which they are registered.
       num: after so many pictures the changes begin anew; None = all are changed differently.
     """
     num, repeats = (len(images), 1) if num is None else (num, len(images) // num)
-    draw = {kind: jax.random.split(jax.random.fold_in(key, i), 4) for i, kind in enumerate(KINDS)}
-
-    def happens(kind: str) -> Float[Array, " B"]:
-        return jnp.tile(jax.random.bernoulli(draw[kind][0], probability, (num,)).astype(images.dtype), repeats)
-
-    def uniform(kind: str, which: int, low: float, high: float) -> Float[Array, " B"]:
-        return jnp.tile(jax.random.uniform(draw[kind][which], (num,), images.dtype, low, high), repeats)
-
-    # From places in the result to places in the picture, as y <- m[0] y + m[1] x + m[2] in units of half a picture.
-    one, zero = jnp.ones(len(images), images.dtype), jnp.zeros(len(images), images.dtype)
-    affine = _matrix([[one, zero, zero], [zero, one, zero]])
-    if "flip" in kinds:  # a coin is thrown for it: half of the pictures at probability 1
-        mirrored = happens("flip") * (uniform("flip", 1, 0.0, 1.0) < 0.5)
-        affine = affine @ _matrix([[one, zero, zero], [zero, 1 - 2 * mirrored, zero]])
-    if "rotate" in kinds:
-        angle = happens("rotate") * uniform("rotate", 1, -ROTATE, ROTATE) * (jnp.pi / 180)
-        sin, cos = jnp.sin(angle), jnp.cos(angle)
-        affine = affine @ _matrix([[cos, -sin, zero], [sin, cos, zero]])
-    if "scale" in kinds:
-        factor = jnp.asarray(SCALE, images.dtype) ** (happens("scale") * uniform("scale", 1, -1.0, 1.0))
-        affine = affine @ _matrix([[factor, zero, zero], [zero, factor, zero]])
-    if "translate" in kinds:
-        moves, largest = happens("translate"), 2 * TRANSLATE
-        down, right = (moves * uniform("translate", i, -largest, largest) for i in (1, 2))
-        pixel = 2 / images.shape[1]  # whole pixels: a shift shall not blur
-        down, right = (jnp.round(shift / pixel) * pixel for shift in (down, right))
-        affine = affine @ _matrix([[one, zero, down], [zero, one, right]])
-    if {"flip", "translate", "scale", "rotate"} & set(kinds):
+    chosen = []
+    for name, kind in AUGMENTATIONS.items():
+        if name in kinds:
+            keys = jax.random.split(jax.random.fold_in(key, zlib.crc32(name.encode())), 4)
+            chosen.append((kind, Draws(keys, probability, num, repeats, images.shape[1], images.dtype)))
+    maps = [kind.affine(draws) for kind, draws in chosen if kind.affine is not None]
+    if maps:
+        affine = maps[0]
+        for further in maps[1:]:
+            affine = affine @ further
         images = resample(images, affine[:, :2])
-
-    if "colour" in kinds:
-        changes, each = happens("colour"), (slice(None), None, None, None)
-        images = images + (changes * uniform("colour", 1, -BRIGHTNESS, BRIGHTNESS))[each]
-        grey = images.mean(-1, keepdims=True)
-        images = images + (changes * (uniform("colour", 2, *SATURATION) - 1))[each] * (images - grey)
-        mean = images.mean((1, 2, 3), keepdims=True)
-        images = images + (changes * (uniform("colour", 3, *CONTRAST) - 1))[each] * (images - mean)
-    if "cutout" in kinds:
-        place = jnp.linspace(0, 1, images.shape[1], dtype=images.dtype)
-        down, right = (abs(place - uniform("cutout", i, 0.0, 1.0)[:, None]) < CUTOUT / 2 for i in (1, 2))
-        hole = (down[:, :, None] & right[:, None, :])[..., None]
-        images = images * (1 - happens("cutout")[:, None, None, None] * hole)
+    for kind, draws in chosen:
+        if kind.pixels is not None:
+            images = kind.pixels(images, draws)
     return images
+
+
+def _flip(draws: Draws) -> Float[Array, "B 3 3"]:
+    mirrored = draws.happens() * (draws.uniform(1, 0.0, 1.0) < 0.5)  # a coin: half of the pictures at probability 1
+    one, zero = jnp.ones_like(mirrored), jnp.zeros_like(mirrored)
+    return _matrix([[one, zero, zero], [zero, 1 - 2 * mirrored, zero]])
+
+
+def _rotate(draws: Draws) -> Float[Array, "B 3 3"]:
+    angle = draws.happens() * draws.uniform(1, -ROTATE, ROTATE) * (jnp.pi / 180)
+    sin, cos, zero = jnp.sin(angle), jnp.cos(angle), jnp.zeros_like(angle)
+    return _matrix([[cos, -sin, zero], [sin, cos, zero]])
+
+
+def _scale(draws: Draws) -> Float[Array, "B 3 3"]:
+    factor = jnp.asarray(SCALE, draws.dtype) ** (draws.happens() * draws.uniform(1, -1.0, 1.0))
+    zero = jnp.zeros_like(factor)
+    return _matrix([[factor, zero, zero], [zero, factor, zero]])
+
+
+def _translate(draws: Draws) -> Float[Array, "B 3 3"]:
+    moves, largest = draws.happens(), 2 * TRANSLATE
+    down, right = (moves * draws.uniform(i, -largest, largest) for i in (1, 2))
+    pixel = 2 / draws.image_px  # whole pixels: a shift shall not blur
+    down, right = (jnp.round(shift / pixel) * pixel for shift in (down, right))
+    one, zero = jnp.ones_like(down), jnp.zeros_like(down)
+    return _matrix([[one, zero, down], [zero, one, right]])
+
+
+def _colour(images: Float[Array, "B H W C"], draws: Draws) -> Float[Array, "B H W C"]:
+    changes, each = draws.happens(), (slice(None), None, None, None)
+    images = images + (changes * draws.uniform(1, -BRIGHTNESS, BRIGHTNESS))[each]
+    grey = images.mean(-1, keepdims=True)
+    images = images + (changes * (draws.uniform(2, *SATURATION) - 1))[each] * (images - grey)
+    mean = images.mean((1, 2, 3), keepdims=True)
+    return images + (changes * (draws.uniform(3, *CONTRAST) - 1))[each] * (images - mean)
+
+
+def _cutout(images: Float[Array, "B H W C"], draws: Draws) -> Float[Array, "B H W C"]:
+    place = jnp.linspace(0, 1, images.shape[1], dtype=images.dtype)
+    down, right = (abs(place - draws.uniform(i, 0.0, 1.0)[:, None]) < CUTOUT / 2 for i in (1, 2))
+    hole = (down[:, :, None] & right[:, None, :])[..., None]
+    return images * (1 - draws.happens()[:, None, None, None] * hole)
+
+
+AUGMENTATIONS.register("flip", Augmentation(affine=_flip))
+AUGMENTATIONS.register("rotate", Augmentation(affine=_rotate))
+AUGMENTATIONS.register("scale", Augmentation(affine=_scale))
+AUGMENTATIONS.register("translate", Augmentation(affine=_translate))
+AUGMENTATIONS.register("colour", Augmentation(pixels=_colour))
+AUGMENTATIONS.register("cutout", Augmentation(pixels=_cutout))
 
 
 def resample(images: Float[Array, "B H W C"], affine: Float[Array, "B 2 3"]) -> Float[Array, "B H W C"]:

@@ -39,9 +39,10 @@ class Growth:
         levels = len(config.generator.channels)
         return cls.create(levels, total_steps, config.train.grow_share, config.train.fade_share)
 
-    def is_whole(self, steps: int) -> bool:
-        """Whether after so many steps full size has faded in."""
-        return not self.starts or steps >= self.starts[-1] + self.fade_steps
+    @property
+    def whole_from(self) -> int:
+        """The number of steps after which full size has faded in."""
+        return self.starts[-1] + self.fade_steps if self.starts else 0
 
     def stage(self, step: jax.Array) -> jax.Array:
         """Returns the number of the stage, int32 []: 0 draws the smallest pictures."""

@@ -8,6 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from t2igan.config.registry import Registry
+
+# (key, number of pictures, rows [1, H, 1], columns [1, 1, W]) -> what is hidden, bool [num, H, W] or fewer of size 1.
+# Rows and columns are shares of the picture from 0 to 1.
+MASKS: Registry[Callable] = Registry("mask", key="pretrain_generator.masks")
+
 STROKE_POINTS = 6  # corners of a free-form stroke
 STROKE_WIDTH = (0.06, 0.16)  # in widths of the picture
 BOX_SIDE = (0.25, 0.75)
@@ -23,7 +29,7 @@ def random_visible(
     """
     of_kind, *keys = jax.random.split(key, 1 + len(kinds))
     chosen = jax.random.randint(of_kind, (num,), 0, len(kinds))
-    hidden = [HIDDEN[kind](k, num, *_places(height, width)) for kind, k in zip(kinds, keys, strict=True)]
+    hidden = [MASKS[kind](k, num, *_places(height, width)) for kind, k in zip(kinds, keys, strict=True)]
     hidden = jnp.stack([jnp.broadcast_to(h, (num, height, width)) for h in hidden])
     return 1 - hidden[chosen, jnp.arange(num)][..., None].astype(jnp.float32)
 
@@ -33,6 +39,12 @@ def _places(height: int, width: int) -> tuple[Array, Array]:
     return ((jnp.arange(height) + 0.5) / height)[None, :, None], ((jnp.arange(width) + 0.5) / width)[None, None, :]
 
 
+@MASKS.register("whole")
+def _nothing(key, num, y, x):  # noqa: ARG001
+    return jnp.zeros((1, 1, 1), bool)
+
+
+@MASKS.register("box")
 def _box(key, num, y, x):
     sides_key, corner_key = jax.random.split(key)
     sides = jax.random.uniform(sides_key, (2, num, 1, 1), minval=BOX_SIDE[0], maxval=BOX_SIDE[1])
@@ -41,12 +53,14 @@ def _box(key, num, y, x):
     return inside(y, 0) & inside(x, 1)
 
 
+@MASKS.register("half")
 def _half(key, num, y, x):
     which = jax.random.randint(key, (num, 1, 1), 0, 4)
     place = jnp.where(which < 2, y, x)
     return jnp.where(which % 2 == 0, place < 0.5, place >= 0.5)
 
 
+@MASKS.register("stroke")
 def _stroke(key, num, y, x):
     """All that is nearer than half a brush to a line of straight pieces."""
     points_key, width_key = jax.random.split(key)
@@ -60,11 +74,3 @@ def _stroke(key, num, y, x):
         return (from_start[0] - share * along[0]) ** 2 + (from_start[1] - share * along[1]) ** 2 < radius**2
 
     return jax.vmap(near)(points[:-1], points[1:]).any(0)
-
-
-HIDDEN: dict[str, Callable] = {
-    "whole": lambda key, num, y, x: jnp.zeros((1, 1, 1), bool),  # noqa: ARG005
-    "box": _box,
-    "half": _half,
-    "stroke": _stroke,
-}

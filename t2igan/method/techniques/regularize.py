@@ -13,13 +13,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from t2igan.config.registry import Registry
 from t2igan.nets import Text
 
 Params = Any
 
+# The discriminator's parameters -> the parameters with which it is applied.
+NORMALISATIONS: Registry[Callable[[Params], Params]] = Registry("normalisation", key="discriminator.normalisation")
+NORMALISATIONS.register("none", lambda params: params)
+
 POWER_ITERATIONS = 16  # of W^T W, from a fixed start: within some 2 % of the norm for kernels as they occur here
 
 
+@NORMALISATIONS.register("spectral")
 def spectral_norm(params: Params) -> Params:
     """Divides each kernel by its spectral norm where that is above 1, so that no layer stretches anything.
 
@@ -31,6 +37,7 @@ def spectral_norm(params: Params) -> Params:
     return jax.tree_util.tree_map_with_path(lambda path, w: _bounded(w, spectral) if _is_kernel(path) else w, params)
 
 
+@NORMALISATIONS.register("weight")
 def weight_norm(params: Params) -> Params:
     """Scales the weights into each unit to length 1 where they are longer, after Salimans & Kingma 2016, 1602.07868."""
     return jax.tree_util.tree_map_with_path(lambda path, w: _bounded(w, lengths) if _is_kernel(path) else w, params)
@@ -52,13 +59,6 @@ def spectral(weights: Float[Array, "fan_in units"]) -> Float[Array, ""]:
 def lengths(weights: Float[Array, "fan_in units"]) -> Float[Array, " units"]:
     """Returns the length of each column."""
     return jnp.sqrt((weights**2).sum(0) + 1e-30)
-
-
-NORMALISATIONS: dict[str, Callable[[Params], Params]] = {
-    "none": lambda params: params,
-    "spectral": spectral_norm,
-    "weight": weight_norm,
-}
 
 
 def attack(

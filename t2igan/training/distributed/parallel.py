@@ -252,12 +252,12 @@ def abstract_on(mesh: Mesh, init: Callable[..., Any], *arguments: Any) -> Any:
 def local(tree: Any) -> Any:
     """Returns arrays that this process can use alone, each whole and on one device; all processes must call it.
 
-    In a single process they are those that are given. What is not an array on devices stays as it is.
+    In a single process without shards they are those that are given. What is not an array on devices stays as it is.
     """
-    if jax.process_count() == 1:
-        return tree
     on_devices = lambda x: isinstance(x, jax.Array)  # noqa: E731
     in_parts = [x for x in jax.tree.leaves(tree) if on_devices(x) and not x.is_fully_replicated]
+    if jax.process_count() == 1 and not in_parts:
+        return tree
     if in_parts:
         whole = iter(jax.jit(lambda xs: xs, out_shardings=replicated(in_parts[0].sharding.mesh))(in_parts))
         tree = jax.tree.map(lambda x: next(whole) if on_devices(x) and not x.is_fully_replicated else x, tree)

@@ -1,0 +1,103 @@
+"""Checks the sections of the adversarial game: `loss`, `augment`, `guard`, and batches of the phases that play it."""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from t2igan.config.constraints import (
+    require_below_one,
+    require_exponential_ends,
+    require_not_negative,
+    require_positive,
+    require_share,
+)
+from t2igan.errors import UserError
+from t2igan.method.losses import ADVERSARIAL, PENALTIES, smoothable
+from t2igan.method.phases import PHASES
+from t2igan.method.techniques.augment import AUGMENTATIONS
+
+NOT_NEGATIVE = (
+    "cycle_weight attack_steps attack_size penalty_weight penalty_weight_end mismatch_weight contrastive_weight "
+    "reconstruction_weight"
+).split()
+
+
+def check(config: ConfigDict) -> None:
+    """Raises `UserError` for a value that is not accepted or a combination that cannot work."""
+    _check_losses(config)
+    _check_augment(config)
+    _check_guard(config)
+    for phase, kind in PHASES.items():
+        if kind.game and (phase in config.phases or phase == "adversarial"):
+            _check_batch(config, kind.section)
+
+
+def _check_losses(config: ConfigDict) -> None:
+    loss = config.loss
+    pair = ADVERSARIAL[loss.adversarial]
+    PENALTIES.find(loss.penalty)
+    require_positive(config, "loss.penalty_every")
+    require_not_negative(config, *(f"loss.{key}" for key in NOT_NEGATIVE))
+    require_below_one(config, "loss.label_smoothing")
+    require_share(config, "loss.mismatch_weight")
+    require_exponential_ends(config, "loss.penalty_weight", "loss.penalty_weight_end")
+    if loss.penalty == "finite_difference" and config.compute_dtype == "bfloat16":
+        raise UserError(
+            "config.loss.penalty='finite_difference' with config.compute_dtype='bfloat16' measures rounding: pictures "
+            "are 0.01 apart; set the type to 'float32', or the penalty to 'r1_r2'"
+        )
+    for key in ("contrastive_weight", "cycle_weight"):
+        if loss[key] and "text" not in config.phases and not config.init_from:
+            raise UserError(
+                f"config.loss.{key}={loss[key]} needs the image tower of the phase 'text', which "
+                f"config.phases={tuple(config.phases)} leaves out; set it to 0 or add the phase"
+            )
+    if loss.label_smoothing and pair.of_real is None:
+        raise UserError(
+            f"config.loss.label_smoothing={loss.label_smoothing} has no meaning for config.loss.adversarial="
+            f"{loss.adversarial!r}, which has no labels; set it to 0, or choose one of "
+            f"{', '.join(map(repr, smoothable()))}"
+        )
+
+
+def _check_augment(config: ConfigDict) -> None:
+    augment = config.augment
+    require_not_negative(config, *(f"augment.{key}" for key in ("instance_noise", "instance_noise_end")))
+    require_not_negative(config, "augment.sentence_noise")
+    require_positive(config, "augment.adapt_images")
+    require_below_one(config, "augment.caption_dropout")
+    if not 0 <= augment.probability <= 1:
+        raise UserError(f"config.augment.probability={augment.probability} must lie between 0 and 1")
+    if not 0 <= augment.target < 1:
+        raise UserError(
+            f"config.augment.target={augment.target} must be at least 0 and less than 1: the mean sign of the "
+            f"discriminator's logits of real pictures; 0.6 is usual, 0 is not adaptive"
+        )
+    AUGMENTATIONS.check(augment.kinds)
+    if not augment.kinds and (augment.probability or augment.target):
+        raise UserError(f"config.augment.kinds is empty; give one or more of {AUGMENTATIONS.listed()}")
+    require_exponential_ends(config, "augment.instance_noise", "augment.instance_noise_end")
+
+
+def _check_guard(config: ConfigDict) -> None:
+    if not 0 < config.guard.rate_factor < 1:
+        raise UserError(f"config.guard.rate_factor={config.guard.rate_factor} must lie between 0 and 1")
+    require_not_negative(config, *(f"guard.{key}" for key in ("num_images", "max_overfit", "min_spread", "rollbacks")))
+
+
+def _check_batch(config: ConfigDict, section: str) -> None:
+    """What a game computes at a time, a microbatch, must be whole and have what its losses compare."""
+    batch_images, microbatches = config[section].batch_images, config.train.microbatches
+    require_positive(config, f"{section}.batch_images", "train.microbatches")
+    if batch_images % microbatches:
+        raise UserError(
+            f"config.{section}.batch_images={batch_images} cannot be divided into config.train.microbatches="
+            f"{microbatches} equal parts"
+        )
+    for key in ("mismatch_weight", "contrastive_weight"):
+        if config.loss[key] and batch_images // microbatches < 2:
+            raise UserError(
+                f"config.loss.{key}={config.loss[key]} compares captions, but config.{section}.batch_images="
+                f"{batch_images} in config.train.microbatches={microbatches} parts has one at a time; set the batch to "
+                f"{2 * microbatches} or more, or have fewer parts"
+            )

@@ -1,0 +1,35 @@
+"""Checks the group `data` of a configuration, without JAX: also for those who only open data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from t2igan.config.constraints import is_whole, listed
+from t2igan.data.decode import RESAMPLING, RESIZES
+from t2igan.errors import UserError, nearest
+
+CHOICES = {
+    "channels": (1, 3),
+    "resize": RESIZES,
+    "resample": ("auto", *RESAMPLING),
+    "captions": ("all", "first"),
+}
+
+
+def check_data(data: Any) -> None:
+    """Raises `UserError` for a value of the group `data` that is not accepted."""
+    for key, known in CHOICES.items():
+        if data[key] not in known:
+            near = nearest(str(data[key]), known)
+            raise UserError(f"config.data.{key}={data[key]!r} is none of {listed(known)}{near}")
+    if not data.image_size_px > 0:
+        raise UserError(f"config.data.image_size_px={data.image_size_px} must be greater than 0")
+    for key in ("cache_gb", "workers"):
+        if not data[key] >= 0:
+            raise UserError(f"config.data.{key}={data[key]} must be 0 or greater")
+    if not 0 <= data.min_usable <= 1:
+        raise UserError(f"config.data.min_usable={data.min_usable} must be a share from 0 to 1")
+    if not 0 <= data.test_fraction < 1:
+        raise UserError(f"config.data.test_fraction={data.test_fraction} must be at least 0 and less than 1")
+    if len(data.background) != 3 or not all(is_whole(v) and 0 <= v <= 255 for v in data.background):
+        raise UserError(f"config.data.background={data.background} must be three whole numbers from 0 to 255")

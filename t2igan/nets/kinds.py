@@ -1,0 +1,91 @@
+"""The kinds of networks that a configuration can choose by `kind`, role by role, and how one's own are added.
+
+A kind is registered with a function that builds its linen module from the role's section of the configuration:
+
+    def build(section, common):
+        return Skip(widths=tuple(section.channels), image_px=common.image_px, ...)
+
+    GENERATORS.register("skip", NetworkKind(build))
+
+What each role is called with, and what it returns, is in the docstrings of `t2igan.nets.generator` and its neighbours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+
+from t2igan.config.constraints import is_whole, require_positive
+from t2igan.config.registry import Registry
+from t2igan.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Common:
+    """What the networks of a configuration have in common."""
+
+    image_px: int  # height and width of what the generator draws and the discriminator sees
+    image_channels: int
+    z_dim: int
+    vocab_size: int
+    max_tokens: int
+    dtype: Any  # what networks compute in
+    remat: bool  # whether blocks are computed again in the backward pass
+    growing: bool  # whether pictures grow during training (`t2igan.method.techniques.growing`)
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkKind:
+    """A kind of network as it is registered.
+
+    Attributes:
+      build: (the role's section of the configuration, what networks have in common) -> linen module.
+      check: (the whole configuration, name of the role's section) -> None; raises `UserError` for what cannot be built.
+      grows: whether the module takes `grown=(stage, fade)`, for progressive growing.
+      multi_scale: of discriminators, whether the module has maps of several sizes, for `discriminator.multi_scale`.
+    """
+
+    build: Callable[[Any, Common], nn.Module]
+    check: Callable[[Any, str], None] = lambda config, section: None  # noqa: ARG005
+    grows: bool = False
+    multi_scale: bool = False
+
+
+GENERATORS: Registry[NetworkKind] = Registry("kind of generator", key="generator.kind")
+DISCRIMINATORS: Registry[NetworkKind] = Registry("kind of discriminator", key="discriminator.kind")
+TEXT_ENCODERS: Registry[NetworkKind] = Registry("kind of text encoder", key="text_encoder.kind")
+IMAGE_ENCODERS: Registry[NetworkKind] = Registry("kind of image encoder", key="image_encoder.kind")
+INVERTERS: Registry[NetworkKind] = Registry("kind of inverter", key="inverter.kind")
+
+# The network's name in states and snapshots -> its section of the configuration, and its kinds. A network's field in
+# `t2igan.nets.Networks` is named like the section.
+ROLES: dict[str, tuple[str, Registry[NetworkKind]]] = {
+    "generator": ("generator", GENERATORS),
+    "discriminator": ("discriminator", DISCRIMINATORS),
+    "text": ("text_encoder", TEXT_ENCODERS),
+    "image": ("image_encoder", IMAGE_ENCODERS),
+    "inverter": ("inverter", INVERTERS),
+}
+
+
+def check_channels(config: Any, section: str) -> None:
+    """Raises `UserError` where `channels` of a section are not one or more whole numbers above 0."""
+    channels = tuple(config[section].channels)
+    if not channels or not all(is_whole(c) and c > 0 for c in channels):
+        raise UserError(f"config.{section}.channels={channels} must be one or more whole numbers above 0")
+
+
+def check_tower(config: Any, section: str) -> None:
+    """Raises `UserError` where a residual tower cannot halve the pictures as often as it has channels."""
+    check_channels(config, section)
+    require_positive(config, *(f"{section}.{key}" for key in ("features", "blocks", "patch_px")))
+    size, net = config.data.image_size_px, config[section]
+    halvings = len(net.channels) - 1
+    if size % (2**halvings * net.patch_px):
+        raise UserError(
+            f"config.data.image_size_px={size} cannot be halved {halvings} times by config.{section}: "
+            f"give {section}.channels fewer entries or choose a size divisible by {2**halvings * net.patch_px}"
+        )
