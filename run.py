@@ -268,7 +268,8 @@ def unknown_key(error: Exception) -> str:
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, 2 for a user's mistake, 130 when interrupted."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # XLA logs "Very slow compile? ... file a bug" as an error; what is wrong it raises besides.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.set_verbosity(logging.FATAL)  # what libraries log with a traceback also reaches us, and is said in a line
     app.define_help_flags()
     try:

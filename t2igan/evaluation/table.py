@@ -8,8 +8,11 @@ from typing import Any
 ARROWS = {"higher": "higher is better", "lower": "lower is better", "real": "as real is best"}
 
 
+IN_BRACKETS = "in brackets: of real pictures"  # what the numbers in brackets of a summary line are
+
+
 def summary_line(result: Mapping[str, Any]) -> str:
-    """Returns what matters of a result in one line, with real pictures in brackets."""
+    """Returns what matters of a result in one line, with the same figures of real pictures in brackets."""
     figures = result["figures"]
     parts = []
     if "attributes/mean" in figures:

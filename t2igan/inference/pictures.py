@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import textwrap
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from t2igan.errors import UserError
+from t2igan.inference.lettering import LINE_PX, lettering
 
 SHOWN_PX = 128  # a picture smaller than this is shown enlarged, by whole factors, so that its pixels stay sharp
 PNG_KEY = "t2igan"
 _MARGIN_PX = 6
-_FONT_PX = 13
-_LINE_PX = _FONT_PX + 3
-_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Arial.ttf", "arial.ttf")
+_INK = (30, 30, 30)
 
 
 def enlarge(images: np.ndarray, scale: int = 0) -> np.ndarray:
@@ -44,7 +41,7 @@ def sheet(images: np.ndarray, captions: Sequence[str], columns: int, scale: int 
     Returns:
       uint8 [H, W, 3].
     """
-    from PIL import Image, ImageDraw
+    from PIL import Image
 
     images = enlarge(images, scale)
     if images.shape[-1] == 1:
@@ -53,18 +50,25 @@ def sheet(images: np.ndarray, captions: Sequence[str], columns: int, scale: int 
     each = columns > 1 and len(captions) == len(images)
     layout = _Layout(height, width, captions, columns, each)
     canvas = Image.new("RGB", layout.size_px, (255, 255, 255))
-    draw, (font, of_many_languages) = ImageDraw.Draw(canvas), _font()
+    letters = lettering()
     for i, image in enumerate(images):
         canvas.paste(Image.fromarray(image), layout.place(i))
     for i, lines in enumerate(layout.lines):
         left, top = layout.place(i if each else i * columns)
         for number, line in enumerate(lines):
-            line = line if of_many_languages else _plain(line)
-            draw.text((left, top + height + 2 + number * _LINE_PX), line, fill=(30, 30, 30), font=font)
+            letters.draw(canvas, left, top + height + 2 + number * LINE_PX, line, _INK)
     return np.asarray(canvas)
 
 
-def cut_sheet(picture: np.ndarray, captions: Sequence[str], columns: int, image_px: int) -> np.ndarray:
+def row_tops(captions: Sequence[str], columns: int, image_px: int) -> list[int]:
+    """Returns where the rows of such a sheet begin, in pixels: it depends on the fonts of the system that draws it."""
+    shown_px = -(-SHOWN_PX // image_px) * image_px
+    return _Layout(shown_px, shown_px, captions, columns).tops
+
+
+def cut_sheet(
+    picture: np.ndarray, captions: Sequence[str], columns: int, image_px: int, tops: Sequence[int] | None = None
+) -> np.ndarray:
     """Returns the pictures of a sheet that `sheet` laid out at its default scale: the inverse of it.
 
     Args:
@@ -72,6 +76,7 @@ def cut_sheet(picture: np.ndarray, captions: Sequence[str], columns: int, image_
       captions: those that it was made with, one a row.
       columns: pictures a row.
       image_px: the size of a picture before it was enlarged.
+      tops: what `row_tops` gave where the sheet was made; by default as this system would lay it out.
 
     Returns:
       uint8 [rows * columns, image_px, image_px, 3].
@@ -82,7 +87,11 @@ def cut_sheet(picture: np.ndarray, captions: Sequence[str], columns: int, image_
     scale = -(-SHOWN_PX // image_px)
     shown_px = scale * image_px
     layout = _Layout(shown_px, shown_px, captions, columns)
-    if picture.shape != (*layout.size_px[::-1], 3):
+    width_px, height_px = layout.size_px
+    if tops is not None:
+        layout.tops, height_px = list(tops), len(picture)
+    enough = len(layout.tops) == len(captions) and layout.tops[-1] + shown_px <= height_px
+    if picture.shape != (height_px, width_px, 3) or not enough:
         raise ValueError(f"a sheet of {len(captions)} captions in {columns} columns is not {picture.shape[:2]} px")
     places = [layout.place(i) for i in range(len(captions) * columns)]
     return np.stack([picture[top : top + shown_px : scale, left : left + shown_px : scale] for left, top in places])
@@ -93,12 +102,11 @@ class _Layout:
 
     def __init__(self, height: int, width: int, captions: Sequence[str], columns: int, each: bool = False):
         sheet_width = columns * (width + _MARGIN_PX) + _MARGIN_PX
-        characters = max(int((width if each else sheet_width) / (_FONT_PX * 0.5)), 8)
-        most = 6 if each else 4
-        self.lines = [textwrap.wrap(caption, characters, max_lines=most, placeholder=" …") for caption in captions]
+        width_px, most = (width, 6) if each else (sheet_width - 2 * _MARGIN_PX, 4)
+        self.lines = [lettering().wrapped(caption, width_px, most) for caption in captions]
         a_row = columns if each else 1
         most_lines = [max(map(len, self.lines[i : i + a_row])) for i in range(0, len(captions), a_row)]
-        heights = [height + _MARGIN_PX + _LINE_PX * lines + (4 if lines else 0) for lines in most_lines]
+        heights = [height + _MARGIN_PX + LINE_PX * lines + (4 if lines else 0) for lines in most_lines]
         self.tops = [_MARGIN_PX + sum(heights[:row]) for row in range(len(heights))]
         self.size_px = (sheet_width, sum(heights) + _MARGIN_PX)
         self._columns, self._step_px = columns, width + _MARGIN_PX
@@ -107,23 +115,6 @@ class _Layout:
         """The left and upper edge of picture `i`."""
         row, column = divmod(i, self._columns)
         return _MARGIN_PX + column * self._step_px, self.tops[row]
-
-
-def _font() -> tuple[Any, bool]:
-    """Returns a font of the system with the letters of many languages and True, otherwise Pillow's own and False."""
-    from PIL import ImageFont
-
-    for name in _FONTS:
-        try:
-            return ImageFont.truetype(name, _FONT_PX), True
-        except OSError:
-            continue
-    return ImageFont.load_default(_FONT_PX), False
-
-
-def _plain(text: str) -> str:
-    """Returns a text in the letters that Pillow's own font has: "Löwe" becomes "Lowe"."""
-    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
 
 
 def save_png(path: Path, image: np.ndarray, facts: Mapping[str, Any] | None = None) -> None:

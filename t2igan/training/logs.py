@@ -117,9 +117,9 @@ class Progress:
             smoothing=0.05,
         )
 
-    def update(self, images: int) -> None:
-        """Counts pictures that are done."""
-        self._bar.update(images)
+    def reach(self, images: int) -> None:
+        """Says how many pictures are done in all."""
+        self._bar.update(images - self._bar.n)
 
     def show(self, **values: float) -> None:
         """Shows a few values behind the bar."""

@@ -30,6 +30,10 @@ from t2igan.training.logs import Progress, Rate, say
 from t2igan.training.monitor import watch, watches
 from t2igan.training.run import Run
 
+# Steps that may be under way or waiting for the device: enough to keep it busy, and few enough that a training that is
+# asked to stop does so after a few steps, not after all that were given to the device since the last log.
+STEPS_AHEAD = 4
+
 
 def build_phase(run: Run, name: str, given: dict[str, Any]) -> Phase:
     """Returns a phase, at lower rates where the guard has rolled it back."""
@@ -104,9 +108,14 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
         for done, batch in enumerate(ahead, start=start + 1):
             decided = phase.decided(done - 1)
             if decided not in compiled:
+                if not compiled:
+                    say(f"phase {phase.name}: compiling, which takes longer the larger networks and pictures are")
                 compiled[decided] = compile_phase(run, phase, state, done - 1)
             state, metrics = compiled[decided](state, parallel.to_devices(batch, run.mesh))
             window.append(metrics)
+            if len(window) > STEPS_AHEAD:
+                jax.block_until_ready(window[-1 - STEPS_AHEAD])
+                bar.reach((done - STEPS_AHEAD) * phase.step_images)
             passed = functools.partial(config_lib.crossed, (done - 1) * phase.step_images, done * phase.step_images)
             saves = passed(config.checkpoint.every_images) or done == phase.total_steps
             looks = watches(run, phase, done)
@@ -117,7 +126,7 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
                 # Waits for the device. Nothing is saved or shown before it is known to be finite.
                 values = mean_of_finite(window, done, phase.name, checkpoints.latest_step())
                 rate.add(len(window) * phase.step_images)
-                bar.update(len(window) * phase.step_images)
+                bar.reach(done * phase.step_images)
                 bar.show(**{name.split("/")[-1]: values[name] for name in phase.shown if name in values})
                 window = []
                 values["images_per_s"] = rate.take()

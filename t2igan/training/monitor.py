@@ -17,8 +17,8 @@ from t2igan import __version__
 from t2igan import config as config_lib
 from t2igan.evaluation.evaluate import CHEAP, evaluate, flat_figures, without_details
 from t2igan.evaluation.runs import draw_with
-from t2igan.evaluation.table import summary_line
-from t2igan.inference.pictures import sheet
+from t2igan.evaluation.table import IN_BRACKETS, summary_line
+from t2igan.inference.pictures import row_tops, sheet
 from t2igan.inference.sample import BEST_SNAPSHOT_NAME, KEPT_FOLDER, SNAPSHOT_NAME, Model, from_snapshot
 from t2igan.inference.snapshot import Snapshot, read_metrics, save_snapshot
 from t2igan.method.phases import Phase
@@ -71,8 +71,9 @@ def evaluate_and_draw(run: Run, phase: Phase, state: Any, done: int) -> dict[str
     snapshot = snapshot_of(run, networks_of(state), done, phase.name)
     name = f"{phase.sheet_prefix}{images:09d}"
     if now.evaluates:
+        explained = "" if (run.workdir / BEST_SNAPSHOT_NAME).is_file() else f" ({IN_BRACKETS})"  # once a run
         snapshot, found = evaluated(run, snapshot)
-        say(f"{images:>9,} images: {summary_line(snapshot.metrics)}")
+        say(f"{images:>9,} images: {summary_line(snapshot.metrics)}{explained}")
         figures |= found
     save_snapshot(run.workdir / SNAPSHOT_NAME, snapshot)
     if now.keeps:
@@ -147,6 +148,7 @@ def draw_sheet(run: Run, generator: Model, name: str, done: int) -> Path:
     prompts = [caption for caption in captions for _ in range(s.num_seeds)]
     images = generator.sample(prompts, seed=list(range(s.num_seeds)) * len(captions), cut_long=True)
     facts = {"captions": captions, "seeds": list(range(s.num_seeds)), "step": done}
+    facts["tops"] = row_tops(captions, s.num_seeds, run.config.data.image_size_px)
     return run.logs.sheet(name, done, sheet(images, captions, columns=s.num_seeds), facts)
 
 

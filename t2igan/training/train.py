@@ -30,7 +30,7 @@ from t2igan.evaluation.report.card import CARD_NAME, model_card
 from t2igan.evaluation.report.environment import environment
 from t2igan.evaluation.report.facts import gather
 from t2igan.evaluation.runs import discriminate_with, draw_with
-from t2igan.evaluation.table import summary_line
+from t2igan.evaluation.table import IN_BRACKETS, summary_line
 from t2igan.inference.files import explain_write_errors, write_json, write_text
 from t2igan.inference.sample import BEST_SNAPSHOT_NAME, SNAPSHOT_NAME, from_snapshot
 from t2igan.inference.snapshot import load_networks, load_snapshot, save_networks, save_snapshot
@@ -152,6 +152,8 @@ def open_run(config, workdir: Path, mesh) -> Run:
     )
     if config.sample.captions:
         tokenizer.encode_prompts(config.sample.captions)  # too long, empty: better said now than at the first sheet
+    extractors = FeatureExtractors.of_run(config, train_data, tokenizer, workdir)
+    processes.from_leader(extractors.verify)  # of several processes one evaluates
     project = config.log.wandb_project if config.log.wandb else ""
     return Run(
         config=config,
@@ -161,7 +163,7 @@ def open_run(config, workdir: Path, mesh) -> Run:
         test_data=test_data,
         tokenizer=tokenizer,
         networks=nets.build(config, tokenizer.vocab_size),
-        extractors=FeatureExtractors.of_run(config, train_data, tokenizer, workdir),
+        extractors=extractors,
         logs=Logs(workdir, processes.leads(), project, config.to_dict()),
     )
 
@@ -242,7 +244,7 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
     if sheets:
         say(f"pictures: {sheets[-1]}")
     if figures:
-        say(f"metrics:  {summary_line(figures)}")
+        say(f"metrics:  {summary_line(figures)} ({IN_BRACKETS})")
         for finding in figures["verdict"]:
             say(f"verdict:  {finding['text']}")
     say(f"look:     python run.py report --workdir={run.workdir}")

@@ -74,7 +74,7 @@ def read_sheets(folder: Path, image_px: int, most: int) -> list[Sheet]:
             captions, seeds = tuple(facts["captions"]), tuple(facts["seeds"])
             with Image.open(path) as picture:
                 pixels = np.asarray(picture.convert("RGB"))
-            images = cut_sheet(pixels, captions, len(seeds), image_px)
+            images = cut_sheet(pixels, captions, len(seeds), image_px, facts.get("tops"))
             images = images.reshape(len(captions), len(seeds), *images.shape[1:])
             sheets.append(Sheet(int(path.stem), captions, seeds, images))
         except (OSError, ValueError, KeyError, TypeError):
