@@ -61,7 +61,7 @@ def against_bare(config, folder: Path, steps: int, opened: Callable) -> str:
     run_phase(run, watched, learned)
     run.logs.close()
     of_loop, of_bare = np.array(looped[1:]), np.array(bare[1:])
-    rate = lambda seconds: f"{SEGMENT_STEPS * phase.step_images / seconds:.1f}"  # noqa: E731
+    rate = lambda seconds: f"{SEGMENT_STEPS * phase.step_images / seconds:.1f}"
     ratio = of_loop / of_bare - 1
     rows = [
         ("bare step", rate(np.median(of_bare)), ""),

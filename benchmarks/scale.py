@@ -66,7 +66,7 @@ def measure(config_file: str, devices: int, processes: int, steps: int) -> dict[
     def placed(number: int) -> Any:
         return parallel.to_devices({name: array[mine] for name, array in made(number).items()}, mesh)
 
-    flat = lambda state: np.concatenate(  # noqa: E731
+    flat = lambda state: np.concatenate(
         [np.asarray(x, np.float64).ravel() for x in jax.tree.leaves(parallel.local(state.params))]
     )
     before, compiled = flat(state), train_step.lower(state, placed(0)).compile()
@@ -119,9 +119,10 @@ def run(config_file: str, devices: int, processes: int, steps: int) -> dict[str,
 
 def run_one(config_file: str, devices: int, processes: int, process: int, steps: int, coordinator: str, file: str):
     """In a process of its own: meets the others, measures, and writes what it found if it is the first."""
+    from t2igan.training.distributed import launchers
     from t2igan.training.distributed import processes as together
 
-    together.start(together.find({}, coordinator, processes, process))
+    together.start(launchers.find({}, coordinator, processes, process))
     found = measure(config_file, devices, processes, steps)
     if together.leads():
         np.save(f"{file}.npy", found.pop("params"))

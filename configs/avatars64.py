@@ -1,10 +1,10 @@
 """Toon avatars, or other pictures of one kind, at 64 px: some thousands of pictures, one GPU.
 
-    python run.py --config=configs/avatars64.py --config.data.source=PATH --workdir=runs/avatars64
+    t2igan train --config=avatars64 --config.data.source=PATH --workdir=runs/avatars64
 
 PATH is a Parquet file, a folder or anything else that docs/data.md lists. What it takes, before it runs:
 
-    python run.py --config=configs/avatars64.py --dry_run --dry_run_devices=1
+    t2igan train --config=avatars64 --dry_run --dry_run_devices=1
 
 Not trained by us: we had no GPU. The settings are R3GAN's for 64 px (Huang et al. 2024, arXiv:2501.05441) where they
 are not those of base.py, with the augmentation that a few thousand pictures want. Colours stay as they are, because
@@ -14,14 +14,14 @@ captions name them, and so does left and right.
 0.35 of its bfloat16 peak, if it reaches that. Memory: docs/scaling.md, "Memory and --dry_run".
 """
 
-from configs import base
+import t2igan
 
 DEVICES = 1  # what the settings are meant for
 
 
 def get_config():
     """Returns the default configuration with networks for 64 px on a GPU; the source has to be given."""
-    config = base.get_config()
+    config = t2igan.get_config("base")
     config.data.source = ""
     config.data.image_size_px = 64
     config.compute_dtype = "bfloat16"

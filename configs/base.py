@@ -1,6 +1,6 @@
 """The default: pixel avatars that follow their captions, from nothing, on a laptop CPU.
 
-    python run.py --config=configs/base.py --workdir=runs/base
+    t2igan train --config=base --workdir=runs/base
 
 Cost: 11 min 35 s on two CPU cores, nothing compiled yet.
 Result, worst of seeds 0, 1, 2, attributes right as a classifier of the real pictures sees them (mean / all eight at
@@ -35,9 +35,13 @@ def get_config() -> ConfigDict:
     data.resample = "auto"  # "lanczos", "area", "nearest"; "auto" keeps pixel art sharp and is "lanczos" otherwise
     data.background = (255, 255, 255)  # what shines through transparent pixels
     data.train_split = "train"
-    data.test_split = "test"  # made by hashing the pictures where the data has no such split
-    data.test_fraction = 0.05  # how much of the data that hash holds out
+    data.val_split = "val"  # what chooses and watches looks at it: guard, best checkpoint, figures on the way
+    data.test_split = "test"  # measured once, at the end
+    data.val_fraction = 0.05  # share of the training pictures held out by a hash where the data has no such split
+    data.test_fraction = 0.05  # the same for the test split
+    data.min_held_out = 32  # pictures held out for each, at least, but no more than an eighth of the data
     data.caption_field = ""  # which text field holds the caption; "" = "text", "caption", "captions", ...
+    data.encoding = ""  # of texts that are not UTF-8: "cp1252", "cp932"...; "" = found out, or said that it cannot be
     data.captions = "all"  # of a picture with several, one is drawn at random each time; "first" = always that
     data.language = ""  # of text files with translations ("de.utf8=..."): "de"; "" = the lines that are none
     data.caption_templates = ("a picture of {label}",)  # captions of data that has labels only
@@ -65,6 +69,11 @@ def get_config() -> ConfigDict:
     text.heads = 4
     text.pooling_queries = 8  # learned queries that pool the words into the sentence
     text.sentence_dim = 128
+    # "minilm", or a folder with a BERT, RoBERTa or CLIP text model, instead of layers and heads: docs/pretrained.md
+    text.pretrained = ""
+    text.pretrained_mode = "frozen"  # only a head on its vectors is trained; "tuned": all of it is
+    text.pretrained_rate = 0.02  # tuned: its learning rate in the phase "text", as a share of the phase's
+    text.pretrained_in_snapshot = True  # frozen: the snapshot holds its weights (float16), or else names their hash
 
     config.image_encoder = image = ConfigDict()  # the tower that teaches the text encoder in the first phase
     image.kind = "residual"
@@ -85,7 +94,7 @@ def get_config() -> ConfigDict:
     generator.attention_heads = 4
 
     config.discriminator = discriminator = ConfigDict()
-    discriminator.kind = "residual"  # or "mlp"
+    discriminator.kind = "residual"  # or "mlp"; "projected": heads on pretrained features, docs/pretrained.md
     discriminator.channels = (96, 64, 32)
     discriminator.features = 256
     discriminator.blocks = 1
@@ -93,6 +102,8 @@ def get_config() -> ConfigDict:
     discriminator.normalisation = "none"  # spectral, weight: kernels of norm 1 at most
     discriminator.dropout = 0.0  # share of the last features that is dropped at random
     discriminator.multi_scale = False  # True: a head on every map size, their logits averaged
+    discriminator.features_from = ""  # projected: "efficientnet_lite0", or its file of weights (.pth)
+    discriminator.features_px = 0  # projected: pictures are resized to this before; 0 = as they are, 64 at least
 
     config.inverter = inverter = ConfigDict()  # pictures back to noise, learned with the generator (phase "generator")
     inverter.kind = "residual"
@@ -262,6 +273,7 @@ def get_config() -> ConfigDict:
     evaluate.probe_steps = 300  # and the two towers that match pictures and captions
     evaluate.inception_weights = ""  # a .safetensors file of Inception-v3 for FID; "" = not used (docs/metrics.md)
     evaluate.clip_weights = ""  # a folder with a CLIP in Hugging Face's layout; "" = not used
+    evaluate.efficientnet_weights = ""  # "efficientnet_lite0" (a package: docs/pretrained.md), or a file; "" = not used
 
     config.checkpoint = checkpoint = ConfigDict()
     checkpoint.every_images = 32_000  # 0 = only at the end of a phase, and what did best at an evaluation

@@ -1,11 +1,11 @@
 """COCO captions at 256 px on eight GPUs or more: 96 M parameters in the two players.
 
-    python run.py --config=configs/coco256.py --config.data.source=coco --workdir=runs/coco256
+    t2igan train --config=coco256 --config.data.source=coco --workdir=runs/coco256
 
 What it takes, before it runs; on eight GPUs, and on sixty-four with eight times the pictures a step:
 
-    python run.py --config=configs/coco256.py --dry_run --dry_run_devices=8
-    python run.py --config=configs/coco256.py --dry_run --dry_run_devices=64 --config.train.batch_images=2048
+    t2igan train --config=coco256 --dry_run --dry_run_devices=8
+    t2igan train --config=coco256 --dry_run --dry_run_devices=64 --config.train.batch_images=2048
 
 Not trained by us: we had no GPUs. As coco64.py, with larger maps on top. The penalty's weight is a guess, sixteen times
 that of coco64.py for sixteen times as many pixels. R3GAN's weights follow no such rule (0.5 and 1 for 32 and 64 px of
@@ -17,14 +17,14 @@ the backward pass. Without that (--config.shard_devices=1 --config.remat=False) 
 Decoded pictures take 23 GB on disk. Memory, parameters and work a step: docs/scaling.md, "Memory and --dry_run".
 """
 
-from configs import coco64
+import t2igan
 
 DEVICES = 8  # what the settings are meant for
 
 
 def get_config():
     """Returns the configuration of coco64.py with networks for photographs of 256 px; the source has to be given."""
-    config = coco64.get_config()
+    config = t2igan.get_config("coco64")
     config.data.image_size_px = 256
     config.data.cache_gb = 30.0
     config.shard_devices = 8

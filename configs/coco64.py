@@ -1,10 +1,10 @@
 """COCO captions at 64 px on eight GPUs: 118,000 photographs of everything, five captions each.
 
-    python run.py --config=configs/coco64.py --config.data.source=coco --workdir=runs/coco64
+    t2igan train --config=coco64 --config.data.source=coco --workdir=runs/coco64
 
 `coco` is the folder with `annotations` and `train2017`, `val2017` (docs/data.md). What it takes, before it runs:
 
-    python run.py --config=configs/coco64.py --dry_run --dry_run_devices=8
+    t2igan train --config=coco64 --dry_run --dry_run_devices=8
 
 Not trained by us: we had no GPUs. The game is R3GAN's for 64 px (Huang et al. 2024, arXiv:2501.05441). Captions are
 brought in as text-to-image GANs do on this data: mismatched ones count as fakes (DF-GAN, Tao et al. 2022,
@@ -15,16 +15,17 @@ from peers with a pretrained CLIP.
 Memory, parameters and work a step: docs/scaling.md, "Memory and --dry_run".
 """
 
-from configs import base
+import t2igan
 
 DEVICES = 8  # what the settings are meant for
 
 
 def get_config():
     """Returns the default configuration with networks for photographs of 64 px; the source has to be given."""
-    config = base.get_config()
+    config = t2igan.get_config("base")
     config.data.source = ""
     config.data.image_size_px = 64
+    config.data.val_split = "minival"  # held out of COCO's training pictures
     config.data.test_split = "val"
     config.compute_dtype = "bfloat16"
 

@@ -1,23 +1,23 @@
 """Fashion-MNIST by TFDS: 60,000 grey garments of 28 px; the captions are made from the labels.
 
-    python run.py --config=configs/fashion_mnist.py --workdir=runs/fashion_mnist
+    t2igan train --config=fashion_mnist --workdir=runs/fashion_mnist
 
 TFDS downloads the data once, without TensorFlow. Where the four original files are at hand already (Debian's package
 `dataset-fashion-mnist` puts them into /usr/share/datasets/fashion-mnist), nothing is downloaded:
 
-    python run.py --config=configs/fashion_mnist.py --config.data.tfds_files_dir=/usr/share/datasets/fashion-mnist
+    t2igan train --config=fashion_mnist --config.data.tfds_files_dir=/usr/share/datasets/fashion-mnist
 
 Cost: text phase 2 min and adversarial phase 11 min on one busy CPU core. Result (seed 0): the garment is the one asked
 for in 0.935 of 10,000 pictures drawn from the test captions, as a classifier of the real pictures sees it, which is
 right on 0.887 of the real test pictures; Frechet distance 1.59 in its features (0.04 between real train and test).
 """
 
-from configs import base
+import t2igan
 
 
 def get_config():
     """Returns the default configuration with networks for 28 px in grey."""
-    config = base.get_config()
+    config = t2igan.get_config("base")
     config.data.source = "tfds:fashion_mnist"
     config.data.image_size_px = 28
     config.data.channels = 1

@@ -1,6 +1,6 @@
 """The classical fully connected pair: noise and text concatenated, 128 -> 256 -> 512 -> pixels (Goodfellow 2014).
 
-    python run.py --config=configs/mlp.py --workdir=runs/mlp
+    t2igan train --config=mlp --workdir=runs/mlp
 
 Cost: 2 min of one CPU core after the text phase. Result (seed 0, test captions): attributes right 0.965 / all at once
 0.807, against 0.998 / 0.984 of `base.py`'s networks with this loss; the pictures are speckled.
@@ -8,12 +8,12 @@ Cost: 2 min of one CPU core after the text phase. Result (seed 0, test captions)
 Binary cross-entropy with the non-saturating generator, Adam at 2e-4, no penalty: the textbook's settings.
 """
 
-from configs import base
+import t2igan
 
 
 def get_config():
     """Returns the default configuration with fully connected networks."""
-    config = base.get_config()
+    config = t2igan.get_config("base")
     config.generator.kind = "mlp"
     config.generator.channels = (128, 256, 512)
     config.discriminator.kind = "mlp"

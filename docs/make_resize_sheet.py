@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
-from t2igan.pictures import save_png, sheet
 
 from t2igan.data.decode import Decoding, decode
 from t2igan.data.sources.avatars import Avatars
+from t2igan.inference.pictures import save_png, sheet
 
 
 def scene(width: int = 480, height: int = 240) -> np.ndarray:

@@ -4,7 +4,7 @@ Everything here is a pure function of its arguments: the same method, state and 
 donation and devices are added by `t2igan.training.distributed.parallel`. A batch is
 
     images  uint8 [N, H, W, C]
-    tokens  int32 [N, T], 0 = padding
+    tokens  int32 [N, T], 0 = padding; or vectors of a frozen language model, float16 [N, 1 + T, W]
 
 with N = method.batch_images * method.discriminator_steps.
 """
@@ -36,8 +36,7 @@ Params = Any
 Metrics = dict[str, jax.Array]
 
 
-@flax.struct.dataclass
-class State:
+class State(flax.struct.PyTreeNode):
     """All that the future of the training depends on; dictionaries are keyed by network, as "generator" or "text".
 
     Leaves are arrays, or whatever a tree of the same structure holds: shapes, shardings, places on disk.
@@ -125,7 +124,7 @@ def _play(method: Method, state: State, batch: dict[str, jax.Array]) -> tuple[St
     images = batch["images"].astype(jnp.float32) / 127.5 - 1
     tokens = batch["tokens"]
     # Parts are taken across the batch's leading axis with stride, so that each device keeps its own pictures.
-    part = lambda x, i: x.reshape(-1, method.discriminator_steps, *x.shape[1:])[:, i]  # noqa: E731
+    part = lambda x, i: x.reshape(-1, method.discriminator_steps, *x.shape[1:])[:, i]
     for i in range(method.discriminator_steps):
         key = stream(method.seed, f"discriminator {i}", state.step)
         state, d_metrics = update_discriminator(method, state, part(images, i), part(tokens, i), key)
@@ -137,7 +136,7 @@ def _play(method: Method, state: State, batch: dict[str, jax.Array]) -> tuple[St
 def advance(method: Method, state: State, d_metrics: Metrics) -> State:
     """Ends a step: moves the averages and the controllers, and counts."""
     decay = method.ema_decay(state.step)
-    average = lambda old, decay: {n: optax.incremental_update(state.params[n], old[n], 1 - decay) for n in old}  # noqa: E731
+    average = lambda old, decay: {n: optax.incremental_update(state.params[n], old[n], 1 - decay) for n in old}
     # A half-life so many times as long is a decay to the power of its inverse.
     tracks = {name: average(old, decay ** (1 / float(name))) for name, old in state.tracks.items()}
     state = adapt_augmentation(method, state, d_metrics)
@@ -196,7 +195,8 @@ def discriminator_loss(
     if method.mismatch_weight:
         # GAN-CLS (Reed et al. 2016, arXiv:1605.05396): a real picture with another's caption is a fake too.
         mismatched = method.adversarial.discriminator(scores.real, scores.mismatched)
-        same = (tokens == jnp.roll(tokens, 1, axis=0)).all(-1)  # the neighbour may have the same caption
+        rows = tokens.reshape(len(tokens), -1)
+        same = (rows == jnp.roll(rows, 1, axis=0)).all(-1)  # the neighbour may have the same caption
         if method.caption_dropout:  # or none, which goes with every picture
             same |= jnp.roll(regularize.has_caption(text), 1) == 0
         share = jnp.where(same, 0.0, method.mismatch_weight)
@@ -312,7 +312,7 @@ def descend(
     """One update of the networks in `rates` down `loss(params=of all networks, key=, **batch)`, mean and metrics."""
     others = state.frozen | state.params
     trained = {name: state.params[name] for name in rates}
-    loss_fn = lambda trained, part, key: loss(params=others | trained, key=key, **part)  # noqa: E731
+    loss_fn = lambda trained, part, key: loss(params=others | trained, key=key, **part)
     grads, metrics = optimizers.gradients(loss_fn, trained, batch, key, method.microbatches)
     state, of_move = move(method, state, rates, grads)
     return state, metrics | of_move

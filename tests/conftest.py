@@ -35,3 +35,15 @@ def config():
     from configs.base import get_config
 
     return shrink(get_config())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_programs_are_let_go():
+    """A worker that goes through many files would hold every program that any of them compiled: gigabytes."""
+    yield
+    import gc
+
+    import jax
+
+    jax.clear_caches()
+    gc.collect()

@@ -1,7 +1,5 @@
 """`run.py` on a tiny configuration, with plain gradient descent, slowly: real processes that can be compared.
 
-    python tests/descent.py --config=tests/descent.py --workdir=... [--coordinator=... --processes=2 --process=0]
-
 Adam makes whole steps of rounding errors where a gradient is zero by nature, and rounding depends on the number of
 processes. `PAUSE_S` seconds are slept a step, for signals to arrive between two of them. Arrays are sharded, by
 `--config.shard_devices=2`, that are as small as those of the tiny networks.
@@ -58,7 +56,7 @@ def check_local() -> None:
 
     from t2igan.training.distributed import parallel, processes
 
-    mesh, mine = parallel.make_mesh(2), np.arange(2.0) + 2 * processes.index()
+    mesh, mine = parallel.make_mesh(2), np.arange(2.0) + 2 * processes.index()  # two values a process
     shared = jax.make_array_from_process_local_data(parallel.split(mesh), mine)
     assert not shared.is_fully_replicated and not shared.is_fully_addressable
     found = parallel.local({"shared": shared, "other": mine, "none": ()})
@@ -66,9 +64,24 @@ def check_local() -> None:
     assert found["other"] is mine and found["shared"].is_fully_addressable
 
 
+def play(root: str, flags: list[str], pause_s: float, said: str) -> None:
+    """As `run.py`, in a process of its own that has JAX already; what it says on stderr is in the file `said`."""
+    import jax
+
+    os.chdir(root)
+    sys.path.insert(0, root)
+    os.environ.update(PAUSE_S=str(pause_s), NPROC="4")
+    jax.config.update("jax_num_cpu_devices", 1)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # the next process has all of it
+    os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT), 2)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.argv = ["run.py", "--config=tests/descent.py", *flags]
+    sys.exit(main())
+
+
 def main() -> int:
     """As `run.py`."""
-    import run
+    from t2igan.cli import main as cli
     from t2igan.training import train
     from t2igan.training.distributed import processes
 
@@ -83,8 +96,4 @@ def main() -> int:
         return finish(*arguments)
 
     processes.start, train.finish = start_and_patch, check_and_finish
-    return run.main(sys.argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return cli.main(sys.argv, "python run.py")

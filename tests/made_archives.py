@@ -16,7 +16,7 @@ def config_of(path, **changes):
     """The `data` group for a source: all of it is one split unless `changes` say otherwise."""
     config = get_config().data
     config.source = str(path)
-    config.test_fraction = 0.0
+    config.val_fraction = config.test_fraction = 0.0
     config.image_size_px = 8
     config.update(changes)
     return config

@@ -91,14 +91,14 @@ def test_cutout_makes_a_square_grey():
 def test_differentiable(kind):
     images = pictures(3, 4)
     kinds = KINDS if kind == "all" else (kind,)
-    f = lambda x: augment.augment(KEY, jnp.asarray(x), 0.7, kinds)  # noqa: E731
+    f = lambda x: augment.augment(KEY, jnp.asarray(x), 0.7, kinds)
     check_grads(f, (images,), order=2, modes=["rev"], atol=2e-2, rtol=2e-2)
 
 
 def test_the_gradient_is_that_of_the_same_change():
     """The maps are affine in the picture, so f(x + d) - f(x) is the derivative along d, exactly."""
     images, direction = pictures(), pictures()[::-1]
-    f = lambda x: augmented(KEY, x, 0.8, KINDS)  # noqa: E731
+    f = lambda x: augmented(KEY, x, 0.8, KINDS)
     _, derivative = jax.jvp(f, (images,), (direction,))
     np.testing.assert_allclose(f(images + direction) - f(images), derivative, atol=1e-4)
 

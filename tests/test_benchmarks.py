@@ -67,7 +67,7 @@ def test_the_ablation_shows_the_defaults_among_rows_that_saw_as_much():
         line("long", "weak for long", 0, 0.99, weak, images=1000),
     ]
     pairs, tricks, few, long = method.table(lines).split("\n\n**")
-    rows = lambda table: [text.split(" | ")[:3] for text in table.splitlines()[4:]]  # noqa: E731
+    rows = lambda table: [text.split(" | ")[:3] for text in table.splitlines()[4:]]
     usual = ["2", "0.850 ± 0.050"]
     assert rows(pairs) == [["| usual", *usual], ["| weak", "1", "0.500"]]
     assert rows(tricks) == [["| **the defaults**", *usual], ["| trick", "1", "0.700"]]

@@ -28,7 +28,7 @@ def test_states_and_metrics_are_float32(config):
     before = jax.eval_shape(functools.partial(step.init_state, method, BATCH))
     one_step = functools.partial(step.train_step, method)
     program, (after, metrics) = jax.make_jaxpr(one_step, return_shape=True)(before, BATCH)
-    dtypes = lambda tree: {x.dtype.name for x in jax.tree.leaves(tree)}  # noqa: E731
+    dtypes = lambda tree: {x.dtype.name for x in jax.tree.leaves(tree)}
     for state in (before, after):
         assert dtypes((state.params, state.ema, state.tracks)) == {"float32"}
         assert dtypes(state.opt_state) == {"float32", "int32"}  # Adam counts
@@ -63,7 +63,7 @@ def test_maps_that_fade_in_stay_bfloat16(config, stage):
 
 def test_a_penalty_is_summed_in_float32():
     """Of 4,097 ones, which bfloat16 cannot count."""
-    critic = lambda x, _: x.astype(jnp.bfloat16).sum((1, 2, 3)).astype(jnp.float32)  # noqa: E731
+    critic = lambda x, _: x.astype(jnp.bfloat16).sum((1, 2, 3)).astype(jnp.float32)
     images = jnp.ones((1, 17, 241, 1))
     assert losses.r1(critic, images, images, None, jax.random.key(0)).penalty == 4097 / 2
 
@@ -73,7 +73,7 @@ def test_gradients_are_near_those_of_float32(config):
     config.generator.update(channels=(16,), base_px=16)
     config.discriminator.update(channels=(16,), features=32)
     random = np.random.default_rng(0)
-    normal = lambda *shape: jnp.asarray(random.normal(size=shape), jnp.float32)  # noqa: E731
+    normal = lambda *shape: jnp.asarray(random.normal(size=shape), jnp.float32)
     text = Text(normal(8, 8), normal(8, 5, 8), jnp.ones((8, 5), bool))
     images, z = jnp.tanh(normal(8, 16, 16, 3)), normal(8, config.generator.z_dim)
     params, found = None, {}
@@ -81,17 +81,17 @@ def test_gradients_are_near_those_of_float32(config):
         config.compute_dtype = dtype
         generator, discriminator = nets.build(config, 40)[:2]
         if params is None:
-            init = lambda key, g=generator, d=discriminator: {  # noqa: E731
+            init = lambda key, g=generator, d=discriminator: {
                 "generator": g.init(key, z, text), "discriminator": d.init(key, images, text)
             }  # fmt: skip
             shapes = jax.eval_shape(init, jax.random.key(0))
-            of_fan_in = lambda x: normal(*x.shape) / (np.prod(x.shape[:-1]) if x.ndim > 1 else 100) ** 0.5  # noqa: E731
+            of_fan_in = lambda x: normal(*x.shape) / (np.prod(x.shape[:-1]) if x.ndim > 1 else 100) ** 0.5
             params = jax.tree.map(of_fan_in, shapes)
 
         def of_players(params, g=generator, d=discriminator):
-            critic = lambda weights: lambda x, text: d.apply(weights, x, text)  # noqa: E731
-            penalty = lambda weights: losses.r1(critic(weights), images, images, text, None).penalty.mean()  # noqa: E731
-            logits = lambda weights: critic(params["discriminator"])(g.apply(weights, z, text), text)  # noqa: E731
+            critic = lambda weights: lambda x, text: d.apply(weights, x, text)
+            penalty = lambda weights: losses.r1(critic(weights), images, images, text, None).penalty.mean()
+            logits = lambda weights: critic(params["discriminator"])(g.apply(weights, z, text), text)
             of_penalty = jax.value_and_grad(penalty)(params["discriminator"])
             of_logits = jax.value_and_grad(lambda weights: jax.nn.softplus(-logits(weights)).mean())(
                 params["generator"]
@@ -99,7 +99,7 @@ def test_gradients_are_near_those_of_float32(config):
             return {"penalty": of_penalty, "generator": of_logits}
 
         found[dtype] = jax.jit(of_players)(params)
-    flat = lambda tree: np.concatenate([np.asarray(x, np.float64).ravel() for x in jax.tree.leaves(tree)])  # noqa: E731
+    flat = lambda tree: np.concatenate([np.asarray(x, np.float64).ravel() for x in jax.tree.leaves(tree)])
     # The generator's goes through two networks, and with random weights much of it cancels out.
     for name, bound in (("penalty", 0.15), ("generator", 0.4)):
         (value, gradient), (value_16, gradient_16) = jax.device_get((found["float32"][name], found["bfloat16"][name]))

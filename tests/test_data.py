@@ -8,7 +8,6 @@ import pytest
 
 from configs.base import get_config
 from t2igan.data import Batches, Dataset, list_splits, open_dataset, prefetched
-from t2igan.data.dataset import held_out
 from t2igan.data.sources.avatars import Avatars
 from t2igan.data.sources.captions import label_captions, readable_label
 from t2igan.data.tokenizer import Tokenizer
@@ -31,7 +30,7 @@ def small_dataset(num_images: int, captions_each: int = 1) -> Dataset:
 
 def test_avatars_have_their_splits_and_attributes(avatars):
     config = get_config().data
-    assert list_splits(config) == ("train", "test", "unseen")
+    assert list_splits(config) == ("train", "test", "unseen", "unseen_pairs", "val")
     assert avatars.images.shape == (425, 16, 16, 3) and avatars.images.dtype == np.uint8
     assert not avatars.skipped and all(len(captions) == 1 for captions in avatars.captions)
     assert avatars.attribute_names() == (
@@ -133,19 +132,6 @@ def test_rows_of_a_split_are_a_split(avatars):
         avatars.take([425])
 
 
-def test_held_out_pictures_stay_held_out():
-    content = np.random.default_rng(0).integers(0, 256, (2000, 16), np.uint8)
-    chosen = held_out(content, 0.05)
-    assert 60 < chosen.sum() < 140
-    np.testing.assert_array_equal(held_out(content[::-1], 0.05), chosen[::-1])
-    np.testing.assert_array_equal(held_out(content[500:], 0.05), chosen[500:])  # others do not matter
-    assert (chosen <= held_out(content, 0.2)).all()  # more of the data holds out these, too
-    two = content[[0, 1, 1]]  # one of them is there twice, and stays on one side
-    assert held_out(two, 0.001)[1] == held_out(two, 0.001)[2] and held_out(two, 0.001).any()
-    assert held_out(two, 0.999)[1] == held_out(two, 0.999)[2] and not held_out(two, 0.999).all()
-    assert not held_out(content, 0.0).any() and not held_out(content[:1], 0.5).any() and not len(held_out(two[:0], 0.5))
-
-
 def test_labels_become_captions():
     assert readable_label("T-shirt/top") == "t-shirt or top"
     assert label_captions("Ankle_boot", ("a picture of {label}", "{label}")) == (
@@ -172,7 +158,7 @@ def test_a_batch_depends_on_seed_and_step_only(tokenizer):
         np.testing.assert_array_equal(one["images"], other["images"])
         np.testing.assert_array_equal(one["tokens"], other["tokens"])
     assert one["images"].shape == (16, 4, 4, 3) and one["images"].dtype == np.uint8
-    assert one["tokens"].shape == (16, 24) and one["tokens"].dtype == np.int32
+    assert one["tokens"].shape == (16, 12) and one["tokens"].dtype == np.int32
     assert (first[0]["images"] != first[1]["images"]).any()
     assert (first[0]["images"] != Batches(dataset, tokenizer, seed=2, batch_images=16)[0]["images"]).any()
 

@@ -35,7 +35,7 @@ def test_shards_that_webdataset_wrote(tmp_path):
         with webdataset.ShardWriter(str(tmp_path / f"{split}-%06d.tar"), maxcount=3, verbose=0) as shards:
             for i in numbers:
                 shards.write({"__key__": f"{i:05d}", "png": pictures[i], "txt": f"number {i}", "json": {"n": i}})
-    config = config_of(tmp_path, test_split="val")
+    config = config_of(tmp_path, test_split="val", val_split="minival", val_fraction=0.0)
     assert list_splits(config) == ("train", "val")
     train, val = open_dataset(config, "train"), open_dataset(config, "val")
     assert train.captions == tuple((f"number {i}",) for i in range(5)) and not train.skipped

@@ -18,7 +18,9 @@ from t2igan.data import cache
 from t2igan.data.cache import cache_folder, decoded
 from t2igan.data.dataset import Record, read
 from t2igan.data.decode import Decoding
+from t2igan.data.room import make_room
 from t2igan.data.rows import Mapped, Streamed
+from t2igan.data.splits import Held
 from t2igan.data.stored import InFile, InMemory, inner_name, is_inside, open_regular, read_text
 from t2igan.errors import UserError
 
@@ -206,6 +208,92 @@ def test_what_was_not_used_for_longest_goes_first(places, data_config):
     assert entries(data_config) == sorted([use("area").folder, newest]) and unused not in entries(data_config)
 
 
+def test_an_edited_picture_is_read_anew_though_size_and_times_are_as_before(tmp_path, data_config):
+    def edit(path, colour):
+        status = path.stat()
+        Image.new("RGB", (10, 10), colour).save(path)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert (path.stat().st_size, path.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+
+    def swap(path, other):
+        path.rename(tmp_path / "aside")
+        other.rename(path)
+        (tmp_path / "aside").rename(other)
+
+    files = [tmp_path / name for name in ("a.bmp", "b.ppm", "c.bmp")]
+    for number, file in enumerate(files):
+        Image.new("RGB", (10, 10), (number, 0, 0)).save(file)
+        os.utime(file, ns=(1, 1))
+
+    def reds():
+        return kept([InFile.of(file) for file in files], HOW, data_config).images[:, 0, 0, 0].tolist()
+
+    assert reds() == [0, 1, 2]
+    time.sleep(0.02)  # the clock of the disk
+    edit(files[0], (10, 0, 0))
+    edit(files[1], (11, 0, 0))
+    assert reds() == [10, 11, 2]
+    time.sleep(0.02)
+    swap(files[0], files[2])
+    assert reds() == [2, 11, 10]
+
+
+@pytest.mark.parametrize("keep_images", [True, False])
+def test_pictures_that_could_not_be_read_are_tried_again(tmp_path, data_config, keep_images):
+    files = Pictures(tmp_path / "pictures", 5).files
+    places = [InFile.of(file) for file in files]
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    places.append(InFile.of(tmp_path / "broken.png"))
+    (tmp_path / "pictures").rename(tmp_path / "away")  # a disk that is not there
+
+    def found():
+        return decoded(places, [str(i) for i in range(6)], HOW, data_config, keep_images)
+
+    assert set(found().failures) == set(range(6)) and found().unread == {0, 1, 2, 3, 4}
+    (tmp_path / "away").rename(tmp_path / "pictures")
+    files[4].rename(tmp_path / "aside.png")
+    for _ in range(2):
+        again = found()
+        assert set(again.failures) == {4, 5} and again.unread == {4}
+        if keep_images:
+            assert again.images[:4, 0, 0, 0].tolist() == [0, 1, 2, 3]
+    (tmp_path / "aside.png").rename(files[4])
+    assert set(found().failures) == {5} and len(np.unique(found().content[:5], axis=0)) == 5
+    assert len(entries(data_config)) == 1
+
+
+def test_unpacked_files_count_and_stay_while_they_are_used(places, data_config):
+    unpacked = Path(data_config.cache_dir) / "unpacked"
+    unpacked.mkdir(parents=True)
+    for name, used_s in (("old.tar", 1), ("older.tar", 0), ("new.npy", 2)):
+        (unpacked / name).write_bytes(bytes(100_000))
+        os.utime(unpacked / name, (used_s, used_s))
+    code = f"""
+        import sys
+        from pathlib import Path
+        from t2igan.data.room import hold
+        hold(Path({str(unpacked / "older.tar")!r}))
+        print("held", flush=True)
+        sys.stdin.read()
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        os.utime(unpacked / "older.tar", (0, 0))
+        make_room(unpacked.parent, 0, 210_000)
+        assert {file.name for file in unpacked.iterdir()} == {"older.tar", "new.npy"}
+        make_room(unpacked.parent, 0, 0)
+        assert {file.name for file in unpacked.iterdir()} == {"older.tar"}
+        data_config.cache_gb = 1.0e-4  # decoded pictures make room, too
+        kept(places, HOW, data_config)
+        assert (unpacked / "older.tar").exists()
+        other.stdin.close()
+    os.utime(unpacked / "older.tar", (0, 0))
+    kept(places, Decoding(8, resample="area"), data_config)
+    assert not list(unpacked.iterdir()) and len(entries(data_config)) >= 1
+
+
 def test_pictures_at_hand_are_not_kept(data_config, tmp_path):
     place = InMemory(Path(Pictures(tmp_path / "pictures", 1).files[0]).read_bytes())
     assert kept([place], HOW, data_config).images.shape == (1, 8, 8, 3)
@@ -258,11 +346,11 @@ def test_a_streamed_picture_that_vanishes_is_replaced(tmp_path, data_config, cap
 
 def test_held_out_parts_are_rows_of_one_entry(tmp_path, data_config, monkeypatch):
     source = Pictures(tmp_path / "pictures", 60)
-    data_config.test_fraction = 0.2
+    held = Held(test=0.2)
     whole = read(source, "", data_config)
     for limit in (1 << 30, 0):  # copied into memory, and looked up in the mapped file
         monkeypatch.setattr("t2igan.data.dataset.COPIED_BYTES", limit)
-        train, test = (read(source, "", data_config, part, name=part) for part in ("train", "test"))
+        train, test = (read(source, "", data_config, part, part, held) for part in ("train", "test"))
         assert isinstance(train.images, Mapped if limit == 0 else np.ndarray) and (train.split, test.split) == (
             "train",
             "test",

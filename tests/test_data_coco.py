@@ -48,7 +48,7 @@ def folder(tmp_path):
 
 
 def test_the_folder_of_coco(folder):
-    config = config_of(folder, test_split="val")
+    config = config_of(folder, test_split="val", val_split="minival", val_fraction=0.0)
     assert [file.name for file in annotations(folder)] == ["captions_train2017.json", "captions_val2017.json"]
     assert list_splits(config) == ("train", "val")
     train = open_dataset(config, "train")

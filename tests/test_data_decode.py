@@ -53,6 +53,59 @@ def test_all_kinds_of_pixels():
     assert pixels(png(Image.new("1", (8, 8), 1)), 8, 3).min() == 255
 
 
+RAMP = np.linspace(0, 1, 64).reshape(8, 8)
+
+
+@pytest.mark.parametrize("top", [255, 1023, 4095, 16383, 65535, 3900, 60_000, 900])
+def test_deep_greys_are_neither_black_nor_clipped(top):
+    """Sensors of 10, 12 and 14 bits write the same 16-bit files as others."""
+    deep = np.round(RAMP * top).astype(np.uint16)
+    depth = next(2**bits - 1 for bits in (8, 10, 12, 14, 16) if top <= 2**bits - 1)
+    expected = np.round(deep / depth * 255)
+    as_int32 = Image.fromarray(deep.astype(np.int32))
+    files = [png(Image.fromarray(deep)), png(Image.fromarray(deep), "TIFF"), png(as_int32, "TIFF")]
+    files.append(png(Image.fromarray(deep.astype(np.float32)), "TIFF"))
+    for data in files:
+        for channels in (1, 3):
+            got = pixels(data, 8, channels).astype(int)
+            assert np.abs(got - expected[..., None]).max() <= 1 and got.max() > 200
+            np.testing.assert_array_equal(got, pixels(data, 8, channels))
+
+
+@pytest.mark.parametrize(
+    "low, high, black, white",
+    [
+        *((0, 1, 0, 1), (0, 0.4, 0, 1), (-1, 1, -1, 1), (-0.5, 0.5, -1, 1), (0, 255, 0, 255), (0, 200, 0, 255)),
+        *((0, 4095, 0, 4095), (0, 1.5, 0, 1.5), (0, 20, 0, 20), (-1000, 3000, -1000, 3000), (0, 1e6, 0, 1e6)),
+        *((200, 1000, 0, 1023), (-8, -4, -8, -4)),
+    ],
+)
+def test_greys_of_floats_have_a_rule_for_every_range(low, high, black, white):
+    values = (low + RAMP * (high - low)).astype(np.float32)
+
+    def expected(values):
+        return np.clip((values.astype(np.float64) - black) / (white - black) * 255, 0, 255)
+
+    def read(values):
+        return pixels(png(Image.fromarray(values), "TIFF"), 8, 1)[..., 0].astype(int)
+
+    assert np.abs(read(values) - expected(values)).max() <= 1
+    with_gap = values.copy()
+    with_gap[3, 3] = np.nan
+    gap = read(with_gap)
+    assert gap[3, 3] == 0 and np.abs(gap - expected(values))[np.isfinite(with_gap)].max() <= 1
+    if float(high).is_integer() and high > 1:
+        whole = np.round(values).astype(np.int32)
+        assert np.abs(read(whole) - expected(whole)).max() <= 1
+
+
+def test_greys_without_any_range():
+    for value in (0, 7, 65535):
+        assert len(np.unique(pixels(png(Image.fromarray(np.full((8, 8), value, np.uint16))), 8))) == 1
+    nothing = np.full((8, 8), np.nan, np.float32)
+    assert pixels(png(Image.fromarray(nothing), "TIFF"), 8).max() == 0
+
+
 def test_upright_first_frame_central_square():
     wide = Image.new("RGB", (64, 32), (255, 0, 0))
     wide.paste((0, 255, 0), (16, 0, 48, 32))

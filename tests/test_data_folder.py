@@ -34,7 +34,7 @@ def write(path, text):
 def config_of(path, **changes):
     config = get_config().data
     config.source = str(path)
-    config.test_fraction = 0.0
+    config.val_fraction = config.test_fraction = 0.0
     config.update(changes)
     return config
 

@@ -24,6 +24,7 @@ from PIL import Image
 
 from configs.base import get_config
 from t2igan.data import open_dataset
+from t2igan.data.encoding import UNCLEAR
 from t2igan.data.sources import row_files
 from t2igan.data.sources.captions import MAX_CAPTION_CHARACTERS, clean_text
 from t2igan.data.sources.folder import Folder, holds_pictures, walk
@@ -62,7 +63,7 @@ def picture(path, caption=""):
 
 def source_of(path, **changes):
     config = get_config().data
-    config.update({"source": str(path), "test_fraction": 0.0} | changes)
+    config.update({"source": str(path), "val_fraction": 0.0, "test_fraction": 0.0} | changes)
     return (Folder if path.is_dir() else Listing)(config, path)
 
 
@@ -196,12 +197,12 @@ TEXTS = {
     "mixed line ends": (b"one\rtwo\nthree\r\nfour", ("one", "two", "three", "four")),
     "UTF-16": ("\ufeffschön\nblau".encode("utf-16-le"), ("schön", "blau")),
     "UTF-16, big endian, cut within a character": ("\ufeffschön".encode("utf-16-be") + b"\0", ("schön",)),
-    "Latin-1": ("schön".encode("latin-1"), ("sch\ufffdn",)),
+    "Latin-1": ("schön".encode("latin-1"), ("schön",)),
     "NULs": (b"a\0cat\0\0", ("a cat",)),
     "only NULs": (b"\0" * 5000, "no caption: x.txt has none"),
     "escape sequences": (b"a \x1b[31mred\x07 cat", ("a [31mred cat",)),
     "a megabyte in one line": (b"cat " * 250_000, ("cat " * (MAX_CAPTION_CHARACTERS // 4 - 1) + "cat",)),
-    "a picture for a text": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", ("\ufffdPNG", "IHDR")),
+    "a picture for a text": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", f"no caption: x.txt: {UNCLEAR}"),
     "100 MB, most of it never read": (b"a cat\n" + b"\0" * 100_000_000, ("a cat",)),
 }
 
@@ -532,7 +533,7 @@ def test_everything_at_once(root):
         make(folder)
         usable += 1 + len(captions)
     config = get_config().data
-    config.update(source=str(root), test_fraction=0.0)
+    config.update(source=str(root), val_fraction=0.0, test_fraction=0.0)
     opened = []
     thread = threading.Thread(target=lambda: opened.append(open_dataset(config, "train")), daemon=True)
     thread.start()

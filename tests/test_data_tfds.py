@@ -93,7 +93,7 @@ def config_of(name, tfds_dir, **changes):
 
 
 def test_captions(tfds_dir):
-    config = config_of("tiny_captions", tfds_dir, test_fraction=0.0)
+    config = config_of("tiny_captions", tfds_dir, val_fraction=0.0, test_fraction=0.0)
     assert set(list_splits(config)) == {"train", "extra"}
     dataset = open_dataset(config, "train")
     reds = dataset.images[:, 0, 0, 0].tolist()
@@ -109,7 +109,7 @@ def test_captions(tfds_dir):
 
 
 def test_labels_and_a_test_split_of_our_own(tfds_dir):
-    config = config_of("tiny_labels", tfds_dir, test_fraction=0.2)
+    config = config_of("tiny_labels", tfds_dir, val_fraction=0.0, test_fraction=0.2)
     assert list_splits(config)[-1] == "test"
     train, test = (open_dataset(config, split) for split in ("train", "test"))
     assert len(train) + len(test) == 30 and len(test) > 0
@@ -153,9 +153,11 @@ def folder(tfds_dir, tmp_path):
 
 
 def test_a_prepared_folder(tfds_dir, folder):
-    named = captions_by_red(open_dataset(config_of("tiny_captions", tfds_dir, test_fraction=0.0), "train"))
+    named = captions_by_red(
+        open_dataset(config_of("tiny_captions", tfds_dir, val_fraction=0.0, test_fraction=0.0), "train")
+    )
     for source in (folder, f"tfds:{folder}", f"tfds:{folder.parent}"):
-        config = config_of("", "", source=str(source), test_fraction=0.0)
+        config = config_of("", "", source=str(source), val_fraction=0.0, test_fraction=0.0)
         assert set(list_splits(config)) == {"train", "extra"}
         assert captions_by_red(open_dataset(config, "train")) == named
     source = Tfds(config_of(folder, ""))
@@ -184,14 +186,16 @@ def as_tfrecord(folder):
 
 def test_tfrecord_takes_no_tensorflow(tfds_dir, folder):
     # Once compared with what TensorFlow 2.21.0 and TFDS 4.9.10 prepared of the same pictures: the same.
-    config = config_of(as_tfrecord(folder), "", test_fraction=0.0)
-    named = captions_by_red(open_dataset(config_of("tiny_captions", tfds_dir, test_fraction=0.0), "train"))
+    config = config_of(as_tfrecord(folder), "", val_fraction=0.0, test_fraction=0.0)
+    named = captions_by_red(
+        open_dataset(config_of("tiny_captions", tfds_dir, val_fraction=0.0, test_fraction=0.0), "train")
+    )
     assert captions_by_red(open_dataset(config, "train")) == named
     assert "tensorflow" not in sys.modules
 
 
 def test_slices(tfds_dir):
-    config = config_of("tiny_labels", tfds_dir, train_split="train[20%:]", test_split="train[:20%]")
+    config = config_of("tiny_labels", tfds_dir, train_split="train[20%:]", test_split="train[:20%]", val_fraction=0.0)
     train, test = (open_dataset(config, split) for split in (config.train_split, config.test_split))
     assert (len(train), len(test)) == (24, 6)
     reds = [sorted(dataset.images[:, 0, 0, 0].tolist()) for dataset in (train, test)]
@@ -202,8 +206,11 @@ def test_slices(tfds_dir):
     config.update(train_split="train", test_split="train[:10%]")
     with pytest.raises(UserError, match="share 3 pictures"):
         list_splits(config)
+    config.update(train_split="train[20%:]", val_split="train[10%:30%]", test_split="train[:10%]")
+    with pytest.raises(UserError, match=r"train_split='train\[20%:\]' and .*val_split=.* share 3 pictures"):
+        list_splits(config)
     for wrong in ("train[:x]", "trian[:10%]", "train[50:]"):
-        config.update(train_split=wrong, test_split="extra")
+        config.update(train_split=wrong, val_split="val", test_split="extra")
         with pytest.raises(UserError, match=r"There are: .*slices such as") as error:
             list_splits(config)
         assert repr(wrong) in str(error.value)

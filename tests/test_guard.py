@@ -51,7 +51,7 @@ def looked(train_level, held_out_levels, tokens, noise=0.0):
         "text": {"params": {"shift": jnp.float32(0)}},
     }
     tokens = np.asarray(tokens, np.int32)[:, None]
-    pictures = lambda levels: np.broadcast_to(np.uint8(levels)[:, None, None, None], (len(tokens), 2, 2, 1))  # noqa: E731
+    pictures = lambda levels: np.broadcast_to(np.uint8(levels)[:, None, None, None], (len(tokens), 2, 2, 1))
     train_split = {"images": pictures([train_level] * len(tokens)), "tokens": tokens}
     held_out = {"images": pictures(held_out_levels), "tokens": tokens}
     return guard.Guard(networks, "none", train_split, held_out).measure(params)

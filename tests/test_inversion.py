@@ -41,7 +41,7 @@ def batch_of(seed=0, num=8):
 
 def networks_and_params(config, names=("text", "generator", "inverter")):
     networks, batch = nets.build(config, VOCAB), batch_of()
-    init = lambda name: init_network(networks, name, jax.random.key(0), batch)  # noqa: E731
+    init = lambda name: init_network(networks, name, jax.random.key(0), batch)
     return networks, {name: init(name) for name in names}
 
 
@@ -116,7 +116,7 @@ def test_the_phase_learns_and_the_inverters_noise_is_better_than_any(small):
     images = held_out["images"].astype(jnp.float32) / 127.5 - 1
     text = networks.text_encoder.apply(params["text"], held_out["tokens"])
     z = networks.inverter.apply(params["inverter"], images, jnp.ones_like(images[..., :1])).mean
-    error = lambda z: float(((networks.generator.apply(params["generator"], z, text) - images) ** 2).mean())  # noqa: E731
+    error = lambda z: float(((networks.generator.apply(params["generator"], z, text) - images) ** 2).mean())
     at_random = [error(jax.random.normal(jax.random.key(seed), z.shape)) for seed in range(5)]
     assert error(z) < 0.5 * min(at_random)
 

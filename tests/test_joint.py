@@ -124,7 +124,7 @@ def test_the_text_encoder_does_not_learn_to_give_the_generator_away(phase):
         blind = dataclasses.replace(game, networks=networks)
         return step.discriminator_loss(blind, everyone | {"text": text}, 0, real, batch["tokens"], jax.random.key(0))[0]
 
-    norm = lambda sees: float(optax.tree.norm(jax.grad(lambda t: loss(t, sees))(state.params["text"])))  # noqa: E731
+    norm = lambda sees: float(optax.tree.norm(jax.grad(lambda t: loss(t, sees))(state.params["text"])))
     assert norm(True) > 0 and norm(False) == 0
 
 
@@ -141,7 +141,7 @@ def test_a_lazy_penalty_is_decided_outside_and_microbatches_are_the_whole_batch(
     lazy = dataclasses.replace(method, game=dataclasses.replace(method.game, penalty_every=3))
     assert step.decided(lazy.game, 3) == (("penalty_due", True),)
     told = functools.partial(joint_step, lazy, **dict(step.decided(lazy.game, 3)))
-    branches = lambda function: str(jax.make_jaxpr(function)(state, batch)).count("cond[")  # noqa: E731
+    branches = lambda function: str(jax.make_jaxpr(function)(state, batch)).count("cond[")
     assert (
         branches(told)
         == branches(functools.partial(joint_step, method))

@@ -135,7 +135,7 @@ def test_one_sided_label_smoothing_by_hand(name):
 
 def test_a_smoothed_real_logit_has_a_best_value():
     """sigmoid(logit) = 0.9 is asked for, and more is punished."""
-    loss = lambda real: losses.smoothed("non_saturating", 0.1).discriminator(real, jnp.float32(0.0))  # noqa: E731
+    loss = lambda real: losses.smoothed("non_saturating", 0.1).discriminator(real, jnp.float32(0.0))
     best = math.log(0.9 / 0.1)
     assert abs(float(jax.grad(loss)(jnp.float32(best)))) < 1e-5
     assert jax.grad(loss)(jnp.float32(best + 1)) > 0 > jax.grad(loss)(jnp.float32(best - 1))
@@ -157,7 +157,7 @@ def test_angular_distance_by_hand():
         jnp.array([[1.0, 0.0], [1.0, 0.0], [-5.0, 0.0], [1, 0]]),
     )
     np.testing.assert_allclose(losses.angular_distance(a, b), [0, 1 - 0.5**0.5, 2, 1], atol=1e-6)
-    f = lambda a, b: losses.angular_distance(jnp.asarray(a), jnp.asarray(b))  # noqa: E731
+    f = lambda a, b: losses.angular_distance(jnp.asarray(a), jnp.asarray(b))
     check_grads(f, (normal(0, 3, 4), normal(1, 3, 4)), order=2, modes=["rev"], atol=1e-2, rtol=1e-2)
 
 
@@ -206,7 +206,7 @@ def test_wgan_gp_lies_between_real_and_fake():
     np.testing.assert_allclose(same, (norm - 1) ** 2, rtol=1e-4)
 
     # D = x^2 / 2 on one pixel has slope x: the slope of the mix tells where each was taken.
-    pixel = lambda images, text: (images**2).sum((1, 2, 3)) / 2  # noqa: ARG005, E731
+    pixel = lambda images, text: (images**2).sum((1, 2, 3)) / 2  # noqa: ARG005
     zeros, twos = jnp.zeros((256, 1, 1, 1)), jnp.full((256, 1, 1, 1), 2.0)
     penalty = judge("wgan_gp", pixel, 1 + zeros, 1 + twos, texts(3, 256)).penalty
     share = np.sqrt(penalty) / 2
@@ -233,7 +233,7 @@ def test_finite_differences_approach_r1_r2_in_expectation():
 @pytest.mark.parametrize("width", [0.003, 0.01])
 def test_finite_differences_see_what_gradients_overlook(width):
     """On a crest R1 is 0 whatever lies beside it; differences over 0.01 are not R1 + R2 where D turns within that."""
-    critic = lambda x, _: jnp.cos(x[:, 0, 0, 0] / width)  # noqa: E731
+    critic = lambda x, _: jnp.cos(x[:, 0, 0, 0] / width)
     crest = jnp.zeros((4096, 1, 1, 1))
     found = losses.finite_difference(critic, crest, crest, None, jax.random.key(0)).penalty.mean()
     assert losses.r1_r2(critic, crest, crest, None, jax.random.key(0)).penalty.max() == 0

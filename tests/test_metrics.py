@@ -138,9 +138,9 @@ def test_frechet_infinity_has_less_bias_than_the_distance():
 
 def kernel_distance_by_the_definition(real, fake):
     """Equation 3 of Gretton et al. 2012, pair by pair."""
-    k = lambda x, y: (x @ y / len(x) + 1) ** 3  # noqa: E731
+    k = lambda x, y: (x @ y / len(x) + 1) ** 3
     n, m = len(real), len(fake)
-    within = lambda x: sum(k(x[i], x[j]) for i in range(len(x)) for j in range(len(x)) if i != j)  # noqa: E731
+    within = lambda x: sum(k(x[i], x[j]) for i in range(len(x)) for j in range(len(x)) if i != j)
     across = sum(k(x, y) for x in real for y in fake)
     return within(real) / (n * (n - 1)) + within(fake) / (m * (m - 1)) - 2 * across / (n * m)
 
@@ -154,7 +154,7 @@ def test_kernel_distance_equals_its_definition_and_scikit_learn():
     xx, yy, xy = (
         polynomial_kernel(a, b, degree=3, gamma=1 / 5, coef0=1) for a, b in ((real, real), (fake, fake), (real, fake))
     )
-    unbiased = lambda k: (k.sum() - np.trace(k)) / (len(k) * (len(k) - 1))  # noqa: E731
+    unbiased = lambda k: (k.sum() - np.trace(k)) / (len(k) * (len(k) - 1))
     assert value == pytest.approx(unbiased(xx) + unbiased(yy) - 2 * xy.mean(), rel=1e-6)
 
 
@@ -279,7 +279,7 @@ def test_interval_of_mean_resamples_captions_with_all_their_drawings():
 
 
 def test_wilsons_interval_by_hand():
-    of = lambda right, wrong: interval_of_share(np.repeat([True, False], [right, wrong]), np.arange(right + wrong))  # noqa: E731
+    of = lambda right, wrong: interval_of_share(np.repeat([True, False], [right, wrong]), np.arange(right + wrong))
     assert of(8, 2) == pytest.approx((0.49016, 0.94331), abs=1e-5)
     assert of(5, 5) == pytest.approx((0.23659, 0.76341), abs=1e-5)
     assert of(0, 10) == pytest.approx((0, 0.27754), abs=1e-5)  # z² / (n + z²)

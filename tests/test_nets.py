@@ -193,7 +193,7 @@ def test_dropout_wants_a_stream_and_keeps_the_mean(config, changes):
     judge = build(config, changes | {"discriminator.dropout": 0.5}).discriminator
     params = trained(judge.init, images, text)
     certain = jax.jit(judge.apply)(params, images, text)
-    drawn = lambda seed: judge.apply(params, images, text, rngs={"dropout": jax.random.key(seed)})  # noqa: E731
+    drawn = lambda seed: judge.apply(params, images, text, rngs={"dropout": jax.random.key(seed)})
     logits = jax.jit(jax.vmap(drawn))(jnp.arange(2000))
     assert logits.std(0).min() > 1e-2
     np.testing.assert_allclose(logits.mean(0), certain, atol=5 * float(logits.std()) / 2000**0.5)

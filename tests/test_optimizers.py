@@ -52,7 +52,7 @@ def test_the_rate_may_be_traced():
 
 
 def test_clipping_by_norm_and_by_unit():
-    moment = lambda optimizer: optax.tree.get(optimizer.update(GRADS, optimizer.init(PARAMS), PARAMS)[1], "mu")  # noqa: E731
+    moment = lambda optimizer: optax.tree.get(optimizer.update(GRADS, optimizer.init(PARAMS), PARAMS)[1], "mu")
     by_norm = moment(optimizers.adam(0.1, beta1=0.5, beta2=0.9, clip_norm=1.0))
     assert float(optax.tree.norm(by_norm)) == pytest.approx(0.5, rel=1e-5)
     by_unit = moment(optimizers.adam(0.1, beta1=0.5, beta2=0.9, adaptive_clip=0.1))

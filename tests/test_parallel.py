@@ -164,7 +164,7 @@ def test_a_mesh_over_more_devices_than_there_are():
 def test_the_largest_dimension_that_divides_is_split(monkeypatch):
     monkeypatch.undo()  # the real size from which arrays are sharded
     mesh = parallel.make_mesh(8, 4)
-    spec = lambda *shape: tuple(parallel.shardings(mesh, jax.ShapeDtypeStruct(shape, jnp.float32)).spec)  # noqa: E731
+    spec = lambda *shape: tuple(parallel.shardings(mesh, jax.ShapeDtypeStruct(shape, jnp.float32)).spec)
     assert spec(3, 3, 512, 256) == (None, None, "shard")
     assert spec(3, 3, 256, 256) == (None, None, None, "shard")
     assert spec(514, 256) == (None, "shard") and spec(256, 257) == ("shard",)

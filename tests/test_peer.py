@@ -127,7 +127,7 @@ def test_losses_penalties_and_gradients_agree(game, name):
     @jax.jit
     def ours(params):
         def loss_of(player, loss):
-            mean = lambda own: loss(method, params | {player: own}, 0, real, batch["tokens"], key, z)  # noqa: E731
+            mean = lambda own: loss(method, params | {player: own}, 0, real, batch["tokens"], key, z)
             return jax.value_and_grad(mean, has_aux=True)(params[player])
 
         text = step.encode(method, params, batch["tokens"])

@@ -151,7 +151,7 @@ def test_inception_beside_pytorch_fid(extractor, monkeypatch):
     torch, theirs = pytest.importorskip("torch"), pytest.importorskip("pytorch_fid.inception")
     monkeypatch.setattr(theirs, "load_state_dict_from_url", lambda *_, **__: seeded(inception_shapes()))
     load = torch.nn.Module.load_state_dict
-    tensors = lambda weights: {name: torch.from_numpy(x) for name, x in weights.items()}  # noqa: E731
+    tensors = lambda weights: {name: torch.from_numpy(x) for name, x in weights.items()}
     monkeypatch.setattr(torch.nn.Module, "load_state_dict", lambda self, w: load(self, tensors(w), strict=False))
     network = theirs.InceptionV3([3]).eval()
     images = pictures(2, 40)
@@ -315,7 +315,7 @@ def test_evaluations_name_the_pretrained_extractors(clip_folder, inception_file,
     weights = {"inception": str(inception_file), "clip": str(clip_folder)}
     extractors = FeatureExtractors(get_config(), train, tokenizer_of(train), tmp_path, settings=QUICK, weights=weights)
     assert list(extractors.by_name) == ["attributes", "probe", "pixels", "inception", "clip"]
-    draw = lambda captions, _: test.images[[i % 4 for i in range(len(captions))]]  # noqa: E731
+    draw = lambda captions, _: test.images[[i % 4 for i in range(len(captions))]]
     result = evaluate(
         draw,
         test,

@@ -72,7 +72,7 @@ def test_lengths_are_those_of_the_columns():
 def test_normalised_weights_can_be_differentiated(name):
     """Where the power iteration has converged its vectors are stationary, and may count as constants."""
     weights = {"kernel": jnp.diag(jnp.array([4.0, 0.5, 0.1])) + 0.05 * normal(0, 3, 3)}
-    f = lambda p: (regularize.NORMALISATIONS[name](jax.tree.map(jnp.asarray, p))["kernel"] * normal(1, 3, 3)).sum()  # noqa: E731
+    f = lambda p: (regularize.NORMALISATIONS[name](jax.tree.map(jnp.asarray, p))["kernel"] * normal(1, 3, 3)).sum()
     check_grads(f, (weights,), order=1, modes=["rev"], atol=2e-2, rtol=2e-2)
     at_zero = jax.grad(f)({"kernel": jnp.zeros((3, 3))})
     assert np.isfinite(at_zero["kernel"]).all()
@@ -81,7 +81,7 @@ def test_normalised_weights_can_be_differentiated(name):
 @pytest.mark.parametrize("steps", [1, 5])
 def test_an_attack_on_a_linear_critic_is_its_sign(steps):
     weights = normal(5, 12)
-    critic = lambda x, text: x.reshape(len(x), -1) @ weights  # noqa: E731, ARG005
+    critic = lambda x, text: x.reshape(len(x), -1) @ weights  # noqa: ARG005
     real, fake = normal(6, 4, 2, 2, 3), normal(7, 4, 2, 2, 3)
     loss = losses.ADVERSARIAL["non_saturating"].discriminator
     attack = jax.jit(functools.partial(regularize.attack, critic, loss, size=0.1, steps=steps))
@@ -93,9 +93,9 @@ def test_an_attack_on_a_linear_critic_is_its_sign(steps):
 
 def test_a_projected_attack_finds_worse_than_one_step_and_stays_near():
     hidden, out = normal(8, 12, 30), normal(9, 30)
-    critic = lambda x, text: jnp.sin(3 * x.reshape(len(x), -1) @ hidden) @ out  # noqa: E731, ARG005
+    critic = lambda x, text: jnp.sin(3 * x.reshape(len(x), -1) @ hidden) @ out  # noqa: ARG005
     real, fake, loss = normal(6, 16, 2, 2, 3), normal(7, 16, 2, 2, 3), losses.ADVERSARIAL["wasserstein"].discriminator
-    value = lambda pair: float(loss(critic(pair[0], None), critic(pair[1], None)).mean())  # noqa: E731
+    value = lambda pair: float(loss(critic(pair[0], None), critic(pair[1], None)).mean())
     attack = functools.partial(regularize.attack, critic, loss, real, fake, texts(16), 0.1)
     once, often = attack(1), attack(20)
     assert value((real, fake)) < value(often) and value(once) < value(often)
@@ -107,7 +107,7 @@ def test_no_gradient_flows_through_the_search():
     loss = losses.ADVERSARIAL["wasserstein"].discriminator
 
     def total(scale):
-        critic = lambda x, text: scale * x.reshape(len(x), -1).sum(-1)  # noqa: E731, ARG005
+        critic = lambda x, text: scale * x.reshape(len(x), -1).sum(-1)  # noqa: ARG005
         real, fake = regularize.attack(critic, loss, jnp.ones((2, 1, 1, 1)), jnp.zeros((2, 1, 1, 1)), texts(2), 0.5, 1)
         return (real + fake).sum()
 

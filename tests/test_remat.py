@@ -67,7 +67,7 @@ def test_parameters_have_the_same_names_and_values(small, growing):
 def loss_of(networks, params, images, z):
     """What both players have: the generator's loss, the discriminator's, and a penalty on gradients."""
     fake = networks.generator.apply(params["generator"], z, TEXT)
-    critic = lambda x, text: networks.discriminator.apply(params["discriminator"], x, text)  # noqa: E731
+    critic = lambda x, text: networks.discriminator.apply(params["discriminator"], x, text)
     judged = losses.r1_r2(critic, images, fake, TEXT, jax.random.key(0))
     return (judged.real - judged.fake + judged.penalty).mean()
 
@@ -98,7 +98,7 @@ def test_it_takes_less_memory_and_computes_the_same(small):
 
         def step(params, batch, network=networks.discriminator):
             def penalty(params):
-                critic = lambda x, text: network.apply(params, x, text)  # noqa: E731
+                critic = lambda x, text: network.apply(params, x, text)
                 return losses.r1(critic, batch, batch, TEXT, jax.random.key(0)).penalty.mean()
 
             return jax.grad(penalty)(params), {}

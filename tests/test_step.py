@@ -100,7 +100,7 @@ def text_phase(method, config, batch):
 
 def draw(like):
     random = np.random.default_rng(0)
-    values = lambda x: random.normal(size=x.shape) / np.prod(x.shape[:-1] or 1) ** 0.5  # noqa: E731
+    values = lambda x: random.normal(size=x.shape) / np.prod(x.shape[:-1] or 1) ** 0.5
     return jax.tree.map(lambda x: jnp.asarray(values(x), x.dtype), like)
 
 

@@ -55,7 +55,7 @@ def test_off_leaves_no_trace(config):
     method, state, batch, _ = start(config)
     assert state.tracks == {} and state.control == {}
     traces = ("name=_bernoulli", "while[", "scan[")
-    traced = lambda: str(jax.make_jaxpr(functools.partial(step.train_step, method))(state, batch))  # noqa: E731
+    traced = lambda: str(jax.make_jaxpr(functools.partial(step.train_step, method))(state, batch))
     assert not any(trace in traced() for trace in traces) and "name=_normal" in traced()
     method, *_ = start(config, {"augment.probability": 0.5, "loss.attack_steps": 2, "train.microbatches": 2})
     assert sum(trace in traced() for trace in traces) >= 2
@@ -174,7 +174,7 @@ def test_a_dropped_caption_is_no_mismatch(config):
     changes = {"loss.mismatch_weight": 1.0, "loss.penalty": "none", "augment.caption_dropout": 0.999999}
     method, state, batch, train_step = start(config, changes)
     _, metrics = train_step(state, batch)
-    judge = lambda logit: float(jax.nn.softplus(logit))  # noqa: E731
+    judge = lambda logit: float(jax.nn.softplus(logit))
     # logits of real and fake are means; with a batch whose captions are all dropped the loss is theirs alone.
     assert metrics["loss/discriminator"] != pytest.approx(judge(0.0) * 2) and np.isfinite(metrics["loss/discriminator"])
     text = regularize.no_caption(step.encode(method, state.frozen, batch["tokens"]))

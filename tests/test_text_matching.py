@@ -47,7 +47,7 @@ def test_only_the_text_encoder_moves(phase):
     assert set(state.params) == {"text"}
     jax.tree.map(np.testing.assert_array_equal, state.frozen, after.frozen)
     jax.tree.map(np.testing.assert_array_equal, state.frozen[BEFORE], given["text"])
-    total = lambda m: m["loss/cycle"] + m["loss/anchor"] + 0.1 * m["loss/generator"]  # noqa: E731
+    total = lambda m: m["loss/cycle"] + m["loss/anchor"] + 0.1 * m["loss/generator"]
     assert total(metrics) < total(first)
     assert metrics["loss/anchor"] < first["loss/anchor"]
     assert train_step._cache_size() == 1 and after.step == 30

@@ -1,21 +1,24 @@
 """The whole training on a tiny configuration, in one process; see test_resume for kills and test_cli for commands."""
 
 import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from filelock import FileLock
+from PIL import Image
 from tiny import impatient
 
 import t2igan
 from t2igan import step
+from t2igan.config import to_json
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.evaluation.runs import evaluate_run, evaluate_runs
 from t2igan.inference.checkpoint import Checkpoints
-from t2igan.training import loop, train
+from t2igan.training import loop, monitor, train
 from t2igan.training.distributed import parallel
 from t2igan.training.logs import Logs
 
@@ -78,7 +81,7 @@ def test_a_run_leaves_all_that_a_user_needs(tiny, tmp_path, capsys):
     ]  # fmt: skip
     assert {"loss/generator", "loss/discriminator", "gradient_norm/generator", "images_per_s"} <= rows[-1].keys()
     said = capsys.readouterr().out
-    assert "python run.py sample --workdir=" in said
+    assert "t2igan.load(" in said and "run.py" not in said  # as Python code calls it here
     assert t2igan.load(tmp_path).sample("red hair").shape == (1, 16, 16, 3)
 
 
@@ -265,3 +268,83 @@ def test_batches_that_do_not_divide_are_refused_before_compiling(tiny, tmp_path)
     with pytest.raises(UserError, match="batch_images=8 cannot be divided among 3 devices"):
         train.train(tiny, tmp_path)
     assert not (tmp_path / "config.json").exists()
+
+
+def test_what_chooses_and_watches_looks_at_val_and_test_is_measured_once(tiny, tmp_path, monkeypatch):
+    looked = []
+
+    def spied(module, name, of):
+        function = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, **k: looked.append((name, of(*a).split)) or function(*a, **k))
+
+    spied(monitor, "evaluate", lambda *given: given[1])
+    spied(train, "evaluate", lambda *given: given[1])
+    spied(monitor.Guard, "create", lambda *given: given[-1])
+    tiny.train.ema_tracks = (0.5,)
+    tiny.evaluate.update(every_images=24, at_end=True, classifier_steps=5, probe_steps=5)
+    figures = train.train(tiny, tmp_path)
+    splits = [split for name, split in looked]
+    assert figures["split"] == "test" and splits.count("test") == 1 and splits[-1] == "test"
+    assert set(splits[:-1]) == {"val"} and ("create", "val") in looked and splits.count("val") == 4
+    assert [path.name for path in tmp_path.glob("evaluation_*.json")] == ["evaluation_test.json"]
+    report = json.loads((tmp_path / "data_report.json").read_text())
+    assert list(report["splits"]) == ["train", "val", "test"]
+    assert (
+        evaluate_runs([tmp_path], metrics=("attributes",))[0].path.name == "evaluation_test.json"
+    )  # the test split is the default
+    captions = [data["captions"] for data in sheets_of(tmp_path)]
+    assert captions and all(len(set(one)) == len(one) for one in captions)
+
+
+def test_only_the_end_of_a_training_reads_the_test_split():
+    users = {path.name for path in Path(train.__file__).parent.glob("*.py") if ".test_data" in path.read_text()}
+    assert users == {"train.py"}
+
+
+def sheets_of(workdir):
+    """What the sheets say of themselves."""
+    return [json.loads(Image.open(path).text["t2igan"]) for path in sorted((workdir / "samples").glob("*.png"))]
+
+
+def test_a_run_that_may_not_go_on_leaves_its_data_report(tiny, tmp_path):
+    record = {"config": json.loads(to_json(tiny)), "data_fingerprint": "of other pictures"}
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    (tmp_path / "data_report.json").write_text("{}")
+    with pytest.raises(UserError, match="are not those that"):
+        train.train(tiny, tmp_path)
+    assert (tmp_path / "data_report.json").read_text() == "{}"
+
+
+def test_training_says_what_data_says(tiny, tmp_path, capsys):
+    """Captions that are cut, splits too small to measure on, texts of another encoding."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for i in range(40):
+        Image.new("RGB", (16, 16), (6 * i, 200 - 5 * i, 90)).save(folder / f"{i}.png")
+        (folder / f"{i}.txt").write_bytes(
+            f"une fenêtre très foncée près du garçon numéro {i}, et ainsi de suite".encode("cp1252")
+        )
+    tiny.data.source = str(folder)
+    tiny.tokenizer.max_tokens = 8
+    parallel.start(2)
+    train.open_run(tiny, tmp_path / "run", parallel.make_mesh(2)).logs.close()
+    said = capsys.readouterr().out
+    for words in (
+        "30 training pictures of 16 px, 5 to watch, 5 to test on", "40 texts are not UTF-8 and read as cp1252",
+        "30 of 30 are longer than config.tokenizer.max_tokens=8", "test: 5 pictures are few",
+    ):  # fmt: skip
+        assert words in said, said
+
+
+def test_what_is_refused_leaves_the_list_of_what_was_left_out(tiny, tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for i in range(20):
+        Image.new("RGB", (16, 16), (12 * i, 0, 0)).save(folder / f"{i}.png")
+        if i < 6:
+            (folder / f"{i}.txt").write_text(f"number {i}")
+    tiny.data.source = str(folder)
+    with pytest.raises(UserError, match="only 4 of 18 pictures can be used"):
+        train.train(tiny, tmp_path / "run")
+    report = json.loads((tmp_path / "run" / "data_report.json").read_text())
+    assert report["splits"]["train"]["left_out"] == 14

@@ -83,7 +83,7 @@ class WordAttention(nn.Module):
 
     def forward(self, x: Tensor, text: Text) -> Tensor:
         places = x.permute(0, 2, 3, 1)  # [N, H, W, C]
-        split = lambda y: y.reshape(len(y), -1, self.heads, y.shape[-1] // self.heads).transpose(1, 2)  # noqa: E731
+        split = lambda y: y.reshape(len(y), -1, self.heads, y.shape[-1] // self.heads).transpose(1, 2)
         query, key, value = split(self.query(activate(places))), self.key(text.words), self.value(text.words)
         mask = text.mask[:, None, None, :]
         attended = F.scaled_dot_product_attention(query, split(key), split(value), attn_mask=mask)
@@ -177,7 +177,7 @@ class TextEncoder(nn.Module):
     def __init__(self, config, vocab_size: int):
         super().__init__()
         t = config.text_encoder
-        norm = lambda: nn.LayerNorm(t.width, eps=1e-6)  # noqa: E731
+        norm = lambda: nn.LayerNorm(t.width, eps=1e-6)
         self.tokens = nn.Embedding(vocab_size, t.width)
         self.positions = nn.Parameter(torch.zeros(config.tokenizer.max_tokens, t.width))
         self.layers = nn.ModuleList(

@@ -70,8 +70,8 @@ def judge(
     penalty: str, critic: Callable, real: Tensor, fake: Tensor, sentence: Tensor, slopes: Callable, once: Callable
 ) -> Scores:
     """As `t2igan.method.losses.PENALTIES[penalty]`; `critic` is differentiated twice, `once` is the same for once."""
-    square = lambda g: g.square().flatten(1).sum(1)  # noqa: E731
-    norm = lambda g: (square(g) + 1e-12).sqrt()  # noqa: E731
+    square = lambda g: g.square().flatten(1).sum(1)
+    norm = lambda g: (square(g) + 1e-12).sqrt()
     if penalty == "r1_r2":
         sentences = torch.cat([sentence, sentence])
         logits, (of_images,) = slopes(lambda x: critic(x, sentences), torch.cat([real, fake]))
@@ -94,7 +94,7 @@ def discriminator_loss(
     """adversarial(real, fake) + weight * penalty [+ mismatched captions as fakes]; the mean."""
     of_discriminator = ADVERSARIAL[config.loss.adversarial][0]
     if config.loss.mismatch_weight:
-        both = lambda critic: lambda images, sentence: critic(images, sentence, sentence.roll(1, 0))  # noqa: E731
+        both = lambda critic: lambda images, sentence: critic(images, sentence, sentence.roll(1, 0))
         critic, once = both(critic), both(once)
     judged = judge(config.loss.penalty, critic, real, fake, text.sentence, slopes, once)
     adversarial = of_discriminator(judged.real, judged.fake)
@@ -126,13 +126,13 @@ class Peer:
         self.config, self.compiled = config, compiled
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         memory = torch.channels_last if channels_last else torch.contiguous_format
-        build = lambda network, name: copy_into(network, params[name]).to(device, memory_format=memory)  # noqa: E731
+        build = lambda network, name: copy_into(network, params[name]).to(device, memory_format=memory)
         self.device, self.memory = device, memory
         self.generator = build(Generator(config), "generator")
         self.discriminator = build(Discriminator(config), "discriminator")
         self.text_encoder = build(TextEncoder(config, vocab_size), "text").requires_grad_(False)
         self.ema = copy.deepcopy(self.generator).requires_grad_(False)
-        adam = lambda network: torch.optim.Adam(network.parameters(), betas=(config.train.beta1, 0.99), fused=True)  # noqa: E731
+        adam = lambda network: torch.optim.Adam(network.parameters(), betas=(config.train.beta1, 0.99), fused=True)
         self.optimizers = {"generator": adam(self.generator), "discriminator": adam(self.discriminator)}
         compile_ = torch.compile if compiled else lambda function: function
         self.encode = compile_(self.text_encoder)
@@ -194,7 +194,7 @@ class Peer:
 
         def gradient(params, real, fake, tokens, text, weight):
             def loss(params):
-                critic = lambda *inputs: torch.func.functional_call(self.discriminator, params, inputs)  # noqa: E731
+                critic = lambda *inputs: torch.func.functional_call(self.discriminator, params, inputs)
                 loss, judged = discriminator_loss(
                     self.config, critic, real, fake, tokens, text, weight, by_transform, critic
                 )

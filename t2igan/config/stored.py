@@ -27,6 +27,7 @@ FREE_TO_CHANGE = (
         "data.workers",
         "data.min_usable",
         "data.follow_links",
+        "text_encoder.pretrained_in_snapshot",
     ),
 )
 # Durations may grow or shrink only together with their schedules, so they count as what is computed.
@@ -60,7 +61,7 @@ def changed_keys(old: Mapping, new: Mapping) -> list[str]:
     or removed altogether, and does not count.
     """
     old, new, known = flatten(old), flatten(new), defaults()
-    differs = lambda key: old.get(key, known.get(key, new.get(key))) != new.get(key, known.get(key, old.get(key)))  # noqa: E731
+    differs = lambda key: old.get(key, known.get(key, new.get(key))) != new.get(key, known.get(key, old.get(key)))
     keys = [key for key in sorted(old.keys() | new.keys()) if differs(key)]
     return [key for key in keys if not any(key == free or key.startswith(free + ".") for free in FREE_TO_CHANGE)]
 

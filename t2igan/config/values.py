@@ -36,7 +36,7 @@ def get(config: Any, key: str) -> Any:
 
 def flatten(config: Mapping | ConfigDict, prefix: str = "") -> dict[str, Any]:
     """Returns {dotted key: value}, tuples as lists, as JSON would give them back."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping | ConfigDict):

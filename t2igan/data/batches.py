@@ -66,7 +66,7 @@ class Batches:
         self._slice = slice(process_index * share, (process_index + 1) * share)
         self._num_captions = np.array([len(captions) for captions in dataset.captions], np.int64)
         self._first_caption = np.cumsum(self._num_captions) - self._num_captions
-        self._tokens = tokenizer.encode([caption for captions in dataset.captions for caption in captions])
+        self._tokens = tokenizer.table([caption for captions in dataset.captions for caption in captions])
         self._one_caption_each = bool((self._num_captions == 1).all())
         self._indices = (
             grain.MapDataset.range(len(dataset))
@@ -77,7 +77,7 @@ class Batches:
         )
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
-        """Returns columns, `images` uint8 [B / process_count, H, W, C] and `tokens` int32 [B / process_count, T]."""
+        """Returns columns, `images` uint8 [B / process_count, H, W, C] and `tokens`, rows of `Tokenizer.table`."""
         indices = self._indices[step][self._slice]
         captions = self._first_caption[indices]
         if not self._one_caption_each:

@@ -2,8 +2,10 @@
 
     CACHE/pictures/KEY/images.npy     uint8 [N, H, W, C]; rows of pictures that cannot be used are zero
                        content.npy    uint8 [N, 16]: hash of what was encoded; the same picture has the same
+                       signatures.npy uint8 [N, 72]: how it looks, small (`t2igan.data.alike`)
                        sizes.npy      int32 [N, 2]: width and height before, in pixels
                        failures.json  {row: reason}
+                       unread.json    rows of those among them that could not be read: tried again every time
 
 KEY is a hash of where the pictures lie (names, sizes, times of change: `Stored.stamp`) and how they were decoded. A
 folder gets its name when all in it is written, so that a killed or failed process leaves nothing that could be taken
@@ -17,24 +19,30 @@ import json
 import logging
 import os
 import shutil
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL
-from tqdm import tqdm
 
+from t2igan.config import cache_folder as user_cache
+from t2igan.config import expanded
+from t2igan.data.alike import SIGNATURE_BYTES, signature
 from t2igan.data.decode import Decoding, Unusable, decode
+from t2igan.data.room import PICTURES, make_room
 from t2igan.data.stored import InMemory, Stored, reason_of
 from t2igan.errors import UserError, lacks_locks
 
-VERSION = 1  # of what decoding yields: to be raised when the same file decodes to other pixels
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # that a notebook has no widgets: bars are text then
+    from tqdm.auto import tqdm
+
+VERSION = 2  # of what decoding yields: to be raised when the same file decodes to other pixels
 CONTENT_BYTES = 16
 CHUNK_PICTURES = 64  # a thread takes this many at a time
 PROGRESS_MIN_PICTURES = 2000
@@ -52,21 +60,28 @@ class Decoded:
 
     images: np.ndarray | None
     content: np.ndarray
+    signatures: np.ndarray
     sizes: np.ndarray
     failures: dict[int, str] = field(default_factory=dict)
+    unread: set[int] = field(default_factory=set)  # failures of the disk, not of the picture
     folder: Path | None = None  # where it is kept; None = in memory only
 
     @classmethod
     def empty(cls, num: int, images: np.ndarray | None) -> Decoded:
         """Returns room for `num` pictures, around `images`."""
-        return cls(images, np.zeros((num, CONTENT_BYTES), np.uint8), np.zeros((num, 2), np.int32))
+        return cls(
+            images,
+            content=np.zeros((num, CONTENT_BYTES), np.uint8),
+            signatures=np.zeros((num, SIGNATURE_BYTES), np.uint8),
+            sizes=np.zeros((num, 2), np.int32),
+        )
 
 
 def cache_folder(data_config: Any) -> Path:
     """Returns `config.data.cache_dir`, or by default the user's own cache; it may not exist yet."""
     if data_config.cache_dir:
-        return Path(data_config.cache_dir).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "t2igan"
+        return expanded(data_config.cache_dir, "config.data.cache_dir")
+    return user_cache()
 
 
 def images_bytes(num: int, how: Decoding) -> int:
@@ -89,15 +104,17 @@ def decoded(
     """
     if is_in_memory(places):
         return _in_memory(places, how, keep_images)
-    root = cache_folder(data_config) / "pictures"
+    root = cache_folder(data_config) / PICTURES
     folder = root / _key(places, files, how, keep_images)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with _locked(root / f"{folder.name}.lock"):
             found = _load(folder, len(places), how, keep_images)
+            if found is not None and found.unread:
+                found = _read_again(folder, found, places, how)
             if found is None:
                 needed = images_bytes(len(places), how) if keep_images else 0
-                _make_room(root, needed, limit_bytes=round(data_config.cache_gb * 1e9))
+                make_room(root.parent, needed, limit_bytes=round(data_config.cache_gb * 1e9))
                 _write(folder, places, how, keep_images)
                 found = _load(folder, len(places), how, keep_images)
             os.utime(folder)  # used now: the longest unused goes first
@@ -130,17 +147,7 @@ def _fill(result: Decoded, places: Sequence[Stored], how: Decoding) -> None:
     def chunk(start: int) -> int:
         stop = min(start + CHUNK_PICTURES, len(places))
         for i in range(start, stop):
-            try:
-                stored = places[i].read()
-                result.content[i] = content_hash(stored)
-                pixels, result.sizes[i] = decode(stored, how)
-            except Unusable as error:
-                result.failures[i] = str(error)
-            except Exception as error:
-                result.failures[i] = reason_of(error)
-            else:
-                if result.images is not None:
-                    result.images[i] = pixels
+            _fill_row(result, i, places[i], how)
         return stop - start
 
     # Threads only get in each other's way where a picture is decoded in 0.1 ms.
@@ -163,13 +170,53 @@ def _fill(result: Decoded, places: Sequence[Stored], how: Decoding) -> None:
     result.failures = dict(sorted(result.failures.items()))
 
 
+def _fill_row(result: Decoded, row: int, place: Stored, how: Decoding) -> None:
+    """Decodes one picture into its row, or notes why there is none."""
+    try:
+        stored = place.read()
+    except Exception as error:
+        result.failures[row] = reason_of(error)
+        if isinstance(error, OSError):
+            result.unread.add(row)
+        return
+    try:
+        result.content[row] = content_hash(stored)
+        pixels, result.sizes[row] = decode(stored, how)
+    except Unusable as error:
+        result.failures[row] = str(error)
+    except Exception as error:
+        result.failures[row] = reason_of(error)
+    else:
+        result.signatures[row] = signature(pixels)
+        if result.images is not None:
+            result.images[row] = pixels
+
+
+def _read_again(folder: Path, found: Decoded, places: Sequence[Stored], how: Decoding) -> Decoded | None:
+    """Returns what is kept with the pictures that can be read by now; the caller holds the lock."""
+    images = np.load(folder / "images.npy", mmap_mode="r+") if found.images is not None else None
+    # What is mapped by other processes is written only where they use nothing: in the rows of failures.
+    mended = replace(found, images=images, failures=dict(found.failures), unread=set())
+    for row in sorted(found.unread):
+        mended.failures.pop(row, None)
+        _fill_row(mended, row, places[row], how)
+    if mended.failures == found.failures:
+        return found
+    if images is not None:
+        images.flush()
+    _save_facts(folder, mended)
+    log.info("%d pictures that could not be read before are read now", len(found.unread) - len(mended.unread))
+    return _load(folder, len(places), how, keep_images=images is not None)
+
+
 def content_hash(stored: bytes | np.ndarray) -> np.ndarray:
     """Returns uint8 [16], equal for the same encoded bytes or the same array."""
     digest = hashlib.sha256()
     if isinstance(stored, np.ndarray):
         digest.update(repr((stored.shape, stored.dtype.str)).encode())
-        stored = np.ascontiguousarray(stored).data
-    digest.update(stored)
+        digest.update(np.ascontiguousarray(stored).data)
+    else:
+        digest.update(stored)
     return np.frombuffer(digest.digest()[:CONTENT_BYTES], np.uint8)
 
 
@@ -186,14 +233,23 @@ def _write(folder: Path, places: Sequence[Stored], how: Decoding, keep_images: b
         _fill(result, places, how)
         if images is not None:
             images.flush()
-        np.save(unfinished / "content.npy", result.content)
-        np.save(unfinished / "sizes.npy", result.sizes)
-        (unfinished / "failures.json").write_text(json.dumps(result.failures), encoding="utf-8")
+        _save_facts(unfinished, result)
         shutil.rmtree(folder, ignore_errors=True)  # a damaged one
         unfinished.rename(folder)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+
+
+def _save_facts(folder: Path, result: Decoded) -> None:
+    """Writes all but the pictures; each file is whole or as it was."""
+    for name in ("content", "signatures", "sizes"):
+        np.save(folder / f"{name}.new.npy", getattr(result, name))
+        (folder / f"{name}.new.npy").replace(folder / f"{name}.npy")
+    failures = dict(sorted(result.failures.items()))
+    for name, values in (("unread", sorted(result.unread)), ("failures", failures)):
+        (folder / f"{name}.new").write_text(json.dumps(values), encoding="utf-8")
+        (folder / f"{name}.new").replace(folder / f"{name}.json")
 
 
 def _room_on_disk(path: Path, shape: tuple[int, ...]) -> np.memmap:
@@ -210,18 +266,21 @@ def _load(folder: Path, num: int, how: Decoding, keep_images: bool) -> Decoded |
     try:
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False) if keep_images else None
         content = np.load(folder / "content.npy", allow_pickle=False)
+        signatures = np.load(folder / "signatures.npy", allow_pickle=False)
         sizes = np.load(folder / "sizes.npy", allow_pickle=False)
+        unread = {int(row) for row in json.loads((folder / "unread.json").read_text("utf-8"))}
         failures = {int(i): str(r) for i, r in json.loads((folder / "failures.json").read_text("utf-8")).items()}
     except FileNotFoundError:
         return None
-    except (ValueError, OSError, EOFError, AttributeError) as error:
+    except (ValueError, OSError, EOFError, AttributeError, TypeError) as error:
         log.warning("%s is damaged and is made anew: %s", folder, error)
         return None
     if images is not None and images.shape != (num, how.size_px, how.size_px, how.channels):
         return None
-    if content.shape != (num, CONTENT_BYTES) or sizes.shape != (num, 2):
+    shapes = (num, CONTENT_BYTES), (num, SIGNATURE_BYTES), (num, 2)
+    if (content.shape, signatures.shape, sizes.shape) != shapes:
         return None
-    return Decoded(images, content, sizes, failures, folder)
+    return Decoded(images, content, signatures, sizes, failures, unread, folder)
 
 
 @contextmanager
@@ -244,33 +303,3 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _make_room(root: Path, needed_bytes: int, limit_bytes: int) -> None:
-    """Deletes what was not used for longest until the limit is kept. OSError where the disk has no room even so."""
-    from filelock import FileLock, Timeout
-
-    entries = []
-    for folder in root.iterdir():
-        if folder.is_dir():
-            size_bytes = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
-            entries.append((folder.stat().st_mtime, size_bytes, folder))
-    total = sum(size_bytes for _, size_bytes, _ in entries)
-    for used, size_bytes, folder in sorted(entries):
-        if total + needed_bytes <= limit_bytes:
-            break
-        if folder.name.endswith(".unfinished") and time.time() - used < 86_400:
-            continue  # perhaps being written just now
-        try:
-            # Who has mapped the pictures keeps them: the disk lets go of them when the last one does.
-            with FileLock(root / f"{folder.name}.lock", timeout=0):
-                shutil.rmtree(folder, ignore_errors=True)
-            total -= size_bytes
-        except Timeout:
-            continue
-        except (NotImplementedError, OSError) as error:
-            if not lacks_locks(error):
-                raise
-    free_bytes = shutil.disk_usage(root).free
-    if free_bytes < needed_bytes:
-        raise OSError(f"{needed_bytes / 1e9:.1f} GB are needed, {free_bytes / 1e9:.1f} GB are free")

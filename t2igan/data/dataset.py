@@ -6,19 +6,19 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from t2igan.data.cache import decoded, images_bytes, is_in_memory
+from t2igan.data.cache import Decoded, decoded, images_bytes, is_in_memory
 from t2igan.data.decode import Decoding
+from t2igan.data.memory import content_of, named_values, signatures_of, squares, texts
 from t2igan.data.rows import Mapped, Streamed
+from t2igan.data.splits import Held, Part, parts
 from t2igan.data.stored import Stored
 
 NONE = "none"  # the value of an attribute that a picture lacks
 UNKNOWN = -1  # the label of a value that the vocabulary lacks
-# Data with one of these has a test split of its own: none is cut out of its training split.
-TEST_SPLITS = ("test", "testing", "validation", "valid", "val", "dev", "eval")
 COPIED_BYTES = 1 << 30  # rows of the cache that are copied into memory, rather than looked up each time
 
 
@@ -66,8 +66,9 @@ class Dataset:
     `images` is uint8 [N, H, W, C] with C 3 or 1: an array, in memory or mapped from the cache, or for data larger than
     that something that is indexed like one (`t2igan.data.rows`). `captions` has N tuples of one or more captions;
     `attributes` has N dicts (name -> value), or is None where the data has none at all. `content` is uint8 [N, 16],
-    equal for pictures whose encoded bytes are the same; `sizes` is int32 [N, 2], width and height before decoding, in
-    pixels. Both are None for data that was made in memory.
+    equal for pictures whose encoded bytes are the same; `signatures` is uint8 [N, 72], nearly equal for one picture in
+    several formats (`t2igan.data.alike`); `sizes` is int32 [N, 2], width and height before decoding, in pixels. All
+    three are None for data that was made in memory. `notes` say what was decided and might have been meant otherwise.
     """
 
     name: str
@@ -79,6 +80,8 @@ class Dataset:
     content: np.ndarray | None = None
     sizes: np.ndarray | None = None
     description: str = ""
+    notes: tuple[str, ...] = ()
+    signatures: np.ndarray | None = None
     decoding: str = ""  # how `content` became `images`; together they say what the pixels are
 
     def __post_init__(self):
@@ -89,22 +92,70 @@ class Dataset:
             if values is not None and len(values) != len(self.images):
                 raise ValueError(f"{len(self.images)} images but {what} for {len(values)}")
 
+    @classmethod
+    def from_arrays(
+        cls,
+        images: Any,
+        captions: Sequence[str | Sequence[str]],
+        attributes: Sequence[Mapping[str, str]] | None = None,
+        *,
+        size_px: int | None = None,
+        name: str = "arrays",
+        split: str = "train",
+    ) -> Dataset:
+        """Returns pictures and captions in memory as a split, to train on (`t2igan.train(..., dataset=...)`).
+
+        Args:
+          images: uint8, or floats from 0 to 1: [N, H, W, C] with 1, 3 or 4 channels, [N, H, W], or a list of arrays or
+            PIL pictures of any sizes.
+          captions: a text for each, or several texts.
+          attributes: name -> value for each, where the data has them.
+          size_px: pictures become squares of this size; None = they are squares of one size already.
+          name: of the data, for messages and the model card.
+          split: what the split is called.
+
+        Raises:
+          UserError: they are no pictures, there are not as many captions, or a caption is empty.
+        """
+        pixels = squares(images, size_px)
+        return cls(
+            name=str(name),
+            split=str(split),
+            images=pixels,
+            captions=texts(captions, len(pixels)),
+            attributes=named_values(attributes, len(pixels)),
+            content=content_of(pixels),
+            signatures=signatures_of(pixels),
+            description=f"{len(pixels)} pictures from Python",
+            decoding="arrays",
+        )
+
     def __len__(self) -> int:
         return len(self.images)
 
     def take(self, rows: Any) -> Dataset:
         """Returns the pictures of `rows`, a slice, indices or a mask, in that order, as a split in memory."""
         rows = np.arange(len(self))[rows]
-        of = lambda values: None if values is None else tuple(values[row] for row in rows)  # noqa: E731
-        content, sizes = (None if x is None else x[rows] for x in (self.content, self.sizes))
+        of = lambda values: None if values is None else tuple(values[row] for row in rows)
+        facts = {name: getattr(self, name) for name in ("content", "signatures", "sizes")}
         return dataclasses.replace(
             self,
             images=self.images[rows],
-            captions=of(self.captions),
+            captions=tuple(self.captions[row] for row in rows),
             attributes=of(self.attributes),
-            content=content,
-            sizes=sizes,
+            **{name: None if values is None else values[rows] for name, values in facts.items()},
         )
+
+    def spread(self, num: int) -> np.ndarray:
+        """Returns up to `num` rows with different first captions, evenly over the split and in its order.
+
+        They are fewer where there are fewer different captions.
+        """
+        first: dict[str, int] = {}
+        for row, captions in enumerate(self.captions):
+            first.setdefault(captions[0], row)
+        rows = np.fromiter(first.values(), np.int64, len(first))
+        return rows[np.linspace(0, len(rows) - 1, min(num, len(rows))).round().astype(int)]
 
     def fingerprint(self) -> str:
         """Returns 16 hex digits that change with any picture, caption, attribute, or with the order."""
@@ -141,45 +192,76 @@ class Dataset:
         return labels
 
 
-def read(
-    source: Source, split: str, data_config: Any, part: Literal["all", "train", "test"] = "all", name: str = ""
-) -> Dataset:
-    """Decodes a split of a source, or that part of it which a hash of the pictures holds out, into a Dataset.
+@dataclass(frozen=True)
+class Listed:
+    """A split of a source as it is there: listed and decoded, nothing held out of it yet."""
 
-    Args:
-      source: where the pictures are.
-      split: of the source; "" where it has none.
-      data_config: the `data` group of a configuration.
-      part: "test" is what is held out (`config.data.test_fraction`), "train" the rest.
-      name: of the resulting split; by default `split`.
+    source: Source
+    records: list[Record]
+    skipped: tuple[Skipped, ...]
+    found: Decoded
+    streamed: bool
 
-    What cannot be decoded joins `skipped`, which the part "test" leaves to "train".
-    """
+    @property
+    def usable(self) -> np.ndarray:
+        """The rows of the pictures that could be decoded."""
+        return np.array([row for row in range(len(self.records)) if row not in self.found.failures], np.int64)
+
+
+def list_split(source: Source, split: str, data_config: Any) -> Listed:
+    """Lists a split of a source ("" where it has none); decodes its pictures, or looks at them where they are many."""
     records, skipped = source.records(split or None)
     how = Decoding.of(data_config)
     places = [record.image for record in records]
     streamed = images_bytes(len(places), how) > data_config.cache_gb * 1e9 and not is_in_memory(places)
     found = decoded(places, [record.file for record in records], how, data_config, keep_images=not streamed)
-    rows = np.array([row for row in range(len(records)) if row not in found.failures], np.int64)
+    undecoded = (Skipped(records[i].file, why) for i, why in found.failures.items())
+    return Listed(source, records, (*skipped, *undecoded), found, streamed)
+
+
+def read(
+    source: Source, split: str, data_config: Any, part: Part = "all", name: str = "", held: Held | None = None
+) -> Dataset:
+    """Decodes a split of a source, or that part of it which a hash of the pictures assigns, into a Dataset.
+
+    Args:
+      source: where the pictures are.
+      split: of the source; "" where it has none.
+      data_config: the `data` group of a configuration.
+      part: "val" and "test" are what is held out, "train" the rest.
+      name: of the resulting split; by default `split`.
+      held: how much is held out; needed for any part but "all".
+
+    What cannot be decoded joins `skipped`, which "val" and "test" leave to "train".
+    """
+    listed = list_split(source, split, data_config)
+    return part_of(listed, data_config, part, name or split, held or Held())
+
+
+def part_of(listed: Listed, data_config: Any, part: Part, name: str, held: Held) -> Dataset:
+    """Returns a part of what `list_split` found, as a Dataset; see `read`."""
+    found, rows = listed.found, listed.usable
     if part != "all":
-        out = held_out(found.content[rows], data_config.test_fraction)
-        rows = rows[out if part == "test" else ~out]
-    skipped = [*skipped, *(Skipped(records[i].file, why) for i, why in found.failures.items())]
-    if streamed:
-        images: Any = Streamed([places[row] for row in rows], how, data_config.workers)
+        rows = rows[parts(found.content[rows], found.signatures[rows], held) == part]
+    how = Decoding.of(data_config)
+    chosen = [listed.records[row] for row in rows]
+    if listed.streamed:
+        images: Any = Streamed([record.image for record in chosen], how, data_config.workers)
     else:
+        assert found.images is not None
         images = _rows_of(found.images, rows)
-    chosen = [records[row] for row in rows]
     return Dataset(
-        name=source.name,
-        split=name or split,
+        name=listed.source.name,
+        split=name,
         images=images,
         captions=tuple(record.captions for record in chosen),
         attributes=tuple(r.attributes for r in chosen) if any(r.attributes for r in chosen) else None,
-        skipped=() if part == "test" else tuple(skipped),
+        skipped=() if part in ("val", "test") else listed.skipped,
         content=found.content[rows],
         sizes=found.sizes[rows],
-        description=source.describe(),
+        description=listed.source.describe(),
+        notes=tuple(getattr(listed.source, "notes", tuple)()),  # not every source has some
+        signatures=found.signatures[rows],
         decoding=repr(how),
     )
 
@@ -191,16 +273,3 @@ def _rows_of(images: np.ndarray, rows: np.ndarray) -> Any:
     if len(rows) * images[:1].nbytes <= COPIED_BYTES:
         return images[rows]
     return Mapped(images, rows)
-
-
-def held_out(content: np.ndarray, fraction: float) -> np.ndarray:
-    """Returns a mask of the pictures of the test split, by their hash: a picture is always on the same side.
-
-    `content` is uint8 [N, >= 8], already a hash. The same picture, twice in the data, is on one side, too. Except in
-    tiny data: of two or more different pictures at least one is held out, and at least one is not.
-    """
-    # The first 8 bytes of the hash, as a number from 0 to 1.
-    ranks = content[:, :8].copy().view(">u8")[:, 0].astype(np.float64) / 2.0**64
-    if fraction == 0 or len(np.unique(ranks)) < 2:
-        return np.zeros(len(ranks), bool)
-    return ((ranks < fraction) | (ranks == ranks.min())) & (ranks != ranks.max())

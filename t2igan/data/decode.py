@@ -17,6 +17,8 @@ FORMATS = (
     *("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000", "PPM", "PFM", "TGA", "QOI"),
     *("ICO", "ICNS", "PCX", "SGI", "SUN", "DDS", "PSD", "XBM", "XPM"),
 )
+DEPTHS_BITS = (8, 10, 12, 14, 16)  # of grey values that sensors and programs write
+NEARLY_BLACK = 32
 RESIZES = ("crop", "pad", "stretch")
 RESAMPLING = {
     "lanczos": Image.Resampling.LANCZOS,
@@ -118,9 +120,7 @@ def _opaque(picture: Image.Image, background: tuple[int, int, int]) -> Image.Ima
     if picture.mode.startswith("I") or picture.mode == "F":
         return _deep_grey(picture)
     if picture.mode == "LAB":
-        return ImageCms.profileToProfile(
-            picture, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
-        )
+        return _converted(picture, ImageCms.createProfile("LAB"))
     if picture.has_transparency_data:
         canvas = Image.new("RGBA", picture.size, (*background, 255))
         return Image.alpha_composite(canvas, picture.convert("RGBA")).convert("RGB")
@@ -128,13 +128,40 @@ def _opaque(picture: Image.Image, background: tuple[int, int, int]) -> Image.Ima
 
 
 def _deep_grey(picture: Image.Image) -> Image.Image:
-    # Pillow clips these to 255 when it converts them, which turns 16-bit grey white.
-    values = np.asarray(picture, np.float32)
-    if picture.mode.startswith("I"):
-        values = values * (255 / 65535)
-    elif values.size and values.max() <= 1:
-        values = values * 255
-    return Image.fromarray(np.clip(np.rint(np.nan_to_num(values)), 0, 255).astype(np.uint8))
+    """Returns grey of more than 8 bits, or of floats, in 8 bits: as docs/data.md says, by the picture's own range.
+
+    Pillow would clip it to 255 instead. Files seldom say which range is meant: sensors of 10, 12 or 14 bits write the
+    same 16-bit files as others.
+    """
+    values = np.asarray(picture, np.float64)
+    finite = np.isfinite(values)
+    low, high = grey_range(values[finite], whole=picture.mode != "F")
+    scaled = (np.where(finite, values, low) - low) * (255 / (high - low))
+    return Image.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8))
+
+
+def grey_range(values: np.ndarray, whole: bool) -> tuple[float, float]:
+    """Returns what becomes black and what becomes white of finite grey values of any shape; the latter is larger.
+
+    Values from 0 up to 2^b - 1 with b = 8, 10, 12, 14 or 16: 0 and the smallest of these numbers that is no less than
+    the largest value. Floats from 0 to 1: 0 and 1; from -1 to 1: -1 and 1. Others, and such as would be nearly black by
+    these rules (all below 32): the smallest (at most 0) and the largest value.
+    """
+    if not values.size:
+        return 0.0, 1.0
+    low, high = min(float(values.min()), 0.0), float(values.max())
+    if not whole and high <= 1 and low >= -1:
+        return (0.0 if low == 0 else -1.0), 1.0
+    if low == 0 and NEARLY_BLACK <= high <= 2**16 - 1:
+        return 0.0, next(2.0**bits - 1 for bits in DEPTHS_BITS if high <= 2**bits - 1)
+    return (low, high) if high > low else (low, low + 1)
+
+
+def _converted(picture: Image.Image, profile: Any) -> Image.Image:
+    """Returns the picture in sRGB, from the colours of a profile."""
+    converted = ImageCms.profileToProfile(picture, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    assert converted is not None  # it is None where a picture is converted in place
+    return converted
 
 
 def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
@@ -145,8 +172,7 @@ def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
         embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if "sRGB" in ImageCms.getProfileDescription(embedded):
             return picture
-        srgb = ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(picture, embedded, srgb, outputMode="RGB")
+        return _converted(picture, embedded)
     except (ImageCms.PyCMSError, OSError, ValueError):
         return picture
 

@@ -62,18 +62,19 @@ class InFile:
     mtime_ns: int
     size_bytes: int
     start: int = 0
+    ctime_ns: int = 0  # of what it is known by: programs set the time of change as they like, but not this one
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> InFile:
         """Returns the place of a whole file as it is now; OSError where there is none, ValueError for a pipe."""
         status = Path(path).stat()
         _check_regular(status.st_mode)
-        return cls(os.fspath(path), status.st_mtime_ns, status.st_size)
+        return cls(os.fspath(path), status.st_mtime_ns, status.st_size, ctime_ns=status.st_ctime_ns)
 
     @property
     def stamp(self) -> tuple[str | int, ...]:
-        """Time of change, size and place in the file."""
-        return (self.mtime_ns, self.size_bytes, self.start)
+        """Times of change, of the contents and of the file's entry, size and place in the file."""
+        return (self.mtime_ns, self.ctime_ns, self.size_bytes, self.start)
 
     def read(self) -> bytes:
         """Returns the bytes; ValueError where they are too many, or fewer than there should be."""

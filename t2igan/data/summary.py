@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from t2igan.data.alike import same_picture
 from t2igan.data.dataset import NONE, Dataset
 from t2igan.data.tokenizer import Tokenizer
 
 SHOWN_REASONS = 5
 SHOWN_VALUES = 6
+FEW_PICTURES = 30  # held out; on fewer, a share of right answers is uncertain by a fifth
+MAX_COUNTED = 100_000  # captions whose tokens are counted, evenly over all
 
 
 def as_json(datasets: Sequence[Dataset]) -> dict[str, Any]:
@@ -20,6 +23,7 @@ def as_json(datasets: Sequence[Dataset]) -> dict[str, Any]:
     return {
         "source": datasets[0].name,
         "description": datasets[0].description,
+        "notes": list(datasets[0].notes),
         "splits": {
             dataset.split: {
                 "pictures": len(dataset),
@@ -47,17 +51,47 @@ def left_out(dataset: Dataset) -> str:
 
 def lines(datasets: Sequence[Dataset], data_config: Any, tokenizer_config: Any) -> list[str]:
     """Returns what a user wants to know of the data before training on it, the first split being the training split."""
-    train = datasets[0]
+    train, datasets = datasets[0], list({dataset.split: dataset for dataset in datasets}.values())
     found = [f"{train.name}: {train.description}" if train.description else train.name, ""]
     found += [f"{d.split:<12} {len(d):>9,} pictures  {sum(map(len, d.captions)):>9,} captions" for d in datasets]
     found += ["", *_sizes(train, data_config), *_captions(train, tokenizer_config), *_attributes(train)]
+    found += [*train.notes, *few_held_out(datasets)]
     found += [left_out(dataset) for dataset in datasets if dataset.skipped] or ["nothing was left out"]
     found += [f"{d.split}: {_pictures(doubles)} again, byte by byte" for d in datasets if (doubles := _doubles(d))]
     found += [
         f"{_pictures(count)} in both {names}: figures on the one flatter what has learned the other"
         for names, count in _shared(datasets).items()
     ]
+    found += [
+        f"{_pictures(count)} more in both {names}, in another file or nearly the same"
+        for names, count in _alike(datasets).items()
+    ]
     return found
+
+
+def few_held_out(datasets: Sequence[Dataset]) -> list[str]:
+    """Returns a remark on each split after the first that is too small to measure much on, with what to do."""
+    few = [dataset for dataset in datasets[1:] if len(dataset) < FEW_PICTURES and dataset.split != datasets[0].split]
+    return [
+        f"{dataset.split}: {_pictures(len(dataset))} {'is' if len(dataset) == 1 else 'are'} few: figures on so few say "
+        "little, and some cannot be had. More pictures help, or a larger config.data.val_fraction and test_fraction"
+        for dataset in few
+    ]
+
+
+def cut_captions(train: Dataset, tokenizer: Tokenizer) -> list[str]:
+    """Returns a remark where training captions are longer than the networks read; of many, some are looked at."""
+    captions = [caption for of_one in train.captions for caption in of_one]
+    captions = captions[:: len(captions) // MAX_COUNTED + 1]
+    lengths = tokenizer.lengths(captions)
+    long = int((lengths > tokenizer.max_tokens).sum())
+    if not long:
+        return []
+    are = "is longer than config.tokenizer.max_tokens" if long == 1 else "are longer than config.tokenizer.max_tokens"
+    return [
+        f"captions: {long:,} of {len(captions):,} {are}={tokenizer.max_tokens} and {'is' if long == 1 else 'are'} cut; "
+        f"the longest has {lengths.max()}"
+    ]
 
 
 def examples(dataset: Dataset, num: int) -> tuple[np.ndarray, list[str]]:
@@ -105,12 +139,7 @@ def _captions(dataset: Dataset, tokenizer_config: Any) -> list[str]:
         f"captions: {np.median(words):.0f} words (median), {words.max()} at most; {len(set(captions)):,} different; "
         f"{np.median(lengths):.0f} tokens of {tokenizer.vocab_size} kinds (median)"
     ]
-    if long := int((lengths > t.max_tokens).sum()):
-        said.append(
-            f"{long:,} are longer than config.tokenizer.max_tokens={t.max_tokens} and are cut; "
-            f"the longest has {lengths.max()}"
-        )
-    return said
+    return [*said, *cut_captions(dataset, tokenizer)]
 
 
 def _attributes(dataset: Dataset) -> list[str]:
@@ -140,3 +169,17 @@ def _shared(datasets: Sequence[Dataset]) -> dict[str, int]:
         if other.content is not None
     }
     return {names: count for names, count in counts.items() if count}
+
+
+def _alike(datasets: Sequence[Dataset]) -> dict[str, int]:
+    """How many pictures of later splits are in the first one in another file: "train and test" -> number."""
+    first, *others = datasets
+    counts: dict[str, int] = {}
+    for other in others:
+        if any(one is None for one in (first.content, first.signatures, other.content, other.signatures)):
+            continue
+        content = np.concatenate([first.content, other.content])
+        same = same_picture(content, np.concatenate([first.signatures, other.signatures]))
+        counts[f"{first.split} and {other.split}"] = int((same[len(first) :] < len(first)).sum())
+    exact = _shared(datasets)
+    return {names: more for names, count in counts.items() if (more := count - exact.get(names, 0)) > 0}

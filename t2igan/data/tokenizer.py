@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,6 +13,7 @@ PAD, BEGIN, END = 0, 1, 2
 SPECIAL_TOKENS = ("<pad>", "<begin>", "<end>")  # in the order of their ids
 MIN_VOCAB_SIZE = len(SPECIAL_TOKENS) + 256  # every byte is a token, so that no text is out of vocabulary
 MIN_MAX_TOKENS = 3  # begin, one token, end
+ROW_MULTIPLE = 4  # rows of ids are cut to the longest caption, rounded up to this
 
 
 class Word(NamedTuple):
@@ -22,8 +23,20 @@ class Word(NamedTuple):
     positions: tuple[int, ...]  # of its tokens in a row of ids
 
 
+@runtime_checkable
+class Rows(Protocol):
+    """What the text encoder reads of many captions: `rows[numbers]` is an array, a row a number."""
+
+    def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
+        """Returns the rows of captions by their numbers."""
+        ...
+
+
 class Tokenizer:
     """Captions <-> ids, with ids 0, 1, 2 for padding, begin and end; there is no unknown token."""
+
+    pretrained: Any = None  # of a pretrained language model's tokenizer: what `t2igan.nets.build` makes of it
+    _num_marks = 2  # begin and end
 
     def __init__(self, json: str):
         """Reads what `to_json` wrote; ValueError where `json` is anything else."""
@@ -67,7 +80,7 @@ class Tokenizer:
                 f"(begin, one token, end). Try 40."
             )
         backend = Backend(models.BPE())
-        steps = [normalizers.NFKC()]
+        steps: list[normalizers.Normalizer] = [normalizers.NFKC()]
         if lowercase:
             steps.append(normalizers.Lowercase())
         # Strip after lowercasing and NFKC: both may leave white space behind.
@@ -82,7 +95,7 @@ class Tokenizer:
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-        backend.train_from_iterator(_encodable(captions), trainer)
+        backend.train_from_iterator(encodable(captions), trainer)
         backend.post_processor = processors.TemplateProcessing(
             single=f"{SPECIAL_TOKENS[BEGIN]} $A {SPECIAL_TOKENS[END]}",
             special_tokens=[(SPECIAL_TOKENS[BEGIN], BEGIN), (SPECIAL_TOKENS[END], END)],
@@ -96,33 +109,67 @@ class Tokenizer:
         """The number of tokens there really are, special tokens included."""
         return self._tokenizer.get_vocab_size()
 
+    @property
+    def own(self) -> Tokenizer:
+        """The tokenizer that was learned from the run's captions: this one, unless it is a pretrained model's."""
+        return self
+
+    @property
+    def identity(self) -> str:
+        """What is equal for tokenizers whose rows a text encoder reads alike."""
+        return self._json
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """The shape of what the text encoder reads of a caption: a row of `encode`, whole."""
+        return (self.max_tokens,)
+
+    @property
+    def row_dtype(self) -> np.dtype:
+        """Its type."""
+        return np.dtype(np.int32)
+
+    def table(self, captions: Sequence[str]) -> Rows:
+        """Returns the rows of captions to train on: as `encode`, without the padding that none of them needs.
+
+        Padding is masked wherever a row is read, so that its length changes nothing but the time that it takes.
+        """
+        tokens = self.encode(captions)
+        return np.ascontiguousarray(
+            tokens[:, : row_length(int((tokens != PAD).sum(1).max(initial=1)), self.max_tokens)]
+        )
+
     def encode(self, captions: Sequence[str]) -> np.ndarray:
         """Returns int32 [len(captions), max_tokens]; what does not fit is cut, the end token stays."""
-        encodings = self._tokenizer.encode_batch_fast(_encodable(captions))
+        encodings = self._tokenizer.encode_batch_fast(encodable(captions))
         return np.array([e.ids for e in encodings], np.int32).reshape(len(captions), self.max_tokens)
 
     def encode_prompts(self, prompts: Sequence[str]) -> np.ndarray:
-        """Returns int32 [len(prompts), max_tokens]; UserError for a prompt that is blank or does not fit."""
-        prompts = _encodable(prompts)
+        """Returns `encode` of prompts; UserError for a prompt that is blank or does not fit."""
+        self.check_prompts(prompts)
+        return self.encode(prompts)
+
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Raises UserError for a prompt that is blank or does not fit."""
+        prompts = encodable(prompts)
         for number, (prompt, encoding) in enumerate(
             zip(prompts, self._unbounded.encode_batch(prompts), strict=True), start=1
         ):
-            if len(encoding.ids) <= 2:  # begin and end only
+            if len(encoding.ids) <= self._num_marks:
                 raise UserError(f"prompt {number} of {len(prompts)} is empty: {prompt!r}. Say in words what to draw.")
             if len(encoding.ids) > self.max_tokens:
                 first_cut = encoding.offsets[self.max_tokens - 1][0]
                 # Cut back to the start of the word: the user edits words, not tokens.
                 first_cut = max(prompt.rfind(" ", 0, first_cut + 1) + 1, 0)
                 raise UserError(
-                    f"prompt {number} of {len(prompts)} has {len(encoding.ids) - 2} tokens, and this model "
-                    f"takes {self.max_tokens - 2}: {_shortened(prompt)!r}.\n"
+                    f"prompt {number} of {len(prompts)} has {len(encoding.ids) - self._num_marks} tokens, and "
+                    f"this model takes {self.max_tokens - self._num_marks}: {_shortened(prompt)!r}.\n"
                     f"Shorten it; what does not fit is {_shortened(prompt[first_cut:])!r}."
                 )
-        return self.encode(prompts)
 
     def words(self, caption: str) -> list[Word]:
         """Returns the words of a caption that `encode` does not cut, as written, and where their tokens are."""
-        (caption,) = _encodable([caption])
+        (caption,) = encodable([caption])
         encoding = self._tokenizer.encode(caption)
         spans: dict[int, list] = {}  # word -> its first character, its last, its tokens
         for position, (word, (start, end)) in enumerate(zip(encoding.word_ids, encoding.offsets, strict=True)):
@@ -135,7 +182,7 @@ class Tokenizer:
 
     def lengths(self, captions: Sequence[str]) -> np.ndarray:
         """Returns int32 [len(captions)], begin and end included; what is above `max_tokens` is cut by `encode`."""
-        encodings = self._unbounded.encode_batch_fast(_encodable(captions))
+        encodings = self._unbounded.encode_batch_fast(encodable(captions))
         return np.array([len(e.ids) for e in encodings], np.int32)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
@@ -182,12 +229,17 @@ class PretrainedTokenizer:
         """Returns int32 [len(captions), max_tokens], padded with ends; what does not fit is cut, the end stays."""
         self._tokenizer.enable_truncation(max_tokens)
         ids = np.full((len(captions), max_tokens), self.end_id, np.int32)
-        for row, encoding in zip(ids, self._tokenizer.encode_batch(_encodable(captions)), strict=True):
+        for row, encoding in zip(ids, self._tokenizer.encode_batch(encodable(captions)), strict=True):
             row[: len(encoding.ids)] = encoding.ids
         return ids
 
 
-def _encodable(texts: Iterable[str]) -> list[str]:
+def row_length(longest: int, max_tokens: int) -> int:
+    """Returns how long rows have to be for captions of at most `longest` tokens: a multiple of `ROW_MULTIPLE`."""
+    return min(-(-longest // ROW_MULTIPLE) * ROW_MULTIPLE, max_tokens)
+
+
+def encodable(texts: Iterable[str]) -> list[str]:
     # A lone surrogate ("\ud83d" in JSON, or an undecodable byte of a command line) has no UTF-8 form.
     return [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
 

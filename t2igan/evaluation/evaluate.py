@@ -112,6 +112,10 @@ def evaluate(
             "train": extractors.train_hash,
             "extractors": extractors.hash(list(extractors.by_name)),
         },
+        "pretrained": {
+            "trained_with": extractors.trained_on,
+            "measured_by": [name for name in extractor_names if name in ("inception", "clip", "efficientnet")],
+        },
         "counts": {
             "num_images": num_images,
             "num_captions": len(set(captions)),
@@ -123,7 +127,7 @@ def evaluate(
         "seconds": {name: round(s, 3) for name, s in seconds.items()},
         "left_out": evaluation.left_out,
         "figures": figures,
-        "verdict": verdict(figures, evaluation.details.get("binding")),
+        "verdict": verdict(figures, evaluation.details.get("binding"), len(rows)),
         "details": evaluation.details,
     }
 
@@ -147,7 +151,7 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> Result:
         "left_out": left_out,
         "figures": figures,
         "details": details,
-        "verdict": verdict(figures, details.get("binding")),
+        "verdict": verdict(figures, details.get("binding"), new["counts"]["num_real"]),
     }
 
 

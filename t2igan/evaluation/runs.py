@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from t2igan.config import from_dict
-from t2igan.data import open_dataset
+from t2igan.config import expanded, from_dict
+from t2igan.data import Dataset, open_dataset
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.evaluation.evaluate import GROUPS, Result, chosen_groups, evaluate, merged
@@ -22,6 +23,7 @@ from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.extractors.extractor import in_batches, to_unit
 from t2igan.evaluation.table import table
 from t2igan.inference.checkpoint import read_checkpoint
+from t2igan.inference.console import say
 from t2igan.inference.files import write_json
 from t2igan.inference.sample import Model, load
 from t2igan.method.techniques.regularize import NORMALISATIONS
@@ -39,7 +41,15 @@ class Evaluated(NamedTuple):
 
 
 def evaluate_run(
-    workdir: Path, split: str, num_images: int | None = None, seed: int = 0, metrics: Sequence[str] = tuple(GROUPS)
+    workdir: str | Path,
+    split: str = "test",
+    num_images: int | None = None,
+    seed: int = 0,
+    metrics: Sequence[str] = tuple(GROUPS),
+    *,
+    dataset: Dataset | None = None,
+    train_dataset: Dataset | None = None,
+    which: str = "latest",
 ) -> Result:
     """Evaluates a run's generator on a split of its data; prints a table and writes `evaluation_SPLIT.json`.
 
@@ -49,26 +59,33 @@ def evaluate_run(
       num_images: how many pictures to draw; None = as many as the split has.
       seed: of the noise and the order.
       metrics: groups of metrics.
+      dataset: pictures to measure on instead of those of the run's data.
+      train_dataset: pictures that it was trained on, where Python code had given them to the training.
+      which: "latest" or "best", as in `t2igan.load`; the best has a file of its own, `evaluation_SPLIT_best.json`.
 
     Raises:
       UserError: there is no run, no such split, no such group, or the folder cannot be written.
     """
-    return evaluate_runs([workdir], split, num_images, seed, metrics)[0].result
+    data = (dataset, train_dataset)
+    workdir = expanded(workdir, "workdir")
+    return evaluate_runs([workdir], split, num_images, seed, metrics, data=data, which=which)[0].result
 
 
 def evaluate_runs(
     workdirs: Sequence[Path],
-    split: str,
+    split: str = "",
     num_images: int | None = None,
     seed: int = 0,
     metrics: Sequence[str] = tuple(GROUPS),
     weights: Mapping[str, str] | None = None,
+    data: tuple[Dataset | None, Dataset | None] = (None, None),
     which: str = "latest",
 ) -> list[Evaluated]:
     """Evaluates runs one after the other as `evaluate_run` does, and prints one table with all of them.
 
-    `weights` of pretrained extractors ("inception": a file, "clip": a folder) go before those that a run names.
-    `which` model of each run is evaluated, as in `t2igan.load`; the best has files of its own.
+    Without a split it is the test split of each. `weights` of pretrained extractors ("inception": a file, "clip": a
+    folder) go before those that a run names, and so does `data`: what to measure on, and what was trained on. `which`
+    model of each run is evaluated, as in `t2igan.load`; the best has files of its own.
     """
     metrics = chosen_groups(metrics)  # said before anything is read or learned, as is what follows
     if seed < 0:
@@ -78,10 +95,11 @@ def evaluate_runs(
             raise UserError(
                 f"--workdir={workdir} is a file; `evaluate` wants the folder of a run, where it writes figures"
             )
-    evaluated = [_evaluate_one(workdir, split, num_images, seed, metrics, weights or {}, which) for workdir in workdirs]
-    print(table([one.result for one in evaluated], [one.workdir.name or str(one.workdir) for one in evaluated]))
+    one_by_one = functools.partial(_evaluate_one, weights=weights or {}, data=data, which=which)
+    evaluated = [one_by_one(workdir, split, num_images, seed, metrics) for workdir in workdirs]
+    say(table([one.result for one in evaluated], [one.workdir.name or str(one.workdir) for one in evaluated]))
     for one in evaluated:
-        print(f"written to {one.path}")
+        say(f"written to {one.path}")
     return evaluated
 
 
@@ -92,12 +110,15 @@ def _evaluate_one(
     seed: int,
     metrics: Sequence[str],
     weights: Mapping[str, str],
+    data: tuple[Dataset | None, Dataset | None],
     which: str,
 ) -> Evaluated:
     generator = load(workdir, which)
     config = from_dict(generator.config)
-    dataset = open_dataset(config.data, split)
-    train = open_dataset(config.data, config.data.train_split)
+    split = split or config.data.test_split
+    dataset, train = data
+    dataset = open_dataset(config.data, split) if dataset is None else dataclasses.replace(dataset, split=split)
+    train = open_dataset(config.data, config.data.train_split) if train is None else train
     extractors = FeatureExtractors.of_run(config, train, generator.tokenizer, workdir, weights)
     found = _game_of(workdir, generator.info if which == "best" else None) if "discriminator" in metrics else None
     discriminate = None

@@ -19,16 +19,22 @@ NEAR_AUC, NEAR_RATIO = 0.9, 0.5  # nearer than real pictures so often, and so mu
 BAD_PRECISION, POOR_PRECISION = 0.3, 0.7  # precision over that of training pictures
 NARROW = 0.5  # coverage, or recall, over that of training pictures
 OVERFITTED = 0.5  # Karras et al. 2020 aim for 0.6 of a related figure
+FEW_PICTURES = 30  # of a split: fewer leave out figures, and make the others uncertain by a fifth
 SWAPPED, LEAST_SWAPS = 3.0, 5  # times more often than by chance, and at least so many drawings
 
 LEVELS = ("bad", "note", "good")
 Finding = dict[str, Any]
 
 
-def verdict(figures: Mapping[str, Mapping[str, Any]], binding: list[Mapping[str, Any]] | None = None) -> list[Finding]:
+def verdict(
+    figures: Mapping[str, Mapping[str, Any]],
+    binding: list[Mapping[str, Any]] | None = None,
+    num_real: int | None = None,
+) -> list[Finding]:
     """Returns findings, most serious first, never none.
 
-    `figures` and `binding` are those of an evaluation (docs/metrics.md). A finding has "finding" (its name), "level"
+    `figures` and `binding` are those of an evaluation (docs/metrics.md), `num_real` is how many real pictures it
+    compared with, where that is known. A finding has "finding" (its name), "level"
     ("bad", "note" or "good"), "text" (a sentence), "figures" (names of those it rests on). Without figures of captions,
     diversity and memorisation nothing is called healthy.
     """
@@ -40,7 +46,7 @@ def verdict(figures: Mapping[str, Mapping[str, Any]], binding: list[Mapping[str,
     found.sort(key=lambda finding: LEVELS.index(finding["level"]))  # stable
     if any(finding["level"] == "bad" for finding in found):
         return found
-    return found + [_healthy(figures, found)]
+    return found + [_healthy(figures, found, num_real)]
 
 
 def _collapse(figures: Mapping) -> list[Finding]:
@@ -147,10 +153,17 @@ def _swaps(binding: list[Mapping[str, Any]]) -> list[Finding]:
     return []
 
 
-def _healthy(figures: Mapping, found: list[Finding]) -> Finding:
+def _healthy(figures: Mapping, found: list[Finding], num_real: int | None) -> Finding:
     followed = _followed(figures)
     needed = ("diversity_across/pixels", "memorisation/copies")
     if followed is None or any(name not in figures for name in needed):
+        if num_real is not None and num_real < FEW_PICTURES:
+            count = "1 picture" if num_real == 1 else f"{num_real} pictures"
+            text = (
+                f"Too little to tell: the split has {count}, and {FEW_PICTURES} or more are needed. Hold out more "
+                "(config.data.test_fraction, val_fraction) or evaluate on --split=train, which flatters."
+            )
+            return _finding("too_few_pictures", "note", text)
         return _finding("incomplete", "note", "Too few figures for a verdict: evaluate all groups of metrics.")
     name, share = followed
     start = "No grave fault" if found else "Healthy"

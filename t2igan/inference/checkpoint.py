@@ -8,6 +8,7 @@ latest be damaged, the one before it is still there. What is meant for use, not 
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import tempfile
 from collections.abc import Mapping
@@ -54,6 +55,11 @@ class PlainName:
             self._links.cleanup()
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether Orbax says more than that a save has no metrics, as most have none: it would say so at each."""
+    return "Requested `tracked_metric`" not in record.getMessage()
+
+
 class Checkpoints:
     """The checkpoints of one phase, in one folder; step -> state.
 
@@ -64,6 +70,7 @@ class Checkpoints:
     def __init__(self, folder: Path, metric: str = "", lower_is_better: bool = False):
         import orbax.checkpoint as ocp
 
+        logging.getLogger("absl").addFilter(_is_news)
         self.folder = folder
         self.metric = metric
         self._lower_is_better = lower_is_better

@@ -14,7 +14,8 @@ from jaxtyping import Array, Float, UInt8, UInt32
 from t2igan import config as config_lib
 from t2igan import nets
 from t2igan.data.tokenizer import Tokenizer
-from t2igan.errors import UserError
+from t2igan.errors import UserError, command
+from t2igan.inference.pretrained.opening import WEIGHTS, reader_of_snapshot
 from t2igan.inference.snapshot import Snapshot, load_snapshot
 from t2igan.method.techniques.regularize import no_caption
 
@@ -75,41 +76,65 @@ class Model:
         guidance: float = 1.0,
     ) -> Iterator[np.ndarray]:
         """Yields the pictures of `sample` piece by piece, for more of them than fit in memory."""
-        prompts = [prompts] if isinstance(prompts, str) else list(prompts)
-        if not prompts:
-            raise UserError("there is no prompt; give at least one")
-        seeds = [seed] * len(prompts) if isinstance(seed, int | np.integer) else list(seed)
-        if len(seeds) != len(prompts):
-            raise UserError(f"{len(prompts)} prompts but {len(seeds)} seeds; give one seed for all or one each")
-        if any(not 0 <= s < 2**32 for s in seeds):
-            raise UserError(f"seed={min(seeds)}..{max(seeds)} must lie between 0 and 4294967295")
-        if not 0 <= truncation <= 2:
-            raise UserError(f"truncation={truncation} must lie between 0 and 2; 1 is the noise of training")
-        if not 0 <= guidance <= 10:
-            raise UserError(f"guidance={guidance} must lie between 0 and 10; 1 is the caption as it is")
+        prompts = as_prompts(prompts)
+        seeds = as_seeds(seed, len(prompts))
+        check_number("truncation", truncation, 2, "1 is the noise of training")
+        check_number("guidance", guidance, 10, "1 is the caption as it is")
         if guidance != 1 and not self.config.get("augment", {}).get("caption_dropout"):
             raise UserError(
                 f"guidance={guidance} wants a model that can also draw without a caption; leave it at 1, or train one "
                 f"with config.augment.caption_dropout=0.1"
             )
-        tokens = (self.tokenizer.encode if cut_long else self.tokenizer.encode_prompts)(prompts)
+        if not cut_long:
+            self.tokenizer.check_prompts(prompts)
         start = 0
         while start < len(prompts):
             left = len(prompts) - start
             size = min(s for s in BATCH_SIZES if s >= min(left, BATCH_SIZES[-1]))
             piece = slice(start, start + size)
-            filled = len(tokens[piece])
-            padding = ((0, size - filled), (0, 0))
+            tokens = self.tokenizer.encode(prompts[piece])
+            filled = len(tokens)
+            padding = ((0, size - filled), *[(0, 0)] * (tokens.ndim - 1))
             images = self._draw(
                 self.networks,
                 self.params,
-                np.pad(tokens[piece], padding, mode="edge"),
+                np.pad(tokens, padding, mode="edge"),
                 np.pad(np.asarray(seeds[piece], np.uint32), padding[0], mode="edge"),
                 np.float32(truncation),
                 None if guidance == 1 else np.float32(guidance),
             )
             yield np.asarray(images)[:filled]
             start += size
+
+
+def as_prompts(prompts: Any) -> list[str]:
+    """Returns one or several prompts as a list; UserError where there is none, or one that is no text."""
+    listed = [prompts] if isinstance(prompts, str) or not isinstance(prompts, Iterable) else list(prompts)
+    if not listed:
+        raise UserError("there is no prompt; give at least one")
+    for prompt in listed:
+        if not isinstance(prompt, str):
+            raise UserError(f"a prompt is {prompt!r}; each must be a text")
+    return listed
+
+
+def as_seeds(seed: Any, num: int) -> list[int]:
+    """Returns a seed for each of `num` pictures; UserError where they are not as many, or no whole numbers in range."""
+    one = isinstance(seed, str) or not isinstance(seed, Iterable)
+    seeds = [seed] * num if one else list(seed)
+    if len(seeds) != num:
+        raise UserError(f"{num} prompts but {len(seeds)} seeds; give one seed for all or one each")
+    for value in seeds:
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or not 0 <= value < 2**32:
+            raise UserError(f"seed={value!r} must be a whole number from 0 to 4294967295; any other is another picture")
+    return [int(value) for value in seeds]
+
+
+def check_number(name: str, value: Any, most: int, usual: str) -> None:
+    """Raises `UserError` where a setting of `sample` is no number from 0 to `most`."""
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not number or not 0 <= value <= most:
+        raise UserError(f"{name}={value!r} must lie between 0 and {most}; {usual}")
 
 
 def _draw(networks: nets.Networks, params, tokens, seeds, truncation, guidance=None) -> jax.Array:
@@ -145,12 +170,14 @@ def load(path: str | Path, which: str = "latest") -> Model:
     Raises:
       UserError: there is none, or the file is damaged.
     """
-    return from_snapshot(load_snapshot(snapshot_path(path, which)))
+    found = snapshot_path(path, which)
+    beside = found.parent.parent if found.parent.name == KEPT_FOLDER else found.parent
+    return from_snapshot(load_snapshot(found), beside=beside)
 
 
 def snapshot_path(path: str | Path, which: str = "latest") -> Path:
     """Returns the snapshot file that `load` reads. Raises `UserError` where there is none."""
-    path = Path(path)
+    path = config_lib.expanded(path, "workdir")
     if which not in WHICH:
         raise UserError(f"which={which!r} is none of {', '.join(map(repr, WHICH))}")
     if not path.exists():
@@ -167,13 +194,23 @@ def snapshot_path(path: str | Path, which: str = "latest") -> Path:
         )
     raise UserError(
         f"{path} has no {SNAPSHOT_NAME} yet; the training writes one at every evaluation and at its end. "
-        f"Run `python run.py --config=... --workdir={path}` first (again = go on)"
+        f"Run `{command('train', config='...', workdir=path)}` first (again = go on)"
     )
 
 
-def from_snapshot(snapshot: Snapshot) -> Model:
-    """Returns the generator that a snapshot describes."""
+def from_snapshot(snapshot: Snapshot, tokenizer: Tokenizer | None = None, beside: Path | None = None) -> Model:
+    """Returns the generator that a snapshot describes.
+
+    Args:
+      snapshot: the snapshot.
+      tokenizer: what its text encoder reads captions with, where that is at hand; None = as the snapshot says.
+      beside: the folder that it lies in, where a pretrained text encoder that it does not hold is looked for.
+
+    Raises:
+      UserError: a pretrained text encoder is nowhere to be found.
+    """
     config = config_lib.from_dict(snapshot.config)
-    tokenizer = Tokenizer.from_json(snapshot.tokenizer)
-    networks = nets.build(config, tokenizer.vocab_size)
-    return Model(networks, jax.tree.map(jnp.asarray, snapshot.params), tokenizer, snapshot)
+    tokenizer = tokenizer or reader_of_snapshot(snapshot, config.tokenizer.max_tokens, beside)
+    networks = nets.build(config, tokenizer.vocab_size, tokenizer.pretrained)
+    params = {name: of_one for name, of_one in snapshot.params.items() if name != WEIGHTS}
+    return Model(networks, jax.tree.map(jnp.asarray, params), tokenizer, snapshot)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from t2igan.errors import UserError
+from t2igan.errors import UserError, command
 from t2igan.inference.files import first_line, write_tensors
 
 SNAPSHOT_FORMAT = "t2igan snapshot 1"
@@ -25,13 +25,16 @@ NETWORKS_FORMAT = "t2igan networks 1"
 class Snapshot:
     """What a snapshot file holds."""
 
-    params: dict[str, Any]  # "generator", "text", "inverter" where there is one: nested dictionaries of float32 arrays
+    params: dict[str, Any]  # "generator", "text", "inverter" where there is one: nested dictionaries of float32 arrays;
+    # "pretrained", float16, where the text encoder reads a frozen model's vectors and the snapshot is to hold that
     config: dict  # the whole configuration
     tokenizer: str  # JSON
     metrics: dict[str, Any]  # as `t2igan.evaluate` gave them
     info: dict[str, Any]  # step, images seen, versions
     digest: str = ""  # short hash of the weights
     model_card: str = ""  # Markdown; "" in snapshots on the way, and in those of before there were cards
+    # Of a pretrained text encoder: `TextModel.description` and "mode"; {} where it is none.
+    pretrained: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def save_snapshot(path: Path, snapshot: Snapshot) -> str:
@@ -48,6 +51,8 @@ def save_snapshot(path: Path, snapshot: Snapshot) -> str:
     }
     if snapshot.model_card:
         metadata["model_card"] = snapshot.model_card
+    if snapshot.pretrained:
+        metadata["pretrained"] = json.dumps(snapshot.pretrained)
     write_tensors(path, tensors, metadata)
     return digest
 
@@ -73,6 +78,7 @@ def load_snapshot(path: Path) -> Snapshot:
         info=json.loads(metadata["info"]),
         digest=metadata["digest"],
         model_card=metadata.get("model_card", ""),
+        pretrained=json.loads(metadata.get("pretrained", "{}")),
     )
 
 
@@ -113,7 +119,7 @@ def _read_tensors(
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(
             f"{path} is not a whole .safetensors file ({first_line(error)}); copy it again or write a new one with "
-            f"`python run.py --config=... --workdir=...`"
+            f"`{command('train', config='...', workdir='...')}`"
         ) from error
     if metadata.get("format") != file_format:
         raise UserError(f"{path} is a .safetensors file, but not a snapshot of t2igan ({file_format!r})")
@@ -121,7 +127,7 @@ def _read_tensors(
 
 
 def _flatten(tree: Mapping, prefix: str = "") -> dict[str, np.ndarray]:
-    flat = {}
+    flat: dict[str, np.ndarray] = {}
     for key, value in tree.items():
         name = f"{prefix}/{key}" if prefix else key
         flat |= _flatten(value, name) if isinstance(value, Mapping) else {name: np.asarray(value)}

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax.numpy as jnp
 
 # These modules register their kinds.
-from t2igan.nets import discriminator, generator, image_encoder, inverter, text_encoder  # noqa: F401
+from t2igan.nets import discriminator, generator, image_encoder, inverter, pretrained_text, projected, text_encoder  # noqa: F401
 from t2igan.nets.kinds import (
     DISCRIMINATORS,
     GENERATORS,
@@ -21,6 +20,7 @@ from t2igan.nets.kinds import (
 )
 from t2igan.nets.layers import Text
 from t2igan.nets.matching import MatchingHeads
+from t2igan.nets.pretrained_text import LanguageModel
 
 __all__ = [
     "DISCRIMINATORS",
@@ -37,21 +37,28 @@ __all__ = [
     "kind_of",
 ]
 
+Module = Any  # an `nn.Module`; a checker cannot know what its `apply` returns, and would say so at each call
+
 
 class Networks(NamedTuple):
     """The networks, and the size of the generator's noise."""
 
-    generator: nn.Module
-    discriminator: nn.Module
-    text_encoder: nn.Module
-    image_encoder: nn.Module
-    matching: nn.Module
+    generator: Module
+    discriminator: Module
+    text_encoder: Module
+    image_encoder: Module
+    matching: Module
     z_dim: int
-    inverter: nn.Module | None = None
+    inverter: Module | None = None
 
 
-def build(config: Any, vocab_size: int) -> Networks:
+def build(config: Any, vocab_size: int, pretrained: LanguageModel | None = None) -> Networks:
     """Returns the networks that `config` (a checked one, see `t2igan.config`) describes; no parameters yet.
+
+    Args:
+      config: the configuration.
+      vocab_size: of the run's tokenizer.
+      pretrained: what the text encoder is built on (`Tokenizer.pretrained`); None = one of its own.
 
     Raises:
       UserError: nothing is registered as a `kind` of the configuration.
@@ -65,8 +72,12 @@ def build(config: Any, vocab_size: int) -> Networks:
         dtype=jnp.dtype(config.compute_dtype),
         remat=config.remat,
         growing=config.train.grow_share > 0,
+        pretrained=pretrained,
     )
-    built = {section: kind_of(config, role).build(config[section], common) for role, (section, _) in ROLES.items()}
+    kinds = {role: kind_of(config, role) for role in ROLES}
+    if pretrained is not None:
+        kinds["text"] = TEXT_ENCODERS["pretrained"]
+    built = {section: kinds[role].build(config[section], common) for role, (section, _) in ROLES.items()}
     return Networks(**built, matching=MatchingHeads(config.image_encoder.features), z_dim=common.z_dim)
 
 

@@ -57,7 +57,7 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B T D"], mask: Bool[Array, "T T"] | None) -> Float[Array, "B T D"]:
         s = self.sizes
-        split = lambda y: y.reshape(*y.shape[:2], s.heads, s.width // s.heads)  # noqa: E731 - [B, T, heads, D / heads]
+        split = lambda y: y.reshape(*y.shape[:2], s.heads, s.width // s.heads)
         q, k, v = (split(nn.Dense(s.width, name=name)(x)) for name in ("q_proj", "k_proj", "v_proj"))
         logits = jnp.einsum("bqhd,bkhd->bhqk", q, k) / (s.width // s.heads) ** 0.5
         if mask is not None:
@@ -114,17 +114,34 @@ class TextTower(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: Int[Array, "B T"]) -> Float[Array, "B E"]:
-        s, length = self.sizes, tokens.shape[1]
-        table = self.param("token_embedding", nn.initializers.normal(), (self.vocab_size, s.width))
-        positions = self.param("position_embedding", nn.initializers.normal(), (self.max_tokens, s.width))
-        x = table[tokens] + positions[None, :length]
-        causal = jnp.tril(jnp.ones((length, length), bool))
-        for i in range(s.layers):
-            x = Layer(s, name=f"layers_{i}")(x, causal)
-        x = nn.LayerNorm(s.epsilon, name="final_layer_norm")(x)
+        x = _text_layers(self, self.sizes, self.vocab_size, self.max_tokens, tokens)
         end = (tokens == self.end_id).argmax(1)
         x = jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0]
         return nn.Dense(self.embedding_dim, use_bias=False, name="projection")(x)
+
+
+class TextWords(nn.Module):
+    """The text tower without its projection: token ids to a vector a token; padding plays no part in what is before."""
+
+    sizes: TowerSizes
+    vocab_size: int
+    max_tokens: int
+    dtype: Any = jnp.float32  # for the interface; CLIP's layers compute in float32
+
+    @nn.compact
+    def __call__(self, ids: Int[Array, "B T"], mask: Bool[Array, "B T"]) -> Float[Array, "B T W"]:  # noqa: ARG002
+        return _text_layers(self, self.sizes, self.vocab_size, self.max_tokens, ids)
+
+
+def _text_layers(module: nn.Module, s: TowerSizes, vocab_size: int, max_tokens: int, tokens: Array) -> Array:
+    length = tokens.shape[1]
+    table = module.param("token_embedding", nn.initializers.normal(), (vocab_size, s.width))
+    positions = module.param("position_embedding", nn.initializers.normal(), (max_tokens, s.width))
+    x = table[tokens] + positions[None, :length]
+    causal = jnp.tril(jnp.ones((length, length), bool))
+    for i in range(s.layers):
+        x = Layer(s, name=f"layers_{i}")(x, causal)
+    return nn.LayerNorm(s.epsilon, name="final_layer_norm")(x)
 
 
 def build_clip(config: Mapping[str, Any], end_id: int) -> tuple[ImageTower, TextTower]:
@@ -153,6 +170,15 @@ def params_of_hugging_face(
         {"params": _fill(weights, of_images, "vision_model", "visual_projection")},
         {"params": _fill(weights, of_text, "text_model", "text_projection")},
     )
+
+
+def words_of_hugging_face(weights: Mapping[str, np.ndarray], network: TextWords) -> dict[str, Any]:
+    """Returns the parameters of a text tower from a whole CLIP's tensors or its own; ValueError for missing ones."""
+    ones = jnp.ones((1, 2), jnp.int32)
+    like = jax.eval_shape(network.init, jax.random.key(0), ones, ones > 0)["params"]
+    if "embeddings.token_embedding.weight" in weights:
+        weights = {f"text_model.{name}": array for name, array in weights.items()}
+    return {"params": _fill(weights, like, "text_model", "")}
 
 
 def _fill(weights: Mapping[str, np.ndarray], shapes: Mapping, tower: str, projection: str) -> dict[str, Any]:

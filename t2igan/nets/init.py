@@ -28,11 +28,11 @@ def init_network(networks: Any, name: str, key: jax.Array, batch: dict) -> Any:
       networks: a `t2igan.nets.Networks`.
       name: one of `NETWORKS`.
       key: of the initialiser.
-      batch: "images" [N, H, W, C] and "tokens" [N, T], or their shapes; values do not count.
+      batch: "images" [N, H, W, C] and "tokens" [N, ...], or their shapes; values do not count.
     """
-    tokens = jnp.ones((2, *batch["tokens"].shape[1:]), jnp.int32)
+    tokens = jnp.ones((2, *batch["tokens"].shape[1:]), batch["tokens"].dtype)
     images = jnp.zeros((2, *batch["images"].shape[1:]), jnp.float32)
-    text = lambda: Text(*_zeros_like(_encode, networks, key, tokens))  # noqa: E731
+    text = lambda: Text(*_zeros_like(_encode, networks, key, tokens))
     inputs = {
         "text": lambda: (tokens,),
         "image": lambda: (images,),

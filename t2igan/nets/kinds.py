@@ -35,6 +35,7 @@ class Common:
     dtype: Any  # what networks compute in
     remat: bool  # whether blocks are computed again in the backward pass
     growing: bool  # whether pictures grow during training (`t2igan.method.techniques.growing`)
+    pretrained: Any = None  # a `t2igan.nets.pretrained_text.LanguageModel` that the text encoder is built on
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,11 +19,10 @@ from t2igan.training.warm_start import networks_of
 
 
 def best_average(run: Run, state: Any, phase: str, done: int) -> Any:
-    """Returns the state of a phase with the best of its averages in `ema`, by the metric of the best checkpoint.
+    """Returns the state with the best of its averages in `ema`, by the metric of the best checkpoint on the val split.
 
-    Where there are no further averages (`state.tracks`) the state is returned as it is. The choice looks at the
-    pictures of `Run.val_data`: figures on that split flatter the choice a little, those on a split that was not looked
-    at do not. The checkpoint keeps all of them, so the choice is in the snapshot and in the phases after.
+    Where there are no further averages (`state.tracks`) the state is returned as it is. The checkpoint keeps all of
+    them, so the choice is in the snapshot and in the phases after.
     """
     if not getattr(state, "tracks", None):
         return state
@@ -39,9 +38,12 @@ def _best(run: Run, state: Any, phase: str, done: int) -> str:
     for name, average in {"1": state.ema, **state.tracks}.items():
         snapshot = snapshot_of(run, networks_of(state.replace(ema=average)), done, phase)
         num_images = max(run.config.evaluate.num_images, len(run.val_data))
-        looked = cheap_figures(run, from_snapshot(snapshot), num_images)
+        looked = cheap_figures(run, from_snapshot(snapshot, run.tokenizer), num_images)
         say(f"average of half-life x {name}: {summary_line(looked)}")
-        found[name] = flat_figures(looked)[metric]
+        found[name] = flat_figures(looked).get(metric)
+    if None in found.values():
+        say(f"there are too few pictures in split {run.val_data.split!r} to choose by {metric}")
+        return "1"
     best = (min if lower_is_better else max)(found, key=found.__getitem__)
     say(f"the average of half-life x {best} is kept")
     return best

@@ -138,8 +138,8 @@ def rollbacks(workdir: Path, phase: str) -> list[dict[str, Any]]:
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _signs(networks: Networks, normalisation: str, params, train, held_out) -> dict[str, jax.Array]:
     weights = NORMALISATIONS[normalisation](params["discriminator"])
-    read = lambda tokens: networks.text_encoder.apply(params["text"], tokens)  # noqa: E731
-    score = lambda images, text: networks.discriminator.apply(weights, images, text)  # noqa: E731
+    read = lambda tokens: networks.text_encoder.apply(params["text"], tokens)
+    score = lambda images, text: networks.discriminator.apply(weights, images, text)
     real, unseen = (split["images"].astype(jnp.float32) / 127.5 - 1 for split in (train, held_out))
     text = read(held_out["tokens"])
     z = jax.random.normal(jax.random.key(0), (2, len(unseen), networks.z_dim))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import sys
 import time
 import uuid
 from collections.abc import Mapping
@@ -14,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from t2igan.inference.console import progress_bar, say, show_picture, speak
 from t2igan.inference.files import explain_write_errors, read_json_lines, write_text
 from t2igan.inference.pictures import save_png
 
+__all__ = ["Logs", "Progress", "Rate", "say", "speak"]
 WANDB_ID_NAME = "wandb_id.txt"
 
 
@@ -75,6 +76,7 @@ class Logs:
         if self.active:
             with explain_write_errors(self.workdir):
                 save_png(path, picture, facts)
+                show_picture(path)
                 self._tensorboard.add_image("samples", picture, step, dataformats="HWC")
             if self._wandb is not None:
                 self._wandb.log({"samples": self._wandb.Image(picture)})
@@ -101,19 +103,13 @@ class Progress:
     """A bar with rate in pictures and remaining time; on something that is no terminal, a line now and then."""
 
     def __init__(self, label: str, total_images: int, done_images: int, active: bool = True):
-        from tqdm import tqdm
-
-        terminal = sys.stderr.isatty()
-        self._bar = tqdm(
+        self._bar = progress_bar(
             desc=label,
             total=total_images,
             initial=done_images,
             unit="img",
             unit_scale=True,
             disable=not active,
-            dynamic_ncols=terminal,
-            ncols=None if terminal else 110,
-            mininterval=0.2 if terminal else 30.0,
             smoothing=0.05,
         )
 
@@ -128,26 +124,6 @@ class Progress:
     def close(self) -> None:
         """Leaves the bar as it is."""
         self._bar.close()
-
-
-_speaks = True
-
-
-def speak(aloud: bool) -> None:
-    """Whether `say` says anything: of several processes only the first does."""
-    global _speaks
-    _speaks = aloud
-
-
-def say(text: str) -> None:
-    """Prints a line without breaking a progress bar."""
-    from tqdm import tqdm
-
-    if not _speaks:
-        return
-
-    tqdm.write(text, file=sys.stdout)
-    sys.stdout.flush()
 
 
 class Rate:

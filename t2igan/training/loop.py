@@ -103,7 +103,6 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
     )
     rate, window = Rate(), []
     ahead = prefetched(batches.__getitem__, start, phase.total_steps)
-    agreement = processes.Agreement(start)
     with Interruption() as interruption, contextlib.closing(ahead):
         for done, batch in enumerate(ahead, start=start + 1):
             decided = phase.decided(done - 1)
@@ -120,7 +119,7 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
             saves = passed(config.checkpoint.every_images) or done == phase.total_steps
             looks = watches(run, phase, done)
             waits = saves or looks or passed(config.log.every_images)
-            stops = agreement.stops(done, interruption.asked, waits)
+            stops = processes.stops(interruption.asked)
             saves = saves or stops
             if waits or stops:
                 # Waits for the device. Nothing is saved or shown before it is known to be finite.
@@ -139,9 +138,8 @@ def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state
                 rate.take()  # pictures a second of training, not of evaluation
             if saves or checkpoints.improves(figures):
                 checkpoints.save(done, state, figures or None)
-            if stops and done < phase.total_steps:
+            if stops and (done < phase.total_steps or phase.name != config.phases[-1]):
                 raise Interrupted(f"stopped after step {done:,} of phase {phase.name}; the same command goes on")
-        agreement.close()
     return state
 
 
@@ -200,7 +198,7 @@ class Interruption:
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in processes.stop_signals():
                 self._before[number] = signal.signal(number, self._ask)
         return self
 

@@ -19,6 +19,7 @@ from t2igan.evaluation.evaluate import CHEAP, evaluate, flat_figures, without_de
 from t2igan.evaluation.runs import draw_with
 from t2igan.evaluation.table import IN_BRACKETS, summary_line
 from t2igan.inference.pictures import row_tops, sheet
+from t2igan.inference.pretrained.opening import snapshot_parts
 from t2igan.inference.sample import BEST_SNAPSHOT_NAME, KEPT_FOLDER, SNAPSHOT_NAME, Model, from_snapshot
 from t2igan.inference.snapshot import Snapshot, read_metrics, save_snapshot
 from t2igan.method.phases import Phase
@@ -79,20 +80,21 @@ def evaluate_and_draw(run: Run, phase: Phase, state: Any, done: int) -> dict[str
     if now.keeps:
         save_snapshot(run.workdir / KEPT_FOLDER / f"{name}.safetensors", snapshot)
     if now.draws:
-        draw_sheet(run, from_snapshot(snapshot), name, done)
+        draw_sheet(run, from_snapshot(snapshot, run.tokenizer), name, done)
     return figures
 
 
 def evaluated(run: Run, snapshot: Snapshot) -> tuple[Snapshot, dict[str, Any]]:
     """Measures a snapshot by cheap figures, and keeps it where it is the best so far; returns it with its figures."""
-    looked = cheap_figures(run, from_snapshot(snapshot), run.config.evaluate.num_images)
-    snapshot = dataclasses.replace(snapshot, metrics=without_details(looked))
+    looked = cheap_figures(run, from_snapshot(snapshot, run.tokenizer), run.config.evaluate.num_images)
+    snapshot, figures = dataclasses.replace(snapshot, metrics=without_details(looked)), flat_figures(looked)
     metric, lower_is_better = run.best_metric
-    best, value = best_so_far(run, metric), looked["figures"][metric]["value"]
-    # Of equals the later one, as with checkpoints: it has learned for longer.
-    if best is None or (value <= best if lower_is_better else value >= best):
-        save_snapshot(run.workdir / BEST_SNAPSHOT_NAME, snapshot)
-    return snapshot, flat_figures(looked)
+    if metric in figures:  # with very few held-out pictures it cannot be had
+        best, value = best_so_far(run, metric), figures[metric]
+        # Of equals the later one, as with checkpoints: it has learned for longer.
+        if best is None or (value <= best if lower_is_better else value >= best):
+            save_snapshot(run.workdir / BEST_SNAPSHOT_NAME, snapshot)
+    return snapshot, figures
 
 
 def best_so_far(run: Run, metric: str) -> float | None:
@@ -122,7 +124,7 @@ def signs_of_collapse(run: Run, phase: Phase, state: Any, done: int) -> dict[str
 
 
 def cheap_figures(run: Run, generator: Model, num_images: int) -> dict[str, Any]:
-    """Evaluates a generator on held-out pictures by the cheap groups of metrics, and by that of the best metric."""
+    """Evaluates a generator on the validation split by the cheap groups of metrics, and by that of the best metric."""
     group, _, rest = run.best_metric[0].partition("/")
     groups, extractor_names = list(CHEAP), [run.extractors.main]
     if group not in groups:
@@ -144,7 +146,8 @@ def cheap_figures(run: Run, generator: Model, num_images: int) -> dict[str, Any]
 def draw_sheet(run: Run, generator: Model, name: str, done: int) -> Path:
     """Draws the fixed captions, a row each, with the same seeds at every step; returns the file."""
     s = run.config.sample
-    captions = list(s.captions) or [captions[0] for captions in run.test_data.captions[: s.num_captions]]
+    data = run.val_data
+    captions = list(s.captions) or [data.captions[row][0] for row in data.spread(s.num_captions)]
     prompts = [caption for caption in captions for _ in range(s.num_seeds)]
     images = generator.sample(prompts, seed=list(range(s.num_seeds)) * len(captions), cut_long=True)
     facts = {"captions": captions, "seeds": list(range(s.num_seeds)), "step": done}
@@ -155,10 +158,12 @@ def draw_sheet(run: Run, generator: Model, name: str, done: int) -> Path:
 def snapshot_of(run: Run, learned: Mapping[str, Any], done: int, phase: str) -> Snapshot:
     """Returns what sampling needs of the networks, "inverter" too where there is one; no metrics yet."""
     params = {name: learned[name] for name in ("generator", "text", "inverter") if name in learned}
+    pretrained, description = snapshot_parts(run.tokenizer, run.config.text_encoder.pretrained_in_snapshot)
     return Snapshot(
-        params=jax.device_get(params),
+        params=jax.device_get(params) | pretrained,
         config=run.config.to_dict(),
-        tokenizer=run.tokenizer.to_json(),
+        tokenizer=run.tokenizer.own.to_json(),
+        pretrained=description,
         metrics={},
         info={"phase": phase, "step": done, "t2igan": __version__, "jax": jax.__version__, "data": run.train_data.name},
     )

@@ -24,6 +24,7 @@ from t2igan.data import Dataset
 from t2igan.data.tokenizer import MIN_VOCAB_SIZE, Tokenizer
 from t2igan.errors import UserError
 from t2igan.evaluation.extractors import FeatureExtractors
+from t2igan.inference.pretrained.opening import reader_of
 from t2igan.method import phases
 from t2igan.method.phases import PHASES, Phase
 from t2igan.nets.init import NETWORKS, init_network
@@ -92,7 +93,7 @@ def plan_phase(run: Run, phase: Phase, given: Mapping[str, Any]) -> PhasePlan:
     # In a loop, which microbatches are on an accelerator, XLA counts one round.
     looped = accelerated and PHASES[phase.name].game and run.config.train.microbatches > 1
     flop = math.nan if looped else (lowered.cost_analysis() or {}).get("flops", math.nan)
-    part = lambda *names: sum(_bytes_on_a_device(getattr(state, name, None)) for name in names)  # noqa: E731
+    part = lambda *names: sum(_bytes_on_a_device(getattr(state, name, None)) for name in names)
     return PhasePlan(
         phase=phase.name,
         step_images=phase.step_images,
@@ -200,15 +201,16 @@ def _run_without_data(config, mesh: jax.sharding.Mesh) -> Run:
     if config.pretrain_discriminator.task == "labels":  # which are not known
         config = config.copy_and_resolve_references().unlock()
         config.pretrain_discriminator.task = "transforms"
-    tokenizer = Tokenizer.train(["a", "b"], MIN_VOCAB_SIZE, config.tokenizer.max_tokens)
+    tokenizer = reader_of(config, Tokenizer.train(["a", "b"], MIN_VOCAB_SIZE, config.tokenizer.max_tokens))
     return Run(
         config=config,
         workdir=nowhere,
         mesh=mesh,
         train_data=data,
+        val_data=data,
         test_data=data,
         tokenizer=tokenizer,
-        networks=nets.build(config, config.tokenizer.vocab_size),
+        networks=nets.build(config, config.tokenizer.vocab_size, tokenizer.pretrained),
         extractors=FeatureExtractors(config, data, tokenizer, nowhere),
         logs=Logs(nowhere, active=False),
     )

@@ -18,7 +18,7 @@ from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.training.distributed import parallel, processes
 from t2igan.training.logs import Logs, say
 
-HELD_OUT_PICTURES = 1024  # of the test split, at most, that a phase is measured on
+HELD_OUT_PICTURES = 1024  # of the validation split, at most, that a phase is measured on
 AT_ONCE = 64
 
 
@@ -30,7 +30,8 @@ class Run:
     workdir: Path
     mesh: jax.sharding.Mesh
     train_data: Dataset
-    test_data: Dataset
+    val_data: Dataset  # what everything that chooses or watches looks at
+    test_data: Dataset  # measured once, at the end
     tokenizer: Tokenizer
     networks: nets.Networks  # to be applied to parameters that lie whole on one device
     extractors: FeatureExtractors
@@ -45,11 +46,6 @@ class Run:
     def leads(self) -> bool:
         """Whether this process writes and evaluates, of several."""
         return processes.leads()
-
-    @property
-    def val_data(self) -> Dataset:
-        """The held-out pictures that choices are made on: the best checkpoint, the best average, the guard."""
-        return self.test_data
 
     @property
     def best_metric(self) -> tuple[str, bool]:
@@ -70,28 +66,28 @@ class Run:
         images = self.train_data.images
         return {
             "images": jax.ShapeDtypeStruct((2, *images.shape[1:]), np.uint8),
-            "tokens": jax.ShapeDtypeStruct((2, self.tokenizer.max_tokens), np.int32),
+            "tokens": jax.ShapeDtypeStruct((2, *self.tokenizer.row_shape), self.tokenizer.row_dtype),
         }
 
     def say(self, text: str) -> None:
         """Prints a line, where this process speaks."""
         say(text)
 
-    def over_test_pictures(self, measure: Callable[[dict[str, np.ndarray], int], Iterable[Any]]) -> list[float]:
-        """Returns means of what is measured of pictures of the test split.
+    def over_held_out_pictures(self, measure: Callable[[dict[str, np.ndarray], int], Iterable[Any]]) -> list[float]:
+        """Returns means of what is measured of pictures of the validation split.
 
         Args:
           measure: (batch, its number) -> one or more arrays with a value for each picture. A batch has "images", uint8
-            [64, H, W, C], "tokens", int32 [64, T], and "rows", int [64], of the pictures in the split.
+            [64, H, W, C], "tokens", 64 rows of the tokenizer, and "rows", int [64], of the pictures in the split.
         """
-        num = min(len(self.test_data), HELD_OUT_PICTURES)
+        num = min(len(self.val_data), HELD_OUT_PICTURES)
         sums = None
         for number, start in enumerate(range(0, num, AT_ONCE)):
             rows = np.arange(start, start + AT_ONCE)
             counted = rows < num
             rows = np.minimum(rows, num - 1)  # all batches are equally large, so that one program does
-            captions = [self.test_data.captions[row][0] for row in rows]
-            batch = {"images": self.test_data.images[rows], "tokens": self.tokenizer.encode(captions), "rows": rows}
+            captions = [self.val_data.captions[row][0] for row in rows]
+            batch = {"images": self.val_data.images[rows], "tokens": self.tokenizer.encode(captions), "rows": rows}
             values = [float(np.asarray(v, np.float64)[counted].sum()) for v in measure(batch, number)]
             sums = values if sums is None else [a + b for a, b in zip(sums, values, strict=True)]
         return [value / num for value in sums]

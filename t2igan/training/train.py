@@ -9,23 +9,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
+from ml_collections import ConfigDict
 
-from t2igan import __version__, nets
+from t2igan import __version__
 from t2igan import config as config_lib
 from t2igan.config.checks import check, check_devices
-from t2igan.data import Dataset, check_usable, open_datasets
-from t2igan.data.summary import as_json, left_out
-from t2igan.data.tokenizer import Tokenizer
-from t2igan.errors import UserError, lacks_locks
+from t2igan.data import Dataset, different
+from t2igan.data.given import given_data
+from t2igan.errors import UserError, command, lacks_locks
 from t2igan.evaluation.evaluate import evaluate, without_details
-from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.report.card import CARD_NAME, model_card
 from t2igan.evaluation.report.environment import environment
 from t2igan.evaluation.report.facts import gather
@@ -33,29 +30,47 @@ from t2igan.evaluation.runs import discriminate_with, draw_with
 from t2igan.evaluation.table import IN_BRACKETS, summary_line
 from t2igan.inference.files import explain_write_errors, write_json, write_text
 from t2igan.inference.sample import BEST_SNAPSHOT_NAME, SNAPSHOT_NAME, from_snapshot
-from t2igan.inference.snapshot import load_networks, load_snapshot, save_networks, save_snapshot
+from t2igan.inference.snapshot import load_snapshot, save_snapshot
 from t2igan.method.phases import PHASES
-from t2igan.training import warm_start as inheritance
 from t2igan.training.averages import best_average
 from t2igan.training.distributed import agreement, parallel, processes
-from t2igan.training.logs import Logs, say, speak
+from t2igan.training.logs import say, speak
 from t2igan.training.loop import build_phase, run_phase, started
 from t2igan.training.monitor import evaluated, snapshot_of
+from t2igan.training.opening import inherit, open_run, pretrained_parts
 from t2igan.training.run import Run
 from t2igan.training.warm_start import handed_on
 
-INHERITED_NAME = "inherited.safetensors"
 LOCK_NAME = ".lock"
 
 
-def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
+def train(
+    config: ConfigDict | str | Path,
+    workdir: str | Path,
+    *,
+    dataset: Dataset | None = None,
+    val_dataset: Dataset | None = None,
+    test_dataset: Dataset | None = None,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
     """Trains by `config` in `workdir`, or goes on there; returns the final figures on the test split.
 
     Of several processes, which `processes.start` has brought together, all must call it with the same arguments.
 
+    Args:
+      config: a configuration, the name of a preset ("base"), or a file with `get_config()`.
+      workdir: the run's folder.
+      dataset: pictures to train on instead of those that `config.data` names; `Dataset.from_arrays` makes one.
+      val_dataset: pictures to watch it on; None = `config.data.val_fraction` of `dataset`.
+      test_dataset: pictures to test on; None = `config.data.test_fraction` of `dataset`.
+      overrides: what changed the configuration, noted in config.json.
+
     Raises:
       UserError: the configuration, the data or the folder cannot be used, or training went non-finite.
+      KeyboardInterrupt: it was interrupted; everything is saved, and the same call goes on.
     """
+    config, workdir = config_lib.as_config(config), config_lib.expanded(workdir, "workdir")
+    config, given = given_data(config, dataset, val_dataset, test_dataset)
     check(config)
     batch_keys = [f"{PHASES[phase].section}.batch_images" for phase in config.phases]
     speak(processes.leads())
@@ -67,15 +82,21 @@ def train(config, workdir: Path, overrides: tuple[str, ...] = ()) -> dict[str, A
     agreement.check_shared(workdir)
     parallel.connect(mesh)
     with _alone(workdir):
-        return _train(config, workdir, overrides, mesh)
+        return _train(config, workdir, overrides, mesh, given)
 
 
-def _train(config, workdir: Path, overrides: tuple[str, ...], mesh: jax.sharding.Mesh) -> dict[str, Any]:
+def _train(
+    config: ConfigDict,
+    workdir: Path,
+    overrides: Sequence[str],
+    mesh: jax.sharding.Mesh,
+    data: tuple[Dataset, Dataset, Dataset] | None,
+) -> dict[str, Any]:
     _check_same_configuration(config, workdir)
-    run = open_run(config, workdir, mesh)
+    run = open_run(config, workdir, mesh, data)
     _write_configuration(config, workdir, overrides, run)
     try:
-        given, state = inherit(run), None  # networks that have learned, by name
+        given, state = pretrained_parts(run, inherit(run)), None  # networks that have learned, by name
         for i, name in enumerate(config.phases):
             phase = build_phase(run, name, given)
             later = config.phases[i + 1 :]
@@ -85,6 +106,7 @@ def _train(config, workdir: Path, overrides: tuple[str, ...], mesh: jax.sharding
                 continue
             state = best_average(run, run_phase(run, phase, given), phase.name, phase.total_steps)
             given = handed_on(given, state)
+        processes.no_more_stops()
         return finish(run, given, int(state.step))
     finally:
         run.logs.close()
@@ -112,92 +134,6 @@ def _alone(workdir: Path) -> Iterator[None]:
         yield
 
 
-def inherit(run: Run) -> dict[str, Any]:
-    """Returns what the run begins with of another's networks (`config.init_from`), and says what that is.
-
-    It is kept in the run's folder, which needs the other run no more.
-    """
-    if not run.config.init_from:
-        return {}
-    path = run.workdir / INHERITED_NAME
-
-    def write() -> None:
-        if path.is_file():
-            return
-        source = inheritance.read(run.config.init_from, run.config.init_which)
-        with_text = run.tokenizer == source.tokenizer and inheritance.text_fits(source, run.networks, run.batch_shapes)
-        taken, report = inheritance.take(source, run.networks, run.batch_shapes, run.config.seed, with_text)
-        for line in report:
-            say(line)
-        save_networks(path, taken)
-
-    processes.from_leader(write)
-    return load_networks(path)
-
-
-def open_run(config, workdir: Path, mesh) -> Run:
-    """Opens data, tokenizer, networks and logs; trains nothing but the tokenizer."""
-    train_data, test_data = open_datasets(config.data, (config.data.train_split, config.data.test_split))
-    if processes.leads():
-        write_json(workdir / "data_report.json", as_json([train_data, test_data]))
-    for dataset in (train_data, test_data):
-        if dataset.skipped:
-            say(f"{left_out(dataset)}; all are listed in {workdir / 'data_report.json'}")
-        check_usable(dataset, config.data)
-    agreement.check_data(train_data, config.data.source)
-    tokenizer = Tokenizer.from_json(processes.from_leader(lambda: _tokenizer(config, workdir, train_data)))
-    say(
-        f"{train_data.name}: {len(train_data):,} training pictures of {config.data.image_size_px} px, "
-        f"{len(test_data):,} to test on; {tokenizer.vocab_size} tokens; {mesh.size} x {mesh.devices.flat[0].platform}"
-    )
-    if config.sample.captions:
-        tokenizer.encode_prompts(config.sample.captions)  # too long, empty: better said now than at the first sheet
-    extractors = FeatureExtractors.of_run(config, train_data, tokenizer, workdir)
-    processes.from_leader(extractors.verify)  # of several processes one evaluates
-    project = config.log.wandb_project if config.log.wandb else ""
-    return Run(
-        config=config,
-        workdir=workdir,
-        mesh=mesh,
-        train_data=train_data,
-        test_data=test_data,
-        tokenizer=tokenizer,
-        networks=nets.build(config, tokenizer.vocab_size),
-        extractors=extractors,
-        logs=Logs(workdir, processes.leads(), project, config.to_dict()),
-    )
-
-
-def _tokenizer(config, workdir: Path, train_data: Dataset) -> str:
-    """Returns the run's tokenizer as JSON; inherited or trained, and written, where there is none yet."""
-    path = workdir / "tokenizer.json"
-    # Without config.json it is of a start that failed, perhaps with another configuration.
-    if path.is_file() and (workdir / "config.json").is_file():
-        return path.read_text(encoding="utf-8")
-    tokenizer = _inherited_tokenizer(config, train_data)
-    if tokenizer is None:
-        captions = [caption for captions in train_data.captions for caption in captions]
-        t = config.tokenizer
-        tokenizer = Tokenizer.train(captions, t.vocab_size, t.max_tokens, t.lowercase)
-    write_text(path, tokenizer.to_json())
-    return tokenizer.to_json()
-
-
-def _inherited_tokenizer(config, train_data: Dataset) -> Tokenizer | None:
-    """The tokenizer of `config.init_from`, where the text encoder that goes with it can be taken."""
-    if not config.init_from:
-        return None
-    source = inheritance.read(config.init_from, config.init_which)
-    shapes = {
-        "images": jax.ShapeDtypeStruct((2, *train_data.images.shape[1:]), np.uint8),
-        "tokens": jax.ShapeDtypeStruct((2, source.tokenizer.max_tokens), np.int32),
-    }
-    fits = source.tokenizer.max_tokens == config.tokenizer.max_tokens and inheritance.text_fits(
-        source, nets.build(config, source.tokenizer.vocab_size), shapes
-    )
-    return source.tokenizer if fits else None
-
-
 def finish(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
     """Writes the final snapshot, evaluates it, and says what there is and how to use it."""
     if "generator" not in learned:
@@ -216,7 +152,7 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
         evaluated(run, snapshot)  # the average that was chosen may be the best model there was
     if run.config.evaluate.at_end:
         figures = evaluate(
-            draw_with(from_snapshot(snapshot)),
+            draw_with(from_snapshot(snapshot, run.tokenizer)),
             run.test_data,
             run.extractors,
             num_images=max(run.config.evaluate.num_images, len(run.test_data)),
@@ -230,13 +166,12 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
         run.workdir,
         run.config.to_dict(),
         dataclasses.replace(snapshot, digest=digest),
-        [run.train_data, run.test_data],
+        different([run.train_data, run.val_data, run.test_data]),
         run.tokenizer,
     )
     card = model_card(facts)
     write_text(run.workdir / CARD_NAME, card)
     save_snapshot(path, dataclasses.replace(snapshot, model_card=card))
-    caption = shlex.quote(run.test_data.captions[0][0])  # it may come from anywhere, and is to be pasted
     sheets = sorted((run.workdir / "samples").glob("*.png"), key=lambda path: path.stat().st_mtime_ns)
     say(f"\nmodel:    {path}")
     if line := _best_line(run, digest):
@@ -247,9 +182,9 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
         say(f"metrics:  {summary_line(figures)} ({IN_BRACKETS})")
         for finding in figures["verdict"]:
             say(f"verdict:  {finding['text']}")
-    say(f"look:     python run.py report --workdir={run.workdir}")
-    command = f"python run.py sample --workdir={run.workdir} --prompt={caption} --num=8 --seed=0 --out=me.png"
-    say(f"draw your own:\n  {command}")
+    say(f"look:     {command('report', workdir=run.workdir)}")
+    own = command("sample", workdir=run.workdir, prompt=run.test_data.captions[0][0], num=8, seed=0, out="me.png")
+    say(f"draw your own:\n  {own}")
     return figures
 
 
@@ -292,23 +227,13 @@ def _check_same_configuration(config, workdir: Path) -> None:
         )
 
 
-def _write_configuration(config, workdir: Path, overrides: tuple[str, ...], run: Run) -> None:
-    path = workdir / "config.json"
-    fingerprint = run.train_data.fingerprint()
-    if path.is_file():
-        old = json.loads(path.read_text(encoding="utf-8"))
-        if old.get("data_fingerprint") != fingerprint:
-            raise UserError(
-                f"the training pictures or captions of {config.data.source} are not those that {workdir} was begun "
-                f"with.\nBring the old ones back to go on there; or begin anew with what that run has learned: "
-                f"--config.init_from={workdir} and another --workdir"
-            )
+def _write_configuration(config, workdir: Path, overrides: Sequence[str], run: Run) -> None:
     if run.leads:
         record = {
             "t2igan": __version__,
             "overrides": list(overrides),
-            "data_fingerprint": fingerprint,
+            "data_fingerprint": run.train_data.fingerprint(),
             "environment": environment(),
             "config": json.loads(config_lib.to_json(config)),
         }
-        write_json(path, record)
+        write_json(workdir / "config.json", record)

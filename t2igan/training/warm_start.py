@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from t2igan.config import expanded
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.inference.checkpoint import read_checkpoint
@@ -26,6 +27,7 @@ from t2igan.method.phases import PHASES
 from t2igan.nets import Networks
 from t2igan.nets.init import NETWORKS, init_network
 
+PRETRAINED_NAME = "pretrained.json"  # in a run's folder: what its text encoder reads with, if not its tokenizer
 SHOWN = 3  # arrays that are named of those that do not fit
 
 
@@ -35,7 +37,13 @@ class Source:
 
     label: str  # "runs/a, phase adversarial, step 4000"
     params: dict[str, Any]  # by network
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer  # its own
+    pretrained: str = ""  # `Tokenizer.identity` of the pretrained model that its text encoder reads with, if any
+
+    @property
+    def identity(self) -> str:
+        """What is equal for runs whose text encoders read captions alike."""
+        return self.pretrained or self.tokenizer.identity
 
 
 def networks_of(state: Any) -> dict[str, Any]:
@@ -62,10 +70,11 @@ def read(path: str | Path, which: str = "latest") -> Source:
     Of a folder it is the latest checkpoint of the last phase, or, where `which` is "best", the one that
     `snapshot_best.safetensors` was written with.
     """
-    path = Path(path)
+    path = expanded(path, "config.init_from")
     if path.is_file():
         snapshot = load_snapshot(path)
-        return Source(f"snapshot {path}", snapshot.params, Tokenizer.from_json(snapshot.tokenizer))
+        tokenizer = Tokenizer.from_json(snapshot.tokenizer)
+        return Source(f"snapshot {path}", snapshot.params, tokenizer, identity_of(snapshot.pretrained))
     if which == "best":
         best = load_snapshot(snapshot_path(path, which)).info
         found = [(best["phase"], read_checkpoint(path / "checkpoints" / best["phase"], best["step"]))]
@@ -83,7 +92,14 @@ def read(path: str | Path, which: str = "latest") -> Source:
     except (OSError, ValueError) as error:
         raise UserError(f"config.init_from: {path / 'tokenizer.json'} cannot be read ({error})") from error
     step, state = latest
-    return Source(f"{path}, phase {phase}, step {step:,}", networks_of(state), tokenizer)
+    described = path / PRETRAINED_NAME
+    pretrained = identity_of(json.loads(described.read_text(encoding="utf-8"))) if described.is_file() else ""
+    return Source(f"{path}, phase {phase}, step {step:,}", networks_of(state), tokenizer, pretrained)
+
+
+def identity_of(description: Mapping[str, Any]) -> str:
+    """Returns what a pretrained model's description says as `Tokenizer.identity` does; "" where there is none."""
+    return f"{description['mode']} {description['digest']}" if description else ""
 
 
 def _phases_of(workdir: Path) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from t2igan.config.checks import game, networks, phases, watching
 from t2igan.config.constraints import require_among, require_not_negative, require_positive
+from t2igan.config.pretrained import check_pretrained
 from t2igan.data.settings import check_data
 from t2igan.errors import UserError
 
@@ -29,6 +30,7 @@ def check(config: ConfigDict) -> None:
     game.check(config)
     phases.check(config)
     networks.check(config)
+    check_pretrained(config)
     watching.check(config)
     check_data(config.data)
 

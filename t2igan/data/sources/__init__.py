@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from t2igan.config import expanded
 from t2igan.data.dataset import Source
+from t2igan.data.given import GIVEN
 from t2igan.data.sources.record_files import is_record_file
 from t2igan.errors import UserError, nearest
 
@@ -22,6 +24,11 @@ LISTS = (".csv", ".tsv", ".jsonl", ".ndjson")
 def open_source(data_config: Any) -> Source:
     """Returns the source of pictures that `data_config.source` names; UserError where there is none."""
     name = str(data_config.source)
+    if name.startswith(GIVEN):
+        raise UserError(
+            f"config.data.source={name!r}: this data was given to t2igan.train by Python code and lies on no disk.\n"
+            f"Give it there again, as to t2igan.evaluate(workdir, dataset=..., train_dataset=...)."
+        )
     if name == "pixel_avatars":
         from t2igan.data.sources.avatars import Avatars
 
@@ -31,8 +38,8 @@ def open_source(data_config: Any) -> Source:
 
         return Tfds(data_config)
     if name.startswith("hf:"):
-        return _saved(data_config, Path(name.removeprefix("hf:")).expanduser())
-    path = Path(name).expanduser()
+        return _saved(data_config, expanded(name.removeprefix("hf:"), "config.data.source"))
+    path = expanded(name, "config.data.source") if name else Path()
     if name and path.is_dir():
         return _in_folder(data_config, path)
     files = _files(name, path)

@@ -14,19 +14,21 @@ import gzip
 import io
 import json
 import lzma
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Skipped
+from t2igan.data.encoding import Texts
 from t2igan.data.sources.names import is_hidden, kind_of, shown_name, stem
 from t2igan.data.sources.pairing import Files, Found, FoundSource, pair
 from t2igan.data.sources.shards import common_folder, relative_name, splits_by_name, whole_files
 from t2igan.data.sources.spool import unpacked
 from t2igan.data.sources.tarred import tar_members
 from t2igan.data.sources.zipped import zip_members
-from t2igan.data.stored import MAX_TEXT_BYTES, Stored, decode_text, open_regular, reason_of
+from t2igan.data.stored import MAX_TEXT_BYTES, Stored, open_regular, reason_of
 from t2igan.errors import UserError
 
 PACKED: dict[bytes, Callable[[io.BufferedIOBase], io.BufferedIOBase]] = {
@@ -79,7 +81,8 @@ class Archive(FoundSource):
             summary = f"archive: {found[0].summary}"
         else:
             summary = f"{len(found)} archives: {len(records)} pictures with captions"
-        return Found(records, (*((None, one) for one in lost), *skipped), summary)
+        notes = tuple(dict.fromkeys(note for one in found for note in one.notes))
+        return Found(records, (*((None, one) for one in lost), *skipped), summary, notes)
 
     def _members(self, file: Path) -> tuple[Mapping[str, Stored], list[Skipped]]:
         """Returns the files in an archive by name, and what in it cannot be read; OSError, ValueError for the whole."""
@@ -93,24 +96,27 @@ class Archive(FoundSource):
         if opened is None:
             return tar_members(file)
         with open_regular(file) as stream:
-            return tar_members(unpacked(file, "all.tar", lambda: opened(stream), self._config, keep_damaged=True))
+            whole = unpacked(file, "all.tar", lambda: opened(stream), self._config, keep_damaged=True)
+            return tar_members(whole, os.fstat(stream.fileno()))
 
 
 def _pair(where: str, members: Mapping[str, Stored], data_config: Any) -> Found:
     """Returns the pictures of one archive, paired as in a folder; what samples share is laid beside each picture."""
     shared = shared_captions(members)
+    texts = Texts(data_config, list(members), lambda name: io.BytesIO(members[name].read()))
 
     def opened(name: str) -> io.BufferedIOBase:
         if name not in shared:
-            return io.BytesIO(members[name].read())
-        texts = [decode_text(members[other].read()[:MAX_TEXT_BYTES]) for other in shared[name]]
+            return texts.open(name)
+        joined = [texts.decode(members[other].read()[:MAX_TEXT_BYTES], other) for other in shared[name]]
         if not _is_class(shared[name][0]):
-            return io.BytesIO("\n".join(texts).encode("utf-8", "replace"))
-        label, *objects = texts
+            return io.BytesIO("\n".join(joined).encode("utf-8", "replace"))
+        label, *objects = joined
         return io.BytesIO(json.dumps(_object(objects) | {data_config.label_field: label.strip()}).encode())
 
     names = [*members, *(name for name in shared if name not in members)]
-    return pair(Files(where, names, opened, members.__getitem__), data_config)
+    found = pair(Files(where, names, opened, members.__getitem__), data_config)
+    return replace(found, notes=(*found.notes, *texts.notes()))
 
 
 def shared_captions(names: Sequence[str] | Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -177,4 +183,6 @@ def _within(shard: str, found: Found, skipped: Sequence[Skipped], split: str | N
     for one in skipped:  # a reason without a name is about the archive itself
         file = named(shown_name(one.file)) if one.file else shard or file_name
         lost.append((split, replace(one, file=file)))
-    return Found(records, tuple(lost), found.summary)
+    return Found(
+        records, tuple(lost), found.summary, tuple(f"{shard}: {note}" if shard else note for note in found.notes)
+    )

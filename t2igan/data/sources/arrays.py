@@ -10,6 +10,7 @@ savez_compressed are unpacked once, into the cache.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from t2igan.data import encoding
 from t2igan.data.dataset import Record, Skipped
 from t2igan.data.sources.captions import CAPTION_FIELDS, SPLITS, captions_of_row, chosen_captions
 from t2igan.data.sources.names import shown_name
@@ -30,6 +32,7 @@ IMAGE_NAMES = ("images", "image", "x", "pixels", "pictures", "imgs", "img", "dat
 CAPTION_NAMES = (*CAPTION_FIELDS, "prompts", "descriptions")
 LABEL_NAMES = ("labels", "label", "y", "targets", "target")
 CLASS_NAMES = ("label_names", "class_names", "classes", "names")
+SAMPLED_ROWS = 1000  # of bytes, to see how they are encoded
 MAX_ROWS = 1 << 25  # records of so many pictures are what a large memory holds
 Texts = Iterator[tuple[tuple[str, ...], dict[str, str]]]
 
@@ -56,9 +59,10 @@ class _Reader:
     def __init__(self, npz: Npz, data_config: Any):
         self._npz = npz
         self._config = data_config
-        splits = {*SPLITS, data_config.train_split, data_config.test_split} - {""}
+        splits = {*SPLITS, data_config.train_split, data_config.val_split, data_config.test_split} - {""}
         self._named = {_base_and_split(array.name.lower(), splits): array for array in npz.arrays}
         self._used: list[str] = []
+        self._encodings = encoding.Texts(data_config)
 
     def found(self) -> Found:
         """Returns the pictures of all splits; ValueError where there is no array of pictures that can be used."""
@@ -76,7 +80,8 @@ class _Reader:
                 (records if isinstance(one, Record) else skipped).append((split, one))
         if problems and not self._used:
             raise ValueError(f"{problems[0].file}: {problems[0].reason}")
-        return Found(tuple(records), tuple(skipped), f"NumPy: {'; '.join(self._used)}")
+        summary = f"NumPy: {'; '.join(self._used)}"
+        return Found(tuple(records), tuple(skipped), summary, tuple(self._encodings.notes()))
 
     def _images(self) -> dict[str | None, Array]:
         """Returns the array of pictures of each split, by its name; without names the only one of such a shape."""
@@ -94,9 +99,11 @@ class _Reader:
         origin, texts = self._texts(images, split)
         scale, note = self._scale(images)
         path, start = self._npz.data_of(images, self._config)
+        status = self._npz.path.stat()  # unpacked or not, what counts is when the file itself was changed
         first = ArrayRow(
             path=str(path),
-            mtime_ns=path.stat().st_mtime_ns,
+            mtime_ns=status.st_mtime_ns,
+            ctime_ns=status.st_ctime_ns,
             start=start,
             dtype=images.dtype.str,
             shape=shape,
@@ -149,7 +156,7 @@ class _Reader:
             raise ValueError(f"{said} is not for {images.shape[0]} pictures")
         if labels and not captions and math.prod(said.shape[1:]) != 1:
             raise ValueError(f"{said} has several labels a picture: one is accepted")
-        rows = self._npz.rows(said)
+        rows = self._rows(said)
         if captions:
             field = asked or CAPTION_FIELDS[0]
             return str(said), (captions_of_row({field: row}, self._config) for row in rows)
@@ -160,8 +167,19 @@ class _Reader:
         for name in CLASS_NAMES:
             array = self._named.get((name, None))
             if array is not None and array.dtype.kind in "SU" and len(array.shape) == 1:
-                return [value for row in self._npz.rows(array) for value in row]
+                return [value for row in self._rows(array) for value in row]
         return None
+
+    def _rows(self, array: Array) -> Iterator[list[Any]]:
+        """Yields the values of each row as a list of numbers or text; bytes are decoded."""
+        rows = self._npz.rows(array)
+        if array.dtype.kind != "S":
+            yield from rows
+            return
+        ahead = list(itertools.islice(rows, SAMPLED_ROWS))
+        coding = self._encodings.encoding_of([value for row in ahead for value in row], array.name)
+        for row in itertools.chain(ahead, rows):
+            yield [value.decode(coding, "replace") for value in row]
 
     def _of_split(self, split: str | None, bases: Sequence[str]) -> Array | None:
         return next((self._named[base, split] for base in bases if (base, split) in self._named), None)

@@ -8,22 +8,35 @@ from typing import Any
 
 import numpy as np
 
-from t2igan.data.dataset import TEST_SPLITS
+from t2igan.data.encoding import REPLACED
+from t2igan.data.splits import TEST_SPLITS, VAL_SPLITS
 from t2igan.errors import UserError
 
 # Folders, files and rows of these names are splits.
-SPLITS = ("train", "training", *TEST_SPLITS, "unseen", "holdout", "heldout")
+SPLITS = ("train", "training", *TEST_SPLITS, *VAL_SPLITS, "unseen", "holdout", "heldout")
 MAX_CAPTION_CHARACTERS = 2_000
 CONTROL_CHARACTERS = dict.fromkeys([*range(32), *range(127, 160)], " ")
 CAPTION_FIELDS = ("text", "caption", "captions", "texts", "sentence", "sentences", "description", "prompt")
 
 
-def as_captions(value: Any) -> tuple[str, ...]:
-    """Returns the captions in a string or a list of them: white space collapsed, no blanks, no doubles."""
+def as_captions(value: Any, encoding: str = "") -> tuple[str, ...]:
+    """Returns the captions in a string or a list of them: white space collapsed, no blanks, no doubles.
+
+    Bytes are decoded (`encoding`, or UTF-8). A text with U+FFFD, where there were bytes that are no characters, is no
+    caption.
+    """
     values = value if isinstance(value, (list, tuple, np.ndarray)) else [value]
-    texts = [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in values]
+    texts = [v.decode(encoding or "utf-8", "replace") if isinstance(v, bytes) else v for v in values]
     cleaned = [clean_text(text) for text in texts if isinstance(text, str)]
-    return tuple(dict.fromkeys(text for text in cleaned if text))
+    return tuple(dict.fromkeys(text for text in cleaned if text and REPLACED not in text))
+
+
+def is_damaged(value: Any, encoding: str = "") -> bool:
+    """Whether a text, bytes or a list of such has bytes that are no characters."""
+    if isinstance(value, (list, tuple)):
+        return any(is_damaged(one, encoding) for one in value)
+    text = value.decode(encoding or "utf-8", "replace") if isinstance(value, bytes) else value
+    return isinstance(text, str) and REPLACED in text
 
 
 def clean_text(text: str) -> str:
@@ -83,7 +96,7 @@ def captions_of_row(
     attributes = as_attributes(row.get("attributes"))
     fields = (data_config.caption_field,) if data_config.caption_field else CAPTION_FIELDS
     for name in fields:
-        if captions := as_captions(row.get(name)):
+        if captions := as_captions(row.get(name), data_config.encoding):
             return captions, attributes
     label = row.get(data_config.label_field)
     if data_config.caption_field or label is None or str(label).strip() == "":

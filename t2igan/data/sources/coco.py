@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
+from t2igan.data.encoding import Texts
 from t2igan.data.sources.captions import as_captions, captions_of_row, chosen_captions
 from t2igan.data.sources.metadata import Row, row_of
 from t2igan.data.sources.names import shown_name
 from t2igan.data.sources.pairing import Found, FoundSource
 from t2igan.data.sources.shards import LEADS_OUT
-from t2igan.data.stored import InFile, decode_text, is_inside, open_regular, reason_of
+from t2igan.data.stored import InFile, is_inside, open_regular, reason_of
 from t2igan.errors import UserError
 
 MAX_JSON_BYTES = 1 << 30  # such a document is read whole; captions of COCO's training split are 92 MB
@@ -58,11 +59,12 @@ class Coco(FoundSource):
         records: list[tuple[str | None, Record]] = []
         skipped: list[tuple[str | None, Skipped]] = []
         broken: list[Skipped] = []
+        texts = Texts(self._config)
         for file in self._files:
             name = SPLIT_OF_NAME.match(file.stem)
             split = name[1].lower() if name and len(self._files) > 1 else None
             try:
-                document = _read_document(file)
+                document = _read_document(file, texts)
             except (OSError, ValueError) as error:
                 broken.append(Skipped(self._relative(file), reason_of(error)))
                 skipped.append((split, broken[-1]))
@@ -77,7 +79,7 @@ class Coco(FoundSource):
         captions = sum(len(record.captions) for _, record in records)
         files = ", ".join(self._relative(file) for file in self._files)
         summary = f"COCO: {len(records)} pictures with {captions} captions in {files}"
-        return Found(tuple(records), tuple(skipped), summary)
+        return Found(tuple(records), tuple(skipped), summary, tuple(texts.notes()))
 
     def _pair(self, file: Path, document: Any, split: str | None, records: list[Any], skipped: list[Any]) -> None:
         """Adds the pictures of one document, each once however often it is listed."""
@@ -146,7 +148,7 @@ class Coco(FoundSource):
         return file.relative_to(self._root).as_posix()
 
 
-def _read_document(file: Path) -> Any:
+def _read_document(file: Path, texts: Texts) -> Any:
     """Returns the JSON in a file; ValueError where it is none that lists pictures."""
     with open_regular(file) as stream:
         size_bytes = os.fstat(stream.fileno()).st_size
@@ -154,7 +156,7 @@ def _read_document(file: Path) -> Any:
             raise ValueError(f"too big: {size_bytes} bytes, {MAX_JSON_BYTES} are accepted")
         data = stream.read(MAX_JSON_BYTES)
     try:
-        document = json.loads(decode_text(data))
+        document = json.loads(texts.decode(data, file.name))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON that can be read: {error}") from error
     if not isinstance(_images(document), list):

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
-from t2igan.data.sources.captions import CAPTION_FIELDS, captions_of_row, chosen_captions
+from t2igan.data.encoding import DAMAGED
+from t2igan.data.sources.captions import CAPTION_FIELDS, captions_of_row, chosen_captions, is_damaged
 from t2igan.data.sources.names import shown_name
 from t2igan.data.sources.row_files import listed
 from t2igan.data.stored import InFile, Stored, inner_name, is_inside, reason_of
@@ -171,6 +172,8 @@ def _row(values: dict[str, Any], path: Any, columns: Columns, data_config: Any) 
         return TableRow(file, problem="attributes that are nested too deep", split=split.strip() or None)
     captions = chosen_captions(captions, data_config)
     problem = "" if captions else f"no caption in {listed([*columns.captions, *([label] if names else [])])}"
+    if not captions and any(is_damaged(values[name], data_config.encoding) for name in columns.captions):
+        problem = f"no caption: its row has {DAMAGED}"
     return TableRow(file, captions, attributes, split.strip() or None, problem)
 
 

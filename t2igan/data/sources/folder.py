@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Skipped
+from t2igan.data.encoding import Texts
 from t2igan.data.sources.names import is_hidden, kind_of, shown_name
 from t2igan.data.sources.pairing import Files, Found, FoundSource, pair
 from t2igan.data.stored import NO_SUCH_FILE, InFile, is_inside, open_regular, reason_of
@@ -41,14 +43,16 @@ class Folder(FoundSource):
 
     def _find(self) -> Found:
         names, skipped = walk(self._path, self._config.follow_links)
+        texts = Texts(self._config, names, lambda name: open_regular(f"{self._path}/{name}"))
         files = Files(
             where=self.name,
             names=names,
-            open=lambda name: open_regular(f"{self._path}/{name}"),
+            open=texts.open,
             place=lambda name: whole_file(f"{self._path}/{name}"),
             skipped=skipped,
         )
-        return pair(files, self._config)
+        found = pair(files, self._config)
+        return replace(found, notes=(*found.notes, *texts.notes()))
 
 
 def holds_pictures(path: Path) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
+from t2igan.data.encoding import Texts
 from t2igan.data.sources.captions import chosen_captions
 from t2igan.data.sources.folder import LEADS_OUT, whole_file
 from t2igan.data.sources.metadata import Gathered, gather, read_rows
@@ -36,8 +37,9 @@ class Listing(FoundSource):
         rows: dict[str, Gathered] = {}
         unnamed: list[Skipped] = []
         lost = ""
+        texts = Texts(self._config, [self._path.name], lambda _: open_regular(self._path))
         try:
-            with open_regular(self._path) as stream:
+            with texts.open(self._path.name) as stream:
                 gather(read_rows(self._path.name, stream, self._config, root=self._root), rows, unnamed)
         except (OSError, ValueError) as error:
             lost = reason_of(error)
@@ -52,7 +54,8 @@ class Listing(FoundSource):
                 skipped.append((row.split, Skipped(shown_name(file), reason_of(error))))
         if lost and not records:
             raise UserError(f"{self.name}: {lost}.\nA list has two columns or more: file_name,text")
-        return Found(tuple(records), tuple(skipped), f"{len(records)} pictures with captions in {len(rows)} listed")
+        summary = f"{len(records)} pictures with captions in {len(rows)} listed"
+        return Found(tuple(records), tuple(skipped), summary, tuple(texts.notes()))
 
     def _captions(self, row: Gathered) -> tuple[str, ...]:
         if not row.captions:

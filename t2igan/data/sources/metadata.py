@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Skipped
-from t2igan.data.sources.captions import CAPTION_FIELDS, captions_of_row
+from t2igan.data.encoding import DAMAGED
+from t2igan.data.sources.captions import CAPTION_FIELDS, captions_of_row, is_damaged
 from t2igan.data.sources.row_files import listed, plain, read_dicts
 from t2igan.data.stored import inner_name
 
@@ -88,6 +89,8 @@ def row_of(
     captions, attributes = captions_in(values, data_config)
     asked = f" (config.data.caption_field={data_config.caption_field!r})" if data_config.caption_field else ""
     problem = "" if captions else f"no caption: its row has {shown}{asked}"
+    if not captions and any(is_damaged(value, data_config.encoding) for value in values.values()):
+        problem = f"no caption: its row has {DAMAGED}"
     return Row(where, file, captions, attributes, split, problem)
 
 

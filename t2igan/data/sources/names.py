@@ -66,8 +66,8 @@ class Folders:
     def __init__(self, pictures: Iterable[str], data_config: Any):
         """`pictures` are relative posix names."""
         self._pictures = list(pictures)
-        train, test = data_config.train_split, data_config.test_split
-        known = {*SPLITS, train, test}
+        train, val, test = data_config.train_split, data_config.val_split, data_config.test_split
+        known = {*SPLITS, train, val, test}
         parents = [tuple(name.split("/")[:-1]) for name in self._pictures]
         depth = 0
         first, last = (min(parents), max(parents)) if parents else ((), ())

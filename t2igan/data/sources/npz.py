@@ -33,6 +33,7 @@ class ArrayRow:
 
     path: str
     mtime_ns: int
+    ctime_ns: int
     start: int
     dtype: str
     shape: tuple[int, ...]
@@ -41,8 +42,16 @@ class ArrayRow:
 
     @property
     def stamp(self) -> tuple[str | int, ...]:
-        """Time of change, place in the file, and how the numbers there are read."""
-        return (self.mtime_ns, self.start, self.dtype, *self.shape, repr(self.scale), self.channels_first)
+        """Times of change, place in the file, and how the numbers there are read."""
+        return (
+            self.mtime_ns,
+            self.ctime_ns,
+            self.start,
+            self.dtype,
+            *self.shape,
+            repr(self.scale),
+            self.channels_first,
+        )
 
     def read(self) -> np.ndarray:
         """Returns uint8 [H, W] or [H, W, C]; ValueError where the file ends within it, or holds what is no number."""
@@ -132,10 +141,9 @@ class Npz:
             raise ValueError(f"{shown_name(array.name)} is damaged: {error or type(error).__name__}") from error
 
     def rows(self, array: Array) -> Iterator[list[Any]]:
-        """Yields the values of each row as a list of Python's own numbers or text, bytes as UTF-8."""
+        """Yields the values of each row as a list of Python's own numbers, text or bytes."""
         for chunk in self.chunks(array):
-            for row in chunk.reshape(len(chunk), -1).tolist():
-                yield [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in row]
+            yield from chunk.reshape(len(chunk), -1).tolist()
 
     def data_of(self, array: Array, data_config: Any) -> tuple[Path, int]:
         """Returns the file that an array's numbers lie in, and from where: this one, or where it is compressed,
@@ -146,7 +154,7 @@ class Npz:
         if array.member.compress_type == zipfile.ZIP_STORED:
             with open_regular(self.path) as file:
                 return self.path, data_start(file, array.member.header_offset) + array.header_bytes
-        opened = lambda: self._archive.open(array.member)  # noqa: E731
+        opened = lambda: self._archive.open(array.member)
         return unpacked(self.path, array.member.filename, opened, data_config), array.header_bytes
 
 

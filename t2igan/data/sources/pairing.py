@@ -16,6 +16,7 @@ from itertools import chain
 from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
+from t2igan.data.encoding import DAMAGED, REPLACED
 from t2igan.data.sources.captions import chosen_captions, label_captions, readable_label
 from t2igan.data.sources.metadata import Gathered, Row, captions_in, gather, read_rows
 from t2igan.data.sources.names import Folders, folded, is_hidden, kind_of, shown_name, stem
@@ -49,6 +50,7 @@ class Found:
     records: tuple[tuple[str | None, Record], ...]
     skipped: tuple[tuple[str | None, Skipped], ...]
     summary: str  # "785 pictures with captions in text files beside them"
+    notes: tuple[str, ...] = ()  # what was decided and might have been meant otherwise, each in a line
 
     def splits(self, train_split: str) -> tuple[str, ...]:
         """Returns the names of the splits, that for training first; () where nothing names one."""
@@ -77,6 +79,10 @@ class FoundSource:
     def describe(self) -> str:
         """Returns what was found, in a line: "785 pictures with captions in text files beside them"."""
         return self._found.summary
+
+    def notes(self) -> tuple[str, ...]:
+        """Returns what was decided and might have been meant otherwise: "38 texts are not UTF-8 and read as cp932"."""
+        return self._found.notes
 
     def splits(self) -> tuple[str, ...]:
         """Returns the names of the splits, that for training first; () where nothing names one."""
@@ -225,10 +231,13 @@ class _Pairing:
     def _from_texts(self, picture: str) -> tuple[tuple[str, ...], dict[str, str]]:
         captions: list[str] = []
         names = self._texts.of(picture)
+        damaged = False
         for name in names:
-            captions += self._in_texts.of(decode_text(self._read(name)))
+            text = decode_text(self._read(name))
+            captions += self._in_texts.of(text)
+            damaged |= REPLACED in text
         if names and not captions:
-            raise ValueError(f"{shown_name(names[0])} has none")
+            raise ValueError(f"{shown_name(names[0])} has {DAMAGED if damaged else 'none'}")
         return tuple(dict.fromkeys(captions)), {}
 
     def _from_json(self, picture: str) -> tuple[tuple[str, ...], dict[str, str]]:

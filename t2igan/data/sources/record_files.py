@@ -142,7 +142,7 @@ class TfRecords:
     def place(self, index: int) -> InFile:
         """Returns where a record lies: the part of the file."""
         file = self._file
-        return InFile(file.path, file.mtime_ns, int(self._sizes[index]), int(self._starts[index]))
+        return InFile(file.path, file.mtime_ns, int(self._sizes[index]), int(self._starts[index]), file.ctime_ns)
 
     def read(self, start: int, stop: int) -> Iterator[bytes | str]:
         """Yields records in order; for one that cannot be read, the reason."""

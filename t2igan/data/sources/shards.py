@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from t2igan.config import expanded
 from t2igan.data.dataset import Skipped
 from t2igan.data.sources.captions import SPLITS
 from t2igan.data.sources.names import shown_name
@@ -18,7 +19,7 @@ LEADS_OUT = "a link that leads out of the folder (config.data.follow_links=True 
 
 def common_folder(files: Sequence[Path], data_config: Any) -> Path:
     """Returns the folder that the user named, or the one that holds all the files."""
-    named = Path(str(data_config.source)).expanduser()
+    named = expanded(str(data_config.source), "config.data.source")
     if named.is_dir() and all(named in file.parents for file in files):
         return named
     return Path(os.path.commonpath([file.absolute().parent for file in files]))
@@ -34,7 +35,7 @@ def whole_files(files: Sequence[Path], root: Path, data_config: Any) -> tuple[di
     """Returns the files that may be read, each as it is now, and those that may or can not."""
     found: dict[Path, InFile] = {}
     skipped = []
-    named = Path(str(data_config.source)).expanduser()
+    named = expanded(str(data_config.source), "config.data.source")
     for file in files:
         try:
             # A file that the user names is meant, wherever it lies; one that a folder holds may be anything.
@@ -53,7 +54,8 @@ def splits_by_name(files: Sequence[Path], root: Path, data_config: Any) -> dict[
     for training, "test" and "dev" are names like any others, and all files belong to none (None).
     """
     train = {"train", "training", data_config.train_split}
-    known = {name.lower(): name for name in (*SPLITS, data_config.train_split, data_config.test_split) if name}
+    chosen = data_config.train_split, data_config.val_split, data_config.test_split
+    known = {name.lower(): name for name in (*SPLITS, *chosen) if name}
     longest_first = "|".join(sorted(map(re.escape, known), key=len, reverse=True))
     pattern = re.compile(rf"(?:^|[-_.])({longest_first})(?=$|[-_.\d])")
 

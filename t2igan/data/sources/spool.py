@@ -2,8 +2,9 @@
 
     CACHE/unpacked/KEY.tar, KEY.npy
 
-KEY is a hash of where the packed file lies, its size and time of change. A file gets its name when all of it is
-written. What is unpacked may be deleted at any time between runs; it is made again.
+KEY is a hash of where the packed file lies, its size and times of change. A file gets its name when all of it is
+written. What is unpacked may be deleted at any time between runs; it is made again. It counts among what the cache may
+take (`config.data.cache_gb`), and the longest unused goes first.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from t2igan.data.cache import cache_folder
+from t2igan.data.room import STALE_AFTER_S, UNPACKED, hold, make_room
 from t2igan.errors import UserError
 
 MAX_RATIO = 200  # unpacked to packed: pictures, and even text in tar's padding, are far below
 RATIO_COUNTS_FROM_BYTES = 1 << 28  # less harms nobody
 LEAVE_FREE_BYTES = 1 << 30  # on the disk of the cache
 CHUNK_BYTES = 1 << 20
-STALE_AFTER_S = 86_400.0  # an unfinished file of that age is no longer being written
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +42,12 @@ def unpacked(
     to more than MAX_RATIO times its size. UserError where the cache has no room.
     """
     status = path.stat()
-    identity = (os.fspath(path.resolve()), status.st_size, status.st_mtime_ns, part)
+    identity = (os.fspath(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns, part)
     key = hashlib.sha256(repr(identity).encode("utf-8", "surrogateescape")).hexdigest()[:24]
-    folder = cache_folder(data_config) / "unpacked"
+    folder = cache_folder(data_config) / UNPACKED
     target = folder / f"{key}{Path(part).suffix}"
-    if target.is_file():
+    with suppress(OSError):  # there is none yet
+        hold(target)
         return target
     unfinished = folder / f"{target.name}.{os.getpid()}.unfinished"
     with open_packed() as packed:
@@ -57,9 +59,9 @@ def unpacked(
                 for chunk in _chunks(packed, status.st_size, keep_damaged):
                     _check_room(folder)
                     file.write(chunk)
-            # Time of change is part of a place's stamp: unpacked anew, the same pictures are to be found again.
-            os.utime(unfinished, ns=(status.st_mtime_ns, status.st_mtime_ns))
             unfinished.replace(target)
+            hold(target)
+            make_room(folder.parent, 0, limit_bytes=round(data_config.cache_gb * 1e9))
         except OSError as error:
             raise UserError(
                 f"{path} is compressed and cannot be unpacked into {folder}: {error.strerror or error}.\n"

@@ -21,16 +21,18 @@ BLOCK = tarfile.BLOCKSIZE
 NUMBER_OF_ATTACK = re.compile(rb"[0-9]{1000}")
 
 
-def tar_members(path: Path) -> tuple[dict[str, InFile], list[Skipped]]:
+def tar_members(path: Path, packed: os.stat_result | None = None) -> tuple[dict[str, InFile], list[Skipped]]:
     """Returns the files in an uncompressed tar by their normal names, and what in it cannot be read.
 
     A reason that concerns the archive itself has "" as its file. Of two members of one name the later counts, as it
-    would on unpacking. OSError or ValueError, with a reason fit for the user, where it is no tar at all.
+    would on unpacking. Of a tar that was unpacked, `packed` is the status of the packed file: the times that count are
+    its own. OSError or ValueError, with a reason fit for the user, where it is no tar at all.
     """
     members: dict[str, InFile] = {}
     skipped: list[Skipped] = []
     with open_regular(path) as file:
         status, location = os.fstat(file.fileno()), str(path)
+        changed = packed or status
         for info in _headers(file, status.st_size, skipped):
             if info.isdir():
                 continue
@@ -46,7 +48,7 @@ def tar_members(path: Path) -> tuple[dict[str, InFile], list[Skipped]]:
             else:
                 if name in members:
                     skipped.append(Skipped(info.name, "stored twice: the later one counts"))
-                members[name] = InFile(location, status.st_mtime_ns, info.size, info.offset_data)
+                members[name] = InFile(location, changed.st_mtime_ns, info.size, info.offset_data, changed.st_ctime_ns)
     return members, skipped
 
 

@@ -6,11 +6,13 @@ its builder can do so without TensorFlow. Splits may be slices: "train[:10%]".
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from t2igan.config import expanded
 from t2igan.data.dataset import Record, Skipped
 from t2igan.data.sources.captions import as_captions, chosen_captions, label_captions, readable_label
 from t2igan.data.sources.examples import InExample, parse, picture_in, values
@@ -34,7 +36,7 @@ class Tfds:
         self.name = str(data_config.source)
         self._config = data_config
         self._tfds_name = self.name.removeprefix("tfds:")
-        self._path = path or prepared_folder(Path(self._tfds_name).expanduser())
+        self._path = path or prepared_folder(expanded(self._tfds_name, "config.data.source"))
         self._listed: dict[str, tuple[list[Record], list[Skipped]]] = {}
         if not self._tfds_name:
             raise UserError(
@@ -85,23 +87,25 @@ class Tfds:
 
     def _check_slices(self) -> None:
         """Refuses slices that do not exist, and such as share pictures: a test would be none."""
-        train, test = self._config.train_split, self._config.test_split
-        slices = [split for split in (train, test) if "[" in split]
-        taken = {split: self._instructions(split) for split in slices}
-        if not slices or train == test:
-            return
+        keys = ("train_split", "val_split", "test_split")
+        for one, other in itertools.combinations(keys, 2):
+            self._check_apart(f"config.data.{one}", self._config[one], f"config.data.{other}", self._config[other])
+
+    def _check_apart(self, key: str, split: str, other_key: str, other: str) -> None:
         own = self._builder.info.splits
-        for split in {train, test} & set(own):
-            taken[split] = self._instructions(split)
+        taken = {name: self._instructions(name) for name in (split, other) if "[" in name}
+        if not taken or split == other:
+            return
+        taken |= {name: self._instructions(name) for name in {split, other} & set(own)}
         shared = sum(
             max(0, min(a.skip + a.take, b.skip + b.take) - max(a.skip, b.skip))
-            for a in taken.get(train, ())
-            for b in taken.get(test, ())
+            for a in taken.get(split, ())
+            for b in taken.get(other, ())
             if a.filename == b.filename
         )
         if shared:
             raise UserError(
-                f"config.data.train_split={train!r} and config.data.test_split={test!r} share {shared} pictures.\n"
+                f"{key}={split!r} and {other_key}={other!r} share {shared} pictures.\n"
                 'Take slices that do not overlap, as "train[10%:]" and "train[:10%]".'
             )
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from t2igan.config import expanded
 from t2igan.data.stored import read_text, reason_of
 from t2igan.errors import UserError, nearest
 
@@ -50,7 +51,7 @@ def named_builder(source: str, name: str, data_config: Any) -> Any:
     # "a:b" to the user, "a/b" to TFDS, which keeps the colon for versions ("a:1.0.0").
     name, _, rest = name.partition(":")
     name = name if not rest else f"{name}:{rest}" if rest[0].isdigit() else f"{name}/{rest}"
-    data_dir = str(Path(data_config.tfds_dir).expanduser()) if data_config.tfds_dir else None
+    data_dir = str(expanded(data_config.tfds_dir, "config.data.tfds_dir")) if data_config.tfds_dir else None
     with _errors(source):
         try:
             builder = tfds.builder(name, data_dir=data_dir)
@@ -63,7 +64,10 @@ def named_builder(source: str, name: str, data_config: Any) -> Any:
                 f"config.data.source={source!r}: TFDS has no such data set{near}\n"
                 f"Looked also for prepared data in {data_dir or tfds.core.constants.DATA_DIR} (config.data.tfds_dir)."
             ) from error
-        _prepare(source, builder, data_config.tfds_files_dir)
+        files_dir = data_config.tfds_files_dir
+        if files_dir:
+            files_dir = str(expanded(files_dir, "config.data.tfds_files_dir"))
+        _prepare(source, builder, files_dir)
         # Anew: the builder at hand was made before there were splits and would say that there are none.
         return tfds.builder_from_directory(builder.data_dir)
 

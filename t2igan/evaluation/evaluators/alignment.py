@@ -111,7 +111,7 @@ def retrieval(evaluation: Evaluation) -> None:
             for k in AT:
                 if k >= found.candidates:
                     continue
-                at = lambda x, k=k: float((x.ranks <= k).mean())  # noqa: E731
+                at = lambda x, k=k: float((x.ranks <= k).mean())
                 label = f"{title}, R-precision at {k}"
                 interval = evaluation.interval_of_mean(found.ranks <= k)
                 figure, values = f"retrieval/{sought}_at_{k}/{name}", {"real": at(ceiling), "floor": at(floor)}

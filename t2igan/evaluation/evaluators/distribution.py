@@ -100,7 +100,7 @@ def score(evaluation: Evaluation) -> None:
         evaluation.left_out["score"] = "it needs a classifier, and the data has no attributes"
         return
     splits = np.cumsum(classifier.sizes)[:-1]
-    of = lambda probabilities: np.split(probabilities, splits, axis=1)  # noqa: E731
+    of = lambda probabilities: np.split(probabilities, splits, axis=1)
     fake, real = of(evaluation.drawn.seen["attributes"].probabilities), of(evaluation.real("attributes").probabilities)
     facts = {"group": "score", "extractor": "attributes", "num_images": len(fake[0]), "direction": "real"}
     value, ceiling = metrics.classifier_scores(fake), metrics.classifier_scores(real)

@@ -23,7 +23,7 @@ def diversity(evaluation: Evaluation) -> None:
     images = evaluation.extractors.check(drawn(evaluation.draw, everyone, seeds))
     real_rows, real_captions = _repeated(evaluation)
     for name in dict.fromkeys(("pixels", *_extractors(evaluation))):
-        of = lambda x, name=name: _vectors(evaluation, name, x)  # noqa: E731
+        of = lambda x, name=name: _vectors(evaluation, name, x)
         vectors = of(images)
         within = metrics.within_groups(vectors, everyone)
         real_within = real_across = None
@@ -48,7 +48,7 @@ def diversity(evaluation: Evaluation) -> None:
         if name == "pixels":
             order = np.argsort(values, kind="stable")
             seeds_of = {caption: seeds[i :: len(captions)] for i, caption in enumerate(captions)}
-            entry = lambda i: {"caption": captions[i], "seeds": seeds_of[captions[i]], "distance": float(values[i])}  # noqa: E731, B023
+            entry = lambda i: {"caption": captions[i], "seeds": seeds_of[captions[i]], "distance": float(values[i])}  # noqa: B023
             evaluation.details["diversity"] = {
                 "least": [entry(i) for i in order[:SHOWN_CAPTIONS]],
                 "most": [entry(i) for i in order[::-1][:SHOWN_CAPTIONS]],

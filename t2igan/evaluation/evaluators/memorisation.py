@@ -50,7 +50,7 @@ def memorisation(evaluation: Evaluation) -> None:
         ratio = metrics.distance_ratio(distances, of_real)
         evaluation.add(f"memorisation/ratio/{name}", ratio, real=1.0, label="  median distance, over real", **facts)
         order = np.argsort(distances, kind="stable")[:SHOWN_PAIRS]
-        pair = lambda i, found=found, distances=distances: {  # noqa: E731
+        pair = lambda i, found=found, distances=distances: {
             "caption": evaluation.drawn.captions[i],
             "seed": evaluation.drawn.seeds[i],
             "row": int(evaluation.real_rows[evaluation.drawn.places[i]]),
@@ -91,7 +91,7 @@ def _all_digests(evaluation: Evaluation) -> np.ndarray:
 
 
 def _digests(evaluation: Evaluation, dataset, rows: np.ndarray) -> np.ndarray:
-    make = lambda: np.concatenate([digest(dataset.images[part]) for part in in_parts(rows)])  # noqa: E731
+    make = lambda: np.concatenate([digest(dataset.images[part]) for part in in_parts(rows)])
     return evaluation.extractors.remember(("digests",), dataset, rows, make)
 
 

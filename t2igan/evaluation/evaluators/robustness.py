@@ -56,7 +56,7 @@ def _one(evaluation: Evaluation, kind: str, rows: np.ndarray, changed: list[str]
             texts, sentences = matcher.identities(clean), embed_captions(matcher, clean)
             if len(set(texts)) < 2:
                 continue
-            find = lambda x, s=sentences, t=texts: metrics.match_ranks(x, s, captions=t, seed=evaluation.seed)  # noqa: E731
+            find = lambda x, s=sentences, t=texts: metrics.match_ranks(x, s, captions=t, seed=evaluation.seed)
             found = find(evaluation.drawn.seen[name].embedding[rows])
             floor = 1 / found.candidates
             values, values_again = found.ranks == 1, find(again.seen[name].embedding).ranks == 1

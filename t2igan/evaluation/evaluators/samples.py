@@ -92,7 +92,7 @@ class Evaluation:
         if not math.isfinite(value):
             return
         low, high = interval or (None, None)
-        number = lambda x: None if x is None or not math.isfinite(x) else float(x)  # noqa: E731
+        number = lambda x: None if x is None or not math.isfinite(x) else float(x)
         self.figures[name] = Figure(float(value), low=low, high=high, real=number(real), floor=number(floor), **facts)
 
     def interval_of_mean(self, values: np.ndarray, places: np.ndarray | None = None) -> metrics.Interval | None:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from t2igan.config import expanded
 from t2igan.data.tokenizer import PretrainedTokenizer
 from t2igan.errors import UserError
 from t2igan.evaluation.extractors.extractor import in_batches
@@ -36,7 +37,7 @@ class Clip:
 
     def __init__(self, folder: str | Path):
         """Reads sizes and tokenizer, no weights yet. UserError where a file is missing or not understood."""
-        self.folder = Path(folder).expanduser()
+        self.folder = expanded(folder, "config.evaluate.clip_weights")
         missing = [name for name in FILES if not (self.folder / name).is_file()]
         if missing:
             raise UserError(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from t2igan.config.pretrained import require_separate, trained_on
 from t2igan.config.registry import Registry
 from t2igan.data import Dataset
 from t2igan.data.tokenizer import Tokenizer
@@ -84,6 +85,13 @@ def _clip(o: Opening) -> Extractor | None:
     return Clip(o.weights) if o.weights else None
 
 
+@EXTRACTORS.register("efficientnet")
+def _efficientnet(o: Opening) -> Extractor | None:
+    from t2igan.evaluation.extractors.efficientnet import EfficientNetFeatures
+
+    return EfficientNetFeatures(o.weights) if o.weights else None
+
+
 class FeatureExtractors:
     """The extractors of one training split by name; those that learn do so when they are first asked.
 
@@ -105,7 +113,9 @@ class FeatureExtractors:
         settings: Settings | None = None,
         weights: Mapping[str, str] | None = None,
     ):
+        tokenizer = tokenizer.own  # not a pretrained model's: what trained the GAN must not measure it
         self.train = train
+        self.trained_on = trained_on(config)  # the run's pretrained parts, by key: what must not measure it
         self.settings = settings or Settings()
         self.vocabulary = learnable_attributes(train)
         self._image_shape = tuple(train.images.shape[1:])
@@ -129,15 +139,16 @@ class FeatureExtractors:
     ) -> FeatureExtractors:
         """Returns the extractors of a run, kept in its folder, learned when first asked, with a bar on the terminal.
 
-        `weights` ("inception": a file, "clip": a folder) go before those that the configuration names.
+        `weights` ("inception", "efficientnet": a file, "clip": a folder) go before those that the configuration names.
 
         Raises:
-          UserError: weights are not there or not understood.
+          UserError: weights are not there or not understood, or are what the run trained with.
         """
         evaluate = config.evaluate
         settings = Settings(classifier_steps=evaluate.classifier_steps, probe_steps=evaluate.probe_steps)
         named = {name: evaluate[f"{name}_weights"] for name in EXTRACTORS if f"{name}_weights" in evaluate}
         weights = named | dict(weights or {})
+        require_separate(config, weights)
         return cls(config, train, tokenizer, workdir / "extractors", Bar(), settings, weights)
 
     @property

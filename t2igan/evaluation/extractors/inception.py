@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from t2igan.config import expanded
 from t2igan.errors import UserError
 from t2igan.evaluation.extractors.extractor import in_batches, to_unit
 from t2igan.nets import inception
@@ -28,7 +29,7 @@ class Inception:
 
     def __init__(self, path: str | Path):
         """Reads nothing yet. UserError where there is no such file."""
-        self.path = Path(path).expanduser()
+        self.path = expanded(path, "config.evaluate.inception_weights")
         if not self.path.is_file():
             raise UserError(
                 f"config.evaluate.inception_weights={str(path)!r} is not a file; give a .safetensors file with the "

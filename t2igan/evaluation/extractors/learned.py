@@ -21,6 +21,7 @@ from t2igan.data import Dataset
 from t2igan.errors import UserError
 from t2igan.evaluation.extractors.extractor import read_shrunk
 from t2igan.evaluation.extractors.settings import SEED
+from t2igan.inference.console import progress_bar
 from t2igan.inference.files import write_tensors
 
 Progress = Callable[[str, int, int], None]  # which extractor, steps done, steps in all
@@ -97,12 +98,8 @@ class Bar:
         self._bar = None
 
     def __call__(self, name: str, done: int, total: int) -> None:
-        from tqdm import tqdm
-
         if self._bar is None:
-            self._bar = tqdm(
-                desc=f"learning the extractor {name!r}", total=total, unit="step", leave=False, mininterval=1.0
-            )
+            self._bar = progress_bar(desc=f"learning the extractor {name!r}", total=total, unit="step", leave=False)
         self._bar.update(done - self._bar.n)
         if done == total:
             self._bar.close()

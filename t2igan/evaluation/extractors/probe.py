@@ -100,7 +100,7 @@ class Probe:
             state, _ = step(state, batch)
             learned.report(self._progress, "probe", number + 1, s.probe_steps, state.step)
         encoder = self._networks.image_encoder
-        features = lambda x: in_batches(partial(_tower, encoder), state.params["image"], x)[0]  # noqa: E731
+        features = lambda x: in_batches(partial(_tower, encoder), state.params["image"], x)[0]
         return state.params | {"scale": learned.unit_scale(features, images)}
 
 

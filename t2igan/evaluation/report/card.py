@@ -123,7 +123,7 @@ def _training(facts: RunFacts) -> str:
 
 def _results(facts: RunFacts) -> str:
     if not facts.evaluations:
-        return "## Results\n\nNot evaluated yet: `python run.py evaluate --workdir=...`."
+        return "## Results\n\nNot evaluated yet: `t2igan evaluate --workdir=...`."
     lines = ["## Results", ""]
     for split, evaluation in facts.evaluations.items():
         counts = evaluation.get("counts", {})

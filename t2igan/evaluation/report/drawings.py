@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8, UInt32
+from jaxtyping import Array, Float, Shaped, UInt8, UInt32
 
 from t2igan.inference.sample import Model, noise, to_bytes
 from t2igan.nets import Networks, Text
@@ -104,7 +104,7 @@ def _draw_between_seeds(
     networks: Networks,
     params: Any,
     seeds: UInt32[Array, " 2"],
-    tokens: Int[Array, "1 T"],
+    tokens: Shaped[Array, "1 ..."],
     shares: Float[Array, " S"],
 ) -> UInt8[Array, "S H W C"]:
     first, second = noise(seeds, networks.z_dim)
@@ -118,7 +118,7 @@ def _draw_between_captions(
     networks: Networks,
     params: Any,
     seeds: UInt32[Array, " 1"],
-    tokens: Int[Array, "2 T"],
+    tokens: Shaped[Array, "2 ..."],
     shares: Float[Array, " S"],
 ) -> UInt8[Array, "S H W C"]:
     z = jnp.repeat(noise(seeds, networks.z_dim), len(shares), axis=0)
@@ -128,7 +128,7 @@ def _draw_between_captions(
 
 
 @partial(jax.jit, static_argnums=0)
-def _draw_attention(networks: Networks, params: Any, seeds: UInt32[Array, " 1"], tokens: Int[Array, "1 T"]):
+def _draw_attention(networks: Networks, params: Any, seeds: UInt32[Array, " 1"], tokens: Shaped[Array, "1 ..."]):
     text = networks.text_encoder.apply(params["text"], tokens)
     z = noise(seeds, networks.z_dim)
     image, noted = networks.generator.apply(params["generator"], z, text, mutable="intermediates")

@@ -14,7 +14,7 @@ import numpy as np
 from t2igan import config as config_lib
 from t2igan.data import Dataset
 from t2igan.data.tokenizer import Tokenizer
-from t2igan.errors import UserError
+from t2igan.errors import UserError, command
 from t2igan.inference.files import read_json_lines
 from t2igan.inference.snapshot import Snapshot
 
@@ -140,7 +140,9 @@ def split_facts(split: Dataset, tokenizer: Tokenizer | None) -> SplitFacts:
         counts = Counter(of_one.get(name, "none") for of_one in split.attributes or ())
         attributes[name] = dict(counts.most_common())
     counted = captions[:: len(captions) // MAX_COUNTED + 1]
-    lengths = (tokenizer.encode(counted) > 0).sum(1) if tokenizer and counted else np.zeros(1, int)
+    lengths = (
+        np.minimum(tokenizer.lengths(counted), tokenizer.max_tokens) if tokenizer and counted else np.zeros(1, int)
+    )
     return SplitFacts(
         name=split.split,
         num_images=len(split),
@@ -160,7 +162,7 @@ def data_license(config: Mapping[str, Any]) -> str:
     for start, name in LICENSES.items():
         if source == start or source.startswith((f"{start}:", f"{start}/")):
             return name
-    folder = Path(source).expanduser()
+    folder = config_lib.expanded(source, "config.data.source")
     files = sorted(p.name for p in folder.glob("LICEN[CS]E*")) if folder.is_dir() else []
     return f"see {files[0]} beside the pictures" if files else ""
 
@@ -184,6 +186,6 @@ def read_record(workdir: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or "config" not in record:
         raise UserError(
             f"{workdir} has no config.json, so it is not the folder of a run; give one that "
-            f"`python run.py --config=... --workdir=...` made"
+            f"`{command('train', config='...', workdir='...')}` made"
         )
     return record

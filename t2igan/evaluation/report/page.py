@@ -9,13 +9,15 @@ from typing import Any
 
 from t2igan import config as config_lib
 from t2igan.data import Dataset, list_splits, open_dataset
+from t2igan.data.model_tokenizer import ModelTokenizer
 from t2igan.data.tokenizer import Tokenizer
-from t2igan.errors import UserError, nearest
+from t2igan.errors import UserError, command, nearest
 from t2igan.evaluation.report import curves, plots, sections, tables
 from t2igan.evaluation.report.card import CARD_NAME, model_card
 from t2igan.evaluation.report.environment import environment
 from t2igan.evaluation.report.facts import RunFacts, changed_from, gather, is_current, read_json, read_record
 from t2igan.evaluation.runs import evaluate_run
+from t2igan.inference.console import say
 from t2igan.inference.files import write_text
 from t2igan.inference.sample import SNAPSHOT_NAME, Model, from_snapshot
 from t2igan.inference.snapshot import Snapshot, load_snapshot, put_model_card
@@ -67,14 +69,14 @@ def write(
         raise UserError(f"--out={out} must end in .html")
     template = _template()
     sources = collect(workdir, split, num_images, seed)
-    print("drawing the report")
+    say("drawing the report")
     html = template.render(context(sources, base))
     write_text(out, html)
     card = model_card(sources.facts)
     write_text(workdir / CARD_NAME, card)
     in_snapshot = sources.generator is not None and put_model_card(workdir / SNAPSHOT_NAME, card, sources.facts.digest)
-    print(f"report:     {out} ({len(html.encode()) / 1e6:.1f} MB, one file)")
-    print(f"model card: {workdir / CARD_NAME}{', and in the snapshot' if in_snapshot else ''}")
+    say(f"report:     {out} ({len(html.encode()) / 1e6:.1f} MB, one file)")
+    say(f"model card: {workdir / CARD_NAME}{', and in the snapshot' if in_snapshot else ''}")
     return out
 
 
@@ -100,7 +102,7 @@ def collect(workdir: Path, split: str | None, num_images: int | None, seed: int)
     if not is_current(evaluation, snapshot.digest if snapshot else ""):
         evaluation = None
         if not missing:
-            print(f"evaluating on the split {split!r} first (`python run.py evaluate` writes the same)")
+            say(f"evaluating on the split {split!r} first (`{command('evaluate', workdir=workdir)}` writes the same)")
             evaluate_run(workdir, split, num_images, seed)
             evaluation = read_json(workdir / f"evaluation_{split}.json")
             if not is_current(evaluation, snapshot.digest):  # a training in the same folder has gone on meanwhile
@@ -177,6 +179,9 @@ def _distinct(*splits: Dataset | None) -> list[Dataset]:
 
 def _tokenizer(workdir: Path, snapshot: Snapshot | None) -> Tokenizer | None:
     if snapshot:
-        return Tokenizer.from_json(snapshot.tokenizer)
+        own = Tokenizer.from_json(snapshot.tokenizer)
+        if not snapshot.pretrained:
+            return own
+        return ModelTokenizer(snapshot.pretrained["tokenizer"], snapshot.config["tokenizer"]["max_tokens"], own)
     path = workdir / "tokenizer.json"
     return Tokenizer.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -163,7 +163,7 @@ def _far_and_near(generator: Model, captions: Sequence[str]) -> list[tuple[str, 
     """The first caption with the one that is most like it, and with the one that is least like it, token by token."""
     if len(captions) < 2:
         return []
-    tokens = generator.tokenizer.encode(captions)
+    tokens = generator.tokenizer.own.encode(captions)
     different = (tokens[1:] != tokens[0]).sum(1)
     chosen = dict.fromkeys((int(different.argmin()), int(different.argmax())))
     return [(captions[0], captions[1 + i]) for i in chosen]

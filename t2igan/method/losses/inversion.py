@@ -65,7 +65,7 @@ def inversion_loss(
     }
     loss = terms["loss/reconstruction"] + weights.prior * terms["loss/prior"]
     if weights.perceptual and "image" in params:
-        features = lambda x: networks.image_encoder.apply(params["image"], x)  # noqa: E731
+        features = lambda x: networks.image_encoder.apply(params["image"], x)
         terms["loss/perceptual"] = angular_distance(features(images), features(drawn))
         loss = loss + weights.perceptual * terms["loss/perceptual"]
     return loss, terms

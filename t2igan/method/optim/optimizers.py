@@ -11,6 +11,8 @@ import optax
 
 from t2igan.config.registry import Registry
 
+FIXED = "fixed"  # the collection of a network's variables that get no gradient and must not decay
+
 # (learning rate, beta1, beta2) -> Optax optimizer; rates and betas may be traced scalars, the state depends on neither.
 OPTIMIZERS: Registry[Callable[..., optax.GradientTransformation]] = Registry("optimizer", key="train.optimizer")
 
@@ -61,9 +63,14 @@ def adam(
         before.append(optax.adaptive_grad_clip(adaptive_clip))
     after = []
     if weight_decay:
-        kernels = lambda params: jax.tree.map(lambda x: x.ndim > 1, params)  # noqa: E731
-        after.append(optax.add_decayed_weights(-rate * weight_decay, mask=kernels))
+        after.append(optax.add_decayed_weights(-rate * weight_decay, mask=_decaying))
     return optax.chain(*before, body, *after) if before or after else body
+
+
+def _decaying(params: Any) -> Any:
+    """Which leaves are kernels that are trained: a network's collection "fixed" (pretrained features) is not."""
+    fixed = lambda path: any(getattr(key, "key", None) == FIXED for key in path)
+    return jax.tree_util.tree_map_with_path(lambda path, x: x.ndim > 1 and not fixed(path), params)
 
 
 def gradients(loss_fn: Callable, params: Any, batch: Any, key: jax.Array, microbatches: int = 1) -> tuple[Any, dict]:

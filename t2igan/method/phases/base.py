@@ -7,11 +7,11 @@ of that, its place among the others, the networks that it needs and trains, and 
 
 Phases know a run (`t2igan.training.run.Run`) as the context that is given to them, and import nothing of training:
 
-    run.config  run.networks  run.tokenizer  run.train_data  run.test_data  run.extractors  run.logs
+    run.config  run.networks  run.tokenizer  run.train_data  run.val_data  run.extractors  run.logs
     run.gathered_networks        for the compiled step, where parameters may lie in parts on several devices
     run.batch_shapes             shapes of a batch of two
     run.say(text)                a line to the terminal
-    run.over_test_pictures(f)    means of what f(batch, number) says of pictures of the test split
+    run.over_held_out_pictures(f)    means of what f(batch, number) says of pictures of the val split
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ there are any, and otherwise how a picture was turned, mirrored and cut out (`t2
 a generator has learned already, it also learns to tell real pictures from that one's, by the loss and penalty of the
 adversarial phase.
 
-Its figure of the test split at the end is "accuracy/held_out", the share of right answers.
+Its figure of the validation split at the end is "accuracy/held_out", the share of right answers.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def init_discriminator_state(
     )
     pair = {
         "images": jnp.zeros((2, *batch["images"].shape[1:])),
-        "tokens": jnp.ones((2, *batch["tokens"].shape[1:]), jnp.int32),
+        "tokens": jnp.ones((2, *batch["tokens"].shape[1:]), batch["tokens"].dtype),
     }
     features = jax.eval_shape(lambda params: trunk(method, params, **pair, key=key), state.frozen | state.params)
     head = LinearHeads(method.sizes).init(jax.random.fold_in(key, 1), jnp.zeros(features.shape))
@@ -176,10 +176,10 @@ def build(run: Any, given: Mapping[str, Params]) -> Phase:
 
 
 def accuracy(run: Any, method: DiscriminatorMethod, state: PhaseState, done: int) -> dict[str, float]:
-    """Asks the discriminator's head about test pictures; returns the share of right answers."""
+    """Asks the discriminator's head about held-out pictures; returns the share of right answers."""
     params = state.frozen | state.params
     method = dataclasses.replace(method, networks=run.networks)  # the step's are for sharded parameters
-    labels = run.test_data.attribute_labels(run.extractors.vocabulary) if method.labelled else None
+    labels = run.val_data.attribute_labels(run.extractors.vocabulary) if method.labelled else None
     answer = jax.jit(lambda params, batch, key: ask(method, params, batch, key)[1])
 
     def right(batch, i):
@@ -187,9 +187,9 @@ def accuracy(run: Any, method: DiscriminatorMethod, state: PhaseState, done: int
             batch["labels"] = labels[batch["rows"]]
         return (answer(params, {k: v for k, v in batch.items() if k != "rows"}, jax.random.key(i)),)
 
-    (share,) = run.over_test_pictures(right)
+    (share,) = run.over_held_out_pictures(right)
     about = f"{len(method.sizes)} {'attributes' if method.labelled else 'transforms'}"
-    run.say(f"step {done:,}: the discriminator's features tell {about} of test pictures to {share:.3f}")
+    run.say(f"step {done:,}: the discriminator's features tell {about} of held-out pictures to {share:.3f}")
     return {"accuracy/held_out": share}
 
 

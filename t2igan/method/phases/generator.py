@@ -5,8 +5,8 @@ or, for captions that were dropped, without. The loss, a variational autoencoder
 `t2igan.method.losses.inversion`. It leaves a generator that draws blurred but sensible pictures, for the adversarial
 phase to begin with, and an inverter.
 
-Figures of the test split at its end: "reconstruction/held_out", the mean squared error of whole pictures in [-1, 1] by
-way of the inverter's noise, and "reconstruction/random_z", the same with noise at random.
+Figures of the validation split at its end: "reconstruction/held_out", the mean squared error of whole pictures in
+[-1, 1] by way of the inverter's noise, and "reconstruction/random_z", the same with noise at random.
 """
 
 from __future__ import annotations
@@ -101,11 +101,11 @@ def build(run: Any, given: Mapping[str, Params]) -> Phase:  # noqa: ARG001
 
 
 def completion(run: Any, masks: tuple[str, ...], step_images: int, state: PhaseState, done: int) -> dict[str, float]:
-    """Draws test pictures, what was left visible of them, and what the networks made of that; returns the errors."""
+    """Draws held-out pictures, what was left visible of them and what the networks made of that; returns errors."""
     params = state.frozen | state.params
-    num = min(run.config.sample.num_captions, len(run.test_data))
-    captions = [of_one[0] for of_one in run.test_data.captions[:num]]
-    images = run.test_data.images[:num].astype(np.float32) / 127.5 - 1
+    rows = run.val_data.spread(run.config.sample.num_captions)
+    captions = [run.val_data.captions[row][0] for row in rows]
+    images = run.val_data.images[rows].astype(np.float32) / 127.5 - 1
     tokens = run.tokenizer.encode(captions)
 
     @functools.partial(jax.jit, static_argnames="keep_visible")
@@ -129,7 +129,7 @@ def completion(run: Any, masks: tuple[str, ...], step_images: int, state: PhaseS
 
     figures = reconstruction_errors(run, params)
     run.say(
-        f"{done * step_images:>9,} images: squared error of {len(run.test_data):,} test pictures "
+        f"{done * step_images:>9,} images: squared error of {len(run.val_data):,} held-out pictures "
         f"{figures['reconstruction/held_out']:.4f} by the inverter's noise, "
         f"{figures['reconstruction/random_z']:.4f} by noise at random"
     )
@@ -137,7 +137,7 @@ def completion(run: Any, masks: tuple[str, ...], step_images: int, state: PhaseS
 
 
 def reconstruction_errors(run: Any, params: Mapping[str, Params]) -> dict[str, float]:
-    """Returns mean squared errors of drawing test pictures from their captions, by the inverter's z and by random z."""
+    """Returns mean squared errors of drawing held-out pictures from captions, by the inverter's z and by random z."""
     networks = run.networks
 
     @jax.jit
@@ -145,11 +145,13 @@ def reconstruction_errors(run: Any, params: Mapping[str, Params]) -> dict[str, f
         images = images.astype(jnp.float32) / 127.5 - 1
         text = networks.text_encoder.apply(params["text"], tokens)
         z = networks.inverter.apply(params["inverter"], images, jnp.ones_like(images[..., :1])).mean
-        draw = lambda z: networks.generator.apply(params["generator"], z, text)  # noqa: E731
-        error = lambda z: ((draw(z) - images) ** 2).mean((1, 2, 3))  # noqa: E731
+        draw = lambda z: networks.generator.apply(params["generator"], z, text)
+        error = lambda z: ((draw(z) - images) ** 2).mean((1, 2, 3))
         return error(z), error(jax.random.normal(key, z.shape))
 
-    found = run.over_test_pictures(lambda batch, i: errors(params, batch["images"], batch["tokens"], jax.random.key(i)))
+    found = run.over_held_out_pictures(
+        lambda batch, i: errors(params, batch["images"], batch["tokens"], jax.random.key(i))
+    )
     return dict(zip(("reconstruction/held_out", "reconstruction/random_z"), found, strict=True))
 
 

@@ -80,7 +80,7 @@ def joint_step(
 
     def gradients(loss, names, key_name):
         """The gradients of a loss by some networks, and its metrics."""
-        loss_fn = lambda trained, part, key: loss(everyone | trained, key=key, **part)  # noqa: E731
+        loss_fn = lambda trained, part, key: loss(everyone | trained, key=key, **part)
         key = stream(game.seed, key_name, state.step)
         return optimizers.gradients(loss_fn, {n: state.params[n] for n in names}, batch, key, game.microbatches)
 
@@ -101,7 +101,7 @@ def joint_step(
         rates["inverter"] = game.generator_rate
     of_generator, g_metrics = gradients(generator_loss, rates, "joint generator")
     of_discriminator, d_metrics = gradients(discriminator_loss, ("discriminator", "text"), "joint discriminator")
-    add = lambda weight, other: jax.tree.map(lambda a, b: a + weight * b, of_generator["text"], other["text"])  # noqa: E731
+    add = lambda weight, other: jax.tree.map(lambda a, b: a + weight * b, of_generator["text"], other["text"])
     of_generator["text"] = add(method.discriminator_weight, of_discriminator)
     metrics = g_metrics | d_metrics
     if method.anchor_weight and {"image", "matching"} <= everyone.keys():

@@ -49,7 +49,7 @@ def _box(key, num, y, x):
     sides_key, corner_key = jax.random.split(key)
     sides = jax.random.uniform(sides_key, (2, num, 1, 1), minval=BOX_SIDE[0], maxval=BOX_SIDE[1])
     corner = jax.random.uniform(corner_key, (2, num, 1, 1)) * (1 - sides)
-    inside = lambda place, i: (place >= corner[i]) & (place < corner[i] + sides[i])  # noqa: E731
+    inside = lambda place, i: (place >= corner[i]) & (place < corner[i] + sides[i])
     return inside(y, 0) & inside(x, 1)
 
 

@@ -48,7 +48,7 @@ def classification(
         right.append(of_one.argmax(1) == label)
     known = (labels >= 0).astype(jnp.float32)
     count = jnp.maximum(known.sum(1), 1)
-    mean = lambda values: (jnp.stack(values, 1) * known).sum(1) / count  # noqa: E731
+    mean = lambda values: (jnp.stack(values, 1) * known).sum(1) / count
     return mean(losses), mean(right)
 
 

@@ -104,7 +104,7 @@ def drop_captions(key: jax.Array, text: Text, probability: float) -> Text:
     if not probability:
         return text
     dropped = jax.random.bernoulli(key, probability, (len(text.sentence),))
-    pick = lambda x, y: jnp.where(dropped.reshape(-1, *[1] * (x.ndim - 1)), y, x)  # noqa: E731
+    pick = lambda x, y: jnp.where(dropped.reshape(-1, *[1] * (x.ndim - 1)), y, x)
     return jax.tree.map(pick, text, no_caption(text))
 
 

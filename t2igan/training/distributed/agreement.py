@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import secrets
 import socket
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from t2igan import __version__
 from t2igan import config as config_lib
 from t2igan.data import Dataset
 from t2igan.errors import UserError
@@ -21,15 +23,17 @@ SEEN_WITHIN_S = 60.0  # network file systems show a new file late, by their cach
 
 
 def check_configuration(config: Any) -> None:
-    """Raises `UserError`, in all processes, where one has another configuration than the leader."""
-    ours = config_lib.flatten(json.loads(config_lib.to_json(config)))
+    """Raises `UserError`, in all processes, where one has another version or configuration than the leader."""
+    flat = config_lib.flatten(json.loads(config_lib.to_json(config)))
+    versions = {"t2igan": __version__, "jax": importlib.metadata.version("jax")}
+    ours = versions | {f"config.{key}": value for key, value in flat.items() if key not in OWN}
     first, *others = processes.exchange(ours)
     for number, theirs in enumerate(others, start=1):
-        for key in sorted(first.keys() | theirs.keys()):
-            if first.get(key) != theirs.get(key) and key not in OWN:
+        for key in sorted(first.keys() | theirs.keys(), key=lambda key: (key not in versions, key)):
+            if first.get(key) != theirs.get(key):
                 raise UserError(
-                    f"process {number} has config.{key}={theirs.get(key)!r}, process 0 has {first.get(key)!r}; "
-                    f"give all the same command, but for --process"
+                    f"process {number} has {key}={theirs.get(key)!r}, process 0 has {first.get(key)!r}; "
+                    f"give all the same {'versions' if key in versions else 'command, but for --process'}"
                 )
 
 

@@ -15,13 +15,13 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from t2igan.config import cache_folder
 from t2igan.errors import UserError
 
 SHARDED_FROM_VALUES = 2**16  # smaller arrays are on every device: to gather them takes longer than they are worth
@@ -40,8 +40,7 @@ def start(cpu_devices: int = 1) -> None:
     """
     _keep_freed_memory()
     if jax.config.jax_compilation_cache_dir is None:
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(caches / "t2igan" / "xla"))
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     if cpu_devices > 1:
         # A device that waits for the others in a collective blocks a thread of XLA's one pool, which has a thread a
@@ -245,7 +244,7 @@ def init_on(mesh: Mesh, init: Callable[..., Any], *arguments: Any) -> Any:
 def abstract_on(mesh: Mesh, init: Callable[..., Any], *arguments: Any) -> Any:
     """Returns shapes, dtypes and places of what `init_on` would give, without computing it."""
     like = jax.eval_shape(init, *arguments)
-    place = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)  # noqa: E731
+    place = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
     return jax.tree.map(place, like, shardings(mesh, like))
 
 
@@ -254,7 +253,7 @@ def local(tree: Any) -> Any:
 
     In a single process without shards they are those that are given. What is not an array on devices stays as it is.
     """
-    on_devices = lambda x: isinstance(x, jax.Array)  # noqa: E731
+    on_devices = lambda x: isinstance(x, jax.Array)
     in_parts = [x for x in jax.tree.leaves(tree) if on_devices(x) and not x.is_fully_replicated]
     if jax.process_count() == 1 and not in_parts:
         return tree

@@ -1,0 +1,62 @@
+"""Runs a command line: finds the verb, reads what was given, and says a user's mistake in a line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from absl import logging
+
+from t2igan import __version__, errors
+from t2igan.cli import help as help_lib
+from t2igan.cli.parse import HELP, named, parse, split
+from t2igan.errors import UserError
+from t2igan.inference.console import escape_what_consoles_lack
+from t2igan.training.distributed import processes
+
+
+def main(argv: Sequence[str], program: str = errors.CONSOLE) -> int:
+    """Runs the command line; returns the exit code: 0, 2 for a user's mistake, 130 when interrupted.
+
+    Args:
+      argv: the program and its words, as `sys.argv`.
+      program: what the user typed to start it, for messages that say how to go on.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.set_verbosity(logging.FATAL)  # what libraries log with a traceback also reaches us, and is said in a line
+    escape_what_consoles_lack()
+    errors.started_as(program)
+    try:
+        _run(argv[1:], program)
+    except UserError as error:
+        print(f"{errors.program()}: {error}", file=sys.stderr)
+        processes.leave(str(error), 2)
+        return 2
+    except KeyboardInterrupt as error:
+        reason = str(error) or "interrupted; the same command goes on from the last checkpoint"
+        print(f"{errors.program()}: {reason}", file=sys.stderr)
+        processes.leave("interrupted", 130)
+        return 130
+    except Exception as error:
+        processes.fail(error)
+        raise
+    return 0
+
+
+def console() -> None:
+    """The installed command `t2igan`."""
+    sys.exit(main(sys.argv))
+
+
+def _run(words: Sequence[str], program: str) -> None:
+    word, rest = split(words)
+    if "--version" in rest and word is None:
+        print(f"t2igan {__version__}")
+    elif word == "help" or (word is None and any(one in HELP for one in rest)):
+        print(help_lib.of_program(program))
+    elif any(one in HELP for one in rest):
+        print(help_lib.of_verb(named(word), program))
+    else:
+        verb = named(word)
+        verb.run(parse(verb, rest))

@@ -1,0 +1,100 @@
+"""`t2igan sample`: pictures from prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from absl.flags import FlagValues
+
+from t2igan.cli import verb
+from t2igan.cli.verb import Given
+from t2igan.errors import UserError
+
+
+def define(given: FlagValues) -> None:
+    """Adds the flags of `sample`."""
+    verb.define_workdir(given, "folder of a run, or a snapshot file")
+    verb.define_which(given)
+    flags.DEFINE_multi_string("prompt", [], "a caption; may be given several times", flag_values=given)
+    verb.define_path(given, "prompts", "text file with a caption a line")
+    flags.DEFINE_integer("num", 1, "pictures a prompt", flag_values=given)
+    flags.DEFINE_integer("seed", 0, "seed of the first picture of a prompt", flag_values=given)
+    flags.DEFINE_float("truncation", 1.0, "the noise of training; less = more typical pictures", flag_values=given)
+    flags.DEFINE_float(
+        "guidance", 1.0, "above 1 leans towards the caption, if the training allows it", flag_values=given
+    )
+    verb.define_path(given, "out", "a .png file for a sheet, or a folder for a file a picture; without it sample.png")
+    flags.DEFINE_integer("scale", 0, "enlarge pixels so many times, or 0: to 128 px at least", flag_values=given)
+    verb.define_plugin(given)
+
+
+def run(given: Given) -> None:
+    """Draws pictures from prompts into a sheet or a folder."""
+    import t2igan
+    from t2igan.inference.console import say
+    from t2igan.training.distributed import parallel
+
+    prompts = read_prompts(given.prompt, given.prompts)
+    num = verb.number_of_pictures(given, 1)
+    if given.scale < 0:
+        raise UserError(f"--scale={given.scale} must be 0 or more")
+    out = given.out or Path("sample.png")
+    if out.suffix and out.suffix.lower() != ".png" and not out.is_dir():
+        raise UserError(f"--out={out} must end in .png, or be a folder")
+    parallel.start()
+    generator = t2igan.load(verb.workdir(given, "sample"), given.which)
+    everyone = [(prompt, given.seed + i) for prompt in prompts for i in range(num)]
+    how = {"truncation": given.truncation, "guidance": given.guidance}
+    images = generator.sample([p for p, _ in everyone], [s for _, s in everyone], **how)
+    facts = {"model": generator.digest, "t2igan": t2igan.__version__} | how
+    if out.suffix.lower() == ".png":
+        save_sheet(out, images, prompts, range(given.seed, given.seed + num), given.scale, facts)
+        say(f"{len(images)} pictures in {out}")
+    else:
+        save_files(out, images, everyone, given.scale, facts)
+        say(f"{len(images)} pictures in {out}/")
+
+
+def read_prompts(given: Sequence[str], file: Path | None) -> list[str]:
+    """Returns the prompts of the command line and of a file; UserError where there is none."""
+    prompts = list(given)
+    if file is not None:
+        try:
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"--prompts={file} cannot be read ({error}); give a UTF-8 text file") from error
+        prompts += [line for line in lines if line.strip()]
+    if not prompts:
+        raise UserError('there is no prompt; give --prompt="..." (once or more) or --prompts=FILE, a caption a line')
+    return prompts
+
+
+def save_sheet(out: Path, images: Any, prompts: list[str], seeds: range, scale: int, facts: dict[str, Any]) -> None:
+    """Writes one picture with a row a prompt."""
+    from t2igan.inference.pictures import save_png, sheet
+
+    picture = sheet(images, prompts, columns=len(seeds), scale=scale)
+    save_png(out, picture, facts | {"prompts": prompts, "seeds": list(seeds)})
+
+
+def save_files(out: Path, images: Any, everyone: list[tuple[str, int]], scale: int, facts: dict[str, Any]) -> None:
+    """Writes a file a picture into a folder."""
+    from t2igan.inference.pictures import enlarge, save_png
+
+    for i, ((prompt, seed), image) in enumerate(zip(everyone, enlarge(images, scale), strict=True)):
+        save_png(out / f"{i:05d}_seed{seed}.png", image, facts | {"prompt": prompt, "seed": seed})
+
+
+VERB = verb.Verb(
+    name="sample",
+    summary="draw pictures from captions with a trained model",
+    examples=(
+        'sample --workdir=runs/base --prompt="a pixel person with a red cap, light skin" --num=8 --out=me.png',
+        "sample --workdir=runs/base --prompts=captions.txt --out=pictures",
+    ),
+    define=define,
+    run=run,
+)

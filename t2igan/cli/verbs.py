@@ -1,0 +1,13 @@
+"""All verbs, each registered once: here."""
+
+from __future__ import annotations
+
+from t2igan.cli.data import VERB as DATA
+from t2igan.cli.evaluate import VERB as EVALUATE
+from t2igan.cli.report import VERB as REPORT
+from t2igan.cli.sample import VERB as SAMPLE
+from t2igan.cli.train import VERB as TRAIN
+from t2igan.cli.verb import Verb
+
+VERBS: dict[str, Verb] = {verb.name: verb for verb in (TRAIN, DATA, SAMPLE, EVALUATE, REPORT)}
+DEFAULT = TRAIN
