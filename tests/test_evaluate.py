@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from squares import COLORS, QUICK, any_pictures, nearly, one_picture, real_pictures, squares, tokenizer_of
+from squares import COLORS, QUICK, any_pictures, blocks, nearly, one_picture, real_pictures, squares, tokenizer_of
 
 from configs.base import get_config
 from t2igan.data import Dataset
@@ -130,8 +130,9 @@ def test_details_are_what_the_report_needs(healthy, test, train, extractors):
         ("caption_ignored", lambda data: any_pictures(data["fresh"])),
         ("memorised", lambda data: real_pictures(data["train"])),
         ("memorised", lambda data: nearly(real_pictures(data["train"]), 2)),
+        ("unlike_real", lambda data: blocks(real_pictures(data["fresh"]), 4)),
     ],
-    ids=["one picture", "shuffled captions", "training pictures", "nearly training pictures"],
+    ids=["one picture", "shuffled captions", "training pictures", "nearly training pictures", "blocks"],
 )
 def test_broken_generators_are_told_apart(finding, generator, extractors, test, train, fresh):
     result = evaluate(generator({"train": train, "fresh": fresh}), test, extractors, num_images=180, seed=0)
