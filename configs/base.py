@@ -12,7 +12,7 @@ Every key of the configuration stands here once, with its default. The other fil
 and change a few keys; the command line changes any key by `--config.group.key=value`.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 
 def get_config() -> ConfigDict:
@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
 
     config.seed = 0  # the one root seed: parameters, batches, noise
-    # Any of "text", "generator", "discriminator", "adversarial", "text_matching", "joint", in this order.
+    # Any of "autoencoder", "text", "generator", "discriminator", "adversarial", "text_matching", "joint", in order.
     config.phases = ("text", "adversarial")  # leaving out "text" trains on an untrained text encoder
     config.init_from = ""  # another run's folder, or its snapshot: begin with what fits of its networks
     config.init_which = "latest"  # of that folder; or "best": by its best metric, of what was evaluated on the way
@@ -40,12 +40,15 @@ def get_config() -> ConfigDict:
     data.val_fraction = 0.05  # share of the training pictures held out by a hash where the data has no such split
     data.test_fraction = 0.05  # the same for the test split
     data.min_held_out = 32  # pictures held out for each, at least, but no more than an eighth of the data
+    data.unlabelled_source = ""  # more pictures, without captions, for the phase "autoencoder"; a source like the above
     data.caption_field = ""  # which text field holds the caption; "" = "text", "caption", "captions", ...
     data.encoding = ""  # of texts that are not UTF-8: "cp1252", "cp932"...; "" = found out, or said that it cannot be
     data.captions = "all"  # of a picture with several, one is drawn at random each time; "first" = always that
     data.language = ""  # of text files with translations ("de.utf8=..."): "de"; "" = the lines that are none
     data.caption_templates = ("a picture of {label}",)  # captions of data that has labels only
     data.label_field = "label"  # which field holds that label
+    data.folder_labels = "auto"  # folders' names as labels: where nothing else is there; "use": too; "ignore": never
+    data.caption_from_name = ""  # captions in the names of files: "{caption}_{}", or a regular expression
     data.follow_links = False  # symbolic links that lead out of the folder
     data.min_usable = 0.5  # share of the pictures that must be usable to go on
     data.cache_dir = ""  # decoded pictures are kept there; "" = ~/.cache/t2igan
@@ -60,8 +63,19 @@ def get_config() -> ConfigDict:
     tokenizer.max_tokens = 32  # longer training captions are cut, longer prompts refused
     tokenizer.lowercase = True
 
+    # The space in which the game is played (docs/space.md). Sizes and units below are those of that space: "px" are
+    # places of its maps, and instead of units of [-1, 1] codes count in standard deviations.
+    config.space = space = ConfigDict()
+    space.kind = "pixels"  # "patches" = principal components, linear; "autoencoder" = learned, in a phase of that name
+    space.factor = 4  # pixels of the side of what becomes one place of a map of codes
+    space.channels = 8  # numbers a place; "patches" wants more, 16 or 24
+    space.whitening = 0.5  # of "patches": 1 = components of equal variance, 0 = proportions as in pixels
+    space.encoder_channels = (64,)  # of "autoencoder", from the codes' map size up, each further one twice the size
+    space.decoder_channels = (96, 48)
+    space.blocks = 2  # residual blocks at the codes' map size; one at the others
+
     # Networks. Maps grow from base_px by doubling, one entry of `channels` each, then by patch_px at the edge:
-    # image_size_px = base_px * 2 ** (len(channels) - 1) * patch_px.
+    # image_size_px (or, of codes, image_size_px / space.factor) = base_px * 2 ** (len(channels) - 1) * patch_px.
     config.text_encoder = text = ConfigDict()
     text.kind = "transformer"  # the only one; your own: docs/extending.md, likewise for all kinds
     text.width = 64  # of the word vectors
@@ -90,7 +104,7 @@ def get_config() -> ConfigDict:
     generator.patch_px = 1
     generator.blocks = 1  # residual blocks a map size
     generator.style_dim = 256
-    generator.attention_from_px = 8  # maps of this size (in pixels of the picture) and larger read the words; 0 = none
+    generator.attention_from_px = 8  # maps of this size (in pixels of the picture) and larger read words; 0 = none
     generator.attention_heads = 4
 
     config.discriminator = discriminator = ConfigDict()
@@ -118,8 +132,10 @@ def get_config() -> ConfigDict:
     config.loss = loss = ConfigDict()
     loss.adversarial = "relativistic"  # minimax, non_saturating, least_squares, hinge, wasserstein
     loss.penalty = "r1"  # none, r2, r1_r2, wgan_gp, ma_gp, finite_difference
-    loss.penalty_weight = 0.1  # gamma of R1 and R2; 10 is usual for wgan_gp, 2 for ma_gp
-    loss.penalty_weight_end = 0.1
+    # Gamma of R1 and R2; 10 is usual for wgan_gp, 2 for ma_gp; "auto", for both = 0.1 V / 203.4, with V the total
+    # variance of the training pictures in the space of the game.
+    loss.penalty_weight = FieldReference(0.1, field_type=object)
+    loss.penalty_weight_end = FieldReference(0.1, field_type=object)
     loss.penalty_every = 1  # lazy: only every so many steps, and as much stronger
     loss.mismatch_weight = 0.0  # share of real pictures with another's caption among the fakes; 0.5 is usual
     loss.contrastive_weight = 0.0  # generated pictures matched to their captions by the text phase's image tower
@@ -129,9 +145,12 @@ def get_config() -> ConfigDict:
     loss.attack_size = 0.02  # their largest change of a value in [-1, 1]
     loss.reconstruction_weight = 0.0  # pictures reproduced by way of the inverter, which is trained along
 
+    # Of mean (x - G(z, c))^2, which draws a caption's one picture; "auto" = by pictures a caption, 0 from two on.
+    loss.paired_weight = FieldReference(0.0, field_type=object)
+
     # What the discriminator is shown, and what is done to captions.
     config.augment = augment = ConfigDict()
-    augment.kinds = ("flip", "translate", "scale", "rotate", "colour", "cutout")  # some or all of these
+    augment.kinds = ("flip", "translate", "scale", "rotate", "colour", "cutout")  # some of these; codes: 2nd and last
     augment.probability = 0.0  # of each, for each picture, real or generated; below 0.8, or it leaks
     augment.target = 0.0  # above 0 the probability adapts, to this mean sign of the logits of real pictures; 0.6
     augment.adapt_images = 100_000  # pictures in which it can go from 0 to 1
@@ -182,8 +201,23 @@ def get_config() -> ConfigDict:
     pretrain.warmup_steps = 100  # at most half of all
     pretrain.beta2 = 0.99
 
-    # Phase "generator": inverter and generator learn to complete masked pictures.
+    # Phase "autoencoder": pictures to codes and back, for config.space.kind = "autoencoder"; before all others.
+    config.pretrain_autoencoder = coding = ConfigDict()
+    coding.steps = 0
+    coding.images = 64_000
+    coding.epochs = 0.0
+    coding.batch_images = 16
+    coding.learning_rate = 2e-3
+    coding.learning_rate_end = 0.02
+    coding.schedule = "cosine"
+    coding.warmup_steps = 100
+    coding.beta2 = 0.99
+    coding.gradient_weight = 0.5  # of the error's finite differences, beside the error itself
+    coding.noise = 0.2  # largest standard deviation of noise on codes, which the decoder learns to forgive
+
+    # Phase "generator": inverter and generator learn to complete masked pictures, or the generator to draw captions.
     config.pretrain_generator = completion = ConfigDict()
+    completion.task = "complete"  # "regress" = mean (x - G(z, c))^2; "auto" = that below two pictures a caption
     completion.steps = 0
     completion.images = 64_000
     completion.epochs = 0.0

@@ -3,7 +3,7 @@
 Everything here is a pure function of its arguments: the same method, state and batch give the same next state. jit,
 donation and devices are added by `t2igan.training.distributed.parallel`. A batch is
 
-    images  uint8 [N, H, W, C]
+    images  uint8 [N, H, W, C], pictures; or float16 [N, h, w, c], codes, where the game is played on those
     tokens  int32 [N, T], 0 = padding; or vectors of a frozen language model, float16 [N, 1 + T, W]
 
 with N = method.batch_images * method.discriminator_steps.
@@ -121,7 +121,7 @@ def decided(method: Method, number: int) -> tuple[tuple[str, Any], ...]:
 
 
 def _play(method: Method, state: State, batch: dict[str, jax.Array]) -> tuple[State, Metrics]:
-    images = batch["images"].astype(jnp.float32) / 127.5 - 1
+    images = method.networks.to_network(state.frozen, batch["images"])
     tokens = batch["tokens"]
     # Parts are taken across the batch's leading axis with stride, so that each device keeps its own pictures.
     part = lambda x, i: x.reshape(-1, method.discriminator_steps, *x.shape[1:])[:, i]
@@ -216,13 +216,16 @@ def discriminator_loss(
 def generator_loss(
     method: Method, params: dict[str, Params], step, real, tokens, key, z=None, control=None
 ) -> tuple[jax.Array, Metrics]:
-    """adversarial(real, fake) [+ weight * matching + weight * inversion]; the mean, and metrics per sample."""
+    """adversarial(real, fake) [+ weight * (matching, inversion, mean (real - fake)^2)]; the mean, and per sample."""
     networks = method.networks
     text, fake = draw(method, params, tokens, noise(method, key, len(real)) if z is None else z, key)
     critic = make_critic(method, params["discriminator"], step, key, len(real), control)
     # Only relativistic losses look at the real logits; for the others XLA drops that pass.
     loss = method.adversarial.generator(critic(real, text), critic(fake, text))
     metrics = {"loss/generator": loss}
+    if method.paired_weight:
+        metrics["loss/paired"] = ((real - fake) ** 2).mean((1, 2, 3))
+        loss = loss + method.paired_weight * metrics["loss/paired"]
     if method.contrastive_weight or method.cycle_weight:
         # XMC-GAN (Zhang et al. 2021, arXiv:2101.04702): the frozen image tower finds picture and caption alike.
         features = networks.image_encoder.apply(params["image"], fake)

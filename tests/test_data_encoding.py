@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from configs.base import get_config
-from t2igan.data import check_data, check_usable, open_dataset
+from t2igan.data import check_usable, open_dataset
 from t2igan.data.encoding import Texts, is_utf8, likely_encoding, odd_words
+from t2igan.data.settings import check_data
 from t2igan.errors import UserError
 
 CAPTIONS = {

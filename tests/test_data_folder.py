@@ -10,11 +10,14 @@ from PIL import Image
 
 from configs.base import get_config
 from t2igan.data import list_splits, open_dataset
-from t2igan.data.sources.folder import Folder, holds_pictures
+from t2igan.data.sources.folder import Folder
+from t2igan.data.sources.folders import Folders
+from t2igan.data.sources.found import Files
 from t2igan.data.sources.listing import Listing
 from t2igan.data.sources.metadata import read_rows
-from t2igan.data.sources.names import Folders, kind_of, shown_name
-from t2igan.data.sources.pairing import Files, pair
+from t2igan.data.sources.names import kind_of, shown_name
+from t2igan.data.sources.pairing import pair
+from t2igan.data.sources.walk import holds_pictures
 from t2igan.data.stored import InMemory
 from t2igan.errors import UserError
 
@@ -215,7 +218,9 @@ def test_metadata_csv_with_splits_and_a_field_of_choice(tmp_path):
         UserError, match=r"metadata.csv: no column 'prompt_de'; it has 'file_name', 'prompt_en', 'split'"
     ):
         captions_of(tmp_path, caption_field="prompt_de")
-    write(tmp_path / "metadata.csv", "name,text\n0.png,x\n")
+    write(tmp_path / "metadata.csv", "name,text\n0.png,x\n")  # what the column holds are names of pictures
+    assert captions_of(tmp_path) == {"0.png": ("x",)}
+    write(tmp_path / "metadata.csv", "name,text\nzero,x\n")
     with pytest.raises(UserError, match="no column 'file_name'; it has 'name', 'text'; its first line must name"):
         captions_of(tmp_path)
     write(tmp_path / "0.txt", "zero")  # then the rest is worth going on with
@@ -381,7 +386,7 @@ def test_pairing_needs_names_only():
 
 def test_kinds_and_shown_names():
     assert [kind_of(name) for name in ("a/b.JPG", "a.avif", "x.svg", "x.Txt", "x.json", "a/Metadata.CSV", "b.csv")] == [
-        "picture", "picture", "unreadable", "text", "json", "metadata", ""
+        "picture", "picture", "unreadable", "text", "json", "metadata", "table"
     ]  # fmt: skip
     assert shown_name("schön.png") == "schön.png"
     assert shown_name("a\nb\x1b[31m\udce9\ud83d.png") == "a\\nb\\x1b[31m\\xe9\\ud83d.png"

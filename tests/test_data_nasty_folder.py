@@ -27,10 +27,12 @@ from t2igan.data import open_dataset
 from t2igan.data.encoding import UNCLEAR
 from t2igan.data.sources import row_files
 from t2igan.data.sources.captions import MAX_CAPTION_CHARACTERS, clean_text
-from t2igan.data.sources.folder import Folder, holds_pictures, walk
+from t2igan.data.sources.folder import Folder
+from t2igan.data.sources.found import Files
 from t2igan.data.sources.listing import Listing
 from t2igan.data.sources.metadata import read_rows
-from t2igan.data.sources.pairing import Files, pair
+from t2igan.data.sources.pairing import pair
+from t2igan.data.sources.walk import holds_pictures, walk
 from t2igan.data.stored import InMemory
 from t2igan.errors import UserError
 

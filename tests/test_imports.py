@@ -27,7 +27,7 @@ ALLOWED = {
     },
     "training": {
         *("config", "config.checks", "data", "nets", "step", "inference", "training.distributed"),
-        *("method.game", "method.losses", "method.techniques", "method.phases"),
+        *("method", "method.game", "method.losses", "method.techniques", "method.phases"),
         *("evaluation", "evaluation.evaluators", "evaluation.extractors", "evaluation.report"),
     },
     "training.distributed": {"config", "data", "inference"},

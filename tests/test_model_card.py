@@ -91,7 +91,8 @@ def test_the_licence_of_data_is_said_only_where_it_is_known(source, said, expect
 
 def test_a_licence_beside_the_pictures_is_pointed_at(tmp_path):
     (tmp_path / "LICENSE.txt").write_text("")
-    assert "LICENSE.txt" in facts.data_license({"data": {"source": str(tmp_path)}})
+    config = {"data": {"source": str(tmp_path)}, "model_card": {"data_license": ""}}
+    assert "LICENSE.txt" in facts.data_license(config)
 
 
 def test_the_card_says_what_matters(snapshot, tmp_path):

@@ -218,7 +218,7 @@ def test_starting_late_takes_what_there_is():
 
 COUNTS_PAGE_FAULTS = """
 import resource
-from t2igan import parallel
+from t2igan.training.distributed import parallel
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -9,12 +9,14 @@ import pytest
 import t2igan
 from t2igan.data.batches import Batches
 from t2igan.errors import UserError
-from t2igan.inference.checkpoint import read_latest
+from t2igan.inference.checkpoint import read_checkpoint
 from t2igan.method.phases import PHASES
 from t2igan.training import loop, train
 from t2igan.training.distributed import parallel
 from t2igan.training.logs import Logs
 from t2igan.training.warm_start import networks_of
+
+ON_PIXELS = tuple(name for name in PHASES if name != "autoencoder")  # that one: tests/test_space.py
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def all_phases(quick, monkeypatch):
     monkeypatch.setattr(parallel, "SHARDED_FROM_VALUES", 64)
     with quick.unlocked():
         quick.shard_devices = 2
-        quick.phases = PHASES.names()
+        quick.phases = ON_PIXELS
         quick.loss.reconstruction_weight = 1.0
     return quick
 
@@ -61,7 +63,7 @@ class Impatient(loop.Interruption):
 
 
 def learned(workdir, phase):
-    return networks_of(read_latest(workdir / "checkpoints" / phase)[1])
+    return networks_of(read_checkpoint(workdir / "checkpoints" / phase)[1])
 
 
 def same(a, b):
@@ -71,7 +73,7 @@ def same(a, b):
 def test_all_phases_in_order_stopped_and_resumed(all_phases, tmp_path, monkeypatch):
     train.train(all_phases, tmp_path / "whole")
     rows = Logs(tmp_path / "whole").read()
-    assert list(dict.fromkeys(row["phase"] for row in rows)) == list(PHASES)
+    assert list(dict.fromkeys(row["phase"] for row in rows)) == list(ON_PIXELS)
     assert any("reconstruction/held_out" in row for row in rows)
     assert any("accuracy/held_out" in row for row in rows)
     sheets = {path.name for path in (tmp_path / "whole" / "samples").iterdir()}
@@ -90,7 +92,7 @@ def test_all_phases_in_order_stopped_and_resumed(all_phases, tmp_path, monkeypat
         "joint": {"generator", "discriminator", "inverter", "text"},
     }
     before = {}
-    for phase in PHASES:
+    for phase in ON_PIXELS:
         after = learned(tmp_path / "whole", phase)
         assert trained[phase] <= after.keys()
         for name, params in after.items():
@@ -110,7 +112,7 @@ def test_all_phases_in_order_stopped_and_resumed(all_phases, tmp_path, monkeypat
             train.train(all_phases, tmp_path / "parts")
     train.train(all_phases, tmp_path / "parts")
     assert Impatient.steps == 4 * 5 + 6
-    for phase in PHASES:
+    for phase in ON_PIXELS:
         assert same(learned(tmp_path / "whole", phase), learned(tmp_path / "parts", phase)), phase
     assert t2igan.load(tmp_path / "whole").digest == t2igan.load(tmp_path / "parts").digest
 

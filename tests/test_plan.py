@@ -34,7 +34,7 @@ def test_big_configurations_are_as_big_as_they_say(name, millions):
     for section in ("train", "pretrain_text"):
         check_devices(config[section].batch_images // config.train.microbatches, mesh.size, section)
     run = plan._run_without_data(config, mesh)
-    shapes = {name: plan._shapes_of(run, name) for name in NETWORKS}
+    shapes = {name: plan._shapes_of(run, name) for name in ("generator", "discriminator")}
     players = plan._count(shapes["generator"]) + plan._count(shapes["discriminator"])
     assert round(players / 1e6) == millions
     sharded = [x.sharding for x in jax.tree.leaves(parallel.abstract_on(mesh, lambda: shapes["generator"]))]
@@ -73,7 +73,7 @@ def test_every_phase_can_be_sharded(config, monkeypatch):
     """Lowered only; `test_parallel` runs two of them."""
     monkeypatch.setattr(parallel, "SHARDED_FROM_VALUES", 64)
     with config.unlocked():
-        config.phases = phases.PHASES.names()
+        config.phases = tuple(name for name in phases.PHASES if name != "autoencoder")
         config.generator.update(kind="mlp", channels=(8,))
         config.discriminator.update(kind="mlp", channels=(8,))
         config.inverter.update(channels=(4,), patch_px=4)
@@ -87,7 +87,7 @@ def test_every_phase_can_be_sharded(config, monkeypatch):
         assert any(not x.sharding.is_fully_replicated for x in jax.tree.leaves(state.opt_state)), name
         assert "@Sharding" in lowered.as_text() or "sdy.sharding_constraint" in lowered.as_text(), name
         given = plan.handed_on(given, jax.eval_shape(phase.init, given))
-    assert set(given) == set(NETWORKS)
+    assert set(given) == set(NETWORKS) - {"space"}
 
 
 PROGRAM = """

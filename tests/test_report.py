@@ -138,7 +138,7 @@ def test_every_section_shows_what_it_is_for(run, monkeypatch):
     assert pictures_in(document, "attention") > 2 * 5
     assert "Losses" in text_of(document, "curves")
     assert "Phase text" in text_of(document, "curves")
-    assert "6,227 pictures" in text_of(document, "data")
+    assert "5,880 pictures" in text_of(document, "data")
     assert pictures_in(document, "data") == 12
     configuration = text_of(document, "configuration")
     assert configuration.index("train.steps") < configuration.index("other")

@@ -191,7 +191,7 @@ def test_changed_data_is_refused(tiny, tmp_path):
     train.train(tiny, tmp_path)
     record = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(record | {"data_fingerprint": "another"}))
-    with pytest.raises(UserError, match="training pictures of pixel_avatars are not those"):
+    with pytest.raises(UserError, match="training pictures or captions of pixel_avatars are not those"):
         train.train(tiny, tmp_path)
 
 

@@ -94,7 +94,7 @@ def test_from_an_empty_folder_presets_and_data_are_found(site, tmp_path):
     assert all(name in shown.stdout for name in config_lib.presets())
     assert str(site / "t2igan" / "config" / "presets" / "base.py") in " ".join(shown.stdout.split())
     found = call("data", "--config=base", "--out=sheet.png")
-    assert found.returncode == 0 and "6,227" in found.stdout, found.stderr
+    assert found.returncode == 0 and "8,000 pixel people" in found.stdout, found.stderr
     assert (tmp_path / "sheet.png").is_file()
     wrong = call("data", "--config=configs/coco64.py")
     assert wrong.returncode == 2 and "did you mean 'coco64'?" in wrong.stderr

@@ -19,6 +19,7 @@ def define(given: FlagValues) -> None:
 
 def run(given: Given) -> None:
     """Shows what is in the data and what would be left out, before anything is trained."""
+    from t2igan.config.checks import check
     from t2igan.data import check_all_usable, list_splits, open_datasets, split_names
     from t2igan.data.summary import as_json, examples, lines
     from t2igan.inference.console import say
@@ -40,7 +41,9 @@ def run(given: Given) -> None:
         report = out.with_suffix(".json")
         write_json(report, as_json(datasets))
         say(f"pictures in {out}, all that was left out in {report}")
-    check_all_usable(datasets, config.data)  # what a training refuses, in its words, after what was found
+    # What a training would refuse is refused here too, once it is seen what there is.
+    check_all_usable(datasets, config.data)
+    check(config)
 
 
 VERB = verb.Verb(

@@ -10,7 +10,8 @@ from absl import logging
 
 from t2igan import __version__, errors
 from t2igan.cli import help as help_lib
-from t2igan.cli.parse import HELP, named, parse, split
+from t2igan.cli.parse import HELP, named, parse, plugins_among, split
+from t2igan.cli.verb import load_plugins
 from t2igan.errors import UserError
 from t2igan.inference.console import escape_what_consoles_lack
 from t2igan.training.distributed import processes
@@ -50,6 +51,7 @@ def console() -> None:
 
 
 def _run(words: Sequence[str], program: str) -> None:
+    load_plugins(plugins_among(words))
     word, rest = split(words)
     if "--version" in rest and word is None:
         print(f"t2igan {__version__}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from absl import flags
 from absl.flags import FlagValues
@@ -50,7 +51,7 @@ def parse(verb: Verb, words: Sequence[str]) -> Given:
     given = Given(**{flag: own[flag].value for flag in own})
     if positional:
         raise UserError(f"{positional[0]!r} is one word too many; flags look like --workdir=runs/base")
-    load_plugins(given)
+    load_plugins(getattr(given, "plugin", None) or ())
     if verb.configured:
         given.config = with_overrides(config_lib.get_config(name), overrides)
         given.config_name, given.overrides = config_lib.find(name)[0].stem, tuple(overrides)
@@ -118,12 +119,20 @@ def _read(verb: Verb, own: FlagValues, words: Sequence[str]) -> list[str]:
         raise UserError(_first_line(error)) from error
 
 
+def plugins_among(words: Sequence[str]) -> list[Path]:
+    """Returns the files of `--plugin` among the words, which may register the verb itself."""
+    found = []
+    for i, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag.lstrip("-") == "plugin" and word.startswith("-"):
+            found += [value] if equals else list(words[i + 1 : i + 2])
+    return [config_lib.expanded(path, "--plugin") for path in found]
+
+
 def named(word: str | None) -> Verb:
     """Returns the verb of that name; UserError where there is none."""
     if word is None:
         return DEFAULT
-    if word not in VERBS:
-        raise UserError(f"there is no verb {word!r}{nearest(word, VERBS)} Verbs are {', '.join(VERBS)}")
     return VERBS[word]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace as Given  # what was given: a value a flag
@@ -81,11 +82,14 @@ def define_plugin(given: FlagValues) -> None:
     define_paths(given, "plugin", "Python file to run first: it registers networks or losses of your own; may repeat")
 
 
-def load_plugins(given: Given) -> None:
-    """Runs the files of `--plugin`, where the verb has that flag."""
-    for path in getattr(given, "plugin", None) or ():
+def load_plugins(paths: Iterable[Path]) -> None:
+    """Runs the files of `--plugin`, each once; other files can import them by their names."""
+    for path in paths:
         if not path.is_file():
             raise UserError(f"--plugin={path} is not a file; give a Python file that registers what is yours")
+        there = getattr(sys.modules.get(path.stem), "__file__", None)
+        if path.stem in sys.modules and (there is None or Path(there).absolute() != path.absolute()):
+            raise UserError(f"--plugin={path} has the name of another module, {path.stem}; call the file otherwise")
         config_lib.load_module(path, path.stem)
 
 

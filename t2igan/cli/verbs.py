@@ -1,4 +1,4 @@
-"""All verbs, each registered once: here."""
+"""All verbs, each registered once: here, or in a plugin."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from t2igan.cli.report import VERB as REPORT
 from t2igan.cli.sample import VERB as SAMPLE
 from t2igan.cli.train import VERB as TRAIN
 from t2igan.cli.verb import Verb
+from t2igan.config import Registry
 
-VERBS: dict[str, Verb] = {verb.name: verb for verb in (TRAIN, DATA, SAMPLE, EVALUATE, REPORT)}
+VERBS: Registry[Verb] = Registry("verb")
+for _verb in (TRAIN, DATA, SAMPLE, EVALUATE, REPORT):
+    VERBS.register(_verb.name, _verb)
 DEFAULT = TRAIN

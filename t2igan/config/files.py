@@ -89,9 +89,14 @@ def as_config(config: Any) -> ConfigDict:
 def load_module(path: Path, name: str) -> ModuleType:
     """Runs a user's Python file and returns it as a module; what lies beside it can be imported.
 
+    A file that was run before under this name, and has not changed, is not run again: what it registers is registered.
+
     Raises:
       UserError: it cannot be read or ends with an error; names the line.
     """
+    state = (str(path.absolute()), path.stat().st_mtime_ns) if path.is_file() else None
+    if state is not None and getattr(sys.modules.get(name), "_t2igan_file", None) == state:
+        return sys.modules[name]
     folder = str(path.absolute().parent)
     if path.parent != PRESETS and folder not in sys.path:
         sys.path.append(folder)  # last: a file beside it must not hide a module of Python's or another library's
@@ -100,6 +105,7 @@ def load_module(path: Path, name: str) -> ModuleType:
         raise UserError(f"{path} cannot be read: it is no Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    module._t2igan_file = state  # type: ignore[attr-defined]
     try:
         spec.loader.exec_module(module)
     except Exception as error:

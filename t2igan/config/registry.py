@@ -40,27 +40,32 @@ class Registry(Mapping[str, T], Generic[T]):
         self.key = key
         self._things: dict[str, T] = {}
 
-    def register(self, name: str, thing: Any = None) -> Any:
+    def register(self, name: str, thing: Any = None, *, replace: bool = False) -> Any:
         """Adds `thing` under `name` and returns it; without `thing`, returns a decorator that does so.
+
+        Args:
+          name: how the configuration calls it.
+          thing: what is registered.
+          replace: whether it may take the place of another, as when a cell of a notebook is run again.
 
         Raises:
           UserError: another thing has that name already, or the name is no word. The same thing may come again.
         """
         if thing is None:
-            return lambda decorated: self.register(name, decorated)
+            return lambda decorated: self.register(name, decorated, replace=replace)
         if not isinstance(name, str) or not name.strip():
             raise UserError(f"a {self.what} was registered as {name!r}; its name must be a word")
         there = self._things.get(name, thing)
-        if there is not thing:
+        if there is not thing and not replace:
             raise UserError(
                 f"there is already a {self.what} {name!r} ({_origin(there)}), so {_origin(thing)} cannot have that "
-                f"name; choose another"
+                f"name; choose another, or register it with replace=True"
             )
         self._things[name] = thing
         return thing
 
     def unregister(self, name: str) -> None:
-        """Takes a name out again, if it is there; for tests and notebooks, where things are defined anew."""
+        """Takes a name out again, if it is there."""
         self._things.pop(name, None)
 
     def names(self) -> tuple[str, ...]:

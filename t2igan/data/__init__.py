@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from t2igan.config import CONFIGURATIONS, get_config
 from t2igan.data.batches import Batches, prefetched
 from t2igan.data.dataset import Dataset, Listed, Skipped, Source, list_split, part_of
+from t2igan.data.reasons import reasons
 from t2igan.data.settings import check_data
 from t2igan.data.sources import ACCEPTED, open_source
 from t2igan.data.splits import Splits, find_splits, no_such_split
@@ -67,7 +67,7 @@ def open_datasets(data_config: Any, splits: Sequence[str]) -> list[Dataset]:
             listed[base] = list_split(source, base, data_config)
         opened[split] = part_of(listed[base], data_config, part, split, known.held)
         if not len(opened[split]):
-            raise UserError(_too_few(listed[base], opened[split]) or _nothing_usable(opened[split]))
+            raise UserError(_too_few(listed[base], opened[split]) or _nothing_usable(opened[split], data_config))
     return [opened[known.resolved(split, data_config)] for split in splits]
 
 
@@ -92,7 +92,7 @@ def check_usable(dataset: Dataset, data_config: Any) -> None:
     if len(dataset) < data_config.min_usable * found:
         raise UserError(
             f"{dataset.name}, split {dataset.split!r}: only {len(dataset)} of {found} pictures can be used: "
-            f"{_reasons(dataset.skipped)}.\nMend them, or lower config.data.min_usable={data_config.min_usable} to go "
+            f"{reasons(dataset.skipped)}.\nMend them, or lower config.data.min_usable={data_config.min_usable} to go "
             "on with these."
         )
 
@@ -123,7 +123,7 @@ def _too_few(listed: Listed, dataset: Dataset) -> str:
     if not num:
         return ""
     found = len(listed.records) + len(listed.skipped) - len(listed.found.failures)
-    left_out = f" ({num} of {found} can be used: {_reasons(listed.skipped)})" if listed.skipped else ""
+    left_out = f" ({num} of {found} can be used: {reasons(listed.skipped)})" if listed.skipped else ""
     count = "1 picture is" if num == 1 else f"{num} pictures are"
     return (
         f"{dataset.name}, split {dataset.split!r}: {count} too few{left_out}: three different ones are the least, one "
@@ -133,22 +133,30 @@ def _too_few(listed: Listed, dataset: Dataset) -> str:
     )
 
 
-def _nothing_usable(dataset: Dataset) -> str:
+def _nothing_usable(dataset: Dataset, data_config: Any) -> str:
+    """Returns why a split is empty, which file that lies there is to blame, and what to do."""
     where = f"{dataset.name}, split {dataset.split!r}"
-    if not dataset.skipped:
-        return f"{where}: there is no picture. Accepted: {ACCEPTED}."
-    if all(s.reason.startswith("no caption") for s in dataset.skipped):
+    skipped = dataset.skipped
+    unread = [one for one in dataset.unread if "not needed" not in one.reason]
+    beside = "; ".join(f"{one.file} ({one.reason})" for one in unread[:2])
+    beside += f"; and {len(unread) - 2} more" if len(unread) > 2 else ""
+    more = f" Not read: {beside}." if beside else ""
+    if not skipped:
+        there = next((f" ({note})" for note in dataset.notes if note.startswith("what lies there")), "")
+        return f"{where}: there is no picture{there}.{more} Accepted: {ACCEPTED}."
+    if not all(one.reason.startswith("no caption") for one in skipped):
         return (
-            f"{where}: {len(dataset.skipped)} pictures, and not one has a caption.\n"
-            "Write it into NAME.txt beside NAME.png, or into metadata.jsonl or .csv (file_name, text)."
+            f"{where}: not one of {len(skipped)} pictures can be used.\n"
+            f"First: {skipped[0].file}. Reasons: {reasons(skipped)}.{more}"
         )
-    first = dataset.skipped[0].file
-    return (
-        f"{where}: not one of {len(dataset.skipped)} pictures can be used.\n"
-        f"First: {first}. Reasons: {_reasons(dataset.skipped)}."
-    )
-
-
-def _reasons(skipped: tuple[Skipped, ...]) -> str:
-    counts = Counter(s.reason for s in skipped).most_common(3)
-    return "; ".join(f"{reason} ({count})" for reason, count in counts)
+    why = reasons(skipped).removeprefix("no caption: ")
+    if any("its row has" in one.reason or " has '" in one.reason for one in skipped):
+        advice = "Name the field that holds the caption: config.data.caption_field=NAME."
+    elif data_config.caption_from_name:
+        advice = f"The template is {data_config.caption_from_name!r}, and the first name is {skipped[0].file!r}."
+    else:
+        advice = (
+            "Write it into NAME.txt beside NAME.png, or into metadata.jsonl or .csv (file_name, text); where the names "
+            'of files say it, set config.data.caption_from_name="{caption}_{}" or the like.'
+        )
+    return f"{where}: {len(skipped)} pictures, and not one has a caption: {why}.{more}\n{advice}"

@@ -16,7 +16,8 @@ from t2igan.errors import UserError
 class Batches:
     """`batches[step]` for any step >= 0, in any order.
 
-    Every epoch is shuffled anew, and batches run across epochs, so that small data makes big batches too.
+    Every epoch is shuffled anew, and batches run across epochs, so that small data makes big batches too. A picture
+    with repeats (`Dataset.repeats`) comes that many times in an epoch.
     Several processes get consecutive slices of the batch that one process would get.
     """
 
@@ -68,8 +69,10 @@ class Batches:
         self._first_caption = np.cumsum(self._num_captions) - self._num_captions
         self._tokens = tokenizer.table([caption for captions in dataset.captions for caption in captions])
         self._one_caption_each = bool((self._num_captions == 1).all())
+        repeats = 1 if dataset.repeats is None else dataset.repeats
+        self._drawn = np.repeat(np.arange(len(dataset)), repeats)  # each picture as often as an epoch has it
         self._indices = (
-            grain.MapDataset.range(len(dataset))
+            grain.MapDataset.range(len(self._drawn))
             .seed(seed % 2**32)
             .shuffle()
             .repeat()
@@ -78,7 +81,7 @@ class Batches:
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         """Returns columns, `images` uint8 [B / process_count, H, W, C] and `tokens`, rows of `Tokenizer.table`."""
-        indices = self._indices[step][self._slice]
+        indices = self._drawn[self._indices[step][self._slice]]
         captions = self._first_caption[indices]
         if not self._one_caption_each:
             # Drawn for the whole batch and then cut: a caption must not depend on the number of processes.

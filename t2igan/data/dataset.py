@@ -38,6 +38,7 @@ class Record:
     image: Stored
     captions: tuple[str, ...]
     attributes: dict[str, str] = field(default_factory=dict)
+    repeats: int = 1  # how often it is drawn in the time in which others are drawn once
 
 
 @runtime_checkable
@@ -64,11 +65,15 @@ class Dataset:
     """One split of captioned pictures.
 
     `images` is uint8 [N, H, W, C] with C 3 or 1: an array, in memory or mapped from the cache, or for data larger than
-    that something that is indexed like one (`t2igan.data.rows`). `captions` has N tuples of one or more captions;
+    that something that is indexed like one (`t2igan.data.rows`). Or they are codes of
+    pictures, float16 [N, h, w, c]. `captions` has N tuples of one or more captions;
     `attributes` has N dicts (name -> value), or is None where the data has none at all. `content` is uint8 [N, 16],
     equal for pictures whose encoded bytes are the same; `signatures` is uint8 [N, 72], nearly equal for one picture in
     several formats (`t2igan.data.alike`); `sizes` is int32 [N, 2], width and height before decoding, in pixels. All
-    three are None for data that was made in memory. `notes` say what was decided and might have been meant otherwise.
+    three are None for data that was made in memory.
+    `repeats` is int64 [N], how often training draws each picture in the time in which another is drawn once, or None
+    where all are drawn alike. `unread` are files that might have captions and of which none was taken; `notes` say what
+    was decided and might have been meant otherwise.
     """
 
     name: str
@@ -80,14 +85,16 @@ class Dataset:
     content: np.ndarray | None = None
     sizes: np.ndarray | None = None
     description: str = ""
+    repeats: np.ndarray | None = None
+    unread: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
     signatures: np.ndarray | None = None
     decoding: str = ""  # how `content` became `images`; together they say what the pixels are
 
     def __post_init__(self):
-        if self.images.ndim != 4 or self.images.dtype != np.uint8:
+        if self.images.ndim != 4 or self.images.dtype not in (np.uint8, np.float16):
             found = f"{self.images.dtype} {self.images.shape}"
-            raise ValueError(f"images must be uint8 [N, H, W, C], not {found}")
+            raise ValueError(f"images must be uint8 [N, H, W, C], or codes of float16, not {found}")
         for what, values in (("captions", self.captions), ("attributes", self.attributes), ("content", self.content)):
             if values is not None and len(values) != len(self.images):
                 raise ValueError(f"{len(self.images)} images but {what} for {len(values)}")
@@ -137,13 +144,16 @@ class Dataset:
         """Returns the pictures of `rows`, a slice, indices or a mask, in that order, as a split in memory."""
         rows = np.arange(len(self))[rows]
         of = lambda values: None if values is None else tuple(values[row] for row in rows)
-        facts = {name: getattr(self, name) for name in ("content", "signatures", "sizes")}
+        of_rows = lambda values: None if values is None else values[rows]
         return dataclasses.replace(
             self,
             images=self.images[rows],
             captions=tuple(self.captions[row] for row in rows),
             attributes=of(self.attributes),
-            **{name: None if values is None else values[rows] for name, values in facts.items()},
+            content=of_rows(self.content),
+            signatures=of_rows(self.signatures),
+            sizes=of_rows(self.sizes),
+            repeats=of_rows(self.repeats),
         )
 
     def spread(self, num: int) -> np.ndarray:
@@ -158,12 +168,14 @@ class Dataset:
         return rows[np.linspace(0, len(rows) - 1, min(num, len(rows))).round().astype(int)]
 
     def fingerprint(self) -> str:
-        """Returns 16 hex digits that change with any picture, caption, attribute, or with the order."""
+        """Returns 16 hex digits that change with any picture, caption, attribute, repeat, or with the order."""
         digest = hashlib.sha256(repr((tuple(self.images.shape), self.decoding)).encode())
         digest.update(np.ascontiguousarray(self.images if self.content is None else self.content).data)
         digest.update(repr(self.captions).encode())
         if self.attributes is not None:
             digest.update(repr([sorted(a.items()) for a in self.attributes]).encode())
+        if self.repeats is not None:
+            digest.update(np.ascontiguousarray(self.repeats, np.int64).data)
         return digest.hexdigest()[:16]
 
     def attribute_names(self) -> tuple[str, ...]:
@@ -250,6 +262,8 @@ def part_of(listed: Listed, data_config: Any, part: Part, name: str, held: Held)
     else:
         assert found.images is not None
         images = _rows_of(found.images, rows)
+    repeats = np.array([record.repeats for record in chosen], np.int64)
+    said = {fact: tuple(getattr(listed.source, fact, tuple)()) for fact in ("unread", "notes")}  # not every source has
     return Dataset(
         name=listed.source.name,
         split=name,
@@ -260,9 +274,10 @@ def part_of(listed: Listed, data_config: Any, part: Part, name: str, held: Held)
         content=found.content[rows],
         sizes=found.sizes[rows],
         description=listed.source.describe(),
-        notes=tuple(getattr(listed.source, "notes", tuple)()),  # not every source has some
+        repeats=repeats if part in ("all", "train") and (repeats > 1).any() else None,
         signatures=found.signatures[rows],
         decoding=repr(how),
+        **said,
     )
 
 

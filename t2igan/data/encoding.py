@@ -31,13 +31,18 @@ CANDIDATES = frozenset(
 LEAD = 1.1  # how much more likely than the next the first choice has to be
 LEAD_OF_ONE_LINE = 2.0  # where there is only one line to go by
 MOST_ODD = 0.05  # share of words that no writing has: with letters of two alphabets, "cAPITALS", control characters
-MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"))
-MARKS += ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+MARKS = (
+    *((codecs.BOM_UTF8, "utf-8-sig"), (b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32")),
+    *((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")),
+)
 LEAST_BYTES = 40  # of UTF-16 without line ends, blanks and punctuation, for which there is nothing else to go by
 SAMPLED_TEXTS = 200  # of a data set, evenly over its names
 SAMPLED_BYTES = 1 << 16  # of each
 MAX_HELD_BYTES = 1 << 26  # of a text; the rest of a longer one is decoded on the way
-TEXT_SUFFIXES = (".txt", ".caption", ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".psv", ".md")
+TEXT_SUFFIXES = (
+    *(".txt", ".caption", ".captions", ".text", ".cap", ".prompt", ".token", ".lst"),
+    *(".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".psv", ".md"),
+)
 UNCLEAR = (
     "not UTF-8, and which encoding it has is not clear: name it by config.data.encoding (usual are cp1252, cp1250, "
     "cp1251, cp932, gb18030, big5, cp949, utf-16)"
@@ -69,6 +74,7 @@ class Texts:
 
     def open(self, name: str) -> io.BufferedIOBase:
         """Opens a file; a text becomes UTF-8, anything else is as it is."""
+        assert self._opened is not None  # whoever names files says how they are opened
         raw = self._opened(name)
         if not name.lower().endswith(TEXT_SUFFIXES):
             return raw
@@ -220,8 +226,8 @@ def _alphabet(character: str) -> str:
 
 def _wide(data: bytes) -> bool:
     """Whether bytes are UTF-16 without a mark, of Latin, Greek, Cyrillic...: every other one is below 32."""
-    controls = np.frombuffer(data, np.uint8)
-    controls = (controls < 32) & ~np.isin(controls, (9, 10, 13))
+    values = np.frombuffer(data, np.uint8)
+    controls = (values < 32) & ~np.isin(values, (9, 10, 13))
     shares = sorted(half.mean() for half in (controls[::2], controls[1::2]) if half.size)
     return bool(len(shares) == 2 and shares[1] >= 0.5 and shares[0] <= 0.1)
 

@@ -68,7 +68,7 @@ def _parted(
     content = content_of(dataset.images) if dataset.content is None else dataset.content
     signatures = signatures_of(dataset.images) if dataset.signatures is None else dataset.signatures
     part = parts(content, signatures, held)
-    found = {"train": dataset.take(part == "train"), "val": val, "test": test}
+    found = {"val": val, "test": test}
     for name in ("val", "test"):
         if found[name] is None:
             if not (part == name).any():
@@ -77,4 +77,6 @@ def _parted(
                     f"{data_config[f'{name}_fraction']}); give {name}_dataset, or a larger fraction"
                 )
             found[name] = dataset.take(part == name)
-    return found["train"], found["val"], found["test"]
+    val, test = found["val"], found["test"]
+    assert val is not None and test is not None
+    return dataset.take(part == "train"), val, test

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 from t2igan.config.constraints import is_whole, listed
 from t2igan.data.decode import RESAMPLING, RESIZES
 from t2igan.errors import UserError, nearest
 
+CAPTION_GROUP = re.compile(r"\{caption\}|\(\?P<caption>")
 CHOICES = {
     "channels": (1, 3),
     "resize": RESIZES,
     "resample": ("auto", *RESAMPLING),
     "captions": ("all", "first"),
+    "folder_labels": ("auto", "use", "ignore"),
 }
 # Those that texts have most often where they are not UTF-8, to choose from.
 ENCODINGS = ("cp1252", "cp1250", "cp1251", "cp932", "gb18030", "big5", "cp949", "utf-16", "latin-1")
@@ -43,6 +46,11 @@ def check_data(data: Any) -> None:
                 f"config.data.{key} is empty; give the name of a split, such as {key.removesuffix('_split')!r}"
             )
     _check_encoding(data.encoding)
+    if data.caption_from_name and not CAPTION_GROUP.search(data.caption_from_name):
+        raise UserError(
+            f"config.data.caption_from_name={data.caption_from_name!r} does not say where the caption is.\n"
+            'Accepted: a template such as "{caption}_{}", or a regular expression with (?P<caption>...).'
+        )
     if len(data.background) != 3 or not all(is_whole(v) and 0 <= v <= 255 for v in data.background):
         raise UserError(f"config.data.background={data.background} must be three whole numbers from 0 to 255")
 

@@ -23,6 +23,7 @@ Part = Literal["all", "train", "val", "test"]
 HELD_OUT_SPLIT = "minival"  # never the data's own split of another name: for COCO, whose "val" is tested on
 VAL_SPLITS = ("val", "valid", "validation", "dev", "eval", HELD_OUT_SPLIT)
 TEST_SPLITS = ("test", "testing")
+TRAIN_SPLITS = ("train", "training")
 MOST_HELD_OUT = 1 / 8  # of the pictures, for each of the two, where a share alone would be fewer than the least number
 
 
@@ -56,7 +57,8 @@ class Splits:
 
     def resolved(self, split: str, data_config: Any) -> str:
         """Returns the name of what is asked for: the data's "validation" where the configuration says "val"."""
-        return {data_config.val_split: self.val, data_config.test_split: self.test}.get(split, split)
+        names = {data_config.val_split: self.val, data_config.test_split: self.test}
+        return (names | {data_config.train_split: self.train}).get(split, split)
 
     def part(self, split: str) -> tuple[str, Part]:
         """Returns the split of the data ("" = it has none) that a split is in, and which part of it it is."""
@@ -87,6 +89,9 @@ def find_splits(own: Sequence[str], data_config: Any, slices: bool = False) -> S
     def has(split: str) -> bool:
         return split in own or (slices and any(split.startswith(f"{name}[") for name in own))
 
+    # The names that the configuration asks for, and then what the data calls such splits: "training" for "train".
+    asked_train, train = train, _own_name(train, own, {val, test})
+    test, val = (train if name == asked_train else name for name in (test, val))
     test = _own_name(test, own, {train, val})
     val = _own_name(val, own, {train, test})
     can_hold = not own or has(train)
@@ -159,5 +164,5 @@ def _own_name(wanted: str, own: Sequence[str], taken: set[str]) -> str:
     """Returns the data's own name of a customary split: "validation" for "val"; `wanted` where it has none."""
     if wanted in own or wanted == HELD_OUT_SPLIT:
         return wanted
-    group = next((names for names in (TEST_SPLITS, VAL_SPLITS) if wanted in names), ())
+    group = next((names for names in (TEST_SPLITS, VAL_SPLITS, TRAIN_SPLITS) if wanted in names), ())
     return next((name for name in group if name in own and name not in taken), wanted)

@@ -40,17 +40,18 @@ class Stored(Protocol):
 
 @dataclass(frozen=True)
 class InMemory:
-    """Encoded bytes at hand: for small data only."""
+    """Encoded bytes, or pixels, uint8 [H, W, C], at hand: for small data only."""
 
-    data: bytes
+    data: bytes | np.ndarray
 
     @property
     def stamp(self) -> tuple[str | int, ...]:
-        """The hash of the bytes."""
-        return (hashlib.sha256(self.data).hexdigest()[:32],)
+        """The hash of what is at hand."""
+        data = self.data.tobytes() if isinstance(self.data, np.ndarray) else self.data
+        return (hashlib.sha256(data).hexdigest()[:32],)
 
-    def read(self) -> bytes:
-        """Returns the bytes."""
+    def read(self) -> bytes | np.ndarray:
+        """Returns the bytes or the pixels."""
         return self.data
 
 

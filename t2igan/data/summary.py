@@ -10,12 +10,16 @@ import numpy as np
 
 from t2igan.data.alike import same_picture
 from t2igan.data.dataset import NONE, Dataset
+from t2igan.data.reasons import kinds, reasons
 from t2igan.data.tokenizer import Tokenizer
 
 SHOWN_REASONS = 5
 SHOWN_VALUES = 6
 FEW_PICTURES = 30  # held out; on fewer, a share of right answers is uncertain by a fifth
 MAX_COUNTED = 100_000  # captions whose tokens are counted, evenly over all
+MIN_CUT = 0.02  # of a picture; less is a pixel or two
+MUCH_CUT = 0.2  # may be what the caption tells of: a head, a line below a letter
+ADVISE_SHARE = 0.1  # of the pictures that lose so much, from which to advise against the crop
 
 
 def as_json(datasets: Sequence[Dataset]) -> dict[str, Any]:
@@ -23,13 +27,12 @@ def as_json(datasets: Sequence[Dataset]) -> dict[str, Any]:
     return {
         "source": datasets[0].name,
         "description": datasets[0].description,
-        "notes": list(datasets[0].notes),
         "splits": {
             dataset.split: {
                 "pictures": len(dataset),
                 "captions": sum(map(len, dataset.captions)),
                 "left_out": len(dataset.skipped),
-                "reasons": dict(Counter(s.reason for s in dataset.skipped).most_common()),
+                "reasons": dict(kinds(dataset.skipped).most_common()),
                 "same_picture_again": _doubles(dataset),
                 "fingerprint": dataset.fingerprint(),
                 "files_left_out": [{"file": s.file, "reason": s.reason} for s in dataset.skipped],
@@ -37,16 +40,31 @@ def as_json(datasets: Sequence[Dataset]) -> dict[str, Any]:
             for dataset in datasets
         },
         "same_picture_in_two_splits": _shared(datasets),
+        "not_read": [{"file": s.file, "reason": s.reason} for s in datasets[0].unread],
+        "notes": _notes(datasets),
     }
 
 
 def left_out(dataset: Dataset) -> str:
     """Returns in a line how many files of a split were left out, why most of them, and the first."""
-    counts = Counter(s.reason for s in dataset.skipped).most_common()
-    listed = "; ".join(f"{reason} ({count:,})" for reason, count in counts[:SHOWN_REASONS])
-    more = f"; and {len(counts) - SHOWN_REASONS} reasons more" if len(counts) > SHOWN_REASONS else ""
+    why = printable(reasons(dataset.skipped, SHOWN_REASONS))
     first = printable(dataset.skipped[0].file)
-    return f"{dataset.split}: left out {_pictures(len(dataset.skipped))}: {listed}{more}. The first: {first}"
+    return f"{dataset.split}: left out {_pictures(len(dataset.skipped))}: {why}. The first: {first}"
+
+
+def unread(dataset: Dataset) -> str:
+    """Returns in a line which files that may have captions were not read, and why; "" where there are none."""
+    if not dataset.unread:
+        return ""
+    by_reason: dict[str, list[str]] = {}
+    for one in dataset.unread:
+        by_reason.setdefault(one.reason, []).append(printable(one.file))
+    said = [
+        f"{files[0]}{f' and {len(files) - 1:,} more' if len(files) > 1 else ''} ({printable(reason)})"
+        for reason, files in sorted(by_reason.items(), key=lambda item: -len(item[1]))
+    ]
+    more = f"; and {len(said) - SHOWN_REASONS} more kinds" if len(said) > SHOWN_REASONS else ""
+    return f"not read: {'; '.join(said[:SHOWN_REASONS])}{more}"
 
 
 def lines(datasets: Sequence[Dataset], data_config: Any, tokenizer_config: Any) -> list[str]:
@@ -55,7 +73,9 @@ def lines(datasets: Sequence[Dataset], data_config: Any, tokenizer_config: Any) 
     found = [f"{train.name}: {train.description}" if train.description else train.name, ""]
     found += [f"{d.split:<12} {len(d):>9,} pictures  {sum(map(len, d.captions)):>9,} captions" for d in datasets]
     found += ["", *_sizes(train, data_config), *_captions(train, tokenizer_config), *_attributes(train)]
-    found += [*train.notes, *few_held_out(datasets)]
+    found += [f"note: {printable(note)}" for note in _notes(datasets)]
+    found += [unread(train)] if train.unread else []
+    found += few_held_out(datasets)
     found += [left_out(dataset) for dataset in datasets if dataset.skipped] or ["nothing was left out"]
     found += [f"{d.split}: {_pictures(doubles)} again, byte by byte" for d in datasets if (doubles := _doubles(d))]
     found += [
@@ -110,6 +130,10 @@ def _pictures(count: int) -> str:
     return f"{count:,} picture{'s' * (count != 1)}"
 
 
+def _notes(datasets: Sequence[Dataset]) -> list[str]:
+    return list(dict.fromkeys(note for dataset in datasets for note in dataset.notes))
+
+
 def _sizes(dataset: Dataset, data_config: Any) -> list[str]:
     if dataset.sizes is None or not len(dataset):
         return []
@@ -123,10 +147,26 @@ def _sizes(dataset: Dataset, data_config: Any) -> list[str]:
     ]
     if small := int((shorter < size_px).sum()):
         said.append(f"{small:,} are smaller than that and are enlarged")
-    ratios = dataset.sizes.max(1) / np.maximum(shorter, 1)
-    if data_config.resize == "crop" and (long := int((ratios > 2).sum())):
-        said.append(f'{long:,} are more than twice as long as wide, and lose half: config.data.resize="pad" keeps it')
+    if data_config.resize == "crop":
+        said += _cut(dataset.sizes)
     return said
+
+
+def _cut(sizes: np.ndarray) -> list[str]:
+    """Returns what the crop to a square in the middle cuts off, and what to do where that is a lot."""
+    lost = 1 - sizes.min(1) / np.maximum(sizes.max(1), 1)  # of each picture's area
+    cut = lost > MIN_CUT
+    if not cut.any():
+        return []
+    much = int((lost > MUCH_CUT).sum())
+    share = int(cut.sum()) / len(lost)
+    long = int((lost > 0.5).sum())
+    words = f"{int(cut.sum()):,} ({share:.0%}) are not square: the crop cuts off {np.median(lost[cut]):.0%} of them "
+    words += f"(median; {lost.max():.0%} at most)"
+    words += f", {long:,} are more than twice as long as wide" if long else ""
+    if much >= ADVISE_SHARE * len(lost):
+        words += f', {much:,} lose more than {MUCH_CUT:.0%}: config.data.resize="pad" keeps the whole picture'
+    return [words]
 
 
 def _captions(dataset: Dataset, tokenizer_config: Any) -> list[str]:

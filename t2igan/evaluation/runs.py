@@ -20,7 +20,7 @@ from t2igan.errors import UserError
 from t2igan.evaluation.evaluate import GROUPS, Result, chosen_groups, evaluate, merged
 from t2igan.evaluation.evaluators.samples import Draw
 from t2igan.evaluation.extractors import FeatureExtractors
-from t2igan.evaluation.extractors.extractor import in_batches, to_unit
+from t2igan.evaluation.extractors.extractor import in_batches
 from t2igan.evaluation.table import table
 from t2igan.inference.checkpoint import read_checkpoint
 from t2igan.inference.console import say
@@ -123,7 +123,7 @@ def _evaluate_one(
     found = _game_of(workdir, generator.info if which == "best" else None) if "discriminator" in metrics else None
     discriminate = None
     if found is not None:
-        params = {"text": generator.params["text"], "discriminator": found[1]["params"]["discriminator"]}
+        params = generator.params | {"discriminator": found[1]["params"]["discriminator"]}
         normalisation = config.discriminator.normalisation
         discriminate = discriminate_with(generator.networks, params, generator.tokenizer, normalisation)
     result = evaluate(
@@ -183,11 +183,15 @@ def draw_with(generator: Model) -> Draw:
 def discriminate_with(
     networks: Networks, params: dict, tokenizer: Tokenizer, normalisation: str = "none"
 ) -> Discriminate:
-    """Returns how `evaluate` asks a discriminator; `params` are those of "text" and "discriminator".
+    """Returns how `evaluate` asks a discriminator.
+
+    `params` are those of "text", "discriminator" and "space", where there is one.
 
     `normalisation` is `config.discriminator.normalisation`, of the parameters where they are used.
     """
-    params = jax.tree.map(jnp.asarray, {name: params[name] for name in ("text", "discriminator")})
+    params = jax.tree.map(
+        jnp.asarray, {name: params[name] for name in ("text", "discriminator", "space") if name in params}
+    )
     params["discriminator"] = NORMALISATIONS[normalisation](params["discriminator"])
 
     def discriminate(images: np.ndarray, captions: list[str]) -> np.ndarray:
@@ -199,4 +203,4 @@ def discriminate_with(
 @functools.partial(jax.jit, static_argnums=0)
 def _logits(networks: Networks, params: dict, images: jax.Array, tokens: jax.Array) -> tuple[jax.Array]:
     text = networks.text_encoder.apply(params["text"], tokens)
-    return (networks.discriminator.apply(params["discriminator"], to_unit(images), text),)
+    return (networks.discriminator.apply(params["discriminator"], networks.to_network(params, images), text),)

@@ -146,7 +146,7 @@ def _draw(networks: nets.Networks, params, tokens, seeds, truncation, guidance=N
     else:
         text = jax.tree.map(lambda with_it, without: jnp.where(guidance > 0, with_it, without), text, no_caption(text))
         images = networks.generator.apply(params["generator"], z, text, guidance)
-    return to_bytes(images)
+    return to_bytes(networks.to_pixels(params, images))
 
 
 def noise(seeds: UInt32[Array, " N"], z_dim: int) -> Float[Array, "N {z_dim}"]:
@@ -207,10 +207,18 @@ def from_snapshot(snapshot: Snapshot, tokenizer: Tokenizer | None = None, beside
       beside: the folder that it lies in, where a pretrained text encoder that it does not hold is looked for.
 
     Raises:
-      UserError: a pretrained text encoder is nowhere to be found.
+      UserError: a pretrained text encoder is nowhere to be found, or a kind of network is not registered.
     """
     config = config_lib.from_dict(snapshot.config)
     tokenizer = tokenizer or reader_of_snapshot(snapshot, config.tokenizer.max_tokens, beside)
+    for role in nets.ROLES:
+        try:
+            nets.kind_of(config, role)
+        except UserError as error:
+            raise UserError(
+                f"{error}\nOne of your own is known once its file has run: --plugin=FILE on the command line, or an "
+                f"import in Python"
+            ) from error
     networks = nets.build(config, tokenizer.vocab_size, tokenizer.pretrained)
     params = {name: of_one for name, of_one in snapshot.params.items() if name != WEIGHTS}
     return Model(networks, jax.tree.map(jnp.asarray, params), tokenizer, snapshot)

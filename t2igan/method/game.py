@@ -38,6 +38,7 @@ class Method:
     contrastive_weight: float
     cycle_weight: float
     reconstruction_weight: float
+    paired_weight: float
     inversion: InversionWeights
     attack_size: float
     attack_steps: int
@@ -90,6 +91,7 @@ class Method:
             contrastive_weight=loss.contrastive_weight,
             cycle_weight=loss.cycle_weight,
             reconstruction_weight=loss.reconstruction_weight,
+            paired_weight=loss.paired_weight,
             inversion=InversionWeights.of(config),
             attack_size=loss.attack_size,
             attack_steps=loss.attack_steps,

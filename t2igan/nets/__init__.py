@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
+from t2igan.config.space import game_size_px
+
 # These modules register their kinds.
-from t2igan.nets import discriminator, generator, image_encoder, inverter, pretrained_text, projected, text_encoder  # noqa: F401
+from t2igan.nets import (  # noqa: F401
+    autoencoder,
+    discriminator,
+    generator,
+    image_encoder,
+    inverter,
+    pretrained_text,
+    projected,
+    text_encoder,
+)
 from t2igan.nets.kinds import (
     DISCRIMINATORS,
     GENERATORS,
     IMAGE_ENCODERS,
     INVERTERS,
     ROLES,
+    SPACES,
     TEXT_ENCODERS,
     Common,
     NetworkKind,
@@ -28,6 +43,7 @@ __all__ = [
     "IMAGE_ENCODERS",
     "INVERTERS",
     "ROLES",
+    "SPACES",
     "TEXT_ENCODERS",
     "Common",
     "NetworkKind",
@@ -35,13 +51,18 @@ __all__ = [
     "Text",
     "build",
     "kind_of",
+    "to_unit",
 ]
 
 Module = Any  # an `nn.Module`; a checker cannot know what its `apply` returns, and would say so at each call
 
 
 class Networks(NamedTuple):
-    """The networks, and the size of the generator's noise."""
+    """The networks, the size of the generator's noise, and the space in which all of them but `space` itself live.
+
+    That space is pixels in [-1, 1], or the codes of `space`. Pictures come in by `to_network` and leave by `to_pixels`;
+    nothing between the two knows which space it is.
+    """
 
     generator: Module
     discriminator: Module
@@ -50,6 +71,28 @@ class Networks(NamedTuple):
     matching: Module
     z_dim: int
     inverter: Module | None = None
+    space: Module | None = None  # of `t2igan.nets.autoencoder`; None where the game is played on pixels
+
+    def to_network(self, params: Mapping[str, Any], images: jax.Array) -> jax.Array:
+        """Returns what the networks see of a batch's "images", float32 [B, h, w, c].
+
+        Args:
+          params: by network; of use are those of "space", where there is one and `images` are pictures.
+          images: pictures, uint8 [B, H, W, C], or codes that were computed before, of any other dtype.
+        """
+        if images.dtype != jnp.uint8:
+            return images.astype(jnp.float32)
+        pixels = to_unit(images)
+        return pixels if self.space is None else self.space.apply(params["space"], pixels, method="encode")
+
+    def to_pixels(self, params: Mapping[str, Any], x: jax.Array) -> jax.Array:
+        """Returns pictures in [-1, 1], or a little beyond, of what the generator draws; float32 [B, H, W, C]."""
+        return x if self.space is None else self.space.apply(params["space"], x, method="decode")
+
+
+def to_unit(images: jax.Array) -> jax.Array:
+    """Returns uint8 pictures as float32 in [-1, 1]."""
+    return images.astype(jnp.float32) / 127.5 - 1
 
 
 def build(config: Any, vocab_size: int, pretrained: LanguageModel | None = None) -> Networks:
@@ -74,11 +117,14 @@ def build(config: Any, vocab_size: int, pretrained: LanguageModel | None = None)
         growing=config.train.grow_share > 0,
         pretrained=pretrained,
     )
+    space = SPACES[config.space.kind].build(config.space, common)
+    if space is not None:  # all others live in it
+        common = dataclasses.replace(common, image_px=game_size_px(config), image_channels=config.space.channels)
     kinds = {role: kind_of(config, role) for role in ROLES}
     if pretrained is not None:
         kinds["text"] = TEXT_ENCODERS["pretrained"]
     built = {section: kinds[role].build(config[section], common) for role, (section, _) in ROLES.items()}
-    return Networks(**built, matching=MatchingHeads(config.image_encoder.features), z_dim=common.z_dim)
+    return Networks(**built, matching=MatchingHeads(config.image_encoder.features), z_dim=common.z_dim, space=space)
 
 
 def kind_of(config: Any, role: str) -> NetworkKind:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from t2igan.config.constraints import require_not_negative, require_positive
+from t2igan.config.space import game_size_px, size_key
 from t2igan.errors import UserError
 from t2igan.nets.kinds import GENERATORS, Common, NetworkKind, check_channels
 from t2igan.nets.layers import (
@@ -155,12 +156,12 @@ def _check_residual(config: Any, section: str) -> None:
     keys = ("base_px", "patch_px", "blocks", "style_dim", "attention_heads")
     require_positive(config, *(f"{section}.{key}" for key in keys))
     require_not_negative(config, f"{section}.attention_from_px")
-    net, size = config[section], config.data.image_size_px
+    net, size = config[section], game_size_px(config)
     doublings = len(net.channels) - 1
     makes = net.base_px * 2**doublings * net.patch_px
     if makes != size:
         raise UserError(
-            f"config.data.image_size_px={size} is not what the generator makes: base_px * 2^(channels - 1) * "
+            f"{size_key(config)}={size} is not what the generator makes: base_px * 2^(channels - 1) * "
             f"patch_px = {net.base_px} * 2^{doublings} * {net.patch_px} = {makes}.\n{_advice(size, net)}"
         )
     if net.attention_from_px and any(channels % net.attention_heads for channels in net.channels):
@@ -192,4 +193,4 @@ def _build_mlp(section: Any, common: Common) -> MLPGenerator:
 
 
 GENERATORS.register("residual", NetworkKind(_build_residual, _check_residual, grows=True))
-GENERATORS.register("mlp", NetworkKind(_build_mlp, check_channels))
+GENERATORS.register("mlp", NetworkKind(_build_mlp, check_channels, pixels_only=True))  # its tanh bounds what it draws

@@ -18,6 +18,7 @@ NETWORKS = {
     "generator": "generator",
     "discriminator": "discriminator",
     "inverter": "inverter",
+    "space": "space",
 }
 
 
@@ -28,7 +29,7 @@ def init_network(networks: Any, name: str, key: jax.Array, batch: dict) -> Any:
       networks: a `t2igan.nets.Networks`.
       name: one of `NETWORKS`.
       key: of the initialiser.
-      batch: "images" [N, H, W, C] and "tokens" [N, ...], or their shapes; values do not count.
+      batch: "images" [N, h, w, c] of the game's space and "tokens" [N, ...], or their shapes; values do not count.
     """
     tokens = jnp.ones((2, *batch["tokens"].shape[1:]), batch["tokens"].dtype)
     images = jnp.zeros((2, *batch["images"].shape[1:]), jnp.float32)
@@ -40,8 +41,14 @@ def init_network(networks: Any, name: str, key: jax.Array, batch: dict) -> Any:
         "generator": lambda: (jnp.zeros((2, networks.z_dim)), text()),
         "discriminator": lambda: (images, text()),
         "inverter": lambda: (images, images[..., :1]),
+        "space": lambda: (_pictures(networks.space),),
     }
     return getattr(networks, NETWORKS[name]).init(key, *inputs[name]())
+
+
+def _pictures(space: Any) -> jax.Array:
+    """Pictures as small as a space takes: its parameters do not depend on their size."""
+    return jnp.zeros((1, space.factor, space.factor, space.image_channels))
 
 
 def _encode(networks: Any, key: jax.Array, tokens: jax.Array) -> tuple[jax.Array, ...]:

@@ -20,6 +20,7 @@ import flax.linen as nn
 
 from t2igan.config.constraints import is_whole, require_positive
 from t2igan.config.registry import Registry
+from t2igan.config.space import game_size_px, size_key
 from t2igan.errors import UserError
 
 
@@ -27,7 +28,7 @@ from t2igan.errors import UserError
 class Common:
     """What the networks of a configuration have in common."""
 
-    image_px: int  # height and width of what the generator draws and the discriminator sees
+    image_px: int  # height and width of what the generator draws and the discriminator sees: pixels, or codes
     image_channels: int
     z_dim: int
     vocab_size: int
@@ -47,12 +48,14 @@ class NetworkKind:
       check: (the whole configuration, name of the role's section) -> None; raises `UserError` for what cannot be built.
       grows: whether the module takes `grown=(stage, fade)`, for progressive growing.
       multi_scale: of discriminators, whether the module has maps of several sizes, for `discriminator.multi_scale`.
+      pixels_only: whether the module knows pictures in [-1, 1] alone, and no codes (`config.space`).
     """
 
     build: Callable[[Any, Common], nn.Module]
     check: Callable[[Any, str], None] = lambda config, section: None  # noqa: ARG005
     grows: bool = False
     multi_scale: bool = False
+    pixels_only: bool = False
 
 
 GENERATORS: Registry[NetworkKind] = Registry("kind of generator", key="generator.kind")
@@ -60,6 +63,9 @@ DISCRIMINATORS: Registry[NetworkKind] = Registry("kind of discriminator", key="d
 TEXT_ENCODERS: Registry[NetworkKind] = Registry("kind of text encoder", key="text_encoder.kind")
 IMAGE_ENCODERS: Registry[NetworkKind] = Registry("kind of image encoder", key="image_encoder.kind")
 INVERTERS: Registry[NetworkKind] = Registry("kind of inverter", key="inverter.kind")
+# What is built of a space is None for pixels, or a module with `encode`, `decode`, `factor`, `channels` and
+# `image_channels`, as those of `t2igan.nets.autoencoder`; `Common` is that of the pictures.
+SPACES: Registry[NetworkKind] = Registry("space of the game", key="space.kind")
 
 # The network's name in states and snapshots -> its section of the configuration, and its kinds. A network's field in
 # `t2igan.nets.Networks` is named like the section.
@@ -83,10 +89,10 @@ def check_tower(config: Any, section: str) -> None:
     """Raises `UserError` where a residual tower cannot halve the pictures as often as it has channels."""
     check_channels(config, section)
     require_positive(config, *(f"{section}.{key}" for key in ("features", "blocks", "patch_px")))
-    size, net = config.data.image_size_px, config[section]
+    size, net = game_size_px(config), config[section]
     halvings = len(net.channels) - 1
     if size % (2**halvings * net.patch_px):
         raise UserError(
-            f"config.data.image_size_px={size} cannot be halved {halvings} times by config.{section}: "
+            f"{size_key(config)}={size} cannot be halved {halvings} times by config.{section}: "
             f"give {section}.channels fewer entries or choose a size divisible by {2**halvings * net.patch_px}"
         )

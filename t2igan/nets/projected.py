@@ -117,4 +117,4 @@ def _check(config: Any, section: str) -> None:
         )
 
 
-DISCRIMINATORS.register("projected", NetworkKind(_build, _check))
+DISCRIMINATORS.register("projected", NetworkKind(_build, _check, pixels_only=True))

@@ -140,7 +140,7 @@ def _signs(networks: Networks, normalisation: str, params, train, held_out) -> d
     weights = NORMALISATIONS[normalisation](params["discriminator"])
     read = lambda tokens: networks.text_encoder.apply(params["text"], tokens)
     score = lambda images, text: networks.discriminator.apply(weights, images, text)
-    real, unseen = (split["images"].astype(jnp.float32) / 127.5 - 1 for split in (train, held_out))
+    real, unseen = (networks.to_network(params, split["images"]) for split in (train, held_out))
     text = read(held_out["tokens"])
     z = jax.random.normal(jax.random.key(0), (2, len(unseen), networks.z_dim))
     fake, other = (networks.generator.apply(params["generator"], noise, text) for noise in z)

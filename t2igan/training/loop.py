@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from t2igan import config as config_lib
-from t2igan.data import Batches, prefetched
+from t2igan.data import Batches, Dataset, prefetched
 from t2igan.inference.checkpoint import Checkpoints
 from t2igan.method import phases
 from t2igan.method.phases import Phase
@@ -29,6 +29,7 @@ from t2igan.training.distributed import parallel, processes
 from t2igan.training.logs import Progress, Rate, say
 from t2igan.training.monitor import watch, watches
 from t2igan.training.run import Run
+from t2igan.training.space import settled, training_data
 
 # Steps that may be under way or waiting for the device: enough to keep it busy, and few enough that a training that is
 # asked to stop does so after a few steps, not after all that were given to the device since the last log.
@@ -41,7 +42,8 @@ def build_phase(run: Run, name: str, given: dict[str, Any]) -> Phase:
     if processes.from_leader(lambda: len(guard.rollbacks(run.workdir, name))):
         lowered = processes.from_leader(lambda: config_lib.to_json(guard.lowered(config, run.workdir, name)))
         config = config_lib.from_dict(json.loads(lowered))
-    return phases.build(name, dataclasses.replace(run, config=config), given)
+    run = dataclasses.replace(run, config=config)
+    return phases.build(name, dataclasses.replace(run, config=settled(run, name)), given)
 
 
 def compile_phase(run: Run, phase: Phase, state: Any, number: int = 0) -> Callable:
@@ -50,7 +52,8 @@ def compile_phase(run: Run, phase: Phase, state: Any, number: int = 0) -> Callab
     Steps of which `phase.decided` says the same are one program. `state` is the phase's state or its shapes.
     """
     decided = functools.partial(phase.step, **dict(phase.decided(number)))
-    pixels = phase.step_images * run.config.data.image_size_px**2
+    largest_map_px = phase.largest_map_px or run.batch_shapes["images"].shape[1]
+    pixels = phase.step_images * largest_map_px**2
     return parallel.compile_step(decided, run.mesh, state, step_pixels=pixels, remat=run.config.remat)
 
 
@@ -84,16 +87,18 @@ def _go_on(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
         run.logs.start_phase(phase.name, start)
         bar = Progress(phase.name, phase.total_steps * phase.step_images, start * phase.step_images, run.leads)
         try:
-            return _loop(run, phase, checkpoints, bar, state, start)
+            return _loop(run, phase, training_data(run, phase.name), checkpoints, bar, state, start)
         finally:
             bar.close()
 
 
-def _loop(run: Run, phase: Phase, checkpoints: Checkpoints, bar: Progress, state: Any, start: int) -> Any:
+def _loop(
+    run: Run, phase: Phase, data: Dataset, checkpoints: Checkpoints, bar: Progress, state: Any, start: int
+) -> Any:
     config = run.config
     compiled: dict[tuple, Any] = {}  # a step by what its number decides: one, as a rule
     batches = Batches(
-        run.train_data,
+        data,
         run.tokenizer,
         seed=zlib.crc32(f"{phase.name} {config.seed}".encode()),
         batch_images=phase.step_images,

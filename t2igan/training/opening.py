@@ -11,7 +11,7 @@ import numpy as np
 
 from t2igan import nets
 from t2igan.data import Dataset, check_all_usable, different, open_datasets, split_names
-from t2igan.data.summary import as_json, cut_captions, few_held_out, left_out
+from t2igan.data.summary import as_json, cut_captions, few_held_out, left_out, unread
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.evaluation.extractors import FeatureExtractors
@@ -27,6 +27,7 @@ from t2igan.nets.projected import FEATURES, FIXED
 from t2igan.training import warm_start as inheritance
 from t2igan.training.distributed import agreement, processes
 from t2igan.training.logs import Logs, say
+from t2igan.training.record import check_same_data
 from t2igan.training.run import Run
 
 INHERITED_NAME = "inherited.safetensors"
@@ -83,9 +84,11 @@ def open_run(config, workdir: Path, mesh, data: tuple[Dataset, Dataset, Dataset]
         efficientnet_file(config.discriminator.features_from, "config.discriminator.features_from")
     opened = data or open_datasets(config.data, split_names(config.data))
     train_data, val_data, test_data = opened
-    _check_same_data(config, workdir, train_data)
+    check_same_data(config, workdir, train_data)
     if processes.leads():
         write_json(workdir / "data_report.json", as_json(opened))
+    if train_data.unread:
+        say(f"{unread(train_data)}; all are listed in {workdir / 'data_report.json'}")
     for dataset in different(opened):
         if dataset.skipped:
             say(f"{left_out(dataset)}; all are listed in {workdir / 'data_report.json'}")
@@ -166,15 +169,3 @@ def _inherited_tokenizer(config, train_data: Dataset) -> Tokenizer | None:
         source, nets.build(config, source.tokenizer.vocab_size), shapes
     )
     return source.tokenizer if fits else None
-
-
-def _check_same_data(config, workdir: Path, train_data: Dataset) -> None:
-    path = workdir / "config.json"
-    if path.is_file():
-        old = json.loads(path.read_text(encoding="utf-8"))
-        if old.get("data_fingerprint") != train_data.fingerprint():
-            raise UserError(
-                f"the training pictures or captions of {config.data.source} are not those that {workdir} was begun "
-                f"with.\nBring the old ones back to go on there; or begin anew with what that run has learned: "
-                f"--config.init_from={workdir} and another --workdir"
-            )

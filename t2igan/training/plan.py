@@ -26,6 +26,7 @@ from t2igan.errors import UserError
 from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.inference.pretrained.opening import reader_of
 from t2igan.method import phases
+from t2igan.method.automatic import BASE_VARIANCE, settle
 from t2igan.method.phases import PHASES, Phase
 from t2igan.nets.init import NETWORKS, init_network
 from t2igan.training.distributed import parallel
@@ -74,7 +75,9 @@ def make_plan(config, mesh: jax.sharding.Mesh) -> Plan:
     """Builds and compiles every phase's step of a configuration (checked by `t2igan.config`) over a mesh."""
     run, given = _run_without_data(config, mesh), {}
     if config.init_from:
-        given = {name: _shapes_of(run, name) for name in NETWORKS}
+        given = {name: _shapes_of(run, name) for name in NETWORKS if getattr(run.networks, NETWORKS[name]) is not None}
+    elif config.space.kind == "patches":
+        given = {"space": _shapes_of(run, "space")}
     plans = []
     for name in config.phases:
         phase = phases.build(name, run, given)
@@ -114,7 +117,7 @@ def lower_step(run: Run, phase: Phase, given: Mapping[str, Any]) -> tuple[jax.st
     split = parallel.split(run.mesh)
     batch = {
         name: jax.ShapeDtypeStruct((phase.step_images, *like.shape[1:]), like.dtype, sharding=split)
-        for name, like in run.batch_shapes.items()
+        for name, like in (phase.shapes or run.batch_shapes).items()
     }
     every = run.config.loss.penalty_every
     decided = phase.decided((phase.total_steps - 1) // every * every)  # a late step, with a penalty
@@ -201,6 +204,7 @@ def _run_without_data(config, mesh: jax.sharding.Mesh) -> Run:
     if config.pretrain_discriminator.task == "labels":  # which are not known
         config = config.copy_and_resolve_references().unlock()
         config.pretrain_discriminator.task = "transforms"
+    config = settle(config, BASE_VARIANCE, size**2, 1.0)
     tokenizer = reader_of(config, Tokenizer.train(["a", "b"], MIN_VOCAB_SIZE, config.tokenizer.max_tokens))
     return Run(
         config=config,

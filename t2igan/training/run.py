@@ -62,7 +62,16 @@ class Run:
 
     @property
     def batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """The shapes of a batch of two."""
+        """The shapes of a batch of two in the space of the game: pictures, or their codes as float16."""
+        if self.networks.space is None:
+            return self.picture_shapes
+        like, size = self.networks.space, self.train_data.images.shape[1]
+        codes = (2, size // like.factor, size // like.factor, like.channels)
+        return self.picture_shapes | {"images": jax.ShapeDtypeStruct(codes, np.float16)}
+
+    @property
+    def picture_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """The shapes of a batch of two pictures."""
         images = self.train_data.images
         return {
             "images": jax.ShapeDtypeStruct((2, *images.shape[1:]), np.uint8),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from t2igan import __version__
 from t2igan import config as config_lib
 from t2igan.config.checks import check, check_devices
 from t2igan.data import Dataset, different
@@ -24,7 +22,6 @@ from t2igan.data.given import given_data
 from t2igan.errors import UserError, command, lacks_locks
 from t2igan.evaluation.evaluate import evaluate, without_details
 from t2igan.evaluation.report.card import CARD_NAME, model_card
-from t2igan.evaluation.report.environment import environment
 from t2igan.evaluation.report.facts import gather
 from t2igan.evaluation.runs import discriminate_with, draw_with
 from t2igan.evaluation.table import IN_BRACKETS, summary_line
@@ -38,7 +35,9 @@ from t2igan.training.logs import say, speak
 from t2igan.training.loop import build_phase, run_phase, started
 from t2igan.training.monitor import evaluated, snapshot_of
 from t2igan.training.opening import inherit, open_run, pretrained_parts
+from t2igan.training.record import check_same_configuration, write_configuration
 from t2igan.training.run import Run
+from t2igan.training.space import at_hand, fitted
 from t2igan.training.warm_start import handed_on
 
 LOCK_NAME = ".lock"
@@ -92,12 +91,13 @@ def _train(
     mesh: jax.sharding.Mesh,
     data: tuple[Dataset, Dataset, Dataset] | None,
 ) -> dict[str, Any]:
-    _check_same_configuration(config, workdir)
+    check_same_configuration(config, workdir)
     run = open_run(config, workdir, mesh, data)
-    _write_configuration(config, workdir, overrides, run)
+    write_configuration(config, workdir, overrides, run)
     try:
-        given, state = pretrained_parts(run, inherit(run)), None  # networks that have learned, by name
+        given, state = fitted(run, pretrained_parts(run, inherit(run))), None  # networks that have learned, by name
         for i, name in enumerate(config.phases):
+            given = at_hand(run, name, given)
             phase = build_phase(run, name, given)
             later = config.phases[i + 1 :]
             if processes.from_leader(lambda later=later: any(started(workdir, phase) for phase in later)):
@@ -204,36 +204,3 @@ def _discriminator(run: Run, params: dict[str, Any], learned: dict[str, Any]) ->
         return None
     params = params | {"discriminator": jax.device_get(learned["discriminator"])}
     return discriminate_with(run.networks, params, run.tokenizer, run.config.discriminator.normalisation)
-
-
-def _check_same_configuration(config, workdir: Path) -> None:
-    path = workdir / "config.json"
-    if not path.is_file():
-        return
-    try:
-        old = json.loads(path.read_text(encoding="utf-8"))["config"]
-    except (json.JSONDecodeError, KeyError) as error:
-        raise UserError(f"{path} cannot be read ({error}); mend its JSON, or choose another --workdir") from error
-    new = json.loads(config_lib.to_json(config))
-    changed = config_lib.changed_keys(old, new)
-    if changed:
-        old, new = config_lib.flatten(old), config_lib.flatten(new)
-        listed = "; ".join(f"config.{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in changed[:4])
-        more = f"; and {len(changed) - 4} more" if len(changed) > 4 else ""
-        raise UserError(
-            f"{workdir} was begun with another configuration: {listed}{more}.\n"
-            f"Set it back to go on there; or begin anew with what that run has learned, for example to train longer: "
-            f"--config.init_from={workdir} and another --workdir"
-        )
-
-
-def _write_configuration(config, workdir: Path, overrides: Sequence[str], run: Run) -> None:
-    if run.leads:
-        record = {
-            "t2igan": __version__,
-            "overrides": list(overrides),
-            "data_fingerprint": run.train_data.fingerprint(),
-            "environment": environment(),
-            "config": json.loads(config_lib.to_json(config)),
-        }
-        write_json(workdir / "config.json", record)

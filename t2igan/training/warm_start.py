@@ -135,13 +135,13 @@ def take(
     """
     taken, report = {}, [f"begins with {source.label}:"]
     for name in NETWORKS:
+        if getattr(networks, NETWORKS[name]) is None:
+            continue
         if name not in source.params:
             report.append(f"  {name}: not there")
             continue
         if name in ("text", "matching") and not with_text:
             report.append(f"  {name}: not taken, because the text encoder or its tokenizer is another")
-            continue
-        if getattr(networks, NETWORKS[name]) is None:
             continue
         ours = flatten_dict(_abstract(networks, name, batch), sep="/")
         theirs = flatten_dict(source.params[name], sep="/")

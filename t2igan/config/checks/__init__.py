@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from t2igan.config.checks import game, networks, phases, watching
+from t2igan.config.checks import game, networks, phases, space, watching
 from t2igan.config.constraints import require_among, require_not_negative, require_positive
 from t2igan.config.pretrained import check_pretrained
 from t2igan.data.settings import check_data
@@ -27,6 +27,7 @@ def check(config: ConfigDict) -> None:
     require_not_negative(config, "devices")
     phases.check_names(config)
     networks.check_kinds(config)
+    space.check(config)
     game.check(config)
     phases.check(config)
     networks.check(config)

@@ -11,6 +11,7 @@ from t2igan.config.constraints import (
     require_positive,
     require_share,
 )
+from t2igan.config.space import is_auto
 from t2igan.errors import UserError
 from t2igan.method.losses import ADVERSARIAL, PENALTIES, smoothable
 from t2igan.method.phases import PHASES
@@ -18,7 +19,7 @@ from t2igan.method.techniques.augment import AUGMENTATIONS
 
 NOT_NEGATIVE = (
     "cycle_weight attack_steps attack_size penalty_weight penalty_weight_end mismatch_weight contrastive_weight "
-    "reconstruction_weight"
+    "reconstruction_weight paired_weight"
 ).split()
 
 
@@ -37,10 +38,12 @@ def _check_losses(config: ConfigDict) -> None:
     pair = ADVERSARIAL[loss.adversarial]
     PENALTIES.find(loss.penalty)
     require_positive(config, "loss.penalty_every")
-    require_not_negative(config, *(f"loss.{key}" for key in NOT_NEGATIVE))
+    numbers = [f"loss.{key}" for key in NOT_NEGATIVE if not is_auto(config, f"loss.{key}")]
+    require_not_negative(config, *numbers)
     require_below_one(config, "loss.label_smoothing")
     require_share(config, "loss.mismatch_weight")
-    require_exponential_ends(config, "loss.penalty_weight", "loss.penalty_weight_end")
+    if not is_auto(config, "loss.penalty_weight"):
+        require_exponential_ends(config, "loss.penalty_weight", "loss.penalty_weight_end")
     if loss.penalty == "finite_difference" and config.compute_dtype == "bfloat16":
         raise UserError(
             "config.loss.penalty='finite_difference' with config.compute_dtype='bfloat16' measures rounding: pictures "

@@ -9,35 +9,25 @@ Nothing is unpacked, except for .tar.gz, .bz2 and .xz, which are once, into the 
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
 import json
-import lzma
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Skipped
 from t2igan.data.encoding import Texts
+from t2igan.data.sources.found import Files, Found, FoundSource
+from t2igan.data.sources.members import TEXT_KINDS, members_of
 from t2igan.data.sources.names import is_hidden, kind_of, shown_name, stem
-from t2igan.data.sources.pairing import Files, Found, FoundSource, pair
+from t2igan.data.sources.pairing import pair
 from t2igan.data.sources.shards import common_folder, relative_name, splits_by_name, whole_files
-from t2igan.data.sources.spool import unpacked
-from t2igan.data.sources.tarred import tar_members
-from t2igan.data.sources.zipped import zip_members
+from t2igan.data.sources.walk import walk
 from t2igan.data.stored import MAX_TEXT_BYTES, Stored, open_regular, reason_of
 from t2igan.errors import UserError
 
-PACKED: dict[bytes, Callable[[io.BufferedIOBase], io.BufferedIOBase]] = {
-    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
-    b"BZh": bz2.BZ2File,
-    b"\xfd7zXZ\0": lzma.LZMAFile,
-}
-ZIP = b"PK"
-ZSTD = b"\x28\xb5\x2f\xfd"
+MAX_FILES_BESIDE = 10_000  # in the folder of an archive that was named
 
 
 class Archive(FoundSource):
@@ -46,21 +36,27 @@ class Archive(FoundSource):
     Names of archives, folders in them, or `split` columns name the splits.
     """
 
-    def __init__(self, data_config: Any, files: Sequence[Path]):
-        """`files` are .tar, .tar.gz, .tar.bz2, .tar.xz or .zip, told apart by what is in them; none is read yet."""
+    def __init__(self, data_config: Any, files: Sequence[Path], lists: Sequence[Path] = ()):
+        """`files` are .tar, .tar.gz, .tar.bz2, .tar.xz or .zip, told apart by what is in them; none is read yet.
+
+        `lists` are files with captions of what is in them; by default, what lies beside them where they have none.
+        """
         super().__init__(data_config)
         self._files = list(files)
+        self._lists = list(lists)
 
     def _find(self) -> Found:
         root = common_folder(self._files, self._config)
         splits = splits_by_name(self._files, root, self._config)
         usable, lost = whole_files(self._files, root, self._config)
         found = []
+        opened: dict[str, Mapping[str, Stored]] = {}
         for file in usable:
             shard = relative_name(file, root)
             where = f"{self.name}: {shard}" if len(self._files) > 1 else self.name
             try:
-                members, skipped = self._members(file)
+                members, skipped = members_of(file, self._config)
+                opened[shard] = members
                 inner = _pair(where, members, self._config)
             except (OSError, ValueError) as error:
                 lost.append(Skipped(shard, reason_of(error)))
@@ -69,35 +65,50 @@ class Archive(FoundSource):
                     raise
                 lost.append(Skipped(shard, str(error).removeprefix(f"{where}: ")))
             else:
+                inner = replace(inner, unread=tuple(replace(s, file=f"{shard}/{s.file}") for s in inner.unread))
                 found.append(_within(shard if len(self._files) > 1 else "", inner, skipped, splits[file], file.name))
         if not found:
             raise UserError(
                 f"{self.name}: {lost[0].file} cannot be read: {lost[0].reason}.\n"
                 "Accepted: .tar, also packed as .gz, .bz2 or .xz, and .zip."
             )
+        if all(one.from_labels or not one.records for one in found) and (joined := self._joined(opened, root)):
+            return replace(joined, skipped=(*((None, one) for one in lost), *joined.skipped))
         records = tuple(record for one in found for record in one.records)
         skipped = tuple(skip for one in found for skip in one.skipped)
         if len(self._files) == 1:
             summary = f"archive: {found[0].summary}"
         else:
             summary = f"{len(found)} archives: {len(records)} pictures with captions"
+        unread = tuple(one_unread for one in found for one_unread in one.unread)
         notes = tuple(dict.fromkeys(note for one in found for note in one.notes))
-        return Found(records, (*((None, one) for one in lost), *skipped), summary, notes)
+        return Found(records, (*((None, one) for one in lost), *skipped), summary, notes, unread)
 
-    def _members(self, file: Path) -> tuple[Mapping[str, Stored], list[Skipped]]:
-        """Returns the files in an archive by name, and what in it cannot be read; OSError, ValueError for the whole."""
-        with open_regular(file) as stream:
-            head = stream.read(8)
-        if head.startswith(ZIP) or file.suffix.lower() == ".zip":  # a program that unpacks it may come first
-            return zip_members(file)
-        if head.startswith(ZSTD):
-            raise ValueError("packed with zstd, which is not read: unpack it")
-        opened = next((opened for mark, opened in PACKED.items() if head.startswith(mark)), None)
-        if opened is None:
-            return tar_members(file)
-        with open_regular(file) as stream:
-            whole = unpacked(file, "all.tar", lambda: opened(stream), self._config, keep_damaged=True)
-            return tar_members(whole, os.fstat(stream.fileno()))
+    def _joined(self, opened: Mapping[str, Mapping[str, Stored]], root: Path) -> Found | None:
+        """Returns the archives and what lies beside them, paired as one folder; None where that gives no captions.
+
+        Pictures are in one archive, then, and their captions in another, or in a list that is in none.
+        """
+        loose = {relative_name(file, root): file for file in self._lists or self._beside(root)}
+        members = {f"{shard}/{name}": place for shard, inside in opened.items() for name, place in inside.items()}
+        if not loose and len(opened) < 2:
+            return None
+
+        def opened_raw(name: str) -> io.BufferedIOBase:
+            return open_regular(loose[name]) if name in loose else io.BytesIO(members[name].read())
+
+        texts = Texts(self._config, [*loose, *members], opened_raw)
+        found = pair(Files(self.name, [*loose, *members], texts.open, members.__getitem__), self._config)
+        summary = f"{len(opened)} archives: {found.summary}"
+        return replace(found, summary=summary, notes=(*found.notes, *texts.notes())) if found.records else None
+
+    def _beside(self, root: Path) -> list[Path]:
+        """Returns files that may have captions: of a folder that the user named all, beside an archive those there."""
+        if Path(self.name).expanduser().is_dir():
+            names, _ = walk(root, self._config.follow_links)
+            return [root / name for name in names if kind_of(name) in TEXT_KINDS]
+        files = sorted(root.iterdir())[:MAX_FILES_BESIDE]
+        return [file for file in files if kind_of(file.name) in TEXT_KINDS and file.is_file() and not file.is_symlink()]
 
 
 def _pair(where: str, members: Mapping[str, Stored], data_config: Any) -> Found:
@@ -183,6 +194,5 @@ def _within(shard: str, found: Found, skipped: Sequence[Skipped], split: str | N
     for one in skipped:  # a reason without a name is about the archive itself
         file = named(shown_name(one.file)) if one.file else shard or file_name
         lost.append((split, replace(one, file=file)))
-    return Found(
-        records, tuple(lost), found.summary, tuple(f"{shard}: {note}" if shard else note for note in found.notes)
-    )
+    notes = tuple(f"{shard}: {note}" if shard else note for note in found.notes)
+    return replace(found, records=records, skipped=tuple(lost), notes=notes)

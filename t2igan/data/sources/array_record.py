@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
-from t2igan.data.sources.captions import CAPTION_FIELDS, captions_of_row, chosen_captions
+from t2igan.data.sources.captions import captions_of_row, chosen_captions
 from t2igan.data.sources.columns import IMAGE_FIELDS
 from t2igan.data.sources.examples import InExample, parse, picture_in, values
-from t2igan.data.sources.pairing import Found, FoundSource
+from t2igan.data.sources.fields import caption_fields, plain
+from t2igan.data.sources.found import Found, FoundSource
 from t2igan.data.sources.record_files import open_records
 from t2igan.data.sources.row_files import listed
 from t2igan.data.sources.shards import common_folder, relative_name, splits_by_name, whole_files
@@ -81,7 +82,7 @@ class ArrayRecords(FoundSource):
 
     def _captions(self, features: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, str]]:
         config = self._config
-        names = (config.caption_field,) if config.caption_field else CAPTION_FIELDS
+        names = caption_fields([plain(key.rpartition("/")[2]) for key in features], config.caption_field)
         row: dict[str, Any] = {name: values(features, _key(features, [name])) for name in names}
         label = values(features, _key(features, [config.label_field]))
         if len(label) == 1:
@@ -93,7 +94,7 @@ class ArrayRecords(FoundSource):
 def _key(features: Mapping[str, Any], names: Sequence[str]) -> str:
     """Returns the key of one of these names, the first that there is: "text", or "captions/text" for "text"."""
     for name in names:
-        if fits := [key for key in features if key == name or key.endswith(f"/{name}")]:
+        if fits := [key for key in features if plain(f"/{key}").endswith(f"/{plain(name)}")]:
             return min(fits, key=len)
     return names[0]
 

@@ -21,10 +21,11 @@ import numpy as np
 
 from t2igan.data import encoding
 from t2igan.data.dataset import Record, Skipped
-from t2igan.data.sources.captions import CAPTION_FIELDS, SPLITS, captions_of_row, chosen_captions
+from t2igan.data.sources.captions import SPLITS, captions_of_row, chosen_captions
+from t2igan.data.sources.fields import CAPTION_FIELDS
+from t2igan.data.sources.found import Found, FoundSource
 from t2igan.data.sources.names import shown_name
 from t2igan.data.sources.npz import Array, ArrayRow, Npz, open_npz
-from t2igan.data.sources.pairing import Found, FoundSource
 from t2igan.data.stored import reason_of
 from t2igan.errors import UserError
 

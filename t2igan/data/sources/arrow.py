@@ -21,7 +21,7 @@ from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
 from t2igan.data.sources.columns import Columns, Leaf, choose_columns, file_of, leaf_array, read_rows, to_record
-from t2igan.data.sources.pairing import Found, FoundSource
+from t2igan.data.sources.found import Found, FoundSource
 from t2igan.data.sources.parquet import arrow_errors, cell_bytes
 from t2igan.data.sources.shards import relative_name, whole_files
 from t2igan.data.stored import InFile, inner_name, open_regular, read_text, reason_of

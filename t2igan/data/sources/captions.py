@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from t2igan.data.encoding import REPLACED
+from t2igan.data.sources.fields import LATER_FIELDS, caption_fields, plain
 from t2igan.data.splits import TEST_SPLITS, VAL_SPLITS
 from t2igan.errors import UserError
 
@@ -16,7 +18,7 @@ from t2igan.errors import UserError
 SPLITS = ("train", "training", *TEST_SPLITS, *VAL_SPLITS, "unseen", "holdout", "heldout")
 MAX_CAPTION_CHARACTERS = 2_000
 CONTROL_CHARACTERS = dict.fromkeys([*range(32), *range(127, 160)], " ")
-CAPTION_FIELDS = ("text", "caption", "captions", "texts", "sentence", "sentences", "description", "prompt")
+NUMBERS = re.compile(r"[-+]?\d*\.?\d+(e[-+]?\d+)?([\s,;]+[-+]?\d*\.?\d+(e[-+]?\d+)?)+", re.IGNORECASE)
 
 
 def as_captions(value: Any, encoding: str = "") -> tuple[str, ...]:
@@ -91,20 +93,61 @@ def captions_of_row(
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """Returns the captions and attributes of a row: its caption field, else its label in the templates.
 
-    `label_names` turns an integer label into words.
+    `row` has the names of its fields as `plain` writes them. `label_names` turns an integer label into words.
     """
+    captions, attributes, _ = captions_and_field(row, data_config, label_names)
+    return captions, attributes
+
+
+def captions_and_field(
+    row: Mapping[str, Any], data_config: Any, label_names: Sequence[str] | None = None
+) -> tuple[tuple[str, ...], dict[str, str], str]:
+    """Returns what `captions_of_row` does, and the name of the field that the captions come from."""
     attributes = as_attributes(row.get("attributes"))
-    fields = (data_config.caption_field,) if data_config.caption_field else CAPTION_FIELDS
-    for name in fields:
-        if captions := as_captions(row.get(name), data_config.encoding):
-            return captions, attributes
-    label = row.get(data_config.label_field)
-    if data_config.caption_field or label is None or str(label).strip() == "":
-        return (), attributes
+    for name in caption_fields(row, data_config.caption_field):
+        if captions := as_captions(_texts_in(row.get(name)), data_config.encoding):
+            return captions, attributes, name
+    label_field = data_config.label_field
+    label = row.get(label_field, row.get(plain(label_field)))
+    if data_config.caption_field:
+        return (), attributes, ""
+    for name in LATER_FIELDS:
+        if captions := as_captions(answer(row.get(name)), data_config.encoding):
+            return captions, attributes, name
+    if label is None or isinstance(label, (list, Mapping)) or str(label).strip() == "":
+        return (), attributes, ""
     if label_names is not None and isinstance(label, int) and 0 <= label < len(label_names):
         label = label_names[label]
     label = str(label)
-    return (
-        label_captions(label, data_config.caption_templates),
-        {data_config.label_field: readable_label(label)} | attributes,
-    )
+    captions = label_captions(label, data_config.caption_templates)
+    return captions, {label_field: readable_label(label)} | attributes, label_field
+
+
+def answer(turns: Any) -> list[str]:
+    """Returns the first answer in a conversation about a picture: what follows are answers to questions about it.
+
+    Turns are LLaVA's {"from": "human" | "gpt", "value"}, or {"role": "user" | "assistant", "content"}.
+    """
+    for turn in turns if isinstance(turns, list) else ():
+        if not isinstance(turn, Mapping):
+            continue
+        who = str(turn.get("from", turn.get("role", ""))).lower()
+        if who in ("gpt", "assistant", "model", "chatgpt", "bot"):
+            said = turn.get("value", turn.get("content"))
+            parts = said if isinstance(said, list) else [said]
+            texts = [part.get("text") if isinstance(part, Mapping) else part for part in parts]
+            return [text for text in texts if isinstance(text, str)]
+    return []
+
+
+def is_numbers(text: str) -> bool:
+    """Whether a text is nothing but two or more numbers, such as the box of an object: never a caption."""
+    return NUMBERS.fullmatch(text.strip()) is not None
+
+
+def _texts_in(value: Any) -> Any:
+    """Returns a value with the texts of wrapped captions in place of them: [{"raw": "a cat", "tokens": ...}, ...]."""
+    if not isinstance(value, list):
+        return value
+    inner = ("raw", "caption", "text", "sentence")
+    return [next((v[k] for k in inner if isinstance(v.get(k), str)), None) if isinstance(v, dict) else v for v in value]

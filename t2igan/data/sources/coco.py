@@ -20,9 +20,9 @@ from typing import Any
 from t2igan.data.dataset import Record, Skipped
 from t2igan.data.encoding import Texts
 from t2igan.data.sources.captions import as_captions, captions_of_row, chosen_captions
+from t2igan.data.sources.found import Found, FoundSource
 from t2igan.data.sources.metadata import Row, row_of
 from t2igan.data.sources.names import shown_name
-from t2igan.data.sources.pairing import Found, FoundSource
 from t2igan.data.sources.shards import LEADS_OUT
 from t2igan.data.stored import InFile, is_inside, open_regular, reason_of
 from t2igan.errors import UserError
@@ -31,7 +31,27 @@ MAX_JSON_BYTES = 1 << 30  # such a document is read whole; captions of COCO's tr
 FOLDER = "annotations"
 PATTERNS = ("captions_*.json", "dataset_coco.json", "dataset_flickr8k.json", "dataset_flickr30k.json")
 SPLIT_OF_NAME = re.compile(r"captions_([a-z]+)_?\d*$", re.IGNORECASE)
+NOT_COCO = 'it has no list of "images"'
 KARPATHY_SPLITS = {"restval": "train"}  # the rest of COCO's validation pictures: everybody trains on them too
+
+
+def is_coco(path: Path) -> bool:
+    """Whether a folder has COCO captions: files of such names, one of which lists pictures as COCO's do."""
+    return any(_lists_images(file) for file in annotations(path))
+
+
+def _lists_images(file: Path) -> bool:
+    """Whether a file has the word "images" in quotation marks, as a key of COCO's; without taking it apart."""
+    try:
+        with open_regular(file) as stream:
+            before = b""
+            while chunk := stream.read(1 << 20):
+                if b'"images"' in before + chunk:
+                    return True
+                before = chunk[-8:]
+    except (OSError, ValueError):
+        pass
+    return False
 
 
 def annotations(path: Path) -> list[Path]:
@@ -51,6 +71,7 @@ class Coco(FoundSource):
         super().__init__(data_config)
         path = path.absolute()  # so that the name of its folder is there to see
         self._files = annotations(path) if path.is_dir() else [path]
+        self._is_one = path.is_file()
         folder = path if path.is_dir() else path.parent
         # Where the file alone is named, the pictures are beside its folder, not in it.
         self._root = folder.parent if path.is_file() and folder.name == FOLDER else folder
@@ -70,6 +91,9 @@ class Coco(FoundSource):
                 skipped.append((split, broken[-1]))
             else:
                 self._pair(file, document, split, records, skipped)
+        is_other = all(one.reason == NOT_COCO for one in broken)
+        if not records and is_other and (other := self._as_list()) is not None:
+            return other
         if len(broken) == len(self._files):
             raise UserError(
                 f"{self._root / broken[0].file} cannot be read as COCO captions: {broken[0].reason}.\n"
@@ -80,6 +104,18 @@ class Coco(FoundSource):
         files = ", ".join(self._relative(file) for file in self._files)
         summary = f"COCO: {len(records)} pictures with {captions} captions in {files}"
         return Found(tuple(records), tuple(skipped), summary, tuple(texts.notes()))
+
+    def _as_list(self) -> Found | None:
+        """Returns what is found where the JSON is read like any list, or its names are looked for everywhere."""
+        from t2igan.data.sources.folder import Folder
+        from t2igan.data.sources.listing import Listing
+
+        source = Listing(self._config, self._files[0]) if self._is_one else Folder(self._config, self._root)
+        try:
+            found = source.found()
+        except UserError:
+            return None
+        return found if found.records and not found.from_labels else None
 
     def _pair(self, file: Path, document: Any, split: str | None, records: list[Any], skipped: list[Any]) -> None:
         """Adds the pictures of one document, each once however often it is listed."""
@@ -160,7 +196,7 @@ def _read_document(file: Path, texts: Texts) -> Any:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON that can be read: {error}") from error
     if not isinstance(_images(document), list):
-        raise ValueError('it has no list of "images"')
+        raise ValueError(NOT_COCO)
     if isinstance(document, dict) and not isinstance(document.get("annotations", []), list):
         raise ValueError('its "annotations" are no list')
     return document

@@ -14,7 +14,8 @@ from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
 from t2igan.data.encoding import DAMAGED
-from t2igan.data.sources.captions import CAPTION_FIELDS, captions_of_row, chosen_captions, is_damaged
+from t2igan.data.sources.captions import captions_of_row, chosen_captions, is_damaged
+from t2igan.data.sources.fields import CAPTION_FIELDS, FILE_FIELDS, LATER_FIELDS, caption_fields, plain
 from t2igan.data.sources.names import shown_name
 from t2igan.data.sources.row_files import listed
 from t2igan.data.stored import InFile, Stored, inner_name, is_inside, reason_of
@@ -23,7 +24,7 @@ Leaf = tuple[str, ...]
 
 # The customary names of columns of pictures, the likeliest first; "jpg", "png", "webp" are img2dataset's.
 IMAGE_FIELDS = ("image", "img", "picture", "jpg", "jpeg", "png", "webp", "image_bytes", "image_data", "images", "bytes")
-PATH_FIELDS = ("file_name", "filename", "image_path", "path", "file_path", "filepath", "file")
+PATH_FIELDS = (*("file_name", "filename", "image_path", "path", "file_path", "filepath", "file"), *FILE_FIELDS)
 INNER_CAPTION_FIELDS = (*CAPTION_FIELDS, "raw", "value")  # of captions that are structs: Karpathy's {raw, tokens, ...}
 MAX_DEPTH = 8  # of structs in structs
 MAX_CAPTIONS = 1_000  # of one picture
@@ -37,14 +38,14 @@ class Columns:
     image: Leaf | None
     path: Leaf | None
     captions: dict[str, Leaf]
-    facts: tuple[str, ...]  # label, attributes, split: those that there are
+    facts: dict[str, Leaf]  # label, attributes, split: those that there are
     label_names: tuple[str, ...] | None = None
 
     @property
     def texts(self) -> list[Leaf]:
         """The columns that are read to list the pictures: all but the pictures."""
         path = [self.path] if self.path else []
-        return [*path, *self.captions.values(), *((name,) for name in self.facts)]
+        return [*path, *self.captions.values(), *self.facts.values()]
 
     def __str__(self) -> str:
         where = ".".join(self.image or self.path or ())
@@ -79,14 +80,16 @@ def choose_columns(schema: Any, data_config: Any) -> Columns:
     asked, label = data_config.caption_field, data_config.label_field
     if asked and not captions:
         raise ValueError(f"no column of texts {asked!r} (config.data.caption_field); it has {names}")
-    has_label = not asked and any(leaf == (label,) and not _is_list(kind) for leaf, kind in leaves.items())
+    facts = {name: leaf for name in ("attributes", "split") if (leaf := _fact_leaf(leaves, schema, name))}
+    labels = None if asked else _fact_leaf(leaves, schema, label)
+    has_label = labels is not None and labels in leaves and not _is_list(leaves[labels])
     if not captions and not has_label:
         raise ValueError(f"no column of captions or labels; it has {names}: set config.data.caption_field")
-    facts = [name for name in ("attributes", "split") if name in schema.names] + [label] * has_label
-    for name in {leaf[0] for leaf in (image, path, *captions.values()) if leaf} | set(facts):
+    facts |= {label: labels} if has_label else {}
+    for name in {leaf[0] for leaf in (image, path, *captions.values(), *facts.values()) if leaf}:
         if schema.names.count(name) > 1:
             raise ValueError(f"{schema.names.count(name)} columns are named {name!r}")
-    return Columns(image, path, captions, tuple(facts), _label_names(features, label) if has_label else None)
+    return Columns(image, path, captions, facts, _label_names(features, labels[0]) if has_label else None)
 
 
 def leaf_array(batch: Any, leaf: Leaf) -> Any:
@@ -102,7 +105,7 @@ def leaf_array(batch: Any, leaf: Leaf) -> Any:
 def read_rows(batch: Any, columns: Columns, data_config: Any) -> Iterator[TableRow]:
     """Yields what each row of a `pyarrow.RecordBatch` says."""
     arrays = {name: leaf_array(batch, leaf) for name, leaf in columns.captions.items()}
-    arrays |= {name: leaf_array(batch, (name,)) for name in columns.facts}
+    arrays |= {name: leaf_array(batch, leaf) for name, leaf in columns.facts.items()}
     paths = leaf_array(batch, columns.path) if columns.path else None
     for number in range(batch.num_rows):
         try:
@@ -165,7 +168,7 @@ def _row(values: dict[str, Any], path: Any, columns: Columns, data_config: Any) 
     label, names = data_config.label_field, columns.label_names
     if names is not None and not _is_index(values.get(label), len(names)):
         values[label] = None  # -1 is how Hugging Face writes that there is no label
-    values |= {name: _texts(values[name]) for name in columns.captions}
+    values |= {name: _texts(values[name]) for name in columns.captions if name not in LATER_FIELDS}
     try:
         captions, attributes = captions_of_row(values, data_config, names)
     except RecursionError:  # JSON among the attributes, nested without end
@@ -239,18 +242,33 @@ def _caption_leaves(leaves: dict[Leaf, Any], data_config: Any) -> dict[str, Leaf
         return _is_text(kind) or types.is_struct(kind)
 
     texts = [leaf for leaf, kind in leaves.items() if is_caption(kind)]
+    asked = data_config.caption_field
+    names = {
+        name for leaf in texts for name in (plain(".".join(leaf)), plain(leaf[-1])) if _name(leaf) not in PATH_FIELDS
+    }
     found: dict[str, Leaf] = {}
-    for name in (data_config.caption_field,) if data_config.caption_field else CAPTION_FIELDS:
-        fits = [leaf for leaf in texts if name in (".".join(leaf), leaf[-1])]
-        if fits:
+    for name in caption_fields(sorted(names, key=lambda name: (len(name), name)), asked):
+        exact = [leaf for leaf in texts if name in (".".join(leaf), leaf[-1])]
+        fits = exact or [leaf for leaf in texts if name in (plain(".".join(leaf)), plain(leaf[-1]))]
+        if fits and fits[0] not in found.values():
             found[name] = min(fits, key=len)
+    if not found and not asked:
+        later = [leaf for leaf, _ in leaves.items() if plain(leaf[0]) in LATER_FIELDS and len(leaf) == 1]
+        found = {plain(leaf[0]): leaf for leaf in later[:1]}
     return found
+
+
+def _fact_leaf(leaves: dict[Leaf, Any], schema: Any, name: str) -> Leaf | None:
+    """Returns the column of this name, without regard to case where there is none of exactly this name."""
+    if (name,) in leaves or name in schema.names:
+        return (name,)
+    return next(((own,) for own in schema.names if plain(own) == plain(name)), None)
 
 
 def _name(leaf: Leaf) -> str:
     """Returns what a leaf is of: "image" for ("image", "bytes")."""
     inner = len(leaf) > 1 and leaf[-1] in ("bytes", "path")
-    return leaf[-2 if inner else -1].lower()
+    return plain(leaf[-2 if inner else -1])
 
 
 def _rank(name: str, names: Sequence[str]) -> int:

@@ -1,29 +1,23 @@
-"""A folder of pictures with captions, walked without following what leads out of it.
+"""A folder of pictures with captions.
 
 Sub-folders called `train`, `test`, `validation`... are splits; so are the values of a `split` column in metadata.
 """
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterator
+import io
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from t2igan.data.dataset import Skipped
 from t2igan.data.encoding import Texts
-from t2igan.data.sources.names import is_hidden, kind_of, shown_name
-from t2igan.data.sources.pairing import Files, Found, FoundSource, pair
-from t2igan.data.stored import NO_SUCH_FILE, InFile, is_inside, open_regular, reason_of
+from t2igan.data.sources.found import Files, Found, FoundSource
+from t2igan.data.sources.members import TEXT_KINDS, members_of
+from t2igan.data.sources.names import is_hidden, kind_of
+from t2igan.data.sources.pairing import pair
+from t2igan.data.sources.walk import walk, whole_file
+from t2igan.data.stored import Stored, open_regular
 from t2igan.errors import UserError
-
-FOLDER = "a folder"
-LEADS_OUT = "a link that leads out of the folder (config.data.follow_links=True follows it)"
-FOUND_ELSEWHERE = "a link to a folder inside: what is in it is found there"
-MAX_ENTRIES_LOOKED_AT = 10_000
 
 
 class Folder(FoundSource):
@@ -43,99 +37,50 @@ class Folder(FoundSource):
 
     def _find(self) -> Found:
         names, skipped = walk(self._path, self._config.follow_links)
-        texts = Texts(self._config, names, lambda name: open_regular(f"{self._path}/{name}"))
         files = Files(
             where=self.name,
             names=names,
-            open=texts.open,
+            open=lambda name: open_regular(f"{self._path}/{name}"),
             place=lambda name: whole_file(f"{self._path}/{name}"),
             skipped=skipped,
+            root=str(self._path.absolute()),
         )
-        found = pair(files, self._config)
+        error = found = None
+        try:
+            found = self._paired(files)
+        except UserError as refused:
+            error = refused
+        if found is None or not found.records or found.from_labels:  # captions may be packed, beside the pictures
+            more = self._with_texts_in_archives(files)
+            if more is not None:
+                return self._paired(more)
+        if error is not None:
+            raise error
+        return found
+
+    def _paired(self, files: Files) -> Found:
+        """Returns what is among files, their texts read in whatever encoding they have."""
+        texts = Texts(self._config, files.names, files.open)
+        found = pair(replace(files, open=texts.open), self._config)
         return replace(found, notes=(*found.notes, *texts.notes()))
 
-
-def holds_pictures(path: Path) -> bool:
-    """Whether there is a picture in a folder or below; looks at no more than 10,000 entries."""
-    entries = islice(_entries(path, follow_links=False), MAX_ENTRIES_LOOKED_AT)
-    return any(not problem and kind_of(name) == "picture" for name, problem in entries)
-
-
-def walk(root: Path, follow_links: bool = False) -> tuple[list[str], list[Skipped]]:
-    """Returns the regular files under a folder as relative posix names, and what was left out with the reason.
-
-    Hidden files and folders are passed over. A link to a file inside counts as a file; a link to a folder inside does
-    not, since what is in it is found where it is. Links that lead out are left out; with `follow_links` they are
-    followed, into each folder once. UserError where the folder itself cannot be listed.
-    """
-    names: list[str] = []
-    skipped: list[Skipped] = []
-    for name, problem in _entries(root, follow_links):
-        if not problem:
-            names.append(name)
-        elif name:
-            skipped.append(Skipped(shown_name(name), problem))
-        else:
-            raise UserError(f"config.data.source={os.fspath(root)!r} {problem}.")
-    return names, skipped
-
-
-def whole_file(path: str | os.PathLike[str]) -> InFile:
-    """Returns the place of a picture that is a file of its own; ValueError for an empty one."""
-    place = InFile.of(path)
-    if not place.size_bytes:
-        raise ValueError("an empty file")
-    return place
-
-
-def _entries(root: Path, follow_links: bool) -> Iterator[tuple[str, str]]:
-    """Yields the name of each file and why it is left out, "" where it is not; folders only where they cannot be read.
-
-    Without recursion: folders may be nested deeper than calls may. Paths are plain strings: to take each apart, as
-    `pathlib` does, costs more than looking at the file.
-    """
-    seen: set[tuple[int, int]] = set()
-    pending = [""]
-    while pending:
-        parent = pending.pop()
-        try:
-            if follow_links:
-                status = os.stat(f"{root}/{parent}")  # noqa: PTH116
-                if (status.st_dev, status.st_ino) in seen:
+    def _with_texts_in_archives(self, files: Files) -> Files | None:
+        """Returns the files with what archives among them hold besides pictures; None where that is nothing."""
+        members: dict[str, Stored] = {}
+        opened = []
+        for name in files.names:
+            if kind_of(name) == "archive" and not is_hidden(name):
+                try:
+                    inside, _ = members_of(self._path / name, self._config)
+                except (OSError, ValueError):
                     continue
-                seen.add((status.st_dev, status.st_ino))
-            with os.scandir(f"{root}/{parent}") as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except OSError as error:
-            yield parent, reason_of(error)
-            continue
-        for entry in entries:
-            name = f"{parent}/{entry.name}" if parent else entry.name
-            if is_hidden(entry.name):
-                continue
-            what = _look(entry, root, follow_links)
-            if what == FOLDER:
-                pending.append(name)
-            elif not what or kind_of(name) or (what == LEADS_OUT and entry.is_dir()):
-                yield name, what
-
-
-def _look(entry: os.DirEntry[str], root: Path, follow_links: bool) -> str:
-    """Returns FOLDER for a folder to be walked, "" for a file, otherwise why the entry is left out."""
-    try:
-        if entry.is_symlink():
-            status = entry.stat()
-            inside = is_inside(entry.path, root)
-            if not (inside or follow_links):
-                return LEADS_OUT
-            if stat.S_ISDIR(status.st_mode):
-                return FOUND_ELSEWHERE if inside else FOLDER
-        elif entry.is_dir():
-            return FOLDER
-        if not entry.is_file():
-            InFile.of(entry.path)  # says what else it is
-    except FileNotFoundError:
-        return "a link to nothing" if entry.is_symlink() else NO_SUCH_FILE
-    except (OSError, ValueError) as error:
-        return reason_of(error)
-    return ""
+                texts = {inner: place for inner, place in inside.items() if kind_of(inner) in TEXT_KINDS}
+                members |= {f"{name}/{inner}": place for inner, place in texts.items()}
+                opened += [name] if texts else []
+        if not members:
+            return None
+        return replace(
+            files,
+            names=[*(name for name in files.names if name not in opened), *members],
+            open=lambda name: io.BytesIO(members[name].read()) if name in members else files.open(name),
+        )

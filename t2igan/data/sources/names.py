@@ -1,13 +1,11 @@
-"""What the names of files say: what kind a file is, which split a picture is in, which class its folder stands for."""
+"""What the names of files say: what kind a file is, and which names are the same."""
 
 from __future__ import annotations
 
 import posixpath
 import unicodedata
-from collections.abc import Collection, Iterable
-from typing import Any
-
-from t2igan.data.sources.captions import SPLITS
+from collections import Counter
+from collections.abc import Iterable
 
 # What Pillow decodes by itself. Not here: .eps and .ps, for which it starts Ghostscript.
 PICTURE_SUFFIXES = frozenset(
@@ -18,13 +16,23 @@ PICTURE_SUFFIXES = frozenset(
 UNREADABLE_SUFFIXES = frozenset(
     ".svg .svgz .heic .heif .jxl .eps .ps .ai .xcf .kra .wmf .emf .exr .hdr .cr2 .cr3 .nef .arw .dng .raf .orf".split()
 )
-TEXT_SUFFIXES = (".txt", ".caption")
-METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+TEXT_SUFFIXES = (".txt", ".caption", ".captions", ".text", ".cap", ".prompt", ".token", ".lst")
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".psv", ".tab")
+METADATA_NAMES = tuple(f"metadata{suffix}" for suffix in (".jsonl", ".csv", ".parquet", ".tsv", ".ndjson"))
+ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
+# May hold captions, and are not read.
+OTHER_SUFFIXES = frozenset(
+    ".xlsx .xls .ods .numbers .docx .doc .odt .rtf .pdf .md .xml .html .yaml .yml .toml .pickle .pkl .npy .npz .mat "
+    ".h5 .hdf5 .lmdb .mdb .db .sqlite .sqlite3 .rar .7z .zst .gz .bz2 .xz .feather .arrow .avro .pt .pth .t7".split()
+)
 LEFT_BEHIND = ("__MACOSX", "@eaDir")  # by macOS in archives, by network disks beside pictures
 
 
 def kind_of(name: str) -> str:
-    """Returns what a file is by its name: "picture", "unreadable", "text", "json", "metadata", or "" for the rest."""
+    """Returns what a file is by its name.
+
+    One of "picture", "unreadable", "text", "json", "metadata", "table", "archive"; "" for the rest.
+    """
     base = name.rpartition("/")[2].lower()
     suffix = posixpath.splitext(base)[1]
     if base in METADATA_NAMES:
@@ -33,6 +41,10 @@ def kind_of(name: str) -> str:
         return "picture"
     if suffix in UNREADABLE_SUFFIXES:
         return "unreadable"
+    if base.endswith(ARCHIVE_SUFFIXES):
+        return "archive"
+    if suffix in TABLE_SUFFIXES:
+        return "table"
     return "text" if suffix in TEXT_SUFFIXES else "json" if suffix == ".json" else ""
 
 
@@ -46,6 +58,13 @@ def shown_name(name: str) -> str:
     return name if name.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in name)
 
 
+def kinds_of_files(names: Iterable[str]) -> str:
+    """Returns how many files of which suffix there are, the commonest first: "40 .img, 40 .cap"."""
+    suffixes = Counter(posixpath.splitext(name)[1].lower() or "without suffix" for name in names)
+    more = f" and {len(suffixes) - 6} kinds more" if len(suffixes) > 6 else ""
+    return ", ".join(f"{count:,} {shown_name(suffix)}" for suffix, count in suffixes.most_common(6)) + more
+
+
 def stem(name: str) -> str:
     """Returns a name without its suffix: "a/b.c.png" -> "a/b.c"."""
     return posixpath.splitext(name)[0]
@@ -54,55 +73,6 @@ def stem(name: str) -> str:
 def folded(name: str) -> str:
     """Returns a name as systems without cases, or with another form of Unicode, compare it."""
     return unicodedata.normalize("NFC", name).casefold()
-
-
-class Folders:
-    """The meaning of the folders that pictures lie in: splits at the top, and perhaps classes.
-
-    A folder that holds everything is passed over, as archives often have one. Folders are splits where one of them is
-    for training: without, "test" and "dev" are names like any others.
-    """
-
-    def __init__(self, pictures: Iterable[str], data_config: Any):
-        """`pictures` are relative posix names."""
-        self._pictures = list(pictures)
-        train, val, test = data_config.train_split, data_config.val_split, data_config.test_split
-        known = {*SPLITS, train, val, test}
-        parents = [tuple(name.split("/")[:-1]) for name in self._pictures]
-        depth = 0
-        first, last = (min(parents), max(parents)) if parents else ((), ())
-        while len(first) > depth < len(last) and first[depth] == last[depth] and not _split_name(first[depth], known):
-            depth += 1
-        self._depth = depth
-        names = {part: _split_name(part, known) for part in {p[depth] for p in parents if len(p) > depth}}
-        self._splits = {part: split for part, split in names.items() if split}
-        if not {"train", "training", train} & set(self._splits.values()):
-            self._splits = {}
-
-    def split(self, name: str) -> str | None:
-        """Returns the split that a file's folder stands for; None where it stands for none."""
-        parts = name.split("/")
-        return self._splits.get(parts[self._depth]) if len(parts) > self._depth + 1 else None
-
-    def labels(self) -> dict[str, str]:
-        """Returns picture -> name of the folder it lies in; {} unless each lies in one, and they are two or more.
-
-        A single folder is no class, just the place where the pictures are.
-        """
-        labels = {}
-        for name in self._pictures:
-            parts = name.split("/")[self._depth : -1]
-            if self.split(name) is not None:
-                parts = parts[1:]
-            if not parts:
-                return {}
-            labels[name] = shown_name(parts[-1])
-        return labels if len(set(labels.values())) > 1 else {}
-
-
-def _split_name(folder: str, known: Collection[str]) -> str | None:
-    """Returns the split that a folder of this name stands for: "Train" is "train"."""
-    return folder if folder in known else folder.lower() if folder.lower() in known else None
 
 
 def _escaped(character: str) -> str:

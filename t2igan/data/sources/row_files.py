@@ -1,4 +1,4 @@
-"""Files of rows as a stream of dicts: JSON lines, CSV, TSV, Parquet.
+"""Files of rows as a stream of dicts: JSON lines, CSV, TSV, Parquet; JSON documents and plain text as rows, too.
 
 A row that cannot be read costs that row, a damaged file what lies behind the damage. Memory is bounded by one row
 (Parquet: by one batch of rows), whatever the file holds.
@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import posixpath
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-ROW_SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
+from t2igan.data.sources.documents import rows_of
+from t2igan.data.sources.fields import FILE_FIELDS, plain
+from t2igan.data.sources.headerless import cells_of, reader_of
+from t2igan.data.stored import decode_text
+
+DELIMITERS = {".tsv": "\t", ".tab": "\t", ".psv": "|"}
+MAX_DOCUMENT_BYTES = 1 << 30  # of a JSON document, which is read whole
+NO_HEADER = "; its first line must name the columns, as in: file_name,text"
+LOOKED_AT_LINES = 100  # to tell names from captions where no header does
 MAX_ROW_CHARACTERS = 1 << 24
 MAX_CSV_ROW_LINES = 256  # a quotation mark that is never closed would swallow the rest of the file
 MAX_READ_AGAIN_CHARACTERS = 1 << 27  # of what such marks swallowed, in one file
@@ -25,32 +34,34 @@ Numbered = Iterator[tuple[int, dict[str, Any] | str]]
 
 
 def read_dicts(
-    file: str, stream: io.BufferedIOBase, wanted: Collection[str], needed: Sequence[Sequence[str]]
+    file: str,
+    stream: io.BufferedIOBase,
+    needed: Sequence[Collection[str]],
+    knows: Callable[[object], bool] | None = None,
 ) -> Numbered:
     """Yields the number of each row (of its first line in a text) and the row, or the reason why it is none.
 
-    The suffix of `file` tells its format. `needed` are groups of names: a table without a column of each group is
-    refused. `wanted` are the columns that are read where others can be passed over. ValueError or OSError where the
-    file, or the rest of it, cannot be read.
+    The suffix of `file` tells its format. `needed` are groups of names, the first that of names of files: a table
+    without a column of each group is refused, except where `knows` tells names of pictures by themselves. ValueError or
+    OSError where the file, or the rest of it, cannot be read.
     """
     suffix = posixpath.splitext(file)[1].lower()
+    if knows is not None:
+        needed = needed[1:]
     if suffix == ".parquet":
-        rows = _parquet_rows(stream, wanted, needed)
-    elif suffix in (".csv", ".tsv"):
-        rows = _csv_rows(_lines(stream), "\t" if suffix == ".tsv" else ",", needed)
-    else:
+        rows = _parquet_rows(stream, needed)
+    elif suffix in (".jsonl", ".ndjson"):
         rows = _json_rows(_lines(stream))
+    elif suffix == ".json":
+        rows = _document_rows(stream, knows)
+    else:
+        rows = _csv_rows(_lines(stream), DELIMITERS.get(suffix, ","), needed, knows)
     unreadable = 0
     for number, row in rows:
         yield number, row
         unreadable += isinstance(row, str)
         if unreadable == MAX_UNREADABLE_ROWS:
             raise ValueError(f"{unreadable} rows cannot be read; what follows row {number} is left out")
-
-
-def plain(name: str) -> str:
-    """Returns the name of a column as it is compared: without blanks around it, in lower case."""
-    return name.strip().lower()
 
 
 def listed(names: Iterable[Any]) -> str:
@@ -101,7 +112,12 @@ class _Unclosed(Exception):
     """A row of a CSV file has no end."""
 
 
-def _csv_rows(lines: Iterator[str | None], delimiter: str, needed: Sequence[Sequence[str]]) -> Numbered:
+def _csv_rows(
+    lines: Iterator[str | None],
+    delimiter: str,
+    needed: Sequence[Collection[str]],
+    knows: Callable[[object], bool] | None,
+) -> Numbered:
     blank = 0
     for first in lines:
         if first is None:
@@ -113,9 +129,22 @@ def _csv_rows(lines: Iterator[str | None], delimiter: str, needed: Sequence[Sequ
         return
     # Spreadsheets separate by what their country is used to.
     headers = {mark: _header(first, mark) for mark in (delimiter, *",;\t|")}
-    delimiter = next((mark for mark, names in headers.items() if not _missing(names, needed[:1])), delimiter)
+    named = next((mark for mark, names in headers.items() if not _missing(names, [FILE_FIELDS])), None)
+    if named is None and knows is not None:
+        ahead = list(itertools.islice(lines, LOOKED_AT_LINES))
+        lines = itertools.chain(ahead, lines)
+        texts = [line for line in (first, *ahead) if line]
+        # No header: the first line is about a picture already.
+        if (read := reader_of(texts, knows)) is not None and (found := read(first)) and knows(found[0]):
+            yield from _lines_without_header(itertools.chain([first], lines), blank + 1, read)
+            return
+        mark = max(headers, key=lambda mark: (len(headers[mark]), mark == delimiter))
+        if not any(knows(cell) for line in texts[1:] for cell in cells_of(line, mark)):
+            _check_columns(headers[delimiter], [FILE_FIELDS], NO_HEADER)
+        named = mark
+    delimiter = named or delimiter
     columns = headers[delimiter]
-    _check_columns(columns, needed, "; its first line must name the columns, as in: file_name,text")
+    _check_columns(columns, needed, NO_HEADER)
     for number, cells in _csv_records(lines, delimiter, start=blank + 2):
         if isinstance(cells, str):
             yield number, cells
@@ -124,6 +153,33 @@ def _csv_rows(lines: Iterator[str | None], delimiter: str, needed: Sequence[Sequ
             yield number, f"{count}: a text with {delimiter!r} in it needs quotation marks"
         elif any(map(str.strip, cells)):
             yield number, _row(columns, cells)
+
+
+def _lines_without_header(
+    lines: Iterable[str | None], start: int, read: Callable[[str], tuple[str, str] | None]
+) -> Numbered:
+    for number, line in enumerate(lines, start):
+        found = read(line) if line else None
+        if found:
+            name, caption = found
+            yield number, {"file_name": name, "text": caption} if caption else {"file_name": name}
+        elif line is None or line.strip():
+            yield number, "not of the form of the lines before it: a name and a caption"
+
+
+def _document_rows(stream: io.BufferedIOBase, knows: Callable[[object], bool] | None) -> Numbered:
+    data = stream.read(MAX_DOCUMENT_BYTES + 1)
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise ValueError(f"too big: more than {MAX_DOCUMENT_BYTES} bytes")
+    try:
+        document = json.loads(decode_text(data), strict=False)
+    except (ValueError, RecursionError) as error:
+        lines = data.split(b"\n", 2)
+        if lines[0].strip().endswith(b"}") and len(lines) > 1:  # JSON lines by another suffix
+            yield from _json_rows(_lines(io.BytesIO(data)))
+            return
+        raise ValueError(f"not JSON that can be read: {error}") from error
+    yield from enumerate(rows_of(document, knows), start=1)
 
 
 def _header(line: str, delimiter: str) -> list[str]:
@@ -181,14 +237,14 @@ def _csv_records(lines: Iterator[str | None], delimiter: str, start: int) -> Ite
         number += len(row)
 
 
-def _parquet_rows(stream: io.BufferedIOBase, wanted: Collection[str], needed: Sequence[Sequence[str]]) -> Numbered:
+def _parquet_rows(stream: io.BufferedIOBase, needed: Sequence[Collection[str]]) -> Numbered:
     import pyarrow
     import pyarrow.parquet
 
     try:
         file = pyarrow.parquet.ParquetFile(stream)
         _check_columns(file.schema_arrow.names, needed, "")
-        columns = [name for name in file.schema_arrow.names if plain(name) in wanted or name in wanted]
+        columns = [field.name for field in file.schema_arrow if not _holds_bytes(field.type)]
         number = 0
         for batch in file.iter_batches(PARQUET_ROWS_AT_A_TIME, columns=columns):
             for row in batch.to_pylist():
@@ -198,12 +254,30 @@ def _parquet_rows(stream: io.BufferedIOBase, wanted: Collection[str], needed: Se
         raise ValueError(f"not Parquet that can be read: {str(error).splitlines()[0]}") from error
 
 
-def _missing(columns: Iterable[str], needed: Sequence[Sequence[str]]) -> Sequence[str]:
+def _holds_bytes(kind: Any) -> bool:
+    """Whether a `pyarrow.DataType` is bytes, or lists or structs of such: pictures and embeddings, not captions."""
+    from pyarrow import types
+
+    if types.is_struct(kind):
+        return any(_holds_bytes(kind.field(i).type) for i in range(kind.num_fields))
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return types.is_floating(kind.value_type) or _holds_bytes(kind.value_type)
+    return types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind)
+
+
+def _missing(columns: Iterable[str], needed: Sequence[Collection[str]]) -> Collection[str]:
     """Returns the first group of names of which there is no column; () where none is missing."""
     present = {*columns, *map(plain, columns)}
     return next((group for group in needed if not present.intersection(group)), ())
 
 
-def _check_columns(columns: Sequence[str], needed: Sequence[Sequence[str]], hint: str) -> None:
+def _check_columns(columns: Sequence[str], needed: Sequence[Collection[str]], hint: str) -> None:
     if group := _missing(columns, needed):
-        raise ValueError(f"no column {group[0]!r}; it has {listed(columns)}{hint}")
+        raise ValueError(f"no column {next(iter(group))!r}; it has {listed(columns)}{hint}")
+
+
+def no_column(group: Sequence[str], columns: Iterable[str], file: str) -> ValueError:
+    """Returns the error for a list of which no column is one of a group of names."""
+    is_table = not file.lower().endswith((".json", ".jsonl", ".ndjson", ".parquet"))
+    hint = NO_HEADER if is_table else ""
+    return ValueError(f"no column {group[0]!r}; it has {listed(columns)}{hint}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
 from t2igan.data.sources.columns import Columns, choose_columns, file_of, read_rows, to_record
-from t2igan.data.sources.pairing import Found, FoundSource
+from t2igan.data.sources.found import Found, FoundSource
 from t2igan.data.sources.parquet import InParquet, arrow_errors, open_parquet, text_batches
 from t2igan.data.sources.shards import common_folder, relative_name, splits_by_name, whole_files
 from t2igan.data.stored import InFile, reason_of
@@ -46,9 +46,23 @@ class Table(FoundSource):
                         (records if isinstance(found, Record) else skipped).append((split or splits[file], found))
             except (OSError, ValueError) as error:
                 skipped.append((splits[file], Skipped(name, reason_of(error))))
+        if not records and (listed := self._as_list()) is not None:
+            return listed
         if not used:
             raise self._useless([lost for _, lost in skipped])
         return Found(tuple(records), tuple(skipped), self._summary(used, len(records)))
+
+    def _as_list(self) -> Found | None:
+        """Returns the pictures that a single file names where it is a list like any; None where it names none."""
+        from t2igan.data.sources.listing import Listing
+
+        if len(self._files) > 1:
+            return None
+        try:
+            found = Listing(self._config, self._files[0]).found()
+        except UserError:
+            return None
+        return found if found.records else None
 
     def _rows(self, file: Path, place: InFile, columns: Columns) -> Iterator[tuple[str | None, Record | Skipped]]:
         name = relative_name(file, self._root)

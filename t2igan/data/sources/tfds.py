@@ -36,7 +36,8 @@ class Tfds:
         self.name = str(data_config.source)
         self._config = data_config
         self._tfds_name = self.name.removeprefix("tfds:")
-        self._path = path or prepared_folder(expanded(self._tfds_name, "config.data.source"))
+        folder = expanded(self._tfds_name, "config.data.source") if self._tfds_name else Path()
+        self._path = path or prepared_folder(folder)
         self._listed: dict[str, tuple[list[Record], list[Skipped]]] = {}
         if not self._tfds_name:
             raise UserError(

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from t2igan.data.sources.captions import CAPTION_FIELDS
 from t2igan.data.sources.columns import IMAGE_FIELDS
+from t2igan.data.sources.fields import CAPTION_FIELDS
 from t2igan.errors import UserError, nearest
 
 # Text that says which picture it is, not what it shows.

@@ -110,6 +110,7 @@ def extractor_networks(config: Any, tokenizer: Tokenizer, px: int, channels: int
     config.update(learning_config(px, settings).to_dict())
     config.compute_dtype = "float32"
     config.data.channels = channels
+    config.space = ConfigDict({"kind": "pixels"})
     config.tokenizer.max_tokens = tokenizer.max_tokens
     return build(config, tokenizer.vocab_size)
 

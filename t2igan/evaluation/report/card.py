@@ -40,7 +40,7 @@ def escape(text: Any) -> str:
 def _title(facts: RunFacts) -> str:
     size, channels = facts.config["data"]["image_size_px"], facts.config["data"]["channels"]
     kind = "grey" if channels == 1 else "colour"
-    card = facts.config.get("model_card", {})
+    card = facts.config["model_card"]
     lines = [
         f"# {escape(facts.name)}",
         "",
@@ -48,10 +48,10 @@ def _title(facts: RunFacts) -> str:
         "",
         f"- Made with: t2igan {facts.info.get('t2igan', '(no snapshot yet)')}",
         f"- Weights: `{facts.digest or 'none yet'}` ({_parameters(facts)})",
-        f"- Licence of the model: {escape(card.get('license') or 'not stated')}",
+        f"- Licence of the model: {escape(card['license'] or 'not stated')}",
         f"- Licence of the data: {escape(facts.license or UNKNOWN_LICENSE)}",
     ]
-    if notes := str(card.get("notes", "")).strip():
+    if notes := str(card["notes"]).strip():
         lines += ["", notes]
     return "\n".join(lines)
 
@@ -86,7 +86,7 @@ def _data(facts: RunFacts) -> str:
     ]
     lines += ["", f"Source: {source}. Hash of the training pictures and captions: "]
     lines[-1] += f"`{facts.data_fingerprint or 'unknown'}`."
-    if facts.config["data"]["source"] == "pixel_avatars":
+    if facts.config["data"]["source"] in ("pixel_avatars", "toon_avatars"):
         lines[-1] += f" {TEMPLATES}"
     if attributes := _attributes(facts.splits[0]):
         lines += ["", f"Attributes: {attributes}."]
@@ -105,10 +105,15 @@ def _training(facts: RunFacts) -> str:
     if facts.info.get("step") is not None:
         lines.append(f"- the weights are the moving average at step {facts.info['step']:,} of the adversarial phase")
     lines += [
-        f"- loss {escape(loss['adversarial'])}, penalty {escape(loss['penalty'])} (weight {loss['penalty_weight']:g}), "
+        f"- loss {escape(loss['adversarial'])}, penalty {escape(loss['penalty'])} "
+        f"(weight {_number(loss['penalty_weight'])}), "
         f"batches of {section['batch_images']}, learning rates {section['generator_learning_rate']:g} (generator) and "
         f"{section['discriminator_learning_rate']:g} (discriminator), root seed {facts.config['seed']}",
     ]
+    space = facts.config.get("space", {"kind": "pixels"})
+    if space["kind"] != "pixels":
+        codes = f"{space['channels']} numbers for each {space['factor']} x {space['factor']} pixels"
+        lines.append(f"- not played on pixels but on codes: {escape(space['kind'])}, {codes}")
     if facts.trained_on:
         t = facts.trained_on
         lines.append(
@@ -119,6 +124,10 @@ def _training(facts: RunFacts) -> str:
     if overrides := [o.replace("`", "") for o in facts.overrides if "/" not in o]:  # without paths
         lines += ["- changed on the command line: " + " ".join(f"`{override}`" for override in overrides)]
     return "\n".join(lines)
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _results(facts: RunFacts) -> str:

@@ -110,7 +110,8 @@ def _draw_between_seeds(
     first, second = noise(seeds, networks.z_dim)
     text = networks.text_encoder.apply(params["text"], tokens)
     text = jax.tree.map(lambda x: jnp.repeat(x, len(shares), axis=0), text)
-    return to_bytes(networks.generator.apply(params["generator"], slerp(first, second, shares), text))
+    drawn = networks.generator.apply(params["generator"], slerp(first, second, shares), text)
+    return to_bytes(networks.to_pixels(params, drawn))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -124,7 +125,8 @@ def _draw_between_captions(
     z = jnp.repeat(noise(seeds, networks.z_dim), len(shares), axis=0)
     both = networks.text_encoder.apply(params["text"], tokens)
     first, second = (jax.tree.map(lambda x, i=i: jnp.repeat(x[i][None], len(shares), axis=0), both) for i in (0, 1))
-    return to_bytes(networks.generator.apply(params["generator"], z, mix_texts(first, second, shares)))
+    drawn = networks.generator.apply(params["generator"], z, mix_texts(first, second, shares))
+    return to_bytes(networks.to_pixels(params, drawn))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -133,4 +135,4 @@ def _draw_attention(networks: Networks, params: Any, seeds: UInt32[Array, " 1"],
     z = noise(seeds, networks.z_dim)
     image, noted = networks.generator.apply(params["generator"], z, text, mutable="intermediates")
     # Linen returns nested dictionaries of tuples: a leaf is [1, h, w, T].
-    return to_bytes(image), jax.tree.leaves(noted)
+    return to_bytes(networks.to_pixels(params, image)), jax.tree.leaves(noted)

@@ -23,6 +23,8 @@ MAX_COUNTED = 100_000  # captions whose tokens are counted, evenly over all
 # Licences of data that come with t2igan or that its configurations name, by the start of their source.
 LICENSES = {
     "pixel_avatars": "CC0 1.0 (DiceBear, style Pixel Art)",
+    "toon_avatars": "CC BY 4.0 (Johan Melin, DiceBear, style Toon Head)",
+    "noto_emoji": "Apache-2.0 (Google, Noto Emoji; names: Unicode CLDR)",
     "tfds:fashion_mnist": "MIT (Zalando SE)",
 }
 
@@ -156,7 +158,7 @@ def split_facts(split: Dataset, tokenizer: Tokenizer | None) -> SplitFacts:
 
 def data_license(config: Mapping[str, Any]) -> str:
     """Returns the licence of a run's data: what the configuration says, else of data that t2igan knows, else ""."""
-    if said := config.get("model_card", {}).get("data_license", ""):
+    if said := config["model_card"]["data_license"]:
         return said
     source = str(config["data"]["source"])
     for start, name in LICENSES.items():

@@ -9,7 +9,7 @@ Phases know a run (`t2igan.training.run.Run`) as the context that is given to th
 
     run.config  run.networks  run.tokenizer  run.train_data  run.val_data  run.extractors  run.logs
     run.gathered_networks        for the compiled step, where parameters may lie in parts on several devices
-    run.batch_shapes             shapes of a batch of two
+    run.batch_shapes             shapes of a batch of two, in the space of the game; run.picture_shapes: of pictures
     run.say(text)                a line to the terminal
     run.over_held_out_pictures(f)    means of what f(batch, number) says of pictures of the val split
 """
@@ -93,6 +93,8 @@ class Phase:
         the way too, as `config.evaluate` and `config.sample` say.
       sheet_prefix: of the names of its picture sheets.
       full_size_from: the number of steps after which pictures have grown to full size; before, the guard does not look.
+      shapes: of a batch, by name; None = those of `Run.batch_shapes`, in the space of the game.
+      largest_map_px: height of the largest map that is convolved; 0 = that of the batch's pictures or codes.
     """
 
     name: str
@@ -108,6 +110,8 @@ class Phase:
     evaluates: Literal["never", "at_end", "on_the_way"] = "never"
     sheet_prefix: str = ""
     full_size_from: int = 0
+    shapes: Mapping[str, Any] | None = None
+    largest_map_px: int = 0
 
     def is_monitored(self, done: int) -> bool:
         """Whether `monitor` is called after so many steps."""
@@ -126,20 +130,19 @@ class PhaseRegistry(Registry[PhaseKind]):
         """Returns all names in order; `UserError` where `after` and `before` contradict each other."""
         return self._ordered
 
-    def register(self, name: str, thing: Any = None) -> Any:
-        """As `Registry.register`; `UserError`, and nothing is registered, where the phase cannot have its place."""
-        if thing is not None:
-            new = name not in self._things
-            super().register(name, thing)
-            try:
-                self.__dict__.pop("_ordered", None)
-                self.names()
-            except UserError:
-                if new:
-                    self.unregister(name)
-                raise
-            return thing
-        return super().register(name)
+    def register(self, name: str, thing: Any = None, *, replace: bool = False) -> Any:
+        """As `Registry.register`; `UserError`, and all is as before, where the phase cannot have its place."""
+        if thing is None:
+            return super().register(name, replace=replace)
+        before = dict(self._things)
+        super().register(name, thing, replace=replace)
+        try:
+            self.__dict__.pop("_ordered", None)
+            self.names()
+        except UserError:
+            self._things = before
+            raise
+        return thing
 
     def unregister(self, name: str) -> None:
         """As `Registry.unregister`."""

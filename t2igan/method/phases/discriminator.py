@@ -104,7 +104,7 @@ def discriminator_step(
     `penalty_due` is as in `t2igan.step.train_step`.
     """
     game = dataclasses.replace(method.game, penalty_due=penalty_due)
-    images = _images(batch)
+    images = method.networks.to_network(state.frozen, batch["images"])
     question_key, game_key = jax.random.split(stream(method.seed, "discriminator phase", state.step))
 
     def loss_fn(params):
@@ -125,7 +125,7 @@ def ask(
     method: DiscriminatorMethod, params: dict[str, Params], batch: dict, key: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the cross-entropy and the share of right answers to the questions about a batch, per picture."""
-    images, labels = _images(batch), batch.get("labels")
+    images, labels = method.networks.to_network(params, batch["images"]), batch.get("labels")
     if not method.labelled:
         images, labels = transform(key, images)
     logits = LinearHeads(method.sizes).apply(params[HEAD], trunk(method, params, images, batch["tokens"], key))
@@ -140,10 +140,6 @@ def trunk(method: DiscriminatorMethod, params: dict[str, Params], images, tokens
         weights, images, text, mutable=["intermediates"], rngs={"dropout": jax.random.fold_in(key, 2)}
     )
     return sown["intermediates"]["trunk"][0].astype(jnp.float32)
-
-
-def _images(batch: dict) -> jax.Array:
-    return batch["images"].astype(jnp.float32) / 127.5 - 1
 
 
 def check(config: Any) -> None:

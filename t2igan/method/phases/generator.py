@@ -1,12 +1,17 @@
-"""Phase "generator": inverter and generator learn to complete pictures of which a part is hidden.
+"""Phase "generator": the generator learns to draw before it plays, by completing pictures or by regression.
 
-The inverter sees what is visible and says which noise would draw the picture; the generator draws it, with the caption
-or, for captions that were dropped, without. The loss, a variational autoencoder's, is that of
-`t2igan.method.losses.inversion`. It leaves a generator that draws blurred but sensible pictures, for the adversarial
-phase to begin with, and an inverter.
+*Complete*: inverter and generator learn to complete pictures of which a part is hidden. The inverter sees what is
+visible and says which noise would draw the picture; the generator draws it, with the caption or, for captions that were
+dropped, without. The loss, a variational autoencoder's, is that of `t2igan.method.losses.inversion`. It leaves a
+generator that draws blurred but sensible pictures, for the adversarial phase to begin with, and an inverter.
 
-Figures of the validation split at its end: "reconstruction/held_out", the mean squared error of whole pictures in
-[-1, 1] by way of the inverter's noise, and "reconstruction/random_z", the same with noise at random.
+*Regress*: the generator alone learns to draw its caption's picture, by mean (x - G(z, c))^2 with z at random. Where a
+caption has one picture, that is all there is to learn; where it has many, it is their mean, and noise counts for
+nothing.
+
+Figures of the validation split at its end: "reconstruction/held_out", the mean squared error of whole pictures, in the
+space of the game, by way of the inverter's noise, and "reconstruction/random_z", the same with noise at random; of a
+regression "regression/held_out", the latter.
 """
 
 from __future__ import annotations
@@ -20,9 +25,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from t2igan.config.constraints import require_share
+from t2igan.config.constraints import require_among, require_share
 from t2igan.errors import UserError
 from t2igan.inference.pictures import sheet
+from t2igan.inference.sample import to_bytes
 from t2igan.method.losses.inversion import InversionWeights, complete, inversion_loss
 from t2igan.method.phases.base import PHASES, Phase, PhaseKind, PhaseMethod, PhaseState, descend, init_phase_state
 from t2igan.method.techniques.masks import MASKS, random_visible
@@ -32,6 +38,7 @@ from t2igan.step import Metrics, Params, stream
 
 SECTION = "pretrain_generator"
 TRAINED = ("generator", "inverter")
+TASKS = ("complete", "regress", "auto")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,28 +47,37 @@ class GeneratorMethod(PhaseMethod):
 
     inversion: InversionWeights
     masks: tuple[str, ...]  # kinds of `t2igan.method.techniques.masks`, equally often
-    caption_dropout: float  # share of pictures that are drawn without their caption
+    caption_dropout: float  # share of pictures that are completed without their caption
+    regresses: bool  # captions to pictures, or else completes pictures
 
     @classmethod
     def create(cls, config, networks: Networks, total_steps: int) -> GeneratorMethod:
-        """Reads `config.pretrain_generator` and `config.inverter` (checked by `t2igan.config`)."""
+        """Reads `config.pretrain_generator` and `config.inverter` (checked by `t2igan.config`; "auto" is settled)."""
         p = config[SECTION]
-        own = {"masks": tuple(p.masks), "caption_dropout": p.caption_dropout}
-        return cls.of(config, p, networks, total_steps, inversion=InversionWeights.of(config), **own)
+        own = {"masks": tuple(p.masks), "caption_dropout": p.caption_dropout, "regresses": p.task == "regress"}
+        own["inversion"] = InversionWeights.of(config)
+        return cls.of(config, p, networks, total_steps, **own)
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The networks that learn."""
+        return ("generator",) if self.regresses else TRAINED
 
 
 def init_generator_state(method: GeneratorMethod, batch: dict, given: dict[str, Params] | None = None) -> PhaseState:
     """Returns the first state; the text encoder of `given`, or an untrained one, is used and stays as it is."""
     key = stream(method.seed, "generator phase init", 0)
-    return init_phase_state(method.networks, method.optimizer, key, batch, given, TRAINED, used=("text",))
+    return init_phase_state(method.networks, method.optimizer, key, batch, given, method.trained, used=("text",))
 
 
 def generator_step(
     method: GeneratorMethod, state: PhaseState, batch: dict[str, jax.Array]
 ) -> tuple[PhaseState, Metrics]:
     """One step of generator and inverter on a batch; returns the next state and float32 scalars."""
+    if method.regresses:
+        return _regression_step(method, state, batch)
     networks = method.networks
-    images = batch["images"].astype(jnp.float32) / 127.5 - 1
+    images = networks.to_network(state.frozen, batch["images"])
     mask_key, drop_key, noise_key = jax.random.split(stream(method.seed, "generator phase", state.step), 3)
     visible = random_visible(mask_key, *images.shape[:3], method.masks)
     text = networks.text_encoder.apply(state.frozen["text"], batch["tokens"])
@@ -73,7 +89,24 @@ def generator_step(
         )
         return loss.mean(), metrics | {"loss/inversion": loss}
 
-    return descend(method, state, loss_fn, TRAINED)
+    return descend(method, state, loss_fn, method.trained)
+
+
+def _regression_step(
+    method: GeneratorMethod, state: PhaseState, batch: dict[str, jax.Array]
+) -> tuple[PhaseState, Metrics]:
+    """One step of the generator alone: mean (x - G(z, c))^2."""
+    networks = method.networks
+    images = networks.to_network(state.frozen, batch["images"])
+    text = networks.text_encoder.apply(state.frozen["text"], batch["tokens"])
+    z = jax.random.normal(stream(method.seed, "generator phase", state.step), (len(images), networks.z_dim))
+
+    def loss_fn(params):
+        drawn = networks.generator.apply(params["generator"], z, text)
+        error = ((images - drawn) ** 2).mean((1, 2, 3))
+        return error.mean(), {"loss/regression": error}
+
+    return descend(method, state, loss_fn, method.trained)
 
 
 def check(config: Any) -> None:
@@ -83,20 +116,27 @@ def check(config: Any) -> None:
         raise UserError(f"config.{SECTION}.masks=() is empty; give one or more of {MASKS.listed()}")
     MASKS.check(masks)
     require_share(config, f"{SECTION}.caption_dropout")
+    require_among(config, f"{SECTION}.task", TASKS)
 
 
 def build(run: Any, given: Mapping[str, Params]) -> Phase:  # noqa: ARG001
     """Returns the phase of a run."""
     total_steps, step_images = KIND.total_steps(run), run.config[SECTION].batch_images
     method = GeneratorMethod.create(run.config, run.gathered_networks, total_steps)
+    if method.regresses:
+        look = functools.partial(regression_error, run, step_images)
+    else:
+        look = functools.partial(completion, run, method.masks, step_images)
     return Phase(
         name="generator",
         init=functools.partial(init_generator_state, method, run.batch_shapes),
         step=functools.partial(generator_step, method),
         total_steps=total_steps,
         step_images=step_images,
-        shown=("loss/reconstruction", "loss/prior"),
-        monitor=functools.partial(completion, run, method.masks, step_images),
+        shown=("loss/regression",) if method.regresses else ("loss/reconstruction", "loss/prior"),
+        monitor=look,
+        evaluates="at_end" if method.regresses else "never",
+        sheet_prefix="generator_",
     )
 
 
@@ -105,24 +145,27 @@ def completion(run: Any, masks: tuple[str, ...], step_images: int, state: PhaseS
     params = state.frozen | state.params
     rows = run.val_data.spread(run.config.sample.num_captions)
     captions = [run.val_data.captions[row][0] for row in rows]
-    images = run.val_data.images[rows].astype(np.float32) / 127.5 - 1
+    images = run.val_data.images[rows]
     tokens = run.tokenizer.encode(captions)
+    x = np.asarray(jax.jit(run.networks.to_network)(params, images))
+    whole = jax.jit(run.networks.to_pixels)(params, x)
 
     @functools.partial(jax.jit, static_argnames="keep_visible")
     def finish(params, images, visible, tokens, keep_visible):
         text = run.networks.text_encoder.apply(params["text"], tokens)
-        return complete(run.networks, params, images, visible, text, keep_visible)
+        return run.networks.to_pixels(params, complete(run.networks, params, images, visible, text, keep_visible))
 
-    columns = [images]
+    columns = [whole]
     for number, kind in enumerate(masks):
         key = jax.random.fold_in(jax.random.key(0), number)
-        visible = np.asarray(random_visible(key, *images.shape[:3], (kind,)))
+        visible = np.asarray(random_visible(key, *x.shape[:3], (kind,)))
         if visible.all():  # nothing to complete: what the inverter's noise draws
-            columns.append(finish(params, images, visible, tokens, keep_visible=False))
+            columns.append(finish(params, x, visible, tokens, keep_visible=False))
         else:
-            columns += [visible * images, finish(params, images, visible, tokens, keep_visible=True)]
+            shown = visible.repeat(images.shape[1] // x.shape[1], 1).repeat(images.shape[2] // x.shape[2], 2)
+            columns += [shown * np.asarray(whole), finish(params, x, visible, tokens, keep_visible=True)]
     pictures = np.stack([np.asarray(column) for column in columns], 1).reshape(-1, *images.shape[1:])
-    pictures = np.round(np.clip(pictures * 127.5 + 127.5, 0, 255)).astype(np.uint8)
+    pictures = np.asarray(to_bytes(pictures))
     facts = {"captions": captions, "columns": ["picture", *masks], "step": done}
     name = f"generator_{done * step_images:09d}"
     run.logs.sheet(name, done, sheet(pictures, captions, columns=len(columns)), facts)
@@ -142,7 +185,7 @@ def reconstruction_errors(run: Any, params: Mapping[str, Params]) -> dict[str, f
 
     @jax.jit
     def errors(params, images, tokens, key):
-        images = images.astype(jnp.float32) / 127.5 - 1
+        images = networks.to_network(params, images)
         text = networks.text_encoder.apply(params["text"], tokens)
         z = networks.inverter.apply(params["inverter"], images, jnp.ones_like(images[..., :1])).mean
         draw = lambda z: networks.generator.apply(params["generator"], z, text)
@@ -155,12 +198,30 @@ def reconstruction_errors(run: Any, params: Mapping[str, Params]) -> dict[str, f
     return dict(zip(("reconstruction/held_out", "reconstruction/random_z"), found, strict=True))
 
 
+def regression_error(run: Any, step_images: int, state: PhaseState, done: int) -> dict[str, float]:
+    """Returns the mean squared error of drawing test pictures from their captions, with noise at random."""
+    networks = run.networks
+
+    @jax.jit
+    def error(params, images, tokens, key):
+        x = networks.to_network(params, images)
+        text = networks.text_encoder.apply(params["text"], tokens)
+        drawn = networks.generator.apply(params["generator"], jax.random.normal(key, (len(x), networks.z_dim)), text)
+        return (((x - drawn) ** 2).mean((1, 2, 3)),)
+
+    params = state.frozen | state.params
+    measure = lambda batch, i: error(params, batch["images"], batch["tokens"], jax.random.key(i))
+    (found,) = run.over_held_out_pictures(measure)
+    run.say(f"{done * step_images:>9,} images: squared error of {len(run.val_data):,} held-out pictures {found:.4f}")
+    return {"regression/held_out": found}
+
+
 KIND = PhaseKind(
     SECTION,
     build,
     check,
     after=("text",),
-    trains=lambda config: TRAINED,  # noqa: ARG005
+    trains=lambda config: ("generator",) if config[SECTION].task == "regress" else TRAINED,
     uses=lambda config: ("text",),  # noqa: ARG005
 )
 PHASES.register("generator", KIND)

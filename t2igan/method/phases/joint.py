@@ -21,7 +21,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from t2igan import step
 from t2igan.method import losses
@@ -76,7 +75,7 @@ def joint_step(
     `step.train_step`.
     """
     game, everyone = dataclasses.replace(method.game, penalty_due=penalty_due), state.frozen | state.params
-    batch = {"real": batch["images"].astype(jnp.float32) / 127.5 - 1, "tokens": batch["tokens"]}
+    batch = {"real": game.networks.to_network(everyone, batch["images"]), "tokens": batch["tokens"]}
 
     def gradients(loss, names, key_name):
         """The gradients of a loss by some networks, and its metrics."""

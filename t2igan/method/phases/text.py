@@ -71,7 +71,7 @@ def init_text_state(method: TextMethod, batch: dict, given: dict[str, Params] | 
 def text_step(method: TextMethod, state: TextState, batch: dict[str, jax.Array]) -> tuple[TextState, Metrics]:
     """One step of text encoder, image tower and heads on a batch; returns the next state and float32 scalars."""
     networks = method.networks
-    images = batch["images"].astype(jnp.float32) / 127.5 - 1
+    images = networks.to_network({}, batch["images"])
 
     def loss_fn(params):
         sentence = networks.text_encoder.apply(params["text"], batch["tokens"]).sentence

@@ -66,7 +66,7 @@ def text_matching_step(
 ) -> tuple[PhaseState, Metrics]:
     """One step of the text encoder on a batch; returns the next state and float32 scalars."""
     networks, params, tokens = method.networks, state.frozen, batch["tokens"]
-    real = batch["images"].astype(jnp.float32) / 127.5 - 1
+    real = networks.to_network(params, batch["images"])
     key = stream(method.seed, "text matching", state.step)
     z = jax.random.normal(key, (len(real), networks.z_dim))
     before = networks.text_encoder.apply(params[BEFORE], tokens)

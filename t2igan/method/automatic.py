@@ -1,0 +1,103 @@
+"""Settings that are "auto": what follows from the training data rather than from taste."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+AUTO = "auto"
+# R1's weight 0.1 was found for the pixel avatars of base.py, whose pictures have this total variance.
+BASE_PENALTY_WEIGHT, BASE_VARIANCE = 0.1, 203.4
+# A weight of 20 was found for emoji in codes of 2,048 values and a total variance of 1,379.
+PAIRED_WEIGHT = 20.0 * 1_379 / 2_048
+OFF_FROM_PICTURES_A_CAPTION = 2.0
+MAX_PICTURES = 10_000  # that the variance is measured on
+
+
+def total_variance(images: Any) -> float:
+    """Returns V, the sum over all values of a picture of their variance over pictures.
+
+    `images` is [N, H, W, C], an array or what is indexed like one: uint8 pictures, which count in units of [-1, 1], or
+    codes. Of many, `MAX_PICTURES` taken evenly are looked at.
+    """
+    step = max(len(images) // MAX_PICTURES, 1)
+    sums = squares = None
+    rows = np.arange(0, len(images), step)
+    for part in np.array_split(rows, max(len(rows) // 256, 1)):
+        values = np.asarray(images[part])
+        values = values.astype(np.float64) / 127.5 - 1 if values.dtype == np.uint8 else values.astype(np.float64)
+        sums = values.sum(0) if sums is None else sums + values.sum(0)
+        squares = (values**2).sum(0) if squares is None else squares + (values**2).sum(0)
+    return float((squares / len(rows) - (sums / len(rows)) ** 2).sum())
+
+
+def penalty_weight(variance: float) -> float:
+    """0.1 * V / 203.4: gamma of R1 for pictures of total variance V.
+
+    R1 weighs |dD/dx|^2. If x is multiplied by s, the gradient of the same judgement is divided by s, and V is
+    multiplied by s^2: so gamma V^-1 is what stays the same. It agrees with StyleGAN's gamma that grows with the number
+    of pixels (Karras et al. 2020, arXiv:1912.04958).
+    """
+    return BASE_PENALTY_WEIGHT * variance / BASE_VARIANCE
+
+
+def paired_weight(pictures_a_caption: float, variance: float, values: int) -> float:
+    """Returns the weight of the mean squared error between a picture and what its caption draws.
+
+    Full at one picture a caption, none from two on, where it would take the variety away; between them along a line.
+    It is inverse to the variance of a value, V / values, so that error and game keep their proportion in any space.
+    """
+    share = np.clip(OFF_FROM_PICTURES_A_CAPTION - pictures_a_caption, 0.0, 1.0)
+    return float(share * PAIRED_WEIGHT * values / max(variance, 1e-6))
+
+
+def pictures_a_caption(captions: Sequence[Sequence[str]]) -> float:
+    """Returns how many pictures there are to a caption on average: pictures with captions by different captions.
+
+    Each picture counts with its first caption; capitals and white space make no difference.
+    """
+    first = [" ".join(of_one[0].lower().split()) for of_one in captions if of_one and of_one[0].strip()]
+    return len(first) / max(len(set(first)), 1)
+
+
+TASK = "pretrain_generator.task"
+PENALTY = ("loss.penalty_weight", "loss.penalty_weight_end")
+PAIRED = "loss.paired_weight"
+
+
+def wanted(config: Any, phase: str) -> tuple[str, ...]:
+    """Returns the keys that are "auto" and that a phase reads."""
+    if phase == "generator":
+        return (TASK,) if config.pretrain_generator.task == AUTO else ()
+    if phase not in ("discriminator", "adversarial", "joint"):
+        return ()
+    return tuple(key for key in (*PENALTY, PAIRED) if config.loss[key.split(".")[1]] == AUTO)
+
+
+def needs_variance(keys: Sequence[str]) -> bool:
+    """Whether what is wanted depends on the variance of the training pictures."""
+    return any(key != TASK for key in keys)
+
+
+def settle(config: Any, variance: float, values: int, pictures_a_caption: float) -> Any:
+    """Returns a copy of a configuration in which nothing is "auto" any more.
+
+    Args:
+      config: the configuration.
+      variance: V of the training pictures in the space of the game; not looked at where no weight is "auto".
+      values: numbers of a picture in that space.
+      pictures_a_caption: on average.
+    """
+    config = config.copy_and_resolve_references().unlock()
+    with config.ignore_type():
+        for key in PENALTY:
+            if config.loss[key.split(".")[1]] == AUTO:
+                config.loss[key.split(".")[1]] = penalty_weight(variance)
+        if config.loss.paired_weight == AUTO:
+            config.loss.paired_weight = paired_weight(pictures_a_caption, variance, values)
+    if config.pretrain_generator.task == AUTO:
+        few = pictures_a_caption < OFF_FROM_PICTURES_A_CAPTION
+        config.pretrain_generator.task = "regress" if few else "complete"
+    return config.lock()

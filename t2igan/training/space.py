@@ -1,0 +1,156 @@
+"""The space of the game in a run: where it comes from, the codes of the training pictures, settings that follow.
+
+Codes are computed once, before the first phase that is played on them, and kept in the run's folder as float16:
+
+    space.safetensors       the network of the space, as the phase `autoencoder`, a fit or another run left it
+    codes_DIGEST.npy        float16 [N, h, w, c] of the training pictures, mapped into memory; DIGEST is the network's
+
+Both can be deleted: they are made again from the checkpoint of the phase.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from t2igan import config as config_lib
+from t2igan.data.dataset import Dataset
+from t2igan.data.unlabelled import open_unlabelled, with_unlabelled
+from t2igan.errors import UserError
+from t2igan.inference.checkpoint import read_checkpoint
+from t2igan.inference.files import explain_write_errors
+from t2igan.inference.snapshot import load_networks, save_networks
+from t2igan.method import automatic, patches
+from t2igan.training.distributed import parallel, processes
+from t2igan.training.logs import say
+from t2igan.training.run import Run
+from t2igan.training.warm_start import networks_of
+
+SPACE_NAME = "space.safetensors"
+ENCODED_AT_ONCE = 64
+FITTED_PICTURES = 5_000  # training pictures that principal components are computed from
+
+
+def fitted(run: Run, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what is given of networks, with the principal components of patches where the game is played on them."""
+    if run.config.space.kind != "patches" or "space" in given:
+        return dict(given)
+
+    def fit() -> None:
+        if (run.workdir / SPACE_NAME).is_file():
+            return
+        images, space = run.train_data.images, run.config.space
+        some = images[np.arange(0, len(images), max(len(images) // FITTED_PICTURES, 1))]
+        params = patches.fit(np.asarray(some), space.factor, space.channels, space.whitening)
+        save_networks(run.workdir / SPACE_NAME, {"space": params})
+
+    processes.from_leader(fit)
+    return dict(given) | load_networks(run.workdir / SPACE_NAME)
+
+
+def at_hand(run: Run, phase: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what is given of networks, with the space's own from the run's folder; writes it there where it is not.
+
+    To be called by all processes before a phase is built. A run that is resumed knows only the shapes of what earlier
+    phases left, and the state of the phase `text`, unlike the others', does not hold it.
+    """
+    if run.networks.space is None or phase == "autoencoder":
+        return dict(given)
+    path = run.workdir / SPACE_NAME
+    if not processes.from_leader(path.is_file):
+        space = given.get("space")
+        is_known = space is not None and all(isinstance(x, np.ndarray | jax.Array) for x in jax.tree.leaves(space))
+        alone = parallel.local(space) if is_known else None
+
+        def write() -> None:
+            save_networks(path, {"space": jax.device_get(alone) if is_known else _of_checkpoint(run)})
+
+        processes.from_leader(write)
+    return dict(given) | load_networks(path)
+
+
+def training_data(run: Run, phase: str) -> Dataset:
+    """Returns what the batches of a phase are made of: pictures, or their codes, which are computed once."""
+    if phase == "autoencoder":
+        if not run.config.data.unlabelled_source:
+            return run.train_data
+        return with_unlabelled(run.train_data, open_unlabelled(run.config.data))
+    if run.networks.space is None:
+        return run.train_data
+    path = processes.from_leader(lambda: str(_codes(run)))
+    return dataclasses.replace(run.train_data, images=np.load(path, mmap_mode="r"))
+
+
+def settled(run: Run, phase: str) -> Any:
+    """Returns the run's configuration with numbers and tasks in place of "auto", and says what they are."""
+    wanted = automatic.wanted(run.config, phase)
+    if not wanted:
+        return run.config
+
+    images = training_data(run, phase).images if automatic.needs_variance(wanted) else None
+
+    def measure() -> str:
+        variance = automatic.total_variance(images) if images is not None else 0.0
+        values = int(np.prod(run.batch_shapes["images"].shape[1:]))
+        ratio = automatic.pictures_a_caption(run.train_data.captions)
+        config = automatic.settle(run.config, variance, values, ratio)
+        chosen = ", ".join(f"{key}={_short(config_lib.get(config, key))}" for key in wanted)
+        facts = f"{ratio:.2f} pictures a caption" + (f", total variance {variance:,.1f}" if variance else "")
+        say(f"phase {phase}: {chosen} ({facts})")
+        return config_lib.to_json(config)
+
+    return config_lib.from_dict(json.loads(processes.from_leader(measure)))
+
+
+def _of_checkpoint(run: Run) -> Any:
+    found = read_checkpoint(run.workdir / "checkpoints" / "autoencoder")
+    if found is None:
+        raise UserError(
+            f"{run.workdir / SPACE_NAME} is gone, and so is the checkpoint of the phase 'autoencoder'; bring one "
+            f"of them back, or train again in a new --workdir"
+        )
+    return networks_of(found[1])["space"]
+
+
+def _codes(run: Run) -> Path:
+    """Returns the file with the codes of the training pictures, made now if it is not there."""
+    params = load_networks(run.workdir / SPACE_NAME)["space"]
+    path = run.workdir / f"codes_{_digest(params, run.train_data)}.npy"
+    if path.is_file():
+        return path
+    encode = jax.jit(lambda params, images: run.networks.to_network(params, images).astype(jnp.float16))
+    unfinished, num = path.with_name(path.name + ".unfinished"), len(run.train_data)
+    with explain_write_errors(run.workdir):
+        for old in run.workdir.glob("codes_*.npy*"):
+            old.unlink()
+        shape = (num, *run.batch_shapes["images"].shape[1:])
+        codes = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.float16, shape=shape)
+        for start in range(0, num, ENCODED_AT_ONCE):
+            rows = np.arange(start, min(start + ENCODED_AT_ONCE, num))
+            images = run.train_data.images[rows]
+            padded = np.pad(images, [(0, ENCODED_AT_ONCE - len(rows))] + [(0, 0)] * 3, mode="edge")
+            codes[rows] = np.asarray(encode({"space": params}, padded))[: len(rows)]
+        codes.flush()
+        del codes
+        unfinished.replace(path)
+    say(f"codes of {num:,} training pictures: {shape[1]} x {shape[2]} x {shape[3]} numbers each")
+    return path
+
+
+def _digest(params: Any, data: Dataset) -> str:
+    hashed = hashlib.sha256(f"{data.fingerprint()} {np.float16.__name__}".encode())
+    for leaf in jax.tree.leaves(params):
+        hashed.update(np.ascontiguousarray(leaf).tobytes())
+    return hashed.hexdigest()[:12]
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else repr(value)
