@@ -460,7 +460,7 @@ def test_stopped_killed_and_gone_on_with_other_numbers_of_processes_it_ends_as_o
     killed_s = time.monotonic()
     codes, said = ended(two)
     assert codes == [processes.LOST, -signal.SIGKILL] and time.monotonic() - killed_s < 30, said
-    assert re.search(r"t2igan: process 1 of 2 on .* ended without a word, so process 0 ends too; the same", said[0])
+    assert re.search(r"run\.py: process 1 of 2 on .* ended without a word, so process 0 ends too; the same", said[0])
     killed = saved(workdir)
     assert killed < descent.STEPS - 5
 

@@ -115,10 +115,10 @@ class Lettering:
             return None
         self._searched.add(block)
         for path in self._files(letter):
-            face = Face.open(path)
-            if face is not None and face.has(letter):
-                self._faces.append(face)
-                return face
+            opened = Face.open(path)
+            if opened is not None and opened.has(letter):
+                self._faces.append(opened)
+                return opened
         return None
 
     def prepared(self, caption: str) -> str:
