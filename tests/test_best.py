@@ -66,7 +66,7 @@ def test_every_evaluation_of_a_preset_falls_on_a_save(preset):
         if config_lib.crossed((done - 1) * images, done * images, config.checkpoint.every_images) or done == total:
             saved.add(done)
     assert evaluated <= saved
-    assert len(evaluated) >= total * images // config.evaluate.every_images >= 1
+    assert len(evaluated) >= max(total * images // config.evaluate.every_images, 1)
 
 
 def test_the_best_evaluation_has_a_checkpoint_and_a_snapshot(run):

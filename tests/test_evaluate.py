@@ -161,7 +161,7 @@ def test_noise_is_far_by_every_distance(extractors, test, healthy):
         assert value(noisy, f"frechet/{name}") > 3 * value(healthy, f"frechet/{name}")
         assert value(noisy, f"kernel/{name}") > 3 * abs(value(healthy, f"kernel/{name}"))
     assert value(noisy, "precision/pixels") == 0.0 and value(noisy, "coverage/pixels") < 0.05
-    assert noisy["verdict"][0]["finding"] in ("poor_quality", "narrow")
+    assert noisy["verdict"][0]["finding"] == "unlike_real"
 
 
 def test_cheap_figures_are_the_same_and_few(extractors, test, fresh, healthy):
@@ -243,7 +243,9 @@ def test_without_attributes_captions_are_read_by_the_probe(tmp_path):
     result = evaluate(any_pictures(test), test, extractors, num_images=30, seed=0)
     assert {"attributes", "binding", "score"} <= set(result["left_out"])
     assert "attributes" not in {figure["extractor"] for figure in result["figures"].values()}
-    assert "by probe" in summary_line(result)
+    # Of 20 real pictures a Fréchet distance is mostly bias, and so would its ceiling be.
+    assert result["figures"]["frechet/probe"]["real"] is None and "Fréchet" not in summary_line(result)
+    assert "finds its caption" in summary_line(result)
     assert "left out: attributes (the data has no attributes" in table([result])
 
 

@@ -206,11 +206,10 @@ def _swaps(binding: list[Mapping[str, Any]]) -> list[Finding]:
 
 def _weak_ruler(figures: Mapping, num_real: int | None) -> list[Finding]:
     """Says where little can be seen, whatever the figures are."""
-    reasons, name = [], "retrieval/caption_at_1/probe"
-    real = figures.get(name, {}).get("real")
-    weak = "attributes/mean" not in figures and real is not None and real < WEAK_RETRIEVAL
+    reasons, name = [], (_followed(figures) or ("", 0.0))[0]
+    weak = name.startswith("retrieval/") and figures[name]["real"] < WEAK_RETRIEVAL
     if weak:
-        reasons.append(f"real pictures find their own caption in {real:.0%} of the cases")
+        reasons.append(f"real pictures find their own caption in {figures[name]['real']:.0%} of the cases")
     if num_real is not None and FEW_PICTURES <= num_real < WEAK_PICTURES:  # fewer still have a finding of their own
         reasons.append(f"there are {num_real} real pictures to compare with")
     if not reasons:
