@@ -36,7 +36,7 @@ def measure(config_file: str, devices: int, processes: int, steps: int) -> dict[
     """Trains `EQUAL_STEPS` steps from the same state on the same batches, then times `steps` more; for this process.
 
     Returns "losses" and "params" (for the leader), "bytes" by kind of collective, "step_s", and of several processes
-    "exchange_s", how long the loop waits when they agree on something.
+    "exchange_s", how long they wait for each other's values.
     """
     import jax
     import optax
@@ -134,7 +134,7 @@ def table(layouts: list[tuple[int, int]], rounds: dict[tuple[int, int], list[dic
     """Returns the table in Markdown, a row a layout."""
     first = rounds[layouts[0]][0]
     columns = ("devices", "processes", "max difference of losses", "of parameters", "collectives, MB a step and device",
-               "sent by a ring, MB a device", "ms a step (median of medians)", "ratio", "an agreement, ms")  # fmt: skip
+               "sent by a ring, MB a device", "ms a step (median of medians)", "ratio", "an exchange, ms")  # fmt: skip
     first_s, rows = np.median([one["step_s"] for one in rounds[layouts[0]]]), []
     for devices, processes in layouts:
         found = rounds[devices, processes]

@@ -24,6 +24,7 @@ from t2igan.training.distributed.launchers import Place
 
 SILENT_FOR_S = 6
 NUM = 3
+STOPPED = (("stuck", 1), ("leader_stuck", 0))
 
 
 def exchange():
@@ -130,6 +131,11 @@ def stuck():
     _all_wait_but(1, lambda: os.kill(os.getpid(), signal.SIGSTOP))
 
 
+def leader_stuck():
+    """The leader is, and with it what counts heartbeats."""
+    _all_wait_but(0, lambda: os.kill(os.getpid(), signal.SIGSTOP))
+
+
 def leaves():
     """One ends by an error and says why."""
     _all_wait_but(2, lambda: processes.leave("there is no room\non the disk", 2))
@@ -210,10 +216,11 @@ def main(scenes):
                 sys.exit(play(scene, port, process))
             started[pid] = scene, process, files
             found.setdefault(scene, [None] * NUM)
-    stopped = next((pid for pid, (scene, process, _) in started.items() if (scene, process) == ("stuck", 1)), None)
+    stopped = {pid for pid, (scene, process, _) in started.items() if (scene, process) in STOPPED}
     while started:
-        if list(started) == [stopped]:  # all others have ended
-            os.kill(stopped, signal.SIGCONT)
+        if stopped and started.keys() <= stopped:  # all others have ended
+            for pid in started:
+                os.kill(pid, signal.SIGCONT)
         pid, status = os.wait()
         scene, process, files = started.pop(pid)
         for file in files:

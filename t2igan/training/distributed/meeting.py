@@ -56,9 +56,8 @@ class Meeting:
         self._listener.start()
 
     def lose(self, message: str) -> None:
-        """Calls `on_lost` since a process is gone; the leader, with whom all is over, tells the others before."""
-        if self.process == 0:
-            self._tell({"lost": message})
+        """Calls `on_lost` since a process is gone; tells the others before, who would else name this one."""
+        self._tell({"lost": message})
         self._on_lost(message)
 
     def part(self, reason: str = "") -> None:
