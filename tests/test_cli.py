@@ -1,10 +1,12 @@
 """What a user may type: a mistake gets one or two lines, exit code 2, no traceback, and nothing is lost."""
 
+import gc
 import json
 import os
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -359,3 +361,35 @@ def test_the_list_of_flags_in_the_docs_is_the_one_of_the_program(request):
     text = (request.config.rootpath / "docs" / "cli.md").read_text(encoding="utf-8")
     for one in [help_lib.of_program("t2igan"), *(help_lib.of_verb(VERBS[name], "t2igan") for name in VERBS)]:
         assert one in text, "python docs/make_cli.py"
+
+
+@pytest.mark.parametrize("where", ["callback", "finalizer"])
+def test_no_interruption_is_lost_in_the_garbage_collection(where, monkeypatch):
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # put back afterwards
+    main.interrupt_again()
+    asked = [True]
+
+    def interrupted(*_):
+        if asked:
+            asked.pop()
+            raise KeyboardInterrupt
+
+    class Finalized:
+        __del__ = interrupted
+
+    def collect():
+        if where == "callback":
+            gc.collect()
+        else:
+            Finalized()
+        time.sleep(5)  # the main thread goes on
+
+    if where == "callback":
+        gc.callbacks.append(interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            collect()
+    finally:
+        if where == "callback":
+            gc.callbacks.remove(interrupted)
+    assert not asked
