@@ -67,7 +67,7 @@ def untrained(config, folder: Path) -> Path:
     names = ("text", "generator")
     params = {name: init_network(run.networks, name, jax.random.key(0), run.batch_shapes) for name in names}
     run.logs.close()
-    save_snapshot(folder / SNAPSHOT_NAME, snapshot_of(run, params, 0))
+    save_snapshot(folder / SNAPSHOT_NAME, snapshot_of(run, params, 0, "adversarial"))
     return folder
 
 

@@ -26,6 +26,7 @@ def get_config() -> ConfigDict:
     # Any of "autoencoder", "text", "generator", "discriminator", "adversarial", "text_matching", "joint", in order.
     config.phases = ("text", "adversarial")  # leaving out "text" trains on an untrained text encoder
     config.init_from = ""  # another run's folder, or its snapshot: begin with what fits of its networks
+    config.init_which = "latest"  # of that folder; or "best": by its best metric, of what was evaluated on the way
     config.compute_dtype = "float32"  # or "bfloat16": what networks compute in; parameters, losses stay float32
 
     # Captioned pictures: where they are and how they become arrays.
@@ -312,7 +313,8 @@ def get_config() -> ConfigDict:
     evaluate.efficientnet_weights = ""  # "efficientnet_lite0" (a package: docs/pretrained.md), or a file; "" = not used
 
     config.checkpoint = checkpoint = ConfigDict()
-    checkpoint.every_images = 32_000  # 0 = only at the end of a phase
+    checkpoint.every_images = 32_000  # 0 = only at the end of a phase, and what did best at an evaluation
+    checkpoint.keep_every_images = 0  # a snapshot that stays, in snapshots/; 0 = only the latest and the best
     checkpoint.best_metric = ""  # or "frechet/probe", ...; "" = "attributes/mean", else "frechet/probe"
 
     # What only its owner can say of a model; it goes into the model card, and so into the snapshot.

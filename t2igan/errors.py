@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import shlex
 from collections.abc import Iterable
 
@@ -19,6 +20,17 @@ def nearest(name: str, known: Iterable) -> str:
     """Returns "; did you mean 'x'?" for the known name nearest to `name`, or "." when none is near."""
     near = difflib.get_close_matches(name, [str(k) for k in known], n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else "."
+
+
+def lacks_locks(error: Exception) -> bool:
+    """Whether taking a file's lock failed because the disk has none, as many network disks.
+
+    Not because it is held (`filelock.Timeout`), nor for want of room or of the right to write there.
+    """
+    about_writing = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR)
+    if isinstance(error, NotImplementedError):
+        return True
+    return isinstance(error, OSError) and not isinstance(error, TimeoutError) and error.errno not in about_writing
 
 
 CONSOLE = "t2igan"  # the installed command

@@ -145,7 +145,8 @@ def advance(method: Method, state: State, d_metrics: Metrics) -> State:
 
 def update_discriminator(method: Method, state: State, real, tokens, key) -> tuple[State, Metrics]:
     """Moves the discriminator down its loss."""
-    batch = {"real": real, "tokens": tokens, "z": noise(method, jax.random.split(key)[0], len(real))}
+    z_key, key = jax.random.split(key)
+    batch = {"real": real, "tokens": tokens, "z": noise(method, z_key, len(real))}
     loss = functools.partial(discriminator_loss, method, step=state.step, control=state.control)
     return descend(method, state, {"discriminator": method.discriminator_rate}, loss, batch, key)
 
@@ -153,6 +154,7 @@ def update_discriminator(method: Method, state: State, real, tokens, key) -> tup
 def update_generator(method: Method, state: State, real, tokens, key) -> tuple[State, Metrics]:
     """Moves the generator [and the text encoder, and the inverter] down its loss."""
     batch = {"real": real, "tokens": tokens, "z": noise(method, key, len(real))}
+    key = jax.random.fold_in(key, 0)  # z has used the other up
     loss = functools.partial(generator_loss, method, step=state.step, control=state.control)
     rates = {"generator": method.generator_rate}
     if method.tune_text:
@@ -166,8 +168,10 @@ def discriminator_loss(
     method: Method, params: dict[str, Params], step, real, tokens, key, z=None, control=None
 ) -> tuple[jax.Array, Metrics]:
     """adversarial(real, fake) + weight * penalty [+ mismatched captions as fakes]; the mean, and metrics per sample."""
-    z_key, key = jax.random.split(key)
-    text, fake = draw(method, params, tokens, noise(method, z_key, len(real)) if z is None else z, key)
+    if z is None:
+        z_key, key = jax.random.split(key)
+        z = noise(method, z_key, len(real))
+    text, fake = draw(method, params, tokens, z, key)
     fake = jax.lax.stop_gradient(fake)
     weight = method.penalty_weight(step) * method.penalty_every
     critic = make_critic(method, params["discriminator"], step, key, len(real), control)

@@ -82,3 +82,15 @@ def nearly(draw, levels):
         return np.clip(images + np.stack(noise), 0, 255).astype(np.uint8)
 
     return moved
+
+
+def blocks(draw, side):
+    """Pictures of `draw`, averaged over squares of so many pixels: colours and places, but no shapes."""
+
+    def averaged(captions, seeds):
+        images = draw(captions, seeds).astype(np.float32)
+        n, px = len(images), images.shape[1] // side
+        means = images.reshape(n, px, side, px, side, -1).mean((2, 4))
+        return means.repeat(side, 1).repeat(side, 2).round().astype(np.uint8)
+
+    return averaged

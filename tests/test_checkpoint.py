@@ -1,5 +1,8 @@
+import os
+import stat
 import subprocess
 import sys
+import tempfile
 
 import jax
 import jax.numpy as jnp
@@ -7,9 +10,9 @@ import numpy as np
 import pytest
 
 from t2igan.errors import UserError
-from t2igan.inference.checkpoint import Checkpoints
+from t2igan.inference.checkpoint import Checkpoints, read_checkpoint
 from t2igan.inference.files import write_text
-from t2igan.inference.snapshot import Snapshot, load_snapshot, save_snapshot
+from t2igan.inference.snapshot import Snapshot, load_snapshot, save_networks, save_snapshot
 
 
 def state(value: float):
@@ -33,22 +36,20 @@ def test_a_state_comes_back_bit_for_bit(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, restored, saved)
 
 
-def test_the_latest_and_the_best_are_kept(tmp_path):
+def test_the_latest_two_and_the_best_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path, "score")
     for step, score in [(1, 0.1), (2, 0.9), (3, 0.3), (4, None), (5, 0.2)]:
         checkpoints.save(step, state(step), None if score is None else {"score": score})
-    checkpoints.wait()
     assert checkpoints.latest_step() == 5
     assert checkpoints.best_step() == 2
     checkpoints.close()
-    assert sorted(int(p.name) for p in tmp_path.iterdir() if p.name.isdigit()) == [2, 5]
+    assert sorted(int(p.name) for p in tmp_path.iterdir() if p.name.isdigit()) == [2, 4, 5]
 
 
 def test_the_best_may_be_the_lowest(tmp_path):
     checkpoints = Checkpoints(tmp_path, "frechet", lower_is_better=True)
     for step, score in [(1, 5.0), (2, 1.0), (3, 3.0)]:
         checkpoints.save(step, state(step), {"frechet": score})
-    checkpoints.wait()
     assert checkpoints.best_step() == 2
     checkpoints.close()
 
@@ -61,7 +62,6 @@ def test_another_metric_may_count_from_now_on(tmp_path, lower):
         checkpoints.save(2, state(2), {"frechet/probe": 5.0})
         checkpoints.save(3, state(3), {"frechet/probe": 6.0 if lower else 4.0})
         checkpoints.save(4, state(4))
-        checkpoints.wait()
         assert checkpoints.best_step() == 2 and checkpoints.latest_step() == 4
 
 
@@ -111,6 +111,37 @@ def test_a_missing_snapshot_is_named(tmp_path):
         load_snapshot(tmp_path / "none.safetensors")
 
 
+@pytest.mark.parametrize("name", ["pets [64px]", "a]b[", r"a\\b", "a?b", "*", "two words", "日本 🙂", "50%20 {x}"])
+def test_folders_of_any_name_hold_checkpoints_that_can_be_read(tmp_path, name):
+    """Orbax and TensorStore take some characters of a folder's name for patterns or slashes."""
+    other = tmp_path / "axb" / "text"  # which a?b and * would match
+    with Checkpoints(other) as checkpoints:
+        checkpoints.save(1, state(1.0))
+    folder = tmp_path / name / "text"
+    with Checkpoints(folder, "score") as checkpoints:
+        for step in (2, 4, 6):
+            checkpoints.save(step, state(step), {"score": 1 / step})
+    with Checkpoints(folder, "score") as checkpoints:
+        assert (checkpoints.latest_step(), checkpoints.best_step()) == (6, 2)
+        np.testing.assert_array_equal(checkpoints.restore(6, state(0))["params"]["kernel"], np.full((3, 2), 6.0))
+    assert read_checkpoint(folder)[0] == 6
+    assert read_checkpoint(folder, 2)[1]["params"]["kernel"].max() == 2
+    assert read_checkpoint(folder, 3) is None
+    assert {path.name for path in tmp_path.iterdir()} == {"axb", name}
+    assert [path.name for path in other.iterdir() if path.name.isdigit()] == ["1"]
+
+
+@pytest.mark.parametrize("name", ["[x]", "a?b"])
+def test_a_name_that_cannot_be_helped_is_refused_at_once(tmp_path, monkeypatch, name):
+    """The folder for temporary files, where a link with a plain name would be, has such a name too."""
+    temporary = tmp_path / "tmp*"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with pytest.raises(UserError, match=r"checkpoints cannot be kept in .*choose another --workdir"):
+        Checkpoints(tmp_path / name)
+    assert not list(temporary.iterdir())
+
+
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
@@ -137,6 +168,23 @@ def test_a_disk_that_fills_up_loses_nothing(tmp_path, request):
     assert "UserError: could not write below" in done.stdout, done.stderr
     assert load_snapshot(path).info == {"step": 7}
     assert [p.name for p in tmp_path.iterdir()] == ["snapshot.safetensors"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_files_have_the_mode_that_the_umask_gives(tmp_path, umask, mode):
+    """A snapshot is for others too: the writer's temporary file, of mode 0600, is not what stays."""
+    before = os.umask(umask)
+    try:
+        save_snapshot(tmp_path / "snapshot.safetensors", snapshot())
+        save_networks(tmp_path / "networks.safetensors", snapshot().params)
+        write_text(tmp_path / "text.txt", "one")
+    finally:
+        os.umask(before)
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {
+        "snapshot.safetensors": mode,
+        "networks.safetensors": mode,
+        "text.txt": mode,
+    }
 
 
 def test_a_text_file_is_written_whole(tmp_path):

@@ -1,10 +1,12 @@
 """What a user may type: a mistake gets one or two lines, exit code 2, no traceback, and nothing is lost."""
 
+import gc
 import json
 import os
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -388,3 +390,35 @@ def test_data_refuses_what_training_refuses(run, tmp_path, num_pictures, num_cap
     trained = run("train", *arguments, f"--workdir={tmp_path / 'run'}")
     says(trained, *words)
     assert trained.stderr == looked.stderr
+
+
+@pytest.mark.parametrize("where", ["callback", "finalizer"])
+def test_no_interruption_is_lost_in_the_garbage_collection(where, monkeypatch):
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # put back afterwards
+    main.interrupt_again()
+    asked = [True]
+
+    def interrupted(*_):
+        if asked:
+            asked.pop()
+            raise KeyboardInterrupt
+
+    class Finalized:
+        __del__ = interrupted
+
+    def collect():
+        if where == "callback":
+            gc.collect()
+        else:
+            Finalized()
+        time.sleep(5)  # the main thread goes on
+
+    if where == "callback":
+        gc.callbacks.append(interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            collect()
+    finally:
+        if where == "callback":
+            gc.callbacks.remove(interrupted)
+    assert not asked

@@ -46,6 +46,15 @@ def test_the_tiny_configuration_passes(config):
 
 # Changed keys, and what the message has to say.
 REFUSED = {
+    "differences that rounding hides": (
+        {"loss.penalty": "finite_difference", "compute_dtype": "bfloat16"},
+        ["config.loss.penalty='finite_difference'", "config.compute_dtype='bfloat16'", "'float32'", "'r1_r2'"],
+    ),
+    "a model that is neither": (
+        {"init_which": "newest"},
+        ["config.init_which='newest' is none of 'latest', 'best'"],
+    ),
+    "snapshots before the beginning": ({"checkpoint.keep_every_images": -1}, ["must be 0 or greater"]),
     "size the generator cannot make": (
         {"data.image_size_px": 24},
         ["config.data.image_size_px=24", "4 * 2^2 * 1 = 16", "config.generator.base_px=6", "3 entries"],

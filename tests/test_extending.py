@@ -16,7 +16,7 @@ from t2igan.config.files import get_config, load_module
 from t2igan.data import open_dataset
 from t2igan.data.sources import FORMATS
 from t2igan.errors import UserError
-from t2igan.inference.checkpoint import read_latest
+from t2igan.inference.checkpoint import read_checkpoint
 from t2igan.method.losses import ADVERSARIAL, PENALTIES
 from t2igan.method.phases import PHASES
 from t2igan.training import train
@@ -65,7 +65,7 @@ def test_a_training_with_a_loss_a_penalty_a_network_and_a_phase_of_ones_own(show
     assert list(dict.fromkeys(row["phase"] for row in rows)) == ["brightness", "text", "adversarial"]
     assert all(np.isfinite(row["loss/brightness"]) for row in rows if row["phase"] == "brightness")
     assert min(row["loss/penalty"] for row in rows if row["phase"] == "adversarial") > 0
-    _, state = read_latest(shown / "run" / "checkpoints" / "adversarial")
+    _, state = read_checkpoint(shown / "run" / "checkpoints" / "adversarial")
     assert {"Conv_0", "Conv_1", "Dense_0"} == set(state["params"]["discriminator"]["params"])
     assert t2igan.load(shown / "run").sample("red hair").shape == (1, 16, 16, 3)
 

@@ -10,7 +10,7 @@ import pytest
 from jax.test_util import check_grads
 
 from t2igan.method import losses
-from t2igan.method.losses import ADVERSARIAL, PENALTIES
+from t2igan.method.losses import ADVERSARIAL, FINITE_DIFFERENCE_SIGMA, PENALTIES
 from t2igan.nets import Text
 
 SHAPE = (2, 3, 1)  # of a picture
@@ -228,6 +228,19 @@ def test_finite_differences_approach_r1_r2_in_expectation():
     measured = judge("finite_difference", critic, real, fake, text).penalty.mean()
     exact = judge("r1_r2", critic, one_real, one_fake, one_text).penalty[0]
     np.testing.assert_allclose(measured, exact, rtol=0.06)
+
+
+@pytest.mark.parametrize("width", [0.003, 0.01])
+def test_finite_differences_see_what_gradients_overlook(width):
+    """On a crest R1 is 0 whatever lies beside it; differences over 0.01 are not R1 + R2 where D turns within that."""
+    critic = lambda x, _: jnp.cos(x[:, 0, 0, 0] / width)
+    crest = jnp.zeros((4096, 1, 1, 1))
+    found = losses.finite_difference(critic, crest, crest, None, jax.random.key(0)).penalty.mean()
+    assert losses.r1_r2(critic, crest, crest, None, jax.random.key(0)).penalty.max() == 0
+    # E (1 - cos(a n))^2 = 3/2 - 2 exp(-a^2/2) + exp(-2 a^2)/2 for normal n, here with a = sigma / width
+    a = FINITE_DIFFERENCE_SIGMA / width
+    expected = (1.5 - 2 * np.exp(-(a**2) / 2) + np.exp(-2 * a**2) / 2) / FINITE_DIFFERENCE_SIGMA**2
+    np.testing.assert_allclose(found, expected, rtol=0.1)
 
 
 def test_penalties_are_per_sample():

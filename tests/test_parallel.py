@@ -14,7 +14,7 @@ import pytest
 
 from t2igan import nets, step
 from t2igan.errors import UserError
-from t2igan.inference.checkpoint import Checkpoints, read_latest
+from t2igan.inference.checkpoint import Checkpoints, read_checkpoint
 from t2igan.method.phases.text import TextMethod, init_text_state, text_step
 from t2igan.training.distributed import parallel
 
@@ -207,7 +207,7 @@ def test_a_checkpoint_goes_from_mesh_to_mesh(tmp_path):
             np.testing.assert_array_equal(array, init()[name])
             assert array.sharding == like[name].sharding
         assert state["kernel"].addressable_shards[0].data.size == 4096 // mesh[1]
-        np.testing.assert_array_equal(read_latest(folder)[1]["kernel"], init()["kernel"])
+        np.testing.assert_array_equal(read_checkpoint(folder)[1]["kernel"], init()["kernel"])
 
 
 def test_starting_late_takes_what_there_is():

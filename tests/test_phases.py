@@ -9,7 +9,7 @@ import pytest
 import t2igan
 from t2igan.data.batches import Batches
 from t2igan.errors import UserError
-from t2igan.inference.checkpoint import read_latest
+from t2igan.inference.checkpoint import read_checkpoint
 from t2igan.method.phases import PHASES
 from t2igan.training import loop, train
 from t2igan.training.distributed import parallel
@@ -63,7 +63,7 @@ class Impatient(loop.Interruption):
 
 
 def learned(workdir, phase):
-    return networks_of(read_latest(workdir / "checkpoints" / phase)[1])
+    return networks_of(read_checkpoint(workdir / "checkpoints" / phase)[1])
 
 
 def same(a, b):

@@ -6,6 +6,8 @@ the same comparison is made with them on the spot; everywhere else the golden va
 """
 
 import json
+import shutil
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +27,7 @@ from t2igan.evaluation.extractors.clip import Clip
 from t2igan.evaluation.extractors.inception import Inception
 from t2igan.nets import inception as net
 from t2igan.nets.clip import ACTIVATIONS, build_clip, params_of_hugging_face
+from t2igan.training import train
 
 
 def inception_shapes():
@@ -177,6 +180,25 @@ def test_weights_given_go_before_those_of_the_configuration(inception_file, clip
         "inception"
         not in FeatureExtractors.of_run(config, train, tokenizer_of(train), tmp_path, {"inception": ""}).by_name
     )
+
+
+@pytest.mark.parametrize("name", ["inception", "clip"])
+def test_damaged_weights_are_found_before_training(inception_file, clip_folder, tmp_path, name):
+    folder = shutil.copytree(clip_folder, tmp_path / "clip")
+    weights = {"inception": str(shutil.copy(inception_file, tmp_path)), "clip": str(folder)}
+    data, config = squares("train", 40, 0), get_config()
+    extractors = FeatureExtractors.of_run(config, data, tokenizer_of(data), tmp_path, weights)
+    extractors.verify()
+    damaged = Path(weights["inception"]) if name == "inception" else folder / "model.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    with pytest.raises(UserError, match=f"config.evaluate.{name}_weights: .* is not a whole .safetensors file"):
+        extractors.verify()
+    with config.unlocked():
+        config.evaluate[f"{name}_weights"] = weights[name]
+        config.devices = 1
+    with pytest.raises(UserError, match="is not a whole"):
+        train.train(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_weights_that_are_not_inceptions_are_refused(inception_file, tmp_path):

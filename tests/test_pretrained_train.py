@@ -9,7 +9,7 @@ from pretrained import bert_folder, efficientnet_shapes, seeded
 
 import t2igan
 from t2igan.errors import UserError
-from t2igan.inference.checkpoint import read_latest
+from t2igan.inference.checkpoint import read_checkpoint
 from t2igan.inference.pretrained import captions as captions_module
 from t2igan.inference.pretrained import features as features_module
 from t2igan.inference.pretrained.text_model import read_text_model
@@ -35,7 +35,7 @@ def test_a_run_on_a_frozen_model(tiny, tmp_path, monkeypatch):
     with tiny.unlocked():
         tiny.text_encoder.pretrained = str(folder)
     train(tiny, tmp_path / "run")
-    _, state = read_latest(tmp_path / "run" / "checkpoints" / "adversarial")
+    _, state = read_checkpoint(tmp_path / "run" / "checkpoints" / "adversarial")
     assert set(state["frozen"]["text"]["params"]) == {"head"}  # the model itself is in no checkpoint
 
     monkeypatch.setattr(captions_module, "_embed", None)  # nor are captions read again
@@ -93,7 +93,7 @@ def test_a_run_whose_discriminator_sees_features(tiny, tmp_path, monkeypatch):
         tiny.loss.update(adversarial="hinge", penalty="none")
         tiny.train.weight_decay = 0.1
     train(tiny, tmp_path / "run")
-    _, state = read_latest(tmp_path / "run" / "checkpoints" / "adversarial")
+    _, state = read_checkpoint(tmp_path / "run" / "checkpoints" / "adversarial")
     kept = state["params"]["discriminator"]["fixed"]["efficientnet"]
     expected = params_of_torch(weights, EfficientNet())["params"]
     jax.tree.map(np.testing.assert_array_equal, kept, expected)  # as they were given

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from t2igan.errors import UserError
-from t2igan.inference.checkpoint import read_latest
+from t2igan.inference.checkpoint import read_checkpoint
 from t2igan.training import train
 
 
@@ -48,4 +48,4 @@ def test_a_longer_training_is_a_new_run_that_begins_with_the_old_one(begun, tmp_
         train.train(begun, tmp_path / "run")
     begun.init_from = str(tmp_path / "run")
     train.train(begun, tmp_path / "longer")
-    assert read_latest(tmp_path / "longer" / "checkpoints" / "text")[0] == 4
+    assert read_checkpoint(tmp_path / "longer" / "checkpoints" / "text")[0] == 4

@@ -64,7 +64,17 @@ def test_a_picture_depends_on_prompt_and_seed_alone(generator):
     many = generator.sample([*PROMPTS * 20, PROMPTS[0]], seed=[*range(60), 5])[-1]
     close(alone, among)
     close(alone, many)
-    np.testing.assert_array_equal(among, generator.sample([PROMPTS[0], PROMPTS[2]], seed=[5, 9])[0])
+    close(among, generator.sample([PROMPTS[0], PROMPTS[2]], seed=[5, 9])[0])
+    np.testing.assert_array_equal(among, generator.sample([*PROMPTS, PROMPTS[0]], seed=[0, 1, 2, 5])[3])  # as large
+
+
+@pytest.mark.parametrize(("num", "drawn"), [(1, [1]), (3, [4]), (9, [16]), (33, [64]), (64, [64]), (70, [64, 8])])
+def test_few_pictures_cost_few(generator, num, drawn, monkeypatch):
+    """Pieces are padded to the next power of two, so at most half of what is drawn is thrown away."""
+    sizes, draw = [], generator._draw
+    monkeypatch.setattr(generator, "_draw", lambda *a: (sizes.append(len(a[2])), draw(*a))[1])
+    assert len(generator.sample([PROMPTS[0]] * num, seed=list(range(num)))) == num
+    assert sizes == drawn
 
 
 def test_seeds_and_prompts_change_the_picture(generator):

@@ -90,4 +90,74 @@ def test_few_pictures_are_said_to_be_the_reason(num_real, said):
     (finding,) = verdict({}, None, num_real)
     assert finding["finding"] == "too_few_pictures" and said in finding["text"]
     assert "30 or more" in finding["text"] and "config.data.test_fraction" in finding["text"]
-    assert verdict({}, None, 30)[0]["finding"] == "incomplete"
+    assert verdict({}, None, 30)[-1]["finding"] == "incomplete"
+
+
+# A run on photographs that drew blobs, with 44 real pictures: precision and coverage took them for pictures.
+BLOBS = {
+    "retrieval/caption_at_1/probe": {"value": 0.141, "real": 0.205, "floor": 0.028},
+    "precision/probe": {"value": 0.751, "real": 0.449, "floor": None},
+    "coverage/probe": {"value": 1.0, "real": 1.0, "floor": None},
+    "recall/probe": {"value": 0.045, "real": 0.614, "floor": None},
+    "recall/pixels": {"value": 0.0, "real": 0.636, "floor": None},
+    "kernel/probe": {"value": 0.183, "low": 0.07, "high": 0.29, "real": -0.002, "floor": None},
+    "diversity_across/pixels": {"value": 0.152, "real": 0.189, "floor": None},
+    "diversity_within/pixels": {"value": 0.067, "real": 0.122, "floor": None},
+    "memorisation/copies": {"value": 0.0, "real": 0.0, "floor": None},
+}
+
+
+def test_blobs_are_no_pictures():
+    found = verdict(BLOBS, num_real=44)
+    assert (found[0]["finding"], found[0]["level"]) == ("unlike_real", "bad")
+    assert "4% of the real pictures lie among them (recall), and 61% among training pictures" in found[0]["text"]
+    assert "the kernel distance by probe is 0.183, that of training pictures -0.002" in found[0]["text"]
+    weak = next(f["text"] for f in found if f["finding"] == "weak_ruler")
+    assert weak == (
+        "The ruler is weak: real pictures find their own caption in 20% of the cases, and there are 44 real pictures "
+        "to compare with."
+    )
+    assert "healthy" not in {f["finding"] for f in found}
+
+
+@pytest.mark.parametrize("witness", ["kernel/probe", "recall/pixels", "precision/probe"])
+def test_one_more_figure_has_to_agree(witness):
+    agreeing = {"precision/probe": 0.3, "recall/pixels": 0.0, "kernel/probe": 0.183}
+    figures = {name: dict(figure) for name, figure in BLOBS.items()}
+    figures["recall/pixels"]["value"], figures["kernel/probe"]["low"] = 0.6, -0.1
+    assert "unlike_real" not in [f["finding"] for f in verdict(figures)]
+    figures[witness] = BLOBS[witness] | {"value": agreeing[witness]}
+    assert verdict(figures)[0]["finding"] == "unlike_real"
+    assert witness in verdict(figures)[0]["figures"]
+    figures["recall/probe"]["value"] = 0.13  # a fifth of the real ones
+    assert "unlike_real" not in [f["finding"] for f in verdict(figures)]
+
+
+@pytest.mark.parametrize(("low", "finding"), [(0.05, "shifted"), (0.01, None), (-0.2, None)])
+def test_the_kernel_distance_counts_beyond_chance(low, finding):
+    figures = {name: dict(zip(("value", "real", "floor"), of, strict=True)) for name, of in HEALTHY.items()}
+    figures["kernel/probe"] = {"value": 0.1, "low": low, "high": 0.3, "real": 0.02, "floor": None}
+    assert [f["finding"] for f in verdict(figures)] == ([finding] if finding else []) + ["healthy"]
+
+
+@pytest.mark.parametrize(("num_real", "last"), [(49, "unsure"), (50, "healthy"), (425, "healthy")])
+def test_a_weak_ruler_finds_nothing_healthy(num_real, last):
+    figures = {name: dict(zip(("value", "real", "floor"), of, strict=True)) for name, of in HEALTHY.items()}
+    found = verdict(figures, num_real=num_real)
+    assert found[-1]["finding"] == last
+    assert ("weak_ruler" in {f["finding"] for f in found}) == (last == "unsure")
+
+
+@pytest.mark.parametrize(
+    ("num_real", "complete", "said"),
+    [
+        (1, True, "has 1 picture"),
+        (16, True, "has 16 pictures"),
+        (425, True, "does not tell the captions of real pictures from shuffled ones"),
+        (425, False, "evaluate all groups of metrics"),
+    ],
+)
+def test_nothing_is_advised_that_was_done(num_real, complete, said):
+    found = verdict({}, num_real=num_real, complete=complete)
+    assert said in found[-1]["text"]
+    assert ("all groups" in found[-1]["text"]) == (not complete)

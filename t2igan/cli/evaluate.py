@@ -12,6 +12,7 @@ from t2igan.cli.verb import Given
 def define(given: FlagValues) -> None:
     """Adds the flags of `evaluate`."""
     verb.define_workdir(given, "folder of a run; several stand side by side in the table")
+    verb.define_which(given)
     flags.DEFINE_string(
         "split", "", "which split of the data; without it the test split of each run", flag_values=given
     )
@@ -38,7 +39,9 @@ def run(given: Given) -> None:
         "efficientnet": given.efficientnet_weights,
     }
     weights = {name: str(path) for name, path in paths.items() if path is not None}
-    evaluate_runs(workdirs, given.split, given.num, given.seed, given.metrics or tuple(GROUPS), weights)
+    evaluate_runs(
+        workdirs, given.split, given.num, given.seed, given.metrics or tuple(GROUPS), weights, which=given.which
+    )
 
 
 VERB = verb.Verb(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
+import threading
 from collections.abc import Sequence
+from typing import Any
 
 from absl import logging
 
@@ -24,9 +27,10 @@ def main(argv: Sequence[str], program: str = errors.CONSOLE) -> int:
       argv: the program and its words, as `sys.argv`.
       program: what the user typed to start it, for messages that say how to go on.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.set_verbosity(logging.FATAL)  # what libraries log with a traceback also reaches us, and is said in a line
     escape_what_consoles_lack()
+    interrupt_again()
     errors.started_as(program)
     try:
         _run(argv[1:], program)
@@ -43,6 +47,25 @@ def main(argv: Sequence[str], program: str = errors.CONSOLE) -> int:
         processes.fail(error)
         raise
     return 0
+
+
+def interrupt_again() -> None:
+    """Lets no Ctrl-C get lost that comes while Python collects garbage or lets go of an object.
+
+    What is raised there is only reported: JAX has a callback in the garbage collection, where a training spends time.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            # Once more, when the main thread is out of here: at once it would be raised here, and lost again.
+            again = threading.Timer(0.05, _thread.interrupt_main)
+            again.daemon = True
+            again.start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def console() -> None:

@@ -17,6 +17,7 @@ from t2igan.errors import UserError
 def define(given: FlagValues) -> None:
     """Adds the flags of `sample`."""
     verb.define_workdir(given, "folder of a run, or a snapshot file")
+    verb.define_which(given)
     flags.DEFINE_multi_string("prompt", [], "a caption; may be given several times", flag_values=given)
     verb.define_path(given, "prompts", "text file with a caption a line")
     flags.DEFINE_integer("num", 1, "pictures a prompt", flag_values=given)
@@ -44,7 +45,7 @@ def run(given: Given) -> None:
     if out.suffix and out.suffix.lower() != ".png" and not out.is_dir():
         raise UserError(f"--out={out} must end in .png, or be a folder")
     parallel.start()
-    generator = t2igan.load(verb.workdir(given, "sample"))
+    generator = t2igan.load(verb.workdir(given, "sample"), given.which)
     everyone = [(prompt, given.seed + i) for prompt in prompts for i in range(num)]
     how = {"truncation": given.truncation, "guidance": given.guidance}
     images = generator.sample([p for p, _ in everyone], [s for _, s in everyone], **how)

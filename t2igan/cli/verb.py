@@ -66,6 +66,17 @@ def define_workdir(given: FlagValues, text: str = "folder of the run, such as ru
     define_paths(given, "workdir", text)
 
 
+def define_which(given: FlagValues) -> None:
+    """Adds `--which`: the latest or the best model of a run's folder, as in `t2igan.load`."""
+    flags.DEFINE_enum(
+        "which",
+        "latest",
+        ["latest", "best"],
+        "of a run's folder: the latest model, or the one that did best when it was evaluated on the way",
+        flag_values=given,
+    )
+
+
 def define_plugin(given: FlagValues) -> None:
     """Adds `--plugin`: Python files that run first; all verbs that load a snapshot have it."""
     define_paths(given, "plugin", "Python file to run first: it registers networks or losses of your own; may repeat")

@@ -6,7 +6,7 @@ from t2igan.config.files import CONFIGURATIONS, PRESETS, as_config, find, get_co
 from t2igan.config.paths import cache_folder, expanded
 from t2igan.config.registry import Registry
 from t2igan.config.stored import changed_keys, defaults, from_dict
-from t2igan.config.values import flatten, get, to_json, total_steps
+from t2igan.config.values import crossed, flatten, get, to_json, total_steps
 
 __all__ = [
     "CONFIGURATIONS",
@@ -15,6 +15,7 @@ __all__ = [
     "as_config",
     "cache_folder",
     "changed_keys",
+    "crossed",
     "defaults",
     "expanded",
     "find",

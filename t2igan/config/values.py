@@ -18,6 +18,15 @@ def total_steps(section: Any, dataset_images: int) -> int:
     return max(math.ceil(images / section.batch_images), 1)
 
 
+def crossed(before_images: int, after_images: int, every_images: int) -> bool:
+    """Whether counting from `before_images` to `after_images` passes a multiple of `every_images`, or ends on one.
+
+    With 0 it never does. Whatever happens every so many pictures asks this, so that what is due at the same pictures is
+    due at the same step.
+    """
+    return bool(every_images) and after_images // every_images != before_images // every_images
+
+
 def get(config: Any, key: str) -> Any:
     """Returns the value of a dotted key."""
     for part in key.split("."):

@@ -36,7 +36,7 @@ from t2igan.data.alike import SIGNATURE_BYTES, signature
 from t2igan.data.decode import Decoding, Unusable, decode
 from t2igan.data.room import PICTURES, make_room
 from t2igan.data.stored import InMemory, Stored, reason_of
-from t2igan.errors import UserError
+from t2igan.errors import UserError, lacks_locks
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # that a notebook has no widgets: bars are text then
@@ -294,8 +294,10 @@ def _locked(path: Path) -> Iterator[None]:
     except Timeout:
         log.warning("another process is decoding the same pictures: waiting for it (%s)", path)
         lock.acquire()
-    except NotImplementedError:  # a disk without locks: at worst two processes decode the same
-        yield
+    except (NotImplementedError, OSError) as error:
+        if not lacks_locks(error):
+            raise
+        yield  # at worst two processes decode the same
         return
     try:
         yield

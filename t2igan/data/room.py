@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from t2igan.errors import lacks_locks
+
 PICTURES, UNPACKED, CAPTIONS = "pictures", "unpacked", "captions"
 STALE_AFTER_S = 86_400.0  # what is unfinished for so long is no longer being written
 
@@ -83,7 +85,11 @@ def _delete(path: Path) -> bool:
         try:
             with FileLock(path.with_name(f"{path.name}.lock"), timeout=0):
                 shutil.rmtree(path, ignore_errors=True)
-        except (Timeout, NotImplementedError):
+        except Timeout:
+            return False
+        except (NotImplementedError, OSError) as error:
+            if not lacks_locks(error):
+                raise
             return False
         return not path.exists()
     if path in _held:

@@ -35,7 +35,7 @@ GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {
     **robustness.GROUPS,
 }
 CHEAP = ("attributes", "frechet")  # what is looked at during training
-RESAMPLES = 200  # of the bootstrap
+RESAMPLES = 1_000  # of the bootstrap
 
 
 def evaluate(
@@ -127,7 +127,7 @@ def evaluate(
         "seconds": {name: round(s, 3) for name, s in seconds.items()},
         "left_out": evaluation.left_out,
         "figures": figures,
-        "verdict": verdict(figures, evaluation.details.get("binding"), len(rows)),
+        "verdict": verdict(figures, evaluation.details.get("binding"), len(rows), chosen == list(GROUPS)),
         "details": evaluation.details,
     }
 
@@ -151,7 +151,12 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> Result:
         "left_out": left_out,
         "figures": figures,
         "details": details,
-        "verdict": verdict(figures, details.get("binding"), new["counts"]["num_real"]),
+        "verdict": verdict(
+            figures,
+            details.get("binding"),
+            new["counts"]["num_real"],
+            set(GROUPS) <= {*old["seconds"], *new["seconds"]},
+        ),
     }
 
 

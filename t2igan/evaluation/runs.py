@@ -22,7 +22,7 @@ from t2igan.evaluation.evaluators.samples import Draw
 from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.extractors.extractor import in_batches
 from t2igan.evaluation.table import table
-from t2igan.inference.checkpoint import read_latest
+from t2igan.inference.checkpoint import read_checkpoint
 from t2igan.inference.console import say
 from t2igan.inference.files import write_json
 from t2igan.inference.sample import Model, load
@@ -49,6 +49,7 @@ def evaluate_run(
     *,
     dataset: Dataset | None = None,
     train_dataset: Dataset | None = None,
+    which: str = "latest",
 ) -> Result:
     """Evaluates a run's generator on a split of its data; prints a table and writes `evaluation_SPLIT.json`.
 
@@ -60,12 +61,14 @@ def evaluate_run(
       metrics: groups of metrics.
       dataset: pictures to measure on instead of those of the run's data.
       train_dataset: pictures that it was trained on, where Python code had given them to the training.
+      which: "latest" or "best", as in `t2igan.load`; the best has a file of its own, `evaluation_SPLIT_best.json`.
 
     Raises:
       UserError: there is no run, no such split, no such group, or the folder cannot be written.
     """
     data = (dataset, train_dataset)
-    return evaluate_runs([expanded(workdir, "workdir")], split, num_images, seed, metrics, data=data)[0].result
+    workdir = expanded(workdir, "workdir")
+    return evaluate_runs([workdir], split, num_images, seed, metrics, data=data, which=which)[0].result
 
 
 def evaluate_runs(
@@ -76,11 +79,13 @@ def evaluate_runs(
     metrics: Sequence[str] = tuple(GROUPS),
     weights: Mapping[str, str] | None = None,
     data: tuple[Dataset | None, Dataset | None] = (None, None),
+    which: str = "latest",
 ) -> list[Evaluated]:
     """Evaluates runs one after the other as `evaluate_run` does, and prints one table with all of them.
 
     Without a split it is the test split of each. `weights` of pretrained extractors ("inception": a file, "clip": a
-    folder) go before those that a run names, and so does `data`: what to measure on, and what was trained on.
+    folder) go before those that a run names, and so does `data`: what to measure on, and what was trained on. `which`
+    model of each run is evaluated, as in `t2igan.load`; the best has files of its own.
     """
     metrics = chosen_groups(metrics)  # said before anything is read or learned, as is what follows
     if seed < 0:
@@ -90,7 +95,8 @@ def evaluate_runs(
             raise UserError(
                 f"--workdir={workdir} is a file; `evaluate` wants the folder of a run, where it writes figures"
             )
-    evaluated = [_evaluate_one(workdir, split, num_images, seed, metrics, weights or {}, data) for workdir in workdirs]
+    one_by_one = functools.partial(_evaluate_one, weights=weights or {}, data=data, which=which)
+    evaluated = [one_by_one(workdir, split, num_images, seed, metrics) for workdir in workdirs]
     say(table([one.result for one in evaluated], [one.workdir.name or str(one.workdir) for one in evaluated]))
     for one in evaluated:
         say(f"written to {one.path}")
@@ -105,15 +111,16 @@ def _evaluate_one(
     metrics: Sequence[str],
     weights: Mapping[str, str],
     data: tuple[Dataset | None, Dataset | None],
+    which: str,
 ) -> Evaluated:
-    generator = load(workdir)
+    generator = load(workdir, which)
     config = from_dict(generator.config)
     split = split or config.data.test_split
     dataset, train = data
     dataset = open_dataset(config.data, split) if dataset is None else dataclasses.replace(dataset, split=split)
     train = open_dataset(config.data, config.data.train_split) if train is None else train
     extractors = FeatureExtractors.of_run(config, train, generator.tokenizer, workdir, weights)
-    found = _latest_game(workdir) if "discriminator" in metrics else None
+    found = _game_of(workdir, generator.info if which == "best" else None) if "discriminator" in metrics else None
     discriminate = None
     if found is not None:
         params = generator.params | {"discriminator": found[1]["params"]["discriminator"]}
@@ -131,14 +138,31 @@ def _evaluate_one(
     result |= {"model": generator.digest, "step": generator.info.get("step")}
     if found is not None and "discriminator" in result["details"]:
         result["details"]["discriminator"]["step"] = found[0]
-    path = workdir / f"evaluation_{split}.json"
+    path = _result_path(workdir, split, which, result)
     write_json(path, merged(_read(path), result))
     return Evaluated(workdir, result, path)
 
 
-def _latest_game(workdir: Path) -> tuple[int, Mapping[str, Any]] | None:
-    """Returns step and state of the newest checkpoint of the last phase that plays the adversarial game."""
-    found = (read_latest(workdir / "checkpoints" / phase) for phase in ("joint", "adversarial"))
+def _result_path(workdir: Path, split: str, which: str, result: Result) -> Path:
+    """Where a result is written: not over one of the same model with more pictures."""
+    name = f"evaluation_{split}" if which == "latest" else f"evaluation_{split}_{which}"
+    path, num_images = workdir / f"{name}.json", result["counts"]["num_images"]
+    kept = _read(path)
+    if kept.get("model") == result["model"] and kept.get("counts", {}).get("num_images", 0) > num_images:
+        return workdir / f"{name}_{num_images}.json"
+    return path
+
+
+def _game_of(workdir: Path, info: Mapping[str, Any] | None) -> tuple[int, Mapping[str, Any]] | None:
+    """Returns step and state of a checkpoint of a phase that plays the adversarial game; None where there is none.
+
+    It is the one that a snapshot with this `info` was written with, or else the newest of the last such phase.
+    """
+    phases = ("joint", "adversarial")
+    if info is not None:
+        phase, step = info.get("phase"), info.get("step")
+        return read_checkpoint(workdir / "checkpoints" / phase, step) if phase in phases else None
+    found = (read_checkpoint(workdir / "checkpoints" / phase) for phase in phases)
     return next((one for one in found if one is not None), None)
 
 

@@ -8,8 +8,11 @@ from typing import Any
 ARROWS = {"higher": "higher is better", "lower": "lower is better", "real": "as real is best"}
 
 
+IN_BRACKETS = "in brackets: of real pictures"  # what the numbers in brackets of a summary line are
+
+
 def summary_line(result: Mapping[str, Any]) -> str:
-    """Returns what matters of a result in one line, with real pictures in brackets."""
+    """Returns what matters of a result in one line, with the same figures of real pictures in brackets."""
     figures = result["figures"]
     parts = []
     if "attributes/mean" in figures:
@@ -18,8 +21,9 @@ def summary_line(result: Mapping[str, Any]) -> str:
     elif "retrieval/caption_at_1/probe" in figures:
         parts.append(f"finds its caption {_with_real(figures['retrieval/caption_at_1/probe'])}")
     distances = [name for name in figures if name.startswith("frechet/")]
-    if distances:
+    if distances and figures[distances[0]]["real"] is not None:  # without a ceiling it says nothing by itself
         parts.append(f"Fréchet {_with_real(figures[distances[0]])} by {figures[distances[0]]['extractor']}")
+    parts = parts or [f"too few real pictures to measure by ({result['counts']['num_real']})"]
     return f"{result['split']}, {result['counts']['num_images']} pictures: " + " · ".join(parts)
 
 

@@ -18,10 +18,15 @@ COPIED = 0.1  # share of copies of training pictures, above that of held-out rea
 NEAR_AUC, NEAR_RATIO = 0.9, 0.5  # nearer than real pictures so often, and so much: near-copies
 BAD_PRECISION, POOR_PRECISION = 0.3, 0.7  # precision over that of training pictures
 NARROW = 0.5  # coverage, or recall, over that of training pictures
+LOST = 0.2  # recall over that of training pictures, below which drawings are no pictures of the kind
+WEAK_RETRIEVAL = 0.3  # share of real pictures that find their caption, below which following can hardly be seen
+WEAK_PICTURES = 50  # of a split: with fewer, distributions can hardly be compared
 OVERFITTED = 0.5  # Karras et al. 2020 aim for 0.6 of a related figure
 FEW_PICTURES = 30  # of a split: fewer leave out figures, and make the others uncertain by a fifth
 SWAPPED, LEAST_SWAPS = 3.0, 5  # times more often than by chance, and at least so many drawings
 
+LEARNED = ("attributes", "probe")  # extractors that know what there is to see in such pictures
+KERNELS = tuple(f"kernel/{extractor}" for extractor in LEARNED)
 LEVELS = ("bad", "note", "good")
 Finding = dict[str, Any]
 
@@ -30,23 +35,24 @@ def verdict(
     figures: Mapping[str, Mapping[str, Any]],
     binding: list[Mapping[str, Any]] | None = None,
     num_real: int | None = None,
+    complete: bool = False,
 ) -> list[Finding]:
     """Returns findings, most serious first, never none.
 
     `figures` and `binding` are those of an evaluation (docs/metrics.md), `num_real` is how many real pictures it
-    compared with, where that is known. A finding has "finding" (its name), "level"
-    ("bad", "note" or "good"), "text" (a sentence), "figures" (names of those it rests on). Without figures of captions,
-    diversity and memorisation nothing is called healthy.
+    compared with, where that is known, and `complete` whether all groups of metrics were evaluated. A finding has
+    "finding" (its name), "level" ("bad", "note" or "good"), "text" (a sentence), "figures" (names of those it rests
+    on). Without figures of captions, diversity and memorisation nothing is called healthy, nor by a weak ruler.
     """
     found = [*_collapse(figures), *_memory(figures), *_captions(figures), *_quality(figures)]
-    found += [*_discriminator(figures), *_swaps(binding or [])]
+    found += [*_discriminator(figures), *_swaps(binding or []), *_weak_ruler(figures, num_real)]
     if any(finding["finding"] == "mode_collapse" for finding in found):
         # One picture for all captions cannot follow them either: that is the same fault.
         found = [finding for finding in found if finding["finding"] != "caption_ignored"]
     found.sort(key=lambda finding: LEVELS.index(finding["level"]))  # stable
     if any(finding["level"] == "bad" for finding in found):
         return found
-    return found + [_healthy(figures, found, num_real)]
+    return found + [_healthy(figures, found, num_real, complete)]
 
 
 def _collapse(figures: Mapping) -> list[Finding]:
@@ -110,9 +116,50 @@ def _captions(figures: Mapping) -> list[Finding]:
     return []
 
 
+def _unlike_real(figures: Mapping) -> list[Finding]:
+    """Real pictures are not among the drawings, and another figure says so too: drawings are something else.
+
+    Precision alone passes blurs and blocks where there are few real pictures: wide balls around those hold anything.
+    """
+    for extractor in LEARNED:
+        name = f"recall/{extractor}"
+        share = _over_real(figures, name)
+        if share is None or share >= LOST:
+            continue
+        witnesses = [kernel for kernel in KERNELS if _beyond_chance(figures, kernel)]
+        below = {f"precision/{extractor}": POOR_PRECISION for extractor in LEARNED} | {"recall/pixels": LOST}
+        for other, limit in below.items():
+            share = _over_real(figures, other)
+            witnesses += [other] if share is not None and share < limit else []
+        if witnesses:
+            text = (
+                f"Drawings are unlike real pictures: {figures[name]['value']:.0%} of the real pictures lie among them "
+                f"(recall), and {figures[name]['real']:.0%} among training pictures; {_said(figures, witnesses[0])}."
+            )
+            return [_finding("unlike_real", "bad", text, name, *witnesses)]
+    return []
+
+
+def _said(figures: Mapping, name: str) -> str:
+    """A figure beside that of training pictures, in words."""
+    figure, (metric, extractor) = figures[name], name.split("/")
+    number = "{:.3f}".format if metric == "kernel" else "{:.0%}".format
+    label = "the kernel distance" if metric == "kernel" else metric
+    return f"{label} by {extractor} is {number(figure['value'])}, that of training pictures {number(figure['real'])}"
+
+
+def _beyond_chance(figures: Mapping, name: str) -> bool:
+    """Whether drawings are farther from real pictures than training pictures are, by more than chance explains."""
+    figure = figures.get(name)
+    if figure is None or figure.get("low") is None or figure["real"] is None:
+        return False
+    return figure["low"] > max(figure["real"], 0.0)
+
+
 def _quality(figures: Mapping) -> list[Finding]:
-    found = []
-    for extractor in ("attributes", "probe"):
+    if found := _unlike_real(figures):
+        return found
+    for extractor in LEARNED:
         name = f"precision/{extractor}"
         share = _over_real(figures, name)
         if share is not None and share < POOR_PRECISION:
@@ -122,6 +169,10 @@ def _quality(figures: Mapping) -> list[Finding]:
                 f"{figures[name]['real']:.0%} of training pictures."
             )
             found = [_finding("poor_quality", level, text, name)]
+    shifted = next((name for name in KERNELS if _beyond_chance(figures, name)), None)
+    if shifted and not found:
+        text = f"As a whole, drawings differ from real pictures by more than chance: {_said(figures, shifted)}."
+        found = [_finding("shifted", "note", text, shifted)]
     for name in ("coverage/probe", "recall/probe"):
         share = _over_real(figures, name)
         if share is not None and share < NARROW:
@@ -153,7 +204,20 @@ def _swaps(binding: list[Mapping[str, Any]]) -> list[Finding]:
     return []
 
 
-def _healthy(figures: Mapping, found: list[Finding], num_real: int | None) -> Finding:
+def _weak_ruler(figures: Mapping, num_real: int | None) -> list[Finding]:
+    """Says where little can be seen, whatever the figures are."""
+    reasons, name = [], (_followed(figures) or ("", 0.0))[0]
+    weak = name.startswith("retrieval/") and figures[name]["real"] < WEAK_RETRIEVAL
+    if weak:
+        reasons.append(f"real pictures find their own caption in {figures[name]['real']:.0%} of the cases")
+    if num_real is not None and FEW_PICTURES <= num_real < WEAK_PICTURES:  # fewer still have a finding of their own
+        reasons.append(f"there are {num_real} real pictures to compare with")
+    if not reasons:
+        return []
+    return [_finding("weak_ruler", "note", f"The ruler is weak: {', and '.join(reasons)}.", *[name] * weak)]
+
+
+def _healthy(figures: Mapping, found: list[Finding], num_real: int | None, complete: bool) -> Finding:
     followed = _followed(figures)
     needed = ("diversity_across/pixels", "memorisation/copies")
     if followed is None or any(name not in figures for name in needed):
@@ -164,12 +228,18 @@ def _healthy(figures: Mapping, found: list[Finding], num_real: int | None) -> Fi
                 "(config.data.test_fraction, val_fraction) or evaluate on --split=train, which flatters."
             )
             return _finding("too_few_pictures", "note", text)
-        return _finding("incomplete", "note", "Too few figures for a verdict: evaluate all groups of metrics.")
+        text = "Too few figures for a verdict: evaluate all groups of metrics."
+        if complete:
+            text = "No verdict: what was measured does not tell the captions of real pictures from shuffled ones."
+        return _finding("incomplete", "note", text)
     name, share = followed
     start = "No grave fault" if found else "Healthy"
     text = (
         f"{start}: captions are followed ({share:.0%} of the way to real pictures), drawings vary and are not copies."
     )
+    if any(finding["finding"] == "weak_ruler" for finding in found):
+        text = text.replace("No grave fault", "No grave fault that can be seen")
+        return _finding("unsure", "note", text, name, *needed)
     return _finding("healthy", "good", text, name, *needed)
 
 

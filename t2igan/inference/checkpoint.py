@@ -1,13 +1,16 @@
 """Checkpoints: all state of a training, to go on from. The only file that knows Orbax.
 
-There is one Orbax folder a phase, written asynchronously, of which the latest and the best are kept. What is meant for
-use, not for going on, is a snapshot (`t2igan.inference.snapshot`).
+There is one Orbax folder a phase, written asynchronously, of which the latest two and the best are kept: should the
+latest be damaged, the one before it is still there. What is meant for use, not for going on, is a snapshot
+(`t2igan.inference.snapshot`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,39 @@ import numpy as np
 from t2igan.errors import UserError
 from t2igan.inference.files import explain_write_errors, first_line
 
+ODD_CHARACTERS = ("*", "?", "[", "]", "\\")  # of a folder's name, that Orbax or TensorStore take for something else
+
+
+class PlainName:
+    """A name of a folder that Orbax can work with: its own, or that of a link to it.
+
+    Orbax looks for the parts of a checkpoint by patterns that begin with the folder's name as it stands, and
+    TensorStore takes a backslash for a slash: in a folder called `pets [64px]` nothing is found, without an error.
+    """
+
+    def __init__(self, folder: Path):
+        self.path, self._links = folder.absolute(), None
+        if not any(character in str(self.path) for character in ODD_CHARACTERS):
+            return
+        self._links = tempfile.TemporaryDirectory(prefix="t2igan-")
+        link = Path(self._links.name).absolute() / "checkpoints"
+        try:
+            if any(character in str(link) for character in ODD_CHARACTERS):
+                raise OSError(f"the folder for temporary files, {self._links.name}, has such a name too")
+            link.symlink_to(self.path, target_is_directory=True)
+        except OSError as error:
+            self.close()
+            raise UserError(
+                f"checkpoints cannot be kept in {folder}: of {' '.join(ODD_CHARACTERS)} none may be in its name "
+                f"({error.strerror or error}); choose another --workdir"
+            ) from error
+        self.path = link
+
+    def close(self) -> None:
+        """Removes the link, if there is one; the folder stays."""
+        if self._links is not None:
+            self._links.cleanup()
+
 
 def _is_news(record: logging.LogRecord) -> bool:
     """Whether Orbax says more than that a save has no metrics, as most have none: it would say so at each."""
@@ -27,7 +63,8 @@ def _is_news(record: logging.LogRecord) -> bool:
 class Checkpoints:
     """The checkpoints of one phase, in one folder; step -> state.
 
-    `metric` names the value by which the best is kept besides the latest; higher is better unless `lower_is_better`.
+    `metric` names the value by which the best is kept besides the latest two; higher is better unless
+    `lower_is_better`.
     """
 
     def __init__(self, folder: Path, metric: str = "", lower_is_better: bool = False):
@@ -36,8 +73,9 @@ class Checkpoints:
         logging.getLogger("absl").addFilter(_is_news)
         self.folder = folder
         self.metric = metric
+        self._lower_is_better = lower_is_better
         policies = ocp.checkpoint_managers
-        keep = [policies.LatestN(1)]
+        keep = [policies.LatestN(2)]
         # A checkpoint that was saved when another metric counted is none of the best.
         worst = math.inf if lower_is_better else -math.inf
         value = (lambda metrics: metrics.get(metric, worst)) if metric else None
@@ -54,10 +92,15 @@ class Checkpoints:
             preservation_policy=policies.AnyPreservationPolicy(keep),
             cleanup_tmp_directories=True,
         )
+        self._name = PlainName(folder)
         try:
-            self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+            folder.mkdir(parents=True, exist_ok=True)
+            self._manager = ocp.CheckpointManager(self._name.path, options=options)
         except OSError as error:
+            self._name.close()
             raise UserError(f"cannot write checkpoints to {folder}: {error.strerror or error}") from error
+        best = self.best_step()
+        self._best: float | None = (self._manager.metrics(best) or {}).get(metric) if best is not None else None
 
     def latest_step(self) -> int | None:
         """Returns the step of the newest whole checkpoint, or None."""
@@ -67,11 +110,20 @@ class Checkpoints:
         """Returns the step of the best whole checkpoint by `metric`, or None."""
         return self._manager.best_step() if self.metric else None
 
+    def improves(self, metrics: Mapping[str, Any] | None) -> bool:
+        """Whether `metrics` are by `metric` as good as those of every checkpoint that is kept, or better."""
+        value = (metrics or {}).get(self.metric) if self.metric else None
+        if value is None or self._best is None:
+            return value is not None
+        return value <= self._best if self._lower_is_better else value >= self._best
+
     def save(self, step: int, state: Any, metrics: Mapping[str, Any] | None = None) -> None:
         """Starts to write `state`; returns before the disk is done. Raises `UserError` where the last one failed."""
         import orbax.checkpoint as ocp
 
         kept = {self.metric: metrics[self.metric]} if metrics and self.metric in metrics else None
+        if kept is not None and self.improves(kept):
+            self._best = kept[self.metric]
         with explain_write_errors(self.folder):
             self._manager.save(step, args=ocp.args.StandardSave(state), metrics=kept)
 
@@ -89,11 +141,6 @@ class Checkpoints:
                 f"from the start of the phase."
             ) from error
 
-    def wait(self) -> None:
-        """Returns when everything is on disk; raises `UserError` where that failed."""
-        with explain_write_errors(self.folder):
-            self._manager.wait_until_finished()
-
     def close(self) -> None:
         """Waits and lets go of the folder; raises `UserError` where the last save failed."""
         with explain_write_errors(self.folder):
@@ -101,6 +148,7 @@ class Checkpoints:
                 self._manager.wait_until_finished()
             finally:
                 self._manager.close()
+                self._name.close()
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -109,11 +157,12 @@ class Checkpoints:
         self.close()
 
 
-def read_latest(folder: Path) -> tuple[int, Any] | None:
-    """Returns step and state of the newest whole checkpoint in a phase's folder, as dictionaries of NumPy arrays.
+def read_checkpoint(folder: Path, step: int | None = None) -> tuple[int, Any] | None:
+    """Returns step and state of a whole checkpoint in a phase's folder, as dictionaries of NumPy arrays.
 
-    None where there is none. Unlike `Checkpoints.restore` it need not know what was saved, nor on how many devices;
-    nothing is written or cleaned up, for the training may be under way. `UserError` for a damaged one.
+    It is that of `step`, or the newest; None where it is not there. Unlike `Checkpoints.restore` it need not know what
+    was saved, nor on how many devices; nothing is written or cleaned up, for the training may be under way. `UserError`
+    for a damaged one.
     """
     import orbax.checkpoint as ocp
 
@@ -125,11 +174,12 @@ def read_latest(folder: Path) -> tuple[int, Any] | None:
         options.multiprocessing_options = ocp.options.MultiprocessingOptions(
             primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"alone_{me}"
         )
-    with ocp.CheckpointManager(
-        folder.absolute(), options=options, item_handlers=ocp.StandardCheckpointHandler()
-    ) as manager:
-        step = manager.latest_step()
-        if step is None:
+    with (
+        contextlib.closing(PlainName(folder)) as name,
+        ocp.CheckpointManager(name.path, options=options, item_handlers=ocp.StandardCheckpointHandler()) as manager,
+    ):
+        step = manager.latest_step() if step is None else step
+        if step not in manager.all_steps():
             return None
         device = jax.sharding.SingleDeviceSharding(jax.local_devices(backend="cpu")[0])
         try:

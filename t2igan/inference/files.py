@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,24 @@ def write_text(path: Path, text: str) -> None:
         unfinished = path.with_name(path.name + ".unfinished")
         unfinished.write_text(text, encoding="utf-8")
         os.replace(unfinished, path)  # noqa: PTH105
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
+    """Writes NumPy arrays to a `.safetensors` file, whole or not at all, with the mode that the umask gives."""
+    from safetensors.numpy import save_file
+
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")  # several processes may write to one folder
+    with explain_write_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("wb"):  # the library's own temporary file could be read by nobody but its owner
+            mode = stat.S_IMODE(unfinished.stat().st_mode)
+        try:
+            save_file(dict(tensors), unfinished, metadata=dict(metadata))
+            unfinished.chmod(mode)
+            os.replace(unfinished, path)  # noqa: PTH105 - atomic, and says so
+        except Exception as error:
+            unfinished.unlink(missing_ok=True)
+            raise OSError(str(error)) from error  # safetensors has an exception of its own for a failed write
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:

@@ -20,16 +20,19 @@ from t2igan.inference.pretrained.opening import WEIGHTS, reader_of_snapshot
 from t2igan.inference.snapshot import Snapshot, load_snapshot
 from t2igan.method.techniques.regularize import no_caption
 
-SNAPSHOT_NAME = "snapshot.safetensors"
-# Compiled once each: a call is cut into pieces of these sizes, the last one padded.
-BATCH_SIZES = (1, 8, 64)
+SNAPSHOT_NAME = "snapshot.safetensors"  # the latest
+BEST_SNAPSHOT_NAME = "snapshot_best.safetensors"  # the best of those that were evaluated
+KEPT_FOLDER = "snapshots"  # those of `config.checkpoint.keep_every_images`
+WHICH = {"latest": SNAPSHOT_NAME, "best": BEST_SNAPSHOT_NAME}
+# Compiled once each, when first needed: a call is cut into pieces of these sizes, the last one padded.
+BATCH_SIZES = tuple(2**i for i in range(7))
 
 
 class Model:
     """Draws pictures from prompts.
 
     The picture of (prompt, seed, truncation) is always the same, whatever else is drawn with it (the last bit may
-    depend on the compiled size, of which there are three; a level of 255 at most).
+    depend on the compiled size, which is a power of two up to 64; a level of 255 at most).
     """
 
     def __init__(self, networks: nets.Networks, params: dict[str, Any], tokenizer: Tokenizer, snapshot: Snapshot):
@@ -89,7 +92,7 @@ class Model:
         start = 0
         while start < len(prompts):
             left = len(prompts) - start
-            size = next((s for s in BATCH_SIZES if left <= s), BATCH_SIZES[-1])
+            size = min(s for s in BATCH_SIZES if s >= min(left, BATCH_SIZES[-1]))
             piece = slice(start, start + size)
             tokens = self.tokenizer.encode(prompts[piece])
             filled = len(tokens)
@@ -158,24 +161,44 @@ def to_bytes(images: Float[Array, "N H W C"]) -> UInt8[Array, "N H W C"]:
     return jnp.round(jnp.clip(images * 127.5 + 127.5, 0, 255)).astype(jnp.uint8)
 
 
-def load(path: str | Path) -> Model:
+def load(path: str | Path, which: str = "latest") -> Model:
     """Returns the generator of a run's folder or of a snapshot file.
+
+    Args:
+      path: the run's folder, or a `.safetensors` file.
+      which: of a run's folder, "latest" (the final one, once training is done) or "best" (of those that were evaluated
+        on the way, by `config.checkpoint.best_metric` on held-out pictures).
 
     Raises:
       UserError: there is none, the file is damaged, or this process was forked from one that had used a model.
     """
     check_not_forked()
+    found = snapshot_path(path, which)
+    beside = found.parent.parent if found.parent.name == KEPT_FOLDER else found.parent
+    return from_snapshot(load_snapshot(found), beside=beside)
+
+
+def snapshot_path(path: str | Path, which: str = "latest") -> Path:
+    """Returns the snapshot file that `load` reads. Raises `UserError` where there is none."""
     path = config_lib.expanded(path, "workdir")
-    if path.is_dir():
-        if not (path / SNAPSHOT_NAME).is_file():
-            raise UserError(
-                f"{path} has no {SNAPSHOT_NAME} yet; the training writes one at every evaluation and at its end. "
-                f"Run `{command('train', config='...', workdir=path)}` first (again = go on)"
-            )
-        path = path / SNAPSHOT_NAME
-    elif not path.exists():
+    if which not in WHICH:
+        raise UserError(f"which={which!r} is none of {', '.join(map(repr, WHICH))}")
+    if not path.exists():
         raise UserError(f"there is no {path}; give a run's folder or a .safetensors file that t2igan wrote")
-    return from_snapshot(load_snapshot(path), beside=path.parent)
+    if not path.is_dir():
+        return path
+    found = path / WHICH[which]
+    if found.is_file():
+        return found
+    if which == "best":
+        raise UserError(
+            f"{path} has no {BEST_SNAPSHOT_NAME}: nothing was evaluated on the way (config.evaluate.every_images), or "
+            f"not yet; take the latest"
+        )
+    raise UserError(
+        f"{path} has no {SNAPSHOT_NAME} yet; the training writes one at every evaluation and at its end. "
+        f"Run `{command('train', config='...', workdir=path)}` first (again = go on)"
+    )
 
 
 def from_snapshot(snapshot: Snapshot, tokenizer: Tokenizer | None = None, beside: Path | None = None) -> Model:

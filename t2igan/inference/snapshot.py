@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from t2igan.errors import UserError, command
-from t2igan.inference.files import explain_write_errors, first_line
+from t2igan.inference.files import first_line, write_tensors
 
 SNAPSHOT_FORMAT = "t2igan snapshot 1"
 NETWORKS_FORMAT = "t2igan networks 1"
@@ -54,13 +53,13 @@ def save_snapshot(path: Path, snapshot: Snapshot) -> str:
         metadata["model_card"] = snapshot.model_card
     if snapshot.pretrained:
         metadata["pretrained"] = json.dumps(snapshot.pretrained)
-    _write_tensors(path, tensors, metadata)
+    write_tensors(path, tensors, metadata)
     return digest
 
 
 def save_networks(path: Path, params: Mapping[str, Any]) -> None:
     """Writes parameters alone, by network, to a `.safetensors` file, whole or not at all."""
-    _write_tensors(path, _tensors(params), {"format": NETWORKS_FORMAT})
+    write_tensors(path, _tensors(params), {"format": NETWORKS_FORMAT})
 
 
 def load_networks(path: Path) -> dict[str, Any]:
@@ -83,6 +82,11 @@ def load_snapshot(path: Path) -> Snapshot:
     )
 
 
+def read_metrics(path: Path) -> dict[str, Any]:
+    """Returns the metrics of a snapshot without reading its weights. Raises `UserError` as `load_snapshot` does."""
+    return json.loads(_read_tensors(path, SNAPSHOT_FORMAT, names_only=True)[1]["metrics"])
+
+
 def put_model_card(path: Path, model_card: str, digest: str) -> bool:
     """Puts a card into a snapshot; leaves alone one that has it already, or whose weights have another hash.
 
@@ -101,22 +105,9 @@ def _tensors(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: np.asarray(value, order="C") for name, value in _flatten(params).items()}
 
 
-def _write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    from safetensors.numpy import save_file
-
-    unfinished = path.with_name(path.name + ".unfinished")
-    with explain_write_errors(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            save_file(dict(tensors), unfinished, metadata=dict(metadata))
-        except Exception as error:
-            unfinished.unlink(missing_ok=True)
-            # safetensors has an exception of its own for a failed write
-            raise OSError(str(error)) from error
-        os.replace(unfinished, path)  # noqa: PTH105 - atomic, and says so
-
-
-def _read_tensors(path: Path, file_format: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def _read_tensors(
+    path: Path, file_format: str, names_only: bool = False
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -124,7 +115,7 @@ def _read_tensors(path: Path, file_format: str) -> tuple[dict[str, np.ndarray], 
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            tensors = {name: file.get_tensor(name) for name in ([] if names_only else file.keys())}
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(
             f"{path} is not a whole .safetensors file ({first_line(error)}); copy it again or write a new one with "

@@ -18,7 +18,7 @@ from t2igan.training.run import Run
 from t2igan.training.warm_start import networks_of
 
 
-def best_average(run: Run, state: Any, done: int) -> Any:
+def best_average(run: Run, state: Any, phase: str, done: int) -> Any:
     """Returns the state with the best of its averages in `ema`, by the metric of the best checkpoint on the val split.
 
     Where there are no further averages (`state.tracks`) the state is returned as it is. The checkpoint keeps all of
@@ -28,19 +28,22 @@ def best_average(run: Run, state: Any, done: int) -> Any:
         return state
     averages = {"1": state.ema, **state.tracks}
     alone = parallel.local(state.replace(opt_state=()))
-    best = processes.from_leader(lambda: _best(run, alone, done))
+    best = processes.from_leader(lambda: _best(run, alone, phase, done))
     return state.replace(ema=averages[best])
 
 
-def _best(run: Run, state: Any, done: int) -> str:
+def _best(run: Run, state: Any, phase: str, done: int) -> str:
     metric, lower_is_better = run.best_metric
     found = {}
     for name, average in {"1": state.ema, **state.tracks}.items():
-        snapshot = snapshot_of(run, networks_of(state.replace(ema=average)), done)
+        snapshot = snapshot_of(run, networks_of(state.replace(ema=average)), done, phase)
         num_images = max(run.config.evaluate.num_images, len(run.val_data))
         looked = cheap_figures(run, from_snapshot(snapshot, run.tokenizer), num_images)
         say(f"average of half-life x {name}: {summary_line(looked)}")
-        found[name] = flat_figures(looked)[metric]
+        found[name] = flat_figures(looked).get(metric)
+    if None in found.values():
+        say(f"there are too few pictures in split {run.val_data.split!r} to choose by {metric}")
+        return "1"
     best = (min if lower_is_better else max)(found, key=found.__getitem__)
     say(f"the average of half-life x {best} is kept")
     return best

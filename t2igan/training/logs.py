@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from t2igan.inference.files import explain_write_errors, read_json_lines, write_
 from t2igan.inference.pictures import save_png
 
 __all__ = ["Logs", "Progress", "Rate", "say", "speak"]
+WANDB_ID_NAME = "wandb_id.txt"
 
 
 class Logs:
@@ -111,9 +113,9 @@ class Progress:
             smoothing=0.05,
         )
 
-    def update(self, images: int) -> None:
-        """Counts pictures that are done."""
-        self._bar.update(images)
+    def reach(self, images: int) -> None:
+        """Says how many pictures are done in all."""
+        self._bar.update(images - self._bar.n)
 
     def show(self, **values: float) -> None:
         """Shows a few values behind the bar."""
@@ -159,5 +161,16 @@ def _start_wandb(project: str, workdir: Path, config: Mapping | None):
         import wandb
     except ImportError as error:
         raise UserError("config.log.wandb=True needs Weights & Biases: pip install 't2igan[wandb]'") from error
-    wandb.init(project=project, dir=str(workdir), name=workdir.name, config=dict(config or {}), resume="allow")
+    # Without the same id a run that goes on would be a new one.
+    path = workdir / WANDB_ID_NAME
+    if not path.is_file():
+        write_text(path, uuid.uuid4().hex)
+    wandb.init(
+        project=project,
+        dir=str(workdir),
+        name=workdir.name,
+        config=dict(config or {}),
+        id=path.read_text(encoding="utf-8").strip(),
+        resume="allow",
+    )
     return wandb

@@ -31,6 +31,10 @@ from t2igan.training.monitor import watch, watches
 from t2igan.training.run import Run
 from t2igan.training.space import settled, training_data
 
+# Steps that may be under way or waiting for the device: enough to keep it busy, and few enough that a training that is
+# asked to stop does so after a few steps, not after all that were given to the device since the last log.
+STEPS_AHEAD = 4
+
 
 def build_phase(run: Run, name: str, given: dict[str, Any]) -> Phase:
     """Returns a phase, at lower rates where the guard has rolled it back."""
@@ -102,27 +106,31 @@ def _loop(
         process_count=processes.count(),
         columns=phase.columns,
     )
-    every = lambda images: max(images // phase.step_images, 1) if images else phase.total_steps
-    log_every, save_every = every(config.log.every_images), every(config.checkpoint.every_images)
     rate, window = Rate(), []
     ahead = prefetched(batches.__getitem__, start, phase.total_steps)
     with Interruption() as interruption, contextlib.closing(ahead):
         for done, batch in enumerate(ahead, start=start + 1):
             decided = phase.decided(done - 1)
             if decided not in compiled:
+                if not compiled:
+                    say(f"phase {phase.name}: compiling, which takes longer the larger networks and pictures are")
                 compiled[decided] = compile_phase(run, phase, state, done - 1)
             state, metrics = compiled[decided](state, parallel.to_devices(batch, run.mesh))
             window.append(metrics)
-            saves = done % save_every == 0 or done == phase.total_steps
+            if len(window) > STEPS_AHEAD:
+                jax.block_until_ready(window[-1 - STEPS_AHEAD])
+                bar.reach((done - STEPS_AHEAD) * phase.step_images)
+            passed = functools.partial(config_lib.crossed, (done - 1) * phase.step_images, done * phase.step_images)
+            saves = passed(config.checkpoint.every_images) or done == phase.total_steps
             looks = watches(run, phase, done)
-            waits = saves or looks or done % log_every == 0
+            waits = saves or looks or passed(config.log.every_images)
             stops = processes.stops(interruption.asked)
             saves = saves or stops
             if waits or stops:
                 # Waits for the device. Nothing is saved or shown before it is known to be finite.
                 values = mean_of_finite(window, done, phase.name, checkpoints.latest_step())
                 rate.add(len(window) * phase.step_images)
-                bar.update(len(window) * phase.step_images)
+                bar.reach(done * phase.step_images)
                 bar.show(**{name.split("/")[-1]: values[name] for name in phase.shown if name in values})
                 window = []
                 values["images_per_s"] = rate.take()
@@ -133,7 +141,7 @@ def _loop(
             if figures:
                 run.logs.scalars(phase.name, done, done * phase.step_images, figures)
                 rate.take()  # pictures a second of training, not of evaluation
-            if saves:
+            if saves or checkpoints.improves(figures):
                 checkpoints.save(done, state, figures or None)
             if stops and (done < phase.total_steps or phase.name != config.phases[-1]):
                 raise Interrupted(f"stopped after step {done:,} of phase {phase.name}; the same command goes on")

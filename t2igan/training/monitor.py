@@ -6,20 +6,22 @@ Of several processes the leader alone looks, at arrays that are its own (`t2igan
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 from t2igan import __version__
+from t2igan import config as config_lib
 from t2igan.evaluation.evaluate import CHEAP, evaluate, flat_figures, without_details
 from t2igan.evaluation.runs import draw_with
-from t2igan.evaluation.table import summary_line
+from t2igan.evaluation.table import IN_BRACKETS, summary_line
 from t2igan.inference.pictures import row_tops, sheet
 from t2igan.inference.pretrained.opening import snapshot_parts
-from t2igan.inference.sample import SNAPSHOT_NAME, Model, from_snapshot
-from t2igan.inference.snapshot import Snapshot, save_snapshot
+from t2igan.inference.sample import BEST_SNAPSHOT_NAME, KEPT_FOLDER, SNAPSHOT_NAME, Model, from_snapshot
+from t2igan.inference.snapshot import Snapshot, read_metrics, save_snapshot
 from t2igan.method.phases import Phase
 from t2igan.training.guard import FEWEST_PICTURES, Collapse, Guard, may_roll_back, verdict
 from t2igan.training.logs import say
@@ -29,43 +31,81 @@ from t2igan.training.warm_start import networks_of
 
 def watches(run: Run, phase: Phase, done: int) -> bool:
     """Whether there is anything to look at after `done` steps of a phase."""
-    return phase.is_monitored(done) or any(due(run, phase, done))
+    return phase.is_monitored(done) or any(due(run.config, phase, done))
 
 
 def watch(run: Run, phase: Phase, state: Any, done: int) -> dict[str, Any]:
     """Looks at what is due of a phase's state, with arrays of this process alone; returns figures by name."""
     figures = phase.monitor(state, done) if phase.is_monitored(done) else {}
-    return figures | (evaluate_and_draw(run, phase, state, done) if any(due(run, phase, done)) else {})
+    return figures | (evaluate_and_draw(run, phase, state, done) if any(due(run.config, phase, done)) else {})
 
 
-def due(run: Run, phase: Phase, done: int) -> tuple[bool, bool]:
-    """Whether to evaluate, and whether to draw, after `done` steps; the run's end has an evaluation of its own."""
+class Due(NamedTuple):
+    """What is done after a step."""
+
+    evaluates: bool  # cheap figures
+    draws: bool  # a sheet
+    keeps: bool  # a snapshot that stays
+
+
+def due(config, phase: Phase, done: int) -> Due:
+    """Returns what is done after `done` steps of a phase.
+
+    The end of a phase is evaluated too, where anything is on the way: the last model may be the best.
+    """
     last = done == phase.total_steps
     if phase.evaluates == "never" or (phase.evaluates == "at_end" and not last):
-        return False, False
-    before, images = (done - 1) * phase.step_images, done * phase.step_images
-    passed = lambda every: bool(every) and images // every != before // every
-    ends_phase = last and phase.name != run.config.phases[-1]
-    evaluates = run.config.evaluate.at_end if ends_phase else not last and passed(run.config.evaluate.every_images)
-    return evaluates, passed(run.config.sample.every_images) or last
+        return Due(evaluates=False, draws=False, keeps=False)
+    passed = functools.partial(config_lib.crossed, (done - 1) * phase.step_images, done * phase.step_images)
+    at_end = bool(config.evaluate.every_images) or (config.evaluate.at_end and phase.name != config.phases[-1])
+    return Due(
+        evaluates=at_end if last else passed(config.evaluate.every_images),
+        draws=passed(config.sample.every_images) or last,
+        keeps=passed(config.checkpoint.keep_every_images),
+    )
 
 
 def evaluate_and_draw(run: Run, phase: Phase, state: Any, done: int) -> dict[str, Any]:
-    """Sheets, cheap figures and a snapshot, each when it is due; returns the figures."""
-    config, images = run.config, done * phase.step_images
-    evaluates, draws = due(run, phase, done)
-    figures = signs_of_collapse(run, phase, state, done) if evaluates else {}
-    snapshot = snapshot_of(run, networks_of(state), done)
-    generator = from_snapshot(snapshot, run.tokenizer)
-    if evaluates:
-        looked = cheap_figures(run, generator, config.evaluate.num_images)
-        say(f"{images:>9,} images: {summary_line(looked)}")
-        figures |= flat_figures(looked)
-        snapshot = dataclasses.replace(snapshot, metrics=without_details(looked))
+    """Sheets, cheap figures and snapshots, each when it is due; returns the figures."""
+    images, now = done * phase.step_images, due(run.config, phase, done)
+    figures = signs_of_collapse(run, phase, state, done) if now.evaluates else {}
+    snapshot = snapshot_of(run, networks_of(state), done, phase.name)
+    name = f"{phase.sheet_prefix}{images:09d}"
+    if now.evaluates:
+        explained = "" if (run.workdir / BEST_SNAPSHOT_NAME).is_file() else f" ({IN_BRACKETS})"  # once a run
+        snapshot, found = evaluated(run, snapshot)
+        say(f"{images:>9,} images: {summary_line(snapshot.metrics)}{explained}")
+        figures |= found
     save_snapshot(run.workdir / SNAPSHOT_NAME, snapshot)
-    if draws:
-        draw_sheet(run, generator, f"{phase.sheet_prefix}{images:09d}", done)
+    if now.keeps:
+        save_snapshot(run.workdir / KEPT_FOLDER / f"{name}.safetensors", snapshot)
+    if now.draws:
+        draw_sheet(run, from_snapshot(snapshot, run.tokenizer), name, done)
     return figures
+
+
+def evaluated(run: Run, snapshot: Snapshot) -> tuple[Snapshot, dict[str, Any]]:
+    """Measures a snapshot by cheap figures, and keeps it where it is the best so far; returns it with its figures."""
+    looked = cheap_figures(run, from_snapshot(snapshot, run.tokenizer), run.config.evaluate.num_images)
+    snapshot, figures = dataclasses.replace(snapshot, metrics=without_details(looked)), flat_figures(looked)
+    metric, lower_is_better = run.best_metric
+    if metric in figures:  # with very few held-out pictures it cannot be had
+        best, value = best_so_far(run, metric), figures[metric]
+        # Of equals the later one, as with checkpoints: it has learned for longer.
+        if best is None or (value <= best if lower_is_better else value >= best):
+            save_snapshot(run.workdir / BEST_SNAPSHOT_NAME, snapshot)
+    return snapshot, figures
+
+
+def best_so_far(run: Run, metric: str) -> float | None:
+    """Returns the metric of the best snapshot; None where there is none, or where another metric or split counted."""
+    path = run.workdir / BEST_SNAPSHOT_NAME
+    if not path.is_file():
+        return None
+    metrics = read_metrics(path)
+    if metrics.get("split") != run.val_data.split:
+        return None
+    return metrics.get("figures", {}).get(metric, {}).get("value")
 
 
 def signs_of_collapse(run: Run, phase: Phase, state: Any, done: int) -> dict[str, float]:
@@ -115,7 +155,7 @@ def draw_sheet(run: Run, generator: Model, name: str, done: int) -> Path:
     return run.logs.sheet(name, done, sheet(images, captions, columns=s.num_seeds), facts)
 
 
-def snapshot_of(run: Run, learned: Mapping[str, Any], done: int) -> Snapshot:
+def snapshot_of(run: Run, learned: Mapping[str, Any], done: int, phase: str) -> Snapshot:
     """Returns what sampling needs of the networks, "inverter" and "space" too where there are; no metrics yet."""
     params = {name: learned[name] for name in ("generator", "text", "inverter", "space") if name in learned}
     pretrained, description = snapshot_parts(run.tokenizer, run.config.text_encoder.pretrained_in_snapshot)
@@ -125,5 +165,5 @@ def snapshot_of(run: Run, learned: Mapping[str, Any], done: int) -> Snapshot:
         tokenizer=run.tokenizer.own.to_json(),
         pretrained=description,
         metrics={},
-        info={"step": done, "t2igan": __version__, "jax": jax.__version__, "data": run.train_data.name},
+        info={"phase": phase, "step": done, "t2igan": __version__, "jax": jax.__version__, "data": run.train_data.name},
     )

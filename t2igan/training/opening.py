@@ -45,7 +45,7 @@ def inherit(run: Run) -> dict[str, Any]:
     def write() -> None:
         if path.is_file():
             return
-        source = inheritance.read(run.config.init_from)
+        source = inheritance.read(run.config.init_from, run.config.init_which)
         alike = run.tokenizer.identity == source.identity
         with_text = alike and inheritance.text_fits(source, run.networks, run.batch_shapes)
         taken, report = inheritance.take(source, run.networks, run.batch_shapes, run.config.seed, with_text)
@@ -106,6 +106,8 @@ def open_run(config, workdir: Path, mesh, data: tuple[Dataset, Dataset, Dataset]
         say(remark)
     if config.sample.captions:
         tokenizer.encode_prompts(config.sample.captions)  # too long, empty: better said now than at the first sheet
+    extractors = FeatureExtractors.of_run(config, train_data, tokenizer, workdir)
+    processes.from_leader(extractors.verify)  # of several processes one evaluates
     project = config.log.wandb_project if config.log.wandb else ""
     return Run(
         config=config,
@@ -116,7 +118,7 @@ def open_run(config, workdir: Path, mesh, data: tuple[Dataset, Dataset, Dataset]
         test_data=test_data,
         tokenizer=tokenizer,
         networks=nets.build(config, tokenizer.vocab_size, tokenizer.pretrained),
-        extractors=FeatureExtractors.of_run(config, train_data, tokenizer, workdir),
+        extractors=extractors,
         logs=Logs(workdir, processes.leads(), project, config.to_dict()),
     )
 
@@ -156,7 +158,7 @@ def _inherited_tokenizer(config, train_data: Dataset) -> Tokenizer | None:
     """The tokenizer of `config.init_from`, where the text encoder that goes with it can be taken."""
     if not config.init_from or config.text_encoder.pretrained:
         return None
-    source = inheritance.read(config.init_from)
+    source = inheritance.read(config.init_from, config.init_which)
     if source.pretrained:
         return None
     shapes = {

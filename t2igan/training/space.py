@@ -25,7 +25,7 @@ from t2igan import config as config_lib
 from t2igan.data.dataset import Dataset
 from t2igan.data.unlabelled import open_unlabelled, with_unlabelled
 from t2igan.errors import UserError
-from t2igan.inference.checkpoint import read_latest
+from t2igan.inference.checkpoint import read_checkpoint
 from t2igan.inference.files import explain_write_errors
 from t2igan.inference.snapshot import load_networks, save_networks
 from t2igan.method import automatic, patches
@@ -111,7 +111,7 @@ def settled(run: Run, phase: str) -> Any:
 
 
 def _of_checkpoint(run: Run) -> Any:
-    found = read_latest(run.workdir / "checkpoints" / "autoencoder")
+    found = read_checkpoint(run.workdir / "checkpoints" / "autoencoder")
     if found is None:
         raise UserError(
             f"{run.workdir / SPACE_NAME} is gone, and so is the checkpoint of the phase 'autoencoder'; bring one "

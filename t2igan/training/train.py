@@ -19,22 +19,22 @@ from t2igan import config as config_lib
 from t2igan.config.checks import check, check_devices
 from t2igan.data import Dataset, different
 from t2igan.data.given import given_data
-from t2igan.errors import UserError, command
+from t2igan.errors import UserError, command, lacks_locks
 from t2igan.evaluation.evaluate import evaluate, without_details
 from t2igan.evaluation.report.card import CARD_NAME, model_card
 from t2igan.evaluation.report.facts import gather
 from t2igan.evaluation.runs import discriminate_with, draw_with
-from t2igan.evaluation.table import summary_line
+from t2igan.evaluation.table import IN_BRACKETS, summary_line
 from t2igan.inference.files import explain_write_errors, write_json, write_text
 from t2igan.inference.forked import check_not_forked
-from t2igan.inference.sample import SNAPSHOT_NAME, from_snapshot
-from t2igan.inference.snapshot import save_snapshot
+from t2igan.inference.sample import BEST_SNAPSHOT_NAME, SNAPSHOT_NAME, from_snapshot
+from t2igan.inference.snapshot import load_snapshot, save_snapshot
 from t2igan.method.phases import PHASES
 from t2igan.training.averages import best_average
 from t2igan.training.distributed import agreement, parallel, processes
 from t2igan.training.logs import say, speak
 from t2igan.training.loop import build_phase, run_phase, started
-from t2igan.training.monitor import snapshot_of
+from t2igan.training.monitor import evaluated, snapshot_of
 from t2igan.training.opening import inherit, open_run, pretrained_parts
 from t2igan.training.record import check_same_configuration, write_configuration
 from t2igan.training.run import Run
@@ -106,7 +106,7 @@ def _train(
                 # What this phase left behind is in the later one's state: only its structure counts.
                 given = handed_on(given, jax.eval_shape(phase.init, given))
                 continue
-            state = best_average(run, run_phase(run, phase, given), phase.total_steps)
+            state = best_average(run, run_phase(run, phase, given), phase.name, phase.total_steps)
             given = handed_on(given, state)
         processes.no_more_stops()
         return finish(run, given, int(state.step))
@@ -129,8 +129,10 @@ def _alone(workdir: Path) -> Iterator[None]:
                     raise UserError(
                         f"another training goes on in {workdir}; wait for it, stop it, or choose another --workdir"
                     ) from error
-                except NotImplementedError:  # a disk without locks
-                    pass
+                except (NotImplementedError, OSError) as error:
+                    if not lacks_locks(error):
+                        raise
+                    say(f"{workdir}: this disk has no locks, so take care that no second training runs there")
         yield
 
 
@@ -146,8 +148,10 @@ def finish(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
 
 def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
     path, figures = run.workdir / SNAPSHOT_NAME, {}
-    snapshot = snapshot_of(run, learned, done)
+    snapshot = snapshot_of(run, learned, done, run.config.phases[-1])
     digest = save_snapshot(path, snapshot)
+    if run.config.train.ema_tracks and run.config.evaluate.every_images:
+        evaluated(run, snapshot)  # the average that was chosen may be the best model there was
     if run.config.evaluate.at_end:
         figures = evaluate(
             draw_with(from_snapshot(snapshot, run.tokenizer)),
@@ -172,16 +176,28 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
     save_snapshot(path, dataclasses.replace(snapshot, model_card=card))
     sheets = sorted((run.workdir / "samples").glob("*.png"), key=lambda path: path.stat().st_mtime_ns)
     say(f"\nmodel:    {path}")
+    if line := _best_line(run, digest):
+        say(line)
     if sheets:
         say(f"pictures: {sheets[-1]}")
     if figures:
-        say(f"metrics:  {summary_line(figures)}")
+        say(f"metrics:  {summary_line(figures)} ({IN_BRACKETS})")
         for finding in figures["verdict"]:
             say(f"verdict:  {finding['text']}")
     say(f"look:     {command('report', workdir=run.workdir)}")
     own = command("sample", workdir=run.workdir, prompt=run.test_data.captions[0][0], num=8, seed=0, out="me.png")
     say(f"draw your own:\n  {own}")
     return figures
+
+
+def _best_line(run: Run, digest: str) -> str:
+    """Says which model did best on the way, where that is another than the last; "" otherwise."""
+    path, metric = run.workdir / BEST_SNAPSHOT_NAME, run.best_metric[0]
+    if not path.is_file() or (best := load_snapshot(path)).digest == digest:
+        return ""
+    value = best.metrics["figures"][metric]["value"]
+    where = f"of phase {best.info['phase']}, step {best.info['step']:,}"
+    return f"best:     {path} {where}, by {metric} {value:.3f} on the way; --which=best uses it"
 
 
 def _discriminator(run: Run, params: dict[str, Any], learned: dict[str, Any]) -> Any:

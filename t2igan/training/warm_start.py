@@ -20,7 +20,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from t2igan.config import expanded
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
-from t2igan.inference.checkpoint import read_latest
+from t2igan.inference.checkpoint import read_checkpoint
+from t2igan.inference.sample import snapshot_path
 from t2igan.inference.snapshot import load_snapshot
 from t2igan.method.phases import PHASES
 from t2igan.nets import Networks
@@ -63,15 +64,23 @@ def handed_on(given: Mapping[str, Any], state: Any) -> dict[str, Any]:
     return networks_of(state) if hasattr(state, "frozen") else dict(given) | networks_of(state)
 
 
-def read(path: str | Path) -> Source:
-    """Reads a run's folder, the latest checkpoint of its last phase, or a snapshot; `UserError` for anything else."""
+def read(path: str | Path, which: str = "latest") -> Source:
+    """Reads a run's folder, or a snapshot; `UserError` for anything else.
+
+    Of a folder it is the latest checkpoint of the last phase, or, where `which` is "best", the one that
+    `snapshot_best.safetensors` was written with.
+    """
     path = expanded(path, "config.init_from")
     if path.is_file():
         snapshot = load_snapshot(path)
         tokenizer = Tokenizer.from_json(snapshot.tokenizer)
         return Source(f"snapshot {path}", snapshot.params, tokenizer, identity_of(snapshot.pretrained))
-    # A later phase holds what there is of the earlier ones.
-    found = ((phase, read_latest(path / "checkpoints" / phase)) for phase in reversed(_phases_of(path)))
+    if which == "best":
+        best = load_snapshot(snapshot_path(path, which)).info
+        found = [(best["phase"], read_checkpoint(path / "checkpoints" / best["phase"], best["step"]))]
+    else:
+        # A later phase holds what there is of the earlier ones.
+        found = ((phase, read_checkpoint(path / "checkpoints" / phase)) for phase in reversed(_phases_of(path)))
     phase, latest = next(((phase, latest) for phase, latest in found if latest), ("", None))
     if latest is None:
         raise UserError(

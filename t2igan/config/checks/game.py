@@ -44,6 +44,11 @@ def _check_losses(config: ConfigDict) -> None:
     require_share(config, "loss.mismatch_weight")
     if not is_auto(config, "loss.penalty_weight"):
         require_exponential_ends(config, "loss.penalty_weight", "loss.penalty_weight_end")
+    if loss.penalty == "finite_difference" and config.compute_dtype == "bfloat16":
+        raise UserError(
+            "config.loss.penalty='finite_difference' with config.compute_dtype='bfloat16' measures rounding: pictures "
+            "are 0.01 apart; set the type to 'float32', or the penalty to 'r1_r2'"
+        )
     for key in ("contrastive_weight", "cycle_weight"):
         if loss[key] and "text" not in config.phases and not config.init_from:
             raise UserError(

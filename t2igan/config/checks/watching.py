@@ -1,4 +1,4 @@
-"""Checks how a training is watched and kept: the sections `log`, `sample`, `evaluate` and `checkpoint`."""
+"""Checks how a training is watched and kept: `log`, `sample`, `evaluate`, `checkpoint`, and what it begins with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ POSITIVE = (
     "log.every_images sample.num_captions sample.num_seeds evaluate.num_images evaluate.classifier_steps "
     "evaluate.probe_steps"
 ).split()
-NOT_NEGATIVE = "sample.every_images evaluate.every_images checkpoint.every_images".split()
+NOT_NEGATIVE = (
+    "sample.every_images evaluate.every_images checkpoint.every_images checkpoint.keep_every_images"
+).split()
 
 
 def check(config: ConfigDict) -> None:
@@ -19,6 +21,7 @@ def check(config: ConfigDict) -> None:
     require_positive(config, *POSITIVE)
     require_not_negative(config, *NOT_NEGATIVE)
     require_among(config, "checkpoint.best_metric", best_metrics())
+    require_among(config, "init_which", ("latest", "best"))
 
 
 def best_metrics() -> tuple[str, ...]:

@@ -28,7 +28,6 @@ from t2igan.data.stored import InFile, inner_name, open_regular, read_text, reas
 from t2igan.errors import UserError
 
 MAX_JSON_BYTES = 64 << 20
-ROWS_AT_A_TIME = 1024
 KEPT_FILES = 64
 
 

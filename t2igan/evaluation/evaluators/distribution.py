@@ -10,6 +10,8 @@ from t2igan.evaluation import metrics
 from t2igan.evaluation.evaluators.samples import Evaluation
 
 EXTRAPOLATED = 8  # drawings a feature, below which the distance is not yet linear in 1/N and the line misleads
+FEW_REAL = 30  # real pictures at most with which a Fréchet distance has no ceiling
+FRECHET_RESAMPLES = 200  # each takes an eigendecomposition, and the interval follows from their spread
 RESAMPLED_FEATURES = 256  # with more features a resample of the Fréchet distance takes too long
 
 
@@ -25,10 +27,12 @@ def frechet(evaluation: Evaluation) -> None:
         interval = None
         if evaluation.counts is not None and real.shape[1] <= RESAMPLED_FEATURES:
             places = evaluation.drawn.places[: len(fake)]
-            resampled = metrics.frechet_resampled(real, fake, evaluation.counts, evaluation.counts[:, places])
+            counts = evaluation.counts[:FRECHET_RESAMPLES]
+            resampled = metrics.frechet_resampled(real, fake, counts, counts[:, places])
             interval = metrics.interval(resampled, centre=value)
             interval = metrics.Interval(max(interval.low, 0.0), interval.high)
-        ceiling = metrics.frechet_distance(real, train) if len(train) > 1 else None
+        # Of few real pictures it is mostly the bias, which nobody would take for a ceiling.
+        ceiling = metrics.frechet_distance(real, train) if len(train) > 1 and len(real) > FEW_REAL else None
         facts |= {"direction": "lower"}
         evaluation.add(f"frechet/{name}", value, interval, real=ceiling, label="Fréchet distance", **facts)
 

@@ -79,11 +79,18 @@ class Clip:
         """Returns for each caption what is equal for captions of the same tokens."""
         return [row.tobytes() for row in self._tokenizer.encode(captions, self._text_tower.max_tokens)]
 
+    def verify(self) -> None:
+        """Reads the weights and lets them go; UserError where the file does not hold them."""
+        self._read()
+
     def _weights(self) -> tuple[Any, Any]:
         if self._params is None:
-            convert = partial(params_of_hugging_face, image_tower=self._image_tower, text_tower=self._text_tower)
-            self._params = read_weights(self.folder / "model.safetensors", "config.evaluate.clip_weights", convert)
+            self._params = self._read()
         return self._params
+
+    def _read(self) -> tuple[Any, Any]:
+        convert = partial(params_of_hugging_face, image_tower=self._image_tower, text_tower=self._text_tower)
+        return read_weights(self.folder / "model.safetensors", "config.evaluate.clip_weights", convert)
 
     def _normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         path = self.folder / "preprocessor_config.json"

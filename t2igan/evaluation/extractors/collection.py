@@ -161,6 +161,15 @@ class FeatureExtractors:
         self.by_name[self.main].learn()
         return self
 
+    def verify(self) -> None:
+        """Reads the weights of pretrained extractors once; `UserError` where they are damaged or of something else.
+
+        A training calls this when it begins: at its first evaluation it would be late.
+        """
+        for extractor in self.by_name.values():
+            if hasattr(extractor, "verify"):
+                extractor.verify()
+
     def hash(self, names: Sequence[str]) -> str:
         """Returns 16 hex digits that change with what the named extractors learned from, and how."""
         keys = [f"{name} {getattr(self.by_name[name], 'key', '')}" for name in sorted(names)]

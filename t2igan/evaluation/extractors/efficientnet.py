@@ -18,6 +18,7 @@ from t2igan.nets.projected import resized
 KEY = "config.evaluate.efficientnet_weights"
 SEEN_PX = 128
 BATCH_IMAGES = 32
+NETWORK = EfficientNet(with_vector=True)
 
 
 class EfficientNetFeatures:
@@ -43,10 +44,13 @@ class EfficientNetFeatures:
 
     def features(self, images: UInt8[np.ndarray, "N H W C"]) -> Float[np.ndarray, "N D"]:
         """Returns float32 [N, 1280]; UserError where the file does not hold these weights."""
-        network = EfficientNet(with_vector=True)
         if self._params is None:
-            self._params = efficientnet_params(self._weights, KEY, network)
-        return in_batches(partial(_features, network), self._params, images, size=BATCH_IMAGES)[0]
+            self._params = efficientnet_params(self._weights, KEY, NETWORK)
+        return in_batches(partial(_features, NETWORK), self._params, images, size=BATCH_IMAGES)[0]
+
+    def verify(self) -> None:
+        """Reads the weights and lets them go; UserError where the file does not hold them."""
+        efficientnet_params(self._weights, KEY, NETWORK)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -45,9 +45,16 @@ class Inception:
     def features(self, images: UInt8[np.ndarray, "N H W C"]) -> Float[np.ndarray, "N D"]:
         """Returns float32 [N, 2048]; UserError where the file does not hold these weights."""
         if self._params is None:
-            self._params = read_weights(self.path, "config.evaluate.inception_weights", inception.params_of_torch)
+            self._params = self._read()
         (features,) = in_batches(partial(_features, inception.Inception()), self._params, images, size=BATCH_IMAGES)
         return features
+
+    def verify(self) -> None:
+        """Reads the weights and lets them go; UserError where the file does not hold them."""
+        self._read()
+
+    def _read(self) -> Any:
+        return read_weights(self.path, "config.evaluate.inception_weights", inception.params_of_torch)
 
 
 def read_weights(path: Path, key: str, convert: Any) -> Any:

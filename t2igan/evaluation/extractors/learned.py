@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from t2igan.errors import UserError
 from t2igan.evaluation.extractors.extractor import read_shrunk
 from t2igan.evaluation.extractors.settings import SEED
 from t2igan.inference.console import progress_bar
-from t2igan.inference.files import explain_write_errors
+from t2igan.inference.files import write_tensors
 
 Progress = Callable[[str, int, int], None]  # which extractor, steps done, steps in all
 
@@ -128,18 +127,8 @@ def read(path: Path, key: str) -> dict[str, Any] | None:
 
 def write(path: Path, key: str, params: Mapping[str, Any]) -> None:
     """Writes the cache file, whole or not at all; UserError where that fails."""
-    from safetensors.numpy import save_file
-
     tensors = {name: np.asarray(x, order="C") for name, x in flatten_dict(params, sep="/").items()}
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")  # several runs may share a folder
-    with explain_write_errors(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            save_file(tensors, unfinished, metadata=_metadata(tensors, key))
-            os.replace(unfinished, path)  # noqa: PTH105 - atomic, and says so
-        except Exception as error:
-            unfinished.unlink(missing_ok=True)
-            raise OSError(str(error)) from error  # safetensors has an exception of its own for a failed write
+    write_tensors(path, tensors, _metadata(tensors, key))
 
 
 def _metadata(tensors: Mapping[str, np.ndarray], key: str) -> dict[str, str]:
