@@ -11,7 +11,7 @@ from absl.flags import FlagValues
 
 from t2igan.cli import verb
 from t2igan.cli.verb import Given
-from t2igan.errors import UserError
+from t2igan.errors import UserError, counted
 
 
 def define(given: FlagValues) -> None:
@@ -52,10 +52,10 @@ def run(given: Given) -> None:
     facts = {"model": generator.digest, "t2igan": t2igan.__version__} | how
     if out.suffix.lower() == ".png":
         save_sheet(out, images, prompts, range(given.seed, given.seed + num), given.scale, facts)
-        say(f"{len(images)} pictures in {out}")
+        say(f"{counted(len(images), 'picture')} in {out}")
     else:
         save_files(out, images, everyone, given.scale, facts)
-        say(f"{len(images)} pictures in {out}/")
+        say(f"{counted(len(images), 'picture')} in {out}/")
 
 
 def read_prompts(given: Sequence[str], file: Path | None) -> list[str]:

@@ -26,7 +26,7 @@ from t2igan.data.sources.row_files import listed
 from t2igan.data.sources.translations import Captions
 from t2igan.data.sources.unread import Unread, unread_others, unread_texts
 from t2igan.data.stored import MAX_TEXT_BYTES, NO_SUCH_FILE, decode_text, reason_of
-from t2igan.errors import UserError
+from t2igan.errors import UserError, counted
 
 NO_CAPTION = "no caption: no text of its name beside it, and no list that gives it one"
 LABELS = "the names of their folders"
@@ -316,7 +316,7 @@ class _Pairing:
             where = f" in {origins[0]}"
         else:
             where = "".join(f", {self._origins[origin]} in {origin}" for origin in origins)
-        return f"{len(self._records)} pictures with captions{where}{self._in_texts.summary()}"
+        return f"{counted(len(self._records), 'picture')} with captions{where}{self._in_texts.summary()}"
 
     def _notes_of_all(self) -> list[str]:
         """Returns what was decided and might have been meant otherwise."""
