@@ -287,17 +287,21 @@ class _Pairing:
         self._explain("no caption: the name of its folder says nothing")
 
     def _explain(self, reason: str) -> None:
-        """Gives pictures that are left without captions the reason; those in folders of masks need none."""
+        """Gives pictures that are left without captions the reason; those that belong to another need none."""
         described = {(*core(file), stem(file.rpartition("/")[2])) for file in self._records}
         for file, why in list(self._left.items()):
             folder, _, base = file.rpartition("/")
             if why != NO_CAPTION:
                 continue
             if is_called(folder.rpartition("/")[2] or ".", MASK_WORDS) and (*core(folder), stem(base)) in described:
-                del self._left[file]
-                self._unread.append(Unread(file, "a mask or the like of a picture of this name"))
+                belongs = "a mask or the like of a picture of this name"
+            elif file in self._lists.beside:
+                belongs = f"{self._lists.beside[file]} names it beside another picture, which has the caption"
             else:
                 self._left[file] = reason
+                continue
+            del self._left[file]
+            self._unread.append(Unread(file, belongs))
 
     def _refuse_labels(self, labels: dict[str, str]) -> None:
         """Raises UserError where captions are evidently there, and the names of folders would stand in for them."""
