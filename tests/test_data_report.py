@@ -81,7 +81,7 @@ def test_one_picture_in_two_files_of_two_splits_is_remarked_upon():
 
 def test_notes_of_the_source_are_said():
     noted = dataclasses.replace(made("train", [1, 2]), notes=("2 texts are not UTF-8 and read as cp932",))
-    assert noted.notes[0] in lines([noted], get_config().data, get_config().tokenizer)
+    assert f"note: {noted.notes[0]}" in lines([noted], get_config().data, get_config().tokenizer)
     assert as_json([noted])["notes"] == list(noted.notes)
 
 
