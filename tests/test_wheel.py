@@ -16,7 +16,7 @@ import pytest
 from t2igan import config as config_lib
 
 ROOT = Path(__file__).parents[1]
-NEEDED = ("t2igan", "configs", "pyproject.toml", "README.md", "LICENSE")
+NEEDED = ("t2igan", "configs", "examples", "pyproject.toml", "README.md", "LICENSE")
 
 
 def build(source: Path, out: Path) -> Path:
