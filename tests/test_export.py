@@ -1,12 +1,15 @@
 """Models out of t2igan: what is exported draws what JAX draws, in a process without t2igan."""
 
 import dataclasses
+import importlib.util
 import json
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 from exported import random_model
+from PIL import Image
 
 import t2igan
 from t2igan.errors import UserError
@@ -42,8 +45,24 @@ def test_stablehlo_draws_the_same_with_jax_alone(snapshot, tmp_path):
     assert "weights.npz" in beside.size_bytes
 
 
+def test_onnx_draws_the_same_without_jax_and_so_does_its_program(snapshot, tmp_path):
+    """The whole way, then the command line of sample.py, whose PNG is that of `Model.sample`."""
+    done = t2igan.export(snapshot, "onnx", tmp_path / "onnx")
+    assert set(done.size_bytes) == {"model.onnx", "model_z.onnx", "sample.py"}
+    assert [line.split(":")[0] for line in done.checks] == ["model.onnx", "model_z.onnx"]
+    command = [sys.executable, "-I", "sample.py", "--prompt=a green square", "--num=2", "--seed=7", "--scale=3"]
+    subprocess.run(command, cwd=tmp_path / "onnx", check=True, capture_output=True, timeout=120)
+    sheet = np.asarray(Image.open(tmp_path / "onnx" / "sheet.png"))
+    expected = np.concatenate(list(t2igan.load(snapshot).sample(["a green square"] * 2, [7, 8])), axis=1)
+    assert sheet.shape == (48, 96, 3) and np.abs(sheet[::3, ::3].astype(int) - expected).max() <= 1
+    empty = subprocess.run(
+        [*command[:3], "--prompt= "], cwd=tmp_path / "onnx", capture_output=True, text=True, check=False
+    )
+    assert empty.returncode and "a caption is empty" in empty.stderr and "Traceback" not in empty.stderr
+
+
 def test_a_hub_folder_is_opened_by_load_and_tells_no_paths(snapshot, tmp_path):
-    t2igan.export(snapshot, "hub", tmp_path / "hub", "float16")
+    done = t2igan.export(snapshot, "hub", tmp_path / "hub", "float16")
     model = t2igan.load(tmp_path / "hub")
     images = t2igan.load(snapshot).sample(CAPTIONS, 3)
     assert np.abs(model.sample(CAPTIONS, 3).astype(int) - images).mean() < 0.1
@@ -52,10 +71,11 @@ def test_a_hub_folder_is_opened_by_load_and_tells_no_paths(snapshot, tmp_path):
     assert body.startswith("# Tiny") and "t2igan.load" in body
     stored = load_snapshot(tmp_path / "hub" / "model.safetensors")
     assert stored.config["data"]["source"] == "pets" and stored.config["init_from"] == "run"
-    assert all(
-        b"/home" not in file.read_bytes() and b"private" not in file.read_bytes()
-        for file in (tmp_path / "hub").iterdir()
-    )
+    space = (tmp_path / "hub" / "space" / "README.md").read_text()
+    assert "sdk: static" in space and 'title: "Tiny"' in space
+    assert "space/index.html" in done.size_bytes and "index.html: 64 pictures" in done.checks[-1]
+    written = b"".join(file.read_bytes() for file in (tmp_path / "hub").rglob("*") if file.is_file())
+    assert b"/home" not in written and b"private" not in written
 
 
 def test_one_file_is_half_as_large_in_float16_and_can_be_exported_again(snapshot, tmp_path):
@@ -64,7 +84,7 @@ def test_one_file_is_half_as_large_in_float16_and_can_be_exported_again(snapshot
     assert {a.dtype for a in _arrays(load_snapshot(small).params)} == {np.dtype("float16")}
     again = t2igan.export(small, "snapshot", tmp_path / "again.safetensors", "float16")
     assert "0 of" in again.checks[-1]
-    assert (tmp_path / "again.safetensors").read_bytes() == small.read_bytes()
+    assert load_snapshot(tmp_path / "again.safetensors").digest == load_snapshot(small).digest
 
 
 def _arrays(tree):
@@ -145,6 +165,13 @@ def test_a_run_without_a_generator_is_refused(snapshot, tmp_path):
         t2igan.export(tmp_path / "run", "hub", tmp_path / "out")
 
 
+def test_a_model_that_reads_captions_with_a_language_model_is_for_hub_and_snapshot_alone(snapshot):
+    made = load_snapshot(snapshot)
+    with pytest.raises(UserError, match="built on 'minilm', which --format=onnx does not take along"):
+        given = dataclasses.replace(made, pretrained={"name": "minilm"})
+        source.Source(given, t2igan.load(snapshot), CAPTIONS, [0]).check_reads_itself("onnx")
+
+
 @pytest.mark.parametrize("kind", ["snapshot", "networks"])
 def test_a_file_of_a_newer_t2igan_is_said_to_be_one(snapshot, tmp_path, kind):
     path = tmp_path / "new.safetensors"
@@ -158,19 +185,21 @@ def test_a_file_of_a_newer_t2igan_is_said_to_be_one(snapshot, tmp_path, kind):
         load_snapshot(path) if kind == "snapshot" else load_networks(path)
 
 
-@pytest.mark.parametrize("format", ["hub", "stablehlo"])
-def test_a_folder_that_cannot_be_written_is_explained(snapshot, tmp_path, format, monkeypatch):
+@pytest.mark.parametrize(
+    ("format", "number", "words"), [("hub", 28, "No space left on device"), ("stablehlo", 30, "Read-only file system")]
+)
+def test_a_disk_that_cannot_be_written_is_explained(snapshot, tmp_path, format, number, words, monkeypatch):
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(UserError, match="could not write below"):
         t2igan.export(snapshot, format, blocked / "out")
 
     def full(*_args, **_kwargs):
-        raise OSError(28, "No space left on device")
+        raise OSError(number, words)
 
     monkeypatch.setattr("t2igan.inference.export.source.from_snapshot", lambda _: t2igan.load(snapshot))
     monkeypatch.setattr(f"t2igan.inference.export.{format}.write", full)
-    with pytest.raises(UserError, match="No space left on device"):
+    with pytest.raises(UserError, match=words):
         t2igan.export(snapshot, format, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
 
@@ -186,7 +215,15 @@ def test_the_verb_says_sizes_and_differences(snapshot, tmp_path, capsys):
     assert main(["t2igan", "export", f"--workdir={snapshot}"]) == 2 and "--format is missing" in capsys.readouterr().err
 
 
-def test_a_missing_library_is_named(snapshot, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "flatbuffers", None)
-    with pytest.raises(UserError, match="pip install flatbuffers"):
-        t2igan.export(snapshot, "stablehlo", tmp_path / "out")
+@pytest.mark.parametrize(
+    ("format", "library", "words"),
+    [
+        ("stablehlo", "flatbuffers", "pip install flatbuffers"),
+        ("onnx", "onnxruntime", "onnxruntime, which is not installed"),
+    ],
+)
+def test_a_missing_library_is_named(snapshot, tmp_path, monkeypatch, format, library, words):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == library else found(name))
+    with pytest.raises(UserError, match=words):
+        t2igan.export(snapshot, format, tmp_path / "out")

@@ -183,3 +183,29 @@ def test_a_browser_draws_and_has_nothing_to_complain_of(page, tmp_path, width_px
     assert not seen.console and not seen.requests
     assert "ms a picture, WebAssembly" in seen.text and "Tiny <script>" in seen.text
     assert seen.content_px <= seen.width_px
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is there")
+def test_a_picture_is_chosen_varied_and_downloaded(page, tmp_path):
+    text, _ = page
+    act = """
+        inside.querySelector("#sheet button:nth-child(3)").click();
+        inside.getElementById("vary").click();
+        inside.getElementById("download").click();
+    """
+    seen = look(text, tmp_path, 360, until="ms a picture", act=act)
+    assert not seen.console and not seen.requests and seen.content_px <= seen.width_px
+    assert "Seed 2" in seen.text and "Download PNG" in seen.text
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is there")
+@pytest.mark.parametrize(
+    ("caption", "words"), [(" ", "Say in words what to draw"), ("red " * 40, "this model reads 14")]
+)
+def test_a_caption_that_is_empty_or_too_long_is_explained(page, tmp_path, caption, words):
+    act = f"""
+        inside.getElementById("caption").value = {caption!r};
+        inside.getElementById("caption").dispatchEvent(new Event("input"));
+    """
+    seen = look(page[0], tmp_path, 360, until="ms a picture", act=act)
+    assert words in seen.text and not seen.console

@@ -68,6 +68,10 @@ def test_all_of_the_package_is_in_it_and_nothing_beside(site):
         assert (site / path.relative_to(ROOT)).read_bytes() == path.read_bytes(), path
     for preset in (ROOT / "configs").glob("*.py"):
         assert (site / "t2igan" / "config" / "presets" / preset.name).read_bytes() == preset.read_bytes()
+    for program in (ROOT / "examples").glob("*.py"):
+        assert (
+            site / "t2igan" / "inference" / "export" / "examples" / program.name
+        ).read_bytes() == program.read_bytes()
     assert not list(site.rglob("*.pyc"))
 
 

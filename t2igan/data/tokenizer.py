@@ -249,7 +249,8 @@ def nfkc_exceptions() -> tuple[tuple[int, int], ...]:
     """
     import tokenizers
 
-    normalizer, ranges = tokenizers.normalizers.NFKC(), []
+    normalizer = tokenizers.normalizers.NFKC()
+    ranges: list[tuple[int, int]] = []
     for point in (p for p in range(0x80, 0x30000) if not 0xD800 <= p < 0xE000):
         character = chr(point)
         if unicodedata.is_normalized("NFKC", character) or normalizer.normalize_str(character) != character:

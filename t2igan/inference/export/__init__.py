@@ -66,7 +66,7 @@ class Exported:
 
     Attributes:
       out: the folder or file.
-      size_bytes: of each file by its name.
+      size_bytes: of each file by its name, "space/index.html".
       checks: a line a comparison with JAX.
     """
 
@@ -124,11 +124,12 @@ def export(
                 writer.write(source, folder, dtype, weights)
                 checks = writer.check(source, folder, dtype)
             shutil.rmtree(folder / "__pycache__", ignore_errors=True)
-            sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
-            place = out.parent if form.suffix else out
-            place.mkdir(exist_ok=True)
-            for name in sizes:
-                (folder / name).replace(place / name)
+            files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+            sizes = {file.as_posix(): (folder / file).stat().st_size for file in files}
+            for file in files:
+                place = (out.parent if form.suffix else out) / file
+                place.parent.mkdir(parents=True, exist_ok=True)
+                (folder / file).replace(place)
     return Exported(out, sizes, tuple(checks))
 
 

@@ -1,7 +1,8 @@
 """A trained model as one file, and as a folder in the layout of the Hugging Face Hub; nothing is uploaded.
 
 The folder has `README.md` (the card, with front matter that the Hub reads), `model.safetensors` (a snapshot, which
-`t2igan.load` opens, the folder too), `config.json` and `tokenizer.json`.
+`t2igan.load` opens, the folder too), `config.json` and `tokenizer.json`. In `space/` is a static Space: the page that
+draws in a browser, for a repository of its own.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from pathlib import Path
 import numpy as np
 
 from t2igan.errors import UserError
+from t2igan.inference.export import web_page
 from t2igan.inference.export.check import TARGETS, compare_bytes, run_alone
 from t2igan.inference.export.source import Source, in_float32
 from t2igan.inference.files import write_json, write_text
 from t2igan.inference.pretrained.opening import WEIGHTS
 from t2igan.inference.sample import MODEL_NAME, load, snapshot_path
 from t2igan.inference.snapshot import Snapshot, flatten, load_snapshot, save_snapshot
+
+SPACE = "space"  # the folder of a static Space
+PAGE_DTYPE = "int8"
 
 
 def write_file(source: Source, path: Path, dtype: str) -> None:
@@ -34,6 +39,9 @@ def write(source: Source, folder: Path, dtype: str, weights: str) -> None:
     write_json(folder / "config.json", source.description())
     write_text(folder / "tokenizer.json", source.tokenizer_json)
     write_text(folder / "README.md", card(source))
+    if web_page.knows(source):
+        write_text(folder / SPACE / "README.md", space_card(source))
+        web_page.write_file(source, folder / SPACE / "index.html", PAGE_DTYPE)
 
 
 def stored(snapshot: Snapshot, dtype: str) -> Snapshot:
@@ -69,6 +77,17 @@ def card(source: Source) -> str:
     return "\n".join(lines) + text + use
 
 
+def space_card(source: Source) -> str:
+    """Returns the README of a static Space with the page."""
+    name = license_name(source.snapshot.config["model_card"]["license"])
+    lines = [
+        *("---", f"title: {json.dumps(web_page.title_of(source), ensure_ascii=False)}", "sdk: static"),
+        *("app_file: index.html", *((f"license: {name}",) if name else ()), "---", ""),
+        "A text-to-image GAN that draws in the browser; made by `t2igan export --format=hub`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def license_name(stated: str) -> str:
     """Returns a licence as the Hub spells it ("CC-BY-4.0" -> "cc-by-4.0"); "" for none, "other" for what it lacks."""
     name = re.sub(r"[\s_]+", "-", stated.strip().lower()).replace("cc0-1.0-universal", "cc0-1.0")
@@ -82,7 +101,9 @@ def license_name(stated: str) -> str:
 
 def check(source: Source, folder: Path, dtype: str) -> list[str]:
     """Reads the folder with safetensors alone, then draws with `t2igan.load`; a line a comparison."""
-    return [*_check_weights(source, folder, folder / MODEL_NAME, dtype), _check_pictures(source, folder, dtype)]
+    lines = [*_check_weights(source, folder, folder / MODEL_NAME, dtype), _check_pictures(source, folder, dtype)]
+    page = folder / SPACE / "index.html"
+    return [*lines, *(web_page.check_file(source, page, PAGE_DTYPE) if page.is_file() else ())]
 
 
 def check_file(source: Source, path: Path, dtype: str) -> list[str]:

@@ -91,7 +91,7 @@ def attend(g: Graph, query: str, key: str, value: str, bias: str, head_dim: int)
 
 def modulate(g: Graph, x: str, style: str, params: Params, name: str, channels: int) -> str:
     """x (1 + scale(style)) + shift(style); the 1 is added to the bias."""
-    one = np.repeat(np.float32([1, 0]), channels)
+    one = np.repeat(np.array([1, 0], np.float32), channels)
     dense_params = {"kernel": params["Dense_0"]["kernel"], "bias": params["Dense_0"]["bias"] + one}
     both = g.op("Unsqueeze", dense(g, style, dense_params, name, GAIN), g.ints(2, 3))
     scale, shift = g.op("Split", both, g.ints(channels, channels), outputs=2, axis=1)
@@ -100,7 +100,7 @@ def modulate(g: Graph, x: str, style: str, params: Params, name: str, channels: 
 
 def upsample(g: Graph, x: str) -> str:
     """Doubles height and width by repeating pixels."""
-    how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    how: Any = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     return g.op("Resize", x, "", g.constant([1, 1, 2, 2]), **how)
 
 

@@ -57,8 +57,9 @@ def write_text(g: Graph, module: TextEncoder, params: Params, tokens: str) -> Te
             "Reshape", qkv, g.ints(0, 0, module.heads, 3 * head_dim)
         )  # query, key, value of a head are neighbours
         query, key, value = g.op("Split", qkv, g.ints(*[head_dim] * 3), outputs=3, axis=3)
-        turned = (g.op("Transpose", y, perm=perm) for y, perm in zip((query, key, value), HEADS_FIRST, strict=True))
-        y = g.op("Transpose", layers.attend(g, *turned, over_heads, head_dim), perm=[0, 2, 1, 3])
+        turned = [g.op("Transpose", y, perm=perm) for y, perm in zip((query, key, value), HEADS_FIRST, strict=True)]
+        y = layers.attend(g, turned[0], turned[1], turned[2], over_heads, head_dim)
+        y = g.op("Transpose", y, perm=[0, 2, 1, 3])
         return layers.dense(g, g.op("Reshape", y, g.ints(0, 0, width)), params[name]["out"], f"text.{name}.out")
 
     for _ in range(module.layers):

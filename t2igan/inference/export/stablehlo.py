@@ -7,6 +7,7 @@ Two programs: `model.stablehlo`, tokens and seeds to bytes, and `model_z.stableh
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from t2igan.errors import UserError
 from t2igan.inference.export.check import TARGETS, compare_bytes, compare_floats, run_alone
 from t2igan.inference.export.places import example
 from t2igan.inference.export.source import GUIDANCE, Source, pictures
-from t2igan.inference.files import write_json, write_text
+from t2igan.inference.files import first_line, write_json, write_text
 from t2igan.inference.sample import noise, to_bytes
 from t2igan.inference.snapshot import flatten, unflatten
 
@@ -50,17 +51,18 @@ def write(source: Source, folder: Path, dtype: str, weights: str) -> None:
     params = flatten(source.model.params)
     params = {name: np.asarray(value) for name, value in params.items()}
     for name, function in (("model", _from_seeds), ("model_z", _from_noise)):
-        shapes = _shapes(source, name)
+        shapes = _shapes(source, name).values()
         if weights == "beside":
             given = {key: jax.ShapeDtypeStruct(value.shape, value.dtype) for key, value in params.items()}
-            program = lambda params, *inputs, f=function: f(source, unflatten(params), *inputs)
-            exported = jax.export.export(jax.jit(program), platforms=PLATFORMS)(given, *shapes.values())
+            exported = _exported(
+                lambda params, *inputs, f=function: f(source, unflatten(params), *inputs), given, *shapes
+            )
         else:
-            program = lambda *inputs, f=function: f(source, unflatten(params), *inputs)
-            exported = jax.export.export(jax.jit(program), platforms=PLATFORMS)(*shapes.values())
+            exported = _exported(lambda *inputs, f=function: f(source, unflatten(params), *inputs), *shapes)
         (folder / f"{name}.stablehlo").write_bytes(exported.serialize())
     if weights == "beside":
-        np.savez(folder / "weights.npz", **params)
+        arrays: Any = params
+        np.savez(folder / "weights.npz", **arrays)
     about = source.description() | {
         "jax": jax.__version__,
         "calling_convention": exported.calling_convention_version,
@@ -72,6 +74,16 @@ def write(source: Source, folder: Path, dtype: str, weights: str) -> None:
     write_json(folder / "model.json", about)
     write_text(folder / "tokenizer.json", source.tokenizer_json)
     shutil.copy(example("stablehlo_sample.py"), folder / "sample.py")
+
+
+def _exported(program: Callable, *shapes: Any) -> jax.export.Exported:
+    try:
+        return jax.export.export(jax.jit(program), platforms=PLATFORMS)(*shapes)
+    except Exception as error:  # of whatever kind a network's code raises for a number of pictures that is a symbol
+        raise UserError(
+            f"jax.export cannot take this model: {first_line(error)}\nA network of one's own must work for any number "
+            f"of pictures: `x.shape[0]` for `len(x)`, and -1 where a reshape needs it"
+        ) from error
 
 
 def check(source: Source, folder: Path, dtype: str) -> list[str]:
