@@ -71,6 +71,7 @@ ONLY_IN = {
     "wandb": {"training"},
     "matplotlib": {"evaluation.report"},
     "jinja2": {"evaluation.report"},
+    "onnx": {"inference"},
 }
 WITHOUT_JAX = {"data", "evaluation.metrics", "config", "errors", "__init__"}
 

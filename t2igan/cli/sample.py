@@ -16,7 +16,7 @@ from t2igan.errors import UserError, counted
 
 def define(given: FlagValues) -> None:
     """Adds the flags of `sample`."""
-    verb.define_workdir(given, "folder of a run, or a snapshot file")
+    verb.define_workdir(given, "folder of a run, a snapshot file, or models/NAME (see `models`)")
     verb.define_which(given)
     flags.DEFINE_multi_string("prompt", [], "a caption; may be given several times", flag_values=given)
     verb.define_path(given, "prompts", "text file with a caption a line")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from t2igan.cli.data import VERB as DATA
 from t2igan.cli.evaluate import VERB as EVALUATE
+from t2igan.cli.export import VERB as EXPORT
+from t2igan.cli.models import VERB as MODELS
 from t2igan.cli.report import VERB as REPORT
 from t2igan.cli.sample import VERB as SAMPLE
 from t2igan.cli.train import VERB as TRAIN
@@ -11,6 +13,6 @@ from t2igan.cli.verb import Verb
 from t2igan.config import Registry
 
 VERBS: Registry[Verb] = Registry("verb")
-for _verb in (TRAIN, DATA, SAMPLE, EVALUATE, REPORT):
+for _verb in (TRAIN, DATA, SAMPLE, EVALUATE, REPORT, EXPORT, MODELS):
     VERBS.register(_verb.name, _verb)
 DEFAULT = TRAIN
