@@ -169,7 +169,7 @@ def test_a_model_that_reads_captions_with_a_language_model_is_for_hub_and_snapsh
     made = load_snapshot(snapshot)
     with pytest.raises(UserError, match="built on 'minilm', which --format=onnx does not take along"):
         given = dataclasses.replace(made, pretrained={"name": "minilm"})
-        source.Source(given, t2igan.load(snapshot), CAPTIONS, [0]).check_reads_itself("onnx")
+        source.Source(given, t2igan.load(snapshot), CAPTIONS, [0], []).check_reads_itself("onnx")
 
 
 @pytest.mark.parametrize("kind", ["snapshot", "networks"])

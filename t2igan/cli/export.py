@@ -26,7 +26,9 @@ def define(given: FlagValues) -> None:
     )
     flags.DEFINE_string("weights", "inside", "of stablehlo: inside the programs, or beside them", flag_values=given)
     flags.DEFINE_string("license", None, "of the model, such as CC-BY-4.0; else as the run says", flag_values=given)
-    verb.define_path(given, "prompts", "text file with a caption a line to compare on; else made of known words")
+    verb.define_path(
+        given, "prompts", "text file, a caption a line: to compare on, the first to show; else made of known words"
+    )
     verb.define_plugin(given)
 
 

@@ -95,7 +95,7 @@ def export(
         "int8" for "web" and "float32" for all others. Arithmetic is float32.
       which: of a run's folder, "latest" or "best".
       weights: "inside" the programs or "beside" them, where the form allows it.
-      captions: to compare on; None = captions of words that the model knows.
+      captions: to compare on, the first of them to show on a page or card; None = made of words that the model knows.
       license: of the model, as "CC-BY-4.0", stated in what is written and in its card; None = as the run says.
 
     Raises:

@@ -23,6 +23,7 @@ from t2igan.inference.snapshot import Snapshot, load_snapshot
 from t2igan.method.techniques.regularize import no_caption
 
 NUM_CHECKED = 64  # pairs of a caption and a seed that every export is compared on
+NUM_EXAMPLES = 6
 GUIDANCE = 1.5  # with which models that know guidance are compared
 # Keys of a configuration that may be paths.
 PATHS = (
@@ -44,6 +45,7 @@ class Source:
     model: Model
     captions: list[str]
     seeds: list[int]
+    examples: list[str]  # captions to show: the first that were given, or the run's own; [] where there are none
 
     @property
     def guided(self) -> bool:
@@ -131,12 +133,13 @@ def source_of(snapshot: Snapshot, label: str, captions: Sequence[str] | None = N
     params |= {name: snapshot.params[name] for name in (WEIGHTS,) if name in snapshot.params}
     snapshot = dataclasses.replace(snapshot, config=config, params=params)
     model = in_float32(snapshot)
+    examples = list(config["sample"]["captions"] if captions is None else as_prompts(captions))
     captions = made_captions(model.tokenizer) if captions is None else as_prompts(captions)
     model.tokenizer.check_prompts(captions)
     captions = [captions[i % len(captions)] for i in range(NUM_CHECKED)]
     # Small seeds, as people type them, and some over the whole range.
     seeds = [i if i % 4 else (i * 2_654_435_761 + 1) % 2**32 for i in range(NUM_CHECKED)]
-    return Source(snapshot, model, captions, seeds)
+    return Source(snapshot, model, captions, seeds, examples[:NUM_EXAMPLES])
 
 
 def licensed(snapshot: Snapshot, license: str) -> Snapshot:

@@ -6,6 +6,7 @@ into the file. Where Node is at hand, what the page computes is compared with JA
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import html
@@ -33,7 +34,6 @@ from t2igan.nets.text_encoder import TextEncoder
 
 PARTS = Path(__file__).parent / "web"
 ENGINE = ("tokenizer.js", "noise.js", "engine.js", "product.js", "open.js")
-NUM_EXAMPLES = 5
 SMALL = 256  # arrays with fewer values stay float32
 
 
@@ -125,7 +125,6 @@ def about(source: Source) -> dict[str, Any]:
       UserError: a network is none of those that the page knows.
     """
     networks, config = source.model.networks, source.snapshot.config
-    captions = list(config["sample"]["captions"]) or example_captions(source)
     text = networks.text_encoder
     for module, known in ((text, (TextEncoder,)), (networks.generator, (Generator, MLPGenerator))):
         if type(module) not in known:
@@ -136,7 +135,7 @@ def about(source: Source) -> dict[str, Any]:
         "channels": config["data"]["channels"],
         "guidance": source.guided,
         "card": source.snapshot.model_card or "This model has no card.",
-        "examples": captions[:NUM_EXAMPLES],
+        "examples": source.examples or example_captions(source),
         "text": {
             "width": text.width,
             "layers": text.layers,
@@ -170,9 +169,11 @@ def _about_space(module: Any) -> dict[str, Any]:
 
 def example_captions(source: Source) -> list[str]:
     """Returns the caption that the model's card shows, or else words that the model knows."""
-    found = re.search(r"\.sample\(\[(.+)\], seed=", source.snapshot.model_card)
-    quoted = re.fullmatch(r"""(['"])(.*)\1""", found[1]) if found else None
-    return [quoted[2].encode().decode("unicode_escape")] if quoted else source.captions[:NUM_EXAMPLES]
+    found = re.search(r"""\.sample\(\[('.*'|".*")\], seed=""", source.snapshot.model_card)
+    try:
+        return [ast.literal_eval(found[1])] if found else source.captions[:3]
+    except (SyntaxError, ValueError):  # a card that somebody else wrote
+        return source.captions[:3]
 
 
 def _tokenizer(source: Source) -> dict[str, Any]:
