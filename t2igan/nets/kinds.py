@@ -47,6 +47,7 @@ class NetworkKind:
       build: (the role's section of the configuration, what networks have in common) -> linen module.
       check: (the whole configuration, name of the role's section) -> None; raises `UserError` for what cannot be built.
       grows: whether the module takes `grown=(stage, fade)`, for progressive growing.
+      styled: of generators, whether the module has `styles` and `draw`, which editing needs (`t2igan.nets.generator`).
       multi_scale: of discriminators, whether the module has maps of several sizes, for `discriminator.multi_scale`.
       pixels_only: whether the module knows pictures in [-1, 1] alone, and no codes (`config.space`).
     """
@@ -54,6 +55,7 @@ class NetworkKind:
     build: Callable[[Any, Common], nn.Module]
     check: Callable[[Any, str], None] = lambda config, section: None  # noqa: ARG005
     grows: bool = False
+    styled: bool = False
     multi_scale: bool = False
     pixels_only: bool = False
 
