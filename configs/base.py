@@ -23,7 +23,7 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
 
     config.seed = 0  # the one root seed: parameters, batches, noise
-    # Any of "autoencoder", "text", "generator", "discriminator", "adversarial", "text_matching", "joint", in order.
+    # "autoencoder", "text", "generator", "discriminator", "adversarial", "text_matching", "joint", "caption": in order.
     config.phases = ("text", "adversarial")  # leaving out "text" trains on an untrained text encoder
     config.init_from = ""  # another run's folder, or its snapshot: begin with what fits of its networks
     config.init_which = "latest"  # of that folder; or "best": by its best metric, of what was evaluated on the way
@@ -130,6 +130,12 @@ def get_config() -> ConfigDict:
     inverter.patch_px = 1
     inverter.prior_weight = 0.01  # keeps its noise normal, as the generator's is
     inverter.perceptual_weight = 0.1  # of the distance in the image tower's features, where there is one
+
+    config.captioner = captioner = ConfigDict()  # features of the image encoder to captions (phase "caption")
+    captioner.kind = "transformer"
+    captioner.width = 96
+    captioner.layers = 2
+    captioner.heads = 4
 
     # The adversarial game (docs/method.md).
     config.loss = loss = ConfigDict()
@@ -279,6 +285,19 @@ def get_config() -> ConfigDict:
     joint.warmup_steps = 100
     joint.discriminator_weight = 0.1  # lambda: what the text encoder has of the discriminator's loss
     joint.anchor_weight = 1.0  # and of the text phase's
+
+    # Phase "caption": a captioner learns to describe pictures, for `t2igan describe` and edits without --caption.
+    config.captioning = captioning = ConfigDict()
+    captioning.steps = 0
+    captioning.images = 44_000
+    captioning.epochs = 0.0
+    captioning.batch_images = 64
+    captioning.learning_rate = 2e-3
+    captioning.learning_rate_end = 0.05
+    captioning.schedule = "cosine"
+    captioning.warmup_steps = 50
+    captioning.beta2 = 0.99
+    captioning.clip_norm = 1.0  # the norm of the gradient, at most; 0 = unbounded
 
     # The guard looks at each evaluation of the adversarial game, and at every logged value.
     config.guard = guard = ConfigDict()

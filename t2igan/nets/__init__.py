@@ -14,6 +14,7 @@ from t2igan.config.space import game_size_px
 # These modules register their kinds.
 from t2igan.nets import (  # noqa: F401
     autoencoder,
+    captioner,
     discriminator,
     generator,
     image_encoder,
@@ -23,6 +24,7 @@ from t2igan.nets import (  # noqa: F401
     text_encoder,
 )
 from t2igan.nets.kinds import (
+    CAPTIONERS,
     DISCRIMINATORS,
     GENERATORS,
     IMAGE_ENCODERS,
@@ -38,6 +40,7 @@ from t2igan.nets.matching import MatchingHeads
 from t2igan.nets.pretrained_text import LanguageModel
 
 __all__ = [
+    "CAPTIONERS",
     "DISCRIMINATORS",
     "GENERATORS",
     "IMAGE_ENCODERS",
@@ -71,6 +74,7 @@ class Networks(NamedTuple):
     matching: Module
     z_dim: int
     inverter: Module | None = None
+    captioner: Module | None = None
     space: Module | None = None  # of `t2igan.nets.autoencoder`; None where the game is played on pixels
 
     def to_network(self, params: Mapping[str, Any], images: jax.Array) -> jax.Array:
@@ -115,6 +119,7 @@ def build(config: Any, vocab_size: int, pretrained: LanguageModel | None = None)
         dtype=jnp.dtype(config.compute_dtype),
         remat=config.remat,
         growing=config.train.grow_share > 0,
+        caption_vocab_size=vocab_size if pretrained is None else config.tokenizer.vocab_size,
         pretrained=pretrained,
     )
     space = SPACES[config.space.kind].build(config.space, common)

@@ -36,6 +36,7 @@ class Common:
     dtype: Any  # what networks compute in
     remat: bool  # whether blocks are computed again in the backward pass
     growing: bool  # whether pictures grow during training (`t2igan.method.techniques.growing`)
+    caption_vocab_size: int = 0  # of the run's own tokenizer, where the text encoder reads another's; 0 = vocab_size
     pretrained: Any = None  # a `t2igan.nets.pretrained_text.LanguageModel` that the text encoder is built on
 
 
@@ -65,6 +66,7 @@ DISCRIMINATORS: Registry[NetworkKind] = Registry("kind of discriminator", key="d
 TEXT_ENCODERS: Registry[NetworkKind] = Registry("kind of text encoder", key="text_encoder.kind")
 IMAGE_ENCODERS: Registry[NetworkKind] = Registry("kind of image encoder", key="image_encoder.kind")
 INVERTERS: Registry[NetworkKind] = Registry("kind of inverter", key="inverter.kind")
+CAPTIONERS: Registry[NetworkKind] = Registry("kind of captioner", key="captioner.kind")
 # What is built of a space is None for pixels, or a module with `encode`, `decode`, `factor`, `channels` and
 # `image_channels`, as those of `t2igan.nets.autoencoder`; `Common` is that of the pictures.
 SPACES: Registry[NetworkKind] = Registry("space of the game", key="space.kind")
@@ -77,6 +79,7 @@ ROLES: dict[str, tuple[str, Registry[NetworkKind]]] = {
     "text": ("text_encoder", TEXT_ENCODERS),
     "image": ("image_encoder", IMAGE_ENCODERS),
     "inverter": ("inverter", INVERTERS),
+    "captioner": ("captioner", CAPTIONERS),
 }
 
 
