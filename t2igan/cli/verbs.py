@@ -7,6 +7,7 @@ from t2igan.cli.data import VERB as DATA
 from t2igan.cli.describe import VERB as DESCRIBE
 from t2igan.cli.edit import VERB as EDIT
 from t2igan.cli.evaluate import VERB as EVALUATE
+from t2igan.cli.explore import VERB as EXPLORE
 from t2igan.cli.invert import VERB as INVERT
 from t2igan.cli.mix import VERB as MIX
 from t2igan.cli.report import VERB as REPORT
@@ -17,6 +18,6 @@ from t2igan.cli.verb import Verb
 from t2igan.config import Registry
 
 VERBS: Registry[Verb] = Registry("verb")
-for _verb in (TRAIN, DATA, SAMPLE, EVALUATE, REPORT, DESCRIBE, EDIT, COMPLETE, VARY, MIX, INVERT):
+for _verb in (TRAIN, DATA, SAMPLE, EVALUATE, REPORT, DESCRIBE, EDIT, COMPLETE, VARY, MIX, INVERT, EXPLORE):
     VERBS.register(_verb.name, _verb)
 DEFAULT = TRAIN
