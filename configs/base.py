@@ -23,7 +23,8 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
 
     config.seed = 0  # the one root seed: parameters, batches, noise
-    # "autoencoder", "text", "generator", "discriminator", "adversarial", "text_matching", "joint", "caption": in order.
+    # Any of "autoencoder", "text", "generator", "discriminator", "adversarial", "text_matching", "joint", "inversion",
+    # "caption", in order.
     config.phases = ("text", "adversarial")  # leaving out "text" trains on an untrained text encoder
     config.init_from = ""  # another run's folder, or its snapshot: begin with what fits of its networks
     config.init_which = "latest"  # of that folder; or "best": by its best metric, of what was evaluated on the way
@@ -123,7 +124,7 @@ def get_config() -> ConfigDict:
     discriminator.features_px = 0  # projected: pictures are resized to this before; 0 = as they are, 64 at least
 
     config.inverter = inverter = ConfigDict()  # pictures back to noise, learned with the generator (phase "generator")
-    inverter.kind = "residual"
+    inverter.kind = "residual"  # or "told": it reads the caption too, and says style offsets (phase "inversion")
     inverter.channels = (64, 48, 32)
     inverter.features = 256
     inverter.blocks = 1
@@ -285,6 +286,23 @@ def get_config() -> ConfigDict:
     joint.warmup_steps = 100
     joint.discriminator_weight = 0.1  # lambda: what the text encoder has of the discriminator's loss
     joint.anchor_weight = 1.0  # and of the text phase's
+
+    # Phase "inversion": after the game, an inverter learns to find the noise and the style offsets of pictures; a start
+    # for edits, and all of them where --quality=fast. Wants config.inverter.kind="told" to be of use.
+    config.inversion = inversion = ConfigDict()
+    inversion.steps = 0
+    inversion.images = 64_000
+    inversion.epochs = 0.0
+    inversion.batch_images = 32  # and as many that the generator draws
+    inversion.learning_rate = 1e-3
+    inversion.learning_rate_end = 0.03
+    inversion.schedule = "cosine"
+    inversion.warmup_steps = 50
+    inversion.beta2 = 0.99
+    inversion.masks = ("whole", "box", "half", "stroke")  # some or all of these, equally often; "whole" hides nothing
+    inversion.kl_weight = 0.01  # keeps its noise normal, as the generator's is
+    inversion.noise_weight = 0.03  # of finding the noise of pictures that the generator drew
+    inversion.offset_weight = 0.02  # of the offsets' mean square
 
     # Phase "caption": a captioner learns to describe pictures, for `t2igan describe` and edits without --caption.
     config.captioning = captioning = ConfigDict()

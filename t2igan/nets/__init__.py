@@ -119,6 +119,7 @@ def build(config: Any, vocab_size: int, pretrained: LanguageModel | None = None)
         dtype=jnp.dtype(config.compute_dtype),
         remat=config.remat,
         growing=config.train.grow_share > 0,
+        sentence_dim=config.text_encoder.sentence_dim,
         caption_vocab_size=vocab_size if pretrained is None else config.tokenizer.vocab_size,
         pretrained=pretrained,
     )
@@ -128,6 +129,9 @@ def build(config: Any, vocab_size: int, pretrained: LanguageModel | None = None)
     kinds = {role: kind_of(config, role) for role in ROLES}
     if pretrained is not None:
         kinds["text"] = TEXT_ENCODERS["pretrained"]
+    if kinds["generator"].styled:
+        draws = kinds["generator"].build(config.generator, common)
+        common = dataclasses.replace(common, style_shape=(draws.num_styles, draws.style_dim))
     built = {section: kinds[role].build(config[section], common) for role, (section, _) in ROLES.items()}
     return Networks(**built, matching=MatchingHeads(config.image_encoder.features), z_dim=common.z_dim, space=space)
 

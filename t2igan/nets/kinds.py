@@ -36,6 +36,8 @@ class Common:
     dtype: Any  # what networks compute in
     remat: bool  # whether blocks are computed again in the backward pass
     growing: bool  # whether pictures grow during training (`t2igan.method.techniques.growing`)
+    sentence_dim: int = 0
+    style_shape: tuple[int, int] = (0, 0)  # uses and size of the generator's styles, where it has any
     caption_vocab_size: int = 0  # of the run's own tokenizer, where the text encoder reads another's; 0 = vocab_size
     pretrained: Any = None  # a `t2igan.nets.pretrained_text.LanguageModel` that the text encoder is built on
 

@@ -1,7 +1,7 @@
 """What the noise of a generator does: the directions that move pictures most, and what is said of them.
 
 Of the Jacobian J = dG(z, c)/dz the mean of J^T J over pictures has the directions as its eigenvectors, and how much a
-small step along each moves a picture as its eigenvalues (Ramesh et al. 2018, arXiv:1812.01161, do it picture by picture).
+small step along each moves a picture as its eigenvalues (Ramesh et al. 2018, arXiv:1812.01161, of one picture).
 """
 
 from __future__ import annotations

@@ -88,13 +88,16 @@ def nothing_yet(networks: nets.Networks, num: int) -> Found:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def attempt(networks: nets.Networks, params: Any, found: Found, target: Target, noise: Float[Array, "B Z"]) -> Found:
-    """Returns, of each picture, the better of what was found and another noise without offsets."""
-    loss = distance(draw(networks, params, noise, jnp.zeros_like(found.offsets), target.text), target)
+def attempt(
+    networks: nets.Networks, params: Any, found: Found, target: Target, noise: Float[Array, "B Z"], offsets: Any = 0.0
+) -> Found:
+    """Returns, of each picture, the better of what was found and another noise with offsets, or without."""
+    offsets = jnp.broadcast_to(offsets, found.offsets.shape)
+    loss = distance(draw(networks, params, noise, offsets, target.text), target)
     better = loss < found.loss
     return Found(
         jnp.where(better[:, None], noise, found.noise),
-        jnp.where(better[:, None, None], 0.0, found.offsets),
+        jnp.where(better[:, None, None], offsets, found.offsets),
         jnp.where(better, loss, found.loss),
     )
 

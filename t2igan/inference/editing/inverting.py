@@ -19,6 +19,7 @@ from t2igan.inference.forked import check_not_forked
 from t2igan.inference.prompts import Prompt
 from t2igan.inference.sample import BATCH_SIZES, Model, as_prompts, as_seeds, composed, encode_composed, noise, to_bytes
 from t2igan.nets import Text, to_unit
+from t2igan.nets.inverter import invert as apply_inverter
 
 UNLIKE_DB = 25.0  # a picture that is reproduced worse than this is none that the model could have drawn
 
@@ -110,8 +111,8 @@ def look(
     target = Target(to_unit(fill(images)), fill(visible), text)
     networks, params, start = model.networks, model.params, None
     if with_inverter and "inverter" in params:
-        z = _inverted(networks, params, fill(images), target.visible)
-        start = inversion.attempt(networks, params, inversion.nothing_yet(networks, size), target, z)
+        z, offsets = _inverted(networks, params, fill(images), target.visible, text.sentence)
+        start = inversion.attempt(networks, params, inversion.nothing_yet(networks, size), target, z, offsets)
         if not effort.noise_steps:
             effort = Effort(0, 0, effort.offset_steps)  # fast: this is what the inverter is for
     found = inversion.search(networks, params, target, tries(size), effort, start, progress)
@@ -120,13 +121,14 @@ def look(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _inverted(networks: nets.Networks, params: Any, images: jax.Array, visible: jax.Array) -> jax.Array:
+def _inverted(networks: nets.Networks, params: Any, images, visible, sentence) -> tuple[jax.Array, Any]:
     x = networks.to_network(params, images)
     factor = images.shape[1] // x.shape[1]
     blocks = visible.reshape(len(x), x.shape[1], factor, x.shape[2], factor, 1)
     seen = (blocks.min((2, 4)) == 1).astype(jnp.float32)  # a place of a map of codes is seen where all its pixels are
     inverter: Any = networks.inverter
-    return inverter.apply(params["inverter"], x, seen).mean
+    inverted = apply_inverter(inverter, params["inverter"], x, seen, sentence)
+    return inverted.mean, 0.0 if inverted.offsets is None else inverted.offsets
 
 
 @functools.partial(jax.jit, static_argnums=0)
