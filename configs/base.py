@@ -26,7 +26,7 @@ def get_config() -> ConfigDict:
     # Any of "autoencoder", "text", "generator", "discriminator", "adversarial", "text_matching", "joint", "inversion",
     # "caption", in order.
     config.phases = ("text", "adversarial")  # leaving out "text" trains on an untrained text encoder
-    config.init_from = ""  # another run's folder, or its snapshot: begin with what fits of its networks
+    config.init_from = ""  # another run's folder, its snapshot, or models/NAME: begin with what fits of its networks
     config.init_which = "latest"  # of that folder; or "best": by its best metric, of what was evaluated on the way
     config.compute_dtype = "float32"  # or "bfloat16": what networks compute in; parameters, losses stay float32
 

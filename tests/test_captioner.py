@@ -84,14 +84,14 @@ def test_a_token_depends_on_those_before_it_alone(taught):
     assert np.abs(apply(tokens)[:, 3:] - apply(other)[:, 3:]).max() > 1e-3
 
 
-def test_padding_counts_for_nothing_in_the_loss():
+def test_padding_counts_for_nothing_in_the_loss(taught):
     logits = jnp.log(jnp.array([[[0.5, 0.25, 0.25], [0.25, 0.25, 0.5], [0.1, 0.1, 0.8]]]))
 
     class Fixed:
         def apply(self, params, features, tokens):  # noqa: ARG002
             return logits[:, : tokens.shape[1]]
 
-    networks = type("Networks", (), {"captioner": Fixed()})()
+    networks = taught[2]._replace(captioner=Fixed())
     loss, right = next_token_loss(networks, {}, jnp.zeros((1, 2)), jnp.array([[1, 1, 2, PAD]]))
     np.testing.assert_allclose(loss, [(np.log(4) + np.log(2)) / 2], rtol=1e-6)
     np.testing.assert_allclose(right, [0.5])

@@ -34,7 +34,7 @@ ALLOWED = {
     "training.distributed": {"config", "data", "inference"},
     "evaluation.report": {"config", "data", "nets", "inference", "evaluation"},
     "evaluation": {
-        *("config", "data", "nets", "inference", "method.techniques"),
+        *("config", "data", "nets", "inference", "method.techniques", "method.phases"),
         *("evaluation.metrics", "evaluation.extractors", "evaluation.evaluators"),
     },
     "evaluation.evaluators": {"data", "evaluation.metrics", "evaluation.extractors"},
@@ -53,7 +53,7 @@ ALLOWED = {
     "method.losses": {"config", "nets"},
     "method.techniques": {"config", "nets"},
     "method.optim": {"config"},
-    "method": set(),
+    "method": {"config"},
     "nets": {"config"},
     "data": {"config"},
     "config": set(),
@@ -71,6 +71,7 @@ ONLY_IN = {
     "wandb": {"training"},
     "matplotlib": {"evaluation.report"},
     "jinja2": {"evaluation.report"},
+    "onnx": {"inference"},
 }
 WITHOUT_JAX = {"data", "evaluation.metrics", "config", "errors", "__init__"}
 

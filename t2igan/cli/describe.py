@@ -17,7 +17,7 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".
 
 def define(given: FlagValues) -> None:
     """Adds the flags of `describe`."""
-    verb.define_workdir(given, "folder of a run, or a snapshot file")
+    verb.define_workdir(given, "folder of a run, a snapshot file, or models/NAME (see `models`)")
     verb.define_which(given)
     verb.define_paths(given, "image", "a picture, or a folder of pictures; may be given several times")
     flags.DEFINE_integer("beams", 4, "captions that are followed at a time; more find likelier ones", flag_values=given)

@@ -16,7 +16,7 @@ from t2igan.errors import UserError
 
 def define(given: FlagValues, out: str, images: str = "the picture, of any size and format") -> None:
     """Adds the flags that all of them have."""
-    verb.define_workdir(given, "folder of a run, or a snapshot file")
+    verb.define_workdir(given, "folder of a run, a snapshot file, or models/NAME (see `models`)")
     verb.define_which(given)
     verb.define_paths(given, "image", images)
     flags.DEFINE_multi_string(

@@ -16,7 +16,7 @@ COLUMNS = 5
 
 def define(given: FlagValues) -> None:
     """Adds the flags of `explore`."""
-    verb.define_workdir(given, "folder of a run, or a snapshot file")
+    verb.define_workdir(given, "folder of a run, a snapshot file, or models/NAME (see `models`)")
     verb.define_which(given)
     flags.DEFINE_multi_string(
         "prompt",

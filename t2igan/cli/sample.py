@@ -11,12 +11,12 @@ from absl.flags import FlagValues
 
 from t2igan.cli import verb
 from t2igan.cli.verb import Given
-from t2igan.errors import UserError
+from t2igan.errors import UserError, counted
 
 
 def define(given: FlagValues) -> None:
     """Adds the flags of `sample`."""
-    verb.define_workdir(given, "folder of a run, or a snapshot file")
+    verb.define_workdir(given, "folder of a run, a snapshot file, or models/NAME (see `models`)")
     verb.define_which(given)
     flags.DEFINE_multi_string(
         "prompt", [], "a caption; (phrase:1.3) weighs, AND joins; may be given several times", flag_values=given
@@ -57,10 +57,10 @@ def run(given: Given) -> None:
     facts = {"model": generator.digest, "t2igan": t2igan.__version__} | how
     if out.suffix.lower() == ".png":
         save_sheet(out, images, prompts, range(given.seed, given.seed + num), given.scale, facts)
-        say(f"{len(images)} pictures in {out}")
+        say(f"{counted(len(images), 'picture')} in {out}")
     else:
         save_files(out, images, everyone, given.scale, facts)
-        say(f"{len(images)} pictures in {out}/")
+        say(f"{counted(len(images), 'picture')} in {out}/")
 
 
 def _given_negative(given: Given) -> dict[str, str]:

@@ -15,6 +15,7 @@ from t2igan import config as config_lib
 from t2igan import nets
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, command
+from t2igan.inference import shipped
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.pretrained.opening import WEIGHTS, reader_of_snapshot
 from t2igan.inference.prompts import Prompt, parse
@@ -23,6 +24,7 @@ from t2igan.method.techniques.regularize import no_caption
 
 SNAPSHOT_NAME = "snapshot.safetensors"  # the latest
 BEST_SNAPSHOT_NAME = "snapshot_best.safetensors"  # the best of those that were evaluated
+MODEL_NAME = "model.safetensors"  # the same file in a folder in the layout of the Hugging Face Hub
 KEPT_FOLDER = "snapshots"  # those of `config.checkpoint.keep_every_images`
 WHICH = {"latest": SNAPSHOT_NAME, "best": BEST_SNAPSHOT_NAME}
 # Compiled once each, when first needed: a call is cut into pieces of these sizes, the last one padded.
@@ -256,7 +258,8 @@ def load(path: str | Path, which: str = "latest") -> Model:
     """Returns the generator of a run's folder or of a snapshot file.
 
     Args:
-      path: the run's folder, or a `.safetensors` file.
+      path: the run's folder, a `.safetensors` file, a folder that `t2igan export --format=hub` wrote, or "models/NAME",
+        one of the package's own (`t2igan models`).
       which: of a run's folder, "latest" (the final one, once training is done) or "best" (of those that were evaluated
         on the way, by `config.checkpoint.best_metric` on held-out pictures).
 
@@ -271,7 +274,7 @@ def load(path: str | Path, which: str = "latest") -> Model:
 
 def snapshot_path(path: str | Path, which: str = "latest") -> Path:
     """Returns the snapshot file that `load` reads. Raises `UserError` where there is none."""
-    path = config_lib.expanded(path, "workdir")
+    path = shipped.found(config_lib.expanded(path, "workdir"))
     if which not in WHICH:
         raise UserError(f"which={which!r} is none of {', '.join(map(repr, WHICH))}")
     if not path.exists():
@@ -281,6 +284,8 @@ def snapshot_path(path: str | Path, which: str = "latest") -> Path:
     found = path / WHICH[which]
     if found.is_file():
         return found
+    if (path / MODEL_NAME).is_file():
+        return path / MODEL_NAME
     if which == "best":
         raise UserError(
             f"{path} has no {BEST_SNAPSHOT_NAME}: nothing was evaluated on the way (config.evaluate.every_images), or "
@@ -315,4 +320,6 @@ def from_snapshot(snapshot: Snapshot, tokenizer: Tokenizer | None = None, beside
             ) from error
     networks = nets.build(config, tokenizer.vocab_size, tokenizer.pretrained)
     params = {name: of_one for name, of_one in snapshot.params.items() if name != WEIGHTS}
-    return Model(networks, jax.tree.map(jnp.asarray, params), tokenizer, snapshot)
+    # Small snapshots are stored in float16 (`t2igan export --format=snapshot --dtype=float16`).
+    params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
+    return Model(networks, params, tokenizer, snapshot)

@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from t2igan.config.space import game_size_px
-
 # These modules register their kinds.
 from t2igan.nets import (  # noqa: F401
     autoencoder,
@@ -34,6 +32,8 @@ from t2igan.nets.kinds import (
     TEXT_ENCODERS,
     Common,
     NetworkKind,
+    SpaceKind,
+    game_size_px,
 )
 from t2igan.nets.layers import Text
 from t2igan.nets.matching import MatchingHeads
@@ -51,6 +51,7 @@ __all__ = [
     "Common",
     "NetworkKind",
     "Networks",
+    "SpaceKind",
     "Text",
     "build",
     "kind_of",

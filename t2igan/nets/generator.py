@@ -21,9 +21,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from t2igan.config.constraints import require_not_negative, require_positive
-from t2igan.config.space import game_size_px, size_key
 from t2igan.errors import UserError
-from t2igan.nets.kinds import GENERATORS, Common, NetworkKind, check_channels
+from t2igan.nets.kinds import GENERATORS, Common, NetworkKind, check_channels, game_size_px, size_key
 from t2igan.nets.layers import (
     Modulate,
     Text,

@@ -20,7 +20,6 @@ import flax.linen as nn
 
 from t2igan.config.constraints import is_whole, require_positive
 from t2igan.config.registry import Registry
-from t2igan.config.space import game_size_px, size_key
 from t2igan.errors import UserError
 
 
@@ -63,15 +62,31 @@ class NetworkKind:
     pixels_only: bool = False
 
 
+@dataclasses.dataclass(frozen=True)
+class SpaceKind(NetworkKind):
+    """A space of the game as it is registered.
+
+    What is built is a module with `encode`, `decode`, `factor`, `channels` and `image_channels`, as those of
+    `t2igan.nets.autoencoder`, or None for pixels themselves; `Common` is that of the pictures.
+
+    Attributes:
+      codes: whether the game is played on codes: maps smaller by `config.space.factor`, of `config.space.channels`.
+      fit: (training pictures, uint8 [N, H, W, C], the section) -> parameters, where these are computed at once.
+      learns: whether the parameters are learned instead, in a phase that trains the network "space".
+    """
+
+    codes: bool = True
+    fit: Callable[[Any, Any], Any] | None = None
+    learns: bool = False
+
+
 GENERATORS: Registry[NetworkKind] = Registry("kind of generator", key="generator.kind")
 DISCRIMINATORS: Registry[NetworkKind] = Registry("kind of discriminator", key="discriminator.kind")
 TEXT_ENCODERS: Registry[NetworkKind] = Registry("kind of text encoder", key="text_encoder.kind")
 IMAGE_ENCODERS: Registry[NetworkKind] = Registry("kind of image encoder", key="image_encoder.kind")
 INVERTERS: Registry[NetworkKind] = Registry("kind of inverter", key="inverter.kind")
 CAPTIONERS: Registry[NetworkKind] = Registry("kind of captioner", key="captioner.kind")
-# What is built of a space is None for pixels, or a module with `encode`, `decode`, `factor`, `channels` and
-# `image_channels`, as those of `t2igan.nets.autoencoder`; `Common` is that of the pictures.
-SPACES: Registry[NetworkKind] = Registry("space of the game", key="space.kind")
+SPACES: Registry[SpaceKind] = Registry("space of the game", key="space.kind")
 
 # The network's name in states and snapshots -> its section of the configuration, and its kinds. A network's field in
 # `t2igan.nets.Networks` is named like the section.
@@ -83,6 +98,17 @@ ROLES: dict[str, tuple[str, Registry[NetworkKind]]] = {
     "inverter": ("inverter", INVERTERS),
     "captioner": ("captioner", CAPTIONERS),
 }
+
+
+def game_size_px(config: Any) -> int:
+    """Returns the height and width of the maps of pixels or codes that the game is played on."""
+    size = config.data.image_size_px
+    return size // config.space.factor if SPACES[config.space.kind].codes else size
+
+
+def size_key(config: Any) -> str:
+    """Returns how messages name that size."""
+    return f"config.data.image_size_px{' / config.space.factor' if SPACES[config.space.kind].codes else ''}"
 
 
 def check_channels(config: Any, section: str) -> None:
