@@ -35,6 +35,9 @@ class Common:
     dtype: Any  # what networks compute in
     remat: bool  # whether blocks are computed again in the backward pass
     growing: bool  # whether pictures grow during training (`t2igan.method.techniques.growing`)
+    sentence_dim: int = 0
+    style_shape: tuple[int, int] = (0, 0)  # uses and size of the generator's styles, where it has any
+    caption_vocab_size: int = 0  # of the run's own tokenizer, where the text encoder reads another's; 0 = vocab_size
     pretrained: Any = None  # a `t2igan.nets.pretrained_text.LanguageModel` that the text encoder is built on
 
 
@@ -46,6 +49,7 @@ class NetworkKind:
       build: (the role's section of the configuration, what networks have in common) -> linen module.
       check: (the whole configuration, name of the role's section) -> None; raises `UserError` for what cannot be built.
       grows: whether the module takes `grown=(stage, fade)`, for progressive growing.
+      styled: of generators, whether the module has `styles` and `draw`, which editing needs (`t2igan.nets.generator`).
       multi_scale: of discriminators, whether the module has maps of several sizes, for `discriminator.multi_scale`.
       pixels_only: whether the module knows pictures in [-1, 1] alone, and no codes (`config.space`).
     """
@@ -53,6 +57,7 @@ class NetworkKind:
     build: Callable[[Any, Common], nn.Module]
     check: Callable[[Any, str], None] = lambda config, section: None  # noqa: ARG005
     grows: bool = False
+    styled: bool = False
     multi_scale: bool = False
     pixels_only: bool = False
 
@@ -80,6 +85,7 @@ DISCRIMINATORS: Registry[NetworkKind] = Registry("kind of discriminator", key="d
 TEXT_ENCODERS: Registry[NetworkKind] = Registry("kind of text encoder", key="text_encoder.kind")
 IMAGE_ENCODERS: Registry[NetworkKind] = Registry("kind of image encoder", key="image_encoder.kind")
 INVERTERS: Registry[NetworkKind] = Registry("kind of inverter", key="inverter.kind")
+CAPTIONERS: Registry[NetworkKind] = Registry("kind of captioner", key="captioner.kind")
 SPACES: Registry[SpaceKind] = Registry("space of the game", key="space.kind")
 
 # The network's name in states and snapshots -> its section of the configuration, and its kinds. A network's field in
@@ -90,6 +96,7 @@ ROLES: dict[str, tuple[str, Registry[NetworkKind]]] = {
     "text": ("text_encoder", TEXT_ENCODERS),
     "image": ("image_encoder", IMAGE_ENCODERS),
     "inverter": ("inverter", INVERTERS),
+    "captioner": ("captioner", CAPTIONERS),
 }
 
 
