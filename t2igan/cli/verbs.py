@@ -6,11 +6,12 @@ from t2igan.cli.data import VERB as DATA
 from t2igan.cli.evaluate import VERB as EVALUATE
 from t2igan.cli.report import VERB as REPORT
 from t2igan.cli.sample import VERB as SAMPLE
+from t2igan.cli.serve import VERB as SERVE
 from t2igan.cli.train import VERB as TRAIN
 from t2igan.cli.verb import Verb
 from t2igan.config import Registry
 
 VERBS: Registry[Verb] = Registry("verb")
-for _verb in (TRAIN, DATA, SAMPLE, EVALUATE, REPORT):
+for _verb in (TRAIN, DATA, SAMPLE, SERVE, EVALUATE, REPORT):
     VERBS.register(_verb.name, _verb)
 DEFAULT = TRAIN
