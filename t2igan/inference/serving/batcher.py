@@ -45,6 +45,7 @@ class Batcher:
         self._condition = threading.Condition()
         self._closing = False
         self._to_warm = [(size, group) for size in BATCH_SIZES if size <= largest_images for group in warm]
+        self._compiling_s = self._drawn_s = 0.0  # how long the last size took to compile; drawing since
         self._images_per_s = 0.0  # of recent batches
         self._failures = 0
         self._thread = threading.Thread(target=self._work, name="t2igan-device", daemon=True)
@@ -110,7 +111,8 @@ class Batcher:
                 batch = self._queue.take(self._largest_compiled())
             if batch:
                 self._draw_batch(batch)
-            if self._to_warm:
+            # Those who wait come first, but however many they are, a size is compiled after as long a time of drawing.
+            if self._to_warm and (not self._queue.images or self._drawn_s >= self._compiling_s):
                 self._warm_one()
 
     def _largest_compiled(self) -> int:
@@ -120,6 +122,7 @@ class Batcher:
 
     def _warm_one(self) -> None:
         size, group = self._to_warm[0]
+        begun_s = time.monotonic()
         try:
             self._draw(group, ["a"] * size, list(range(size)))
             self._failures = 0
@@ -130,6 +133,7 @@ class Batcher:
                 self._failures = FAILURES_UNTIL_UNREADY
             self._largest = max(size // 2, 1)
             self._to_warm = [one for one in self._to_warm[1:] if one[0] <= self._largest]
+        self._compiling_s, self._drawn_s = time.monotonic() - begun_s, 0.0
 
     def _draw_batch(self, batch: list[Picture]) -> None:
         group, begun_s = batch[0].job.group, time.monotonic()
@@ -144,6 +148,7 @@ class Batcher:
             error = failure
             self._failures += 1
         seconds = time.monotonic() - begun_s
+        self._drawn_s += seconds
         if error is None:
             pace = len(batch) / max(seconds, 1e-6)
             self._images_per_s = 0.8 * (self._images_per_s or pace) + 0.2 * pace
@@ -160,12 +165,12 @@ class Batcher:
 
 def _deliver(batch: list[Picture], images: np.ndarray | None, error: Exception | None) -> None:
     """Hands pictures, or what went wrong, to those who wait; on the event loop."""
-    for number, (job, index) in enumerate(batch):
+    for place, (job, number) in enumerate(batch):
         if job.future.done():
             continue
         if error is not None or images is None:
             job.future.set_exception(error or RuntimeError("nothing was drawn"))
             continue
-        job.images[index] = images[number]
+        job.images[number] = images[place]
         if len(job.images) == len(job.seeds):
             job.future.set_result(True)

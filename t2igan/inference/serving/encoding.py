@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def encode(image: np.ndarray, recipe: Recipe, version: str) -> bytes:
 
     image = resized(image, recipe.px)
     if recipe.form == "png":
-        facts = {"model": recipe.model, "t2igan": version}
+        facts: dict[str, Any] = {"model": recipe.model, "t2igan": version}
         facts |= {"truncation": recipe.truncation, "guidance": recipe.guidance}
         return png_bytes(image, facts | {"prompt": recipe.prompt, "seed": recipe.seed}, compress_level=1)
     file = io.BytesIO()

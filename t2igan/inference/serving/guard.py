@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from t2igan.inference.serving.answers import ApiError
@@ -26,6 +27,7 @@ from t2igan.inference.serving.settings import Settings
 OPEN_PATHS = re.compile(r"/|/healthz|/readyz|/favicon\.ico|/studio/.*|/v1/images/files/[^/]+")
 _QUIET_PATHS = ("/healthz", "/readyz", "/metrics")  # asked every few seconds: counted, not logged
 _REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+CLIENT_LEFT = 499  # as nginx calls it; nobody reads it
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -58,6 +60,8 @@ class Guard:
         except ApiError as error:
             exchange.facts["code"] = error.code
             await exchange.answer(error)
+        except ClientDisconnect:  # while it sent the body
+            exchange.status = CLIENT_LEFT
         except Exception as error:  # a fault of ours: the client gets its shape, the log the traceback
             log("fault", logging.ERROR, error, id=exchange.id, path=scope["path"])
             exchange.facts["code"] = "server_error"

@@ -14,13 +14,13 @@ from fastapi.responses import Response, StreamingResponse
 from t2igan.inference.serving import links
 from t2igan.inference.serving.answers import ApiError, json_response
 from t2igan.inference.serving.encoding import MEDIA_TYPES
+from t2igan.inference.serving.guard import CLIENT_LEFT
 from t2igan.inference.serving.links import Recipe
 from t2igan.inference.serving.parameters import Generation, GenerationBody, checked, read_fields
 from t2igan.inference.serving.queueing import Group
 from t2igan.inference.serving.service import ClientLeft, Service
 
 ROUTER = APIRouter()
-CLIENT_LEFT = 499  # as nginx calls it; nobody reads it
 _BODY = {"required": True, "content": {"application/json": {"schema": GenerationBody.model_json_schema()}}}
 
 
@@ -137,7 +137,7 @@ async def model(name: str, request: Request) -> Response:
 
 @ROUTER.get("/t2igan/v1/models/{name:path}")
 async def description(name: str, request: Request) -> Response:
-    """Returns all that the page wants to know of a model: its words, example captions, its card, the server's limits."""
+    """Returns what the page wants to know of a model: its words, example captions, its card, and the limits."""
     service = service_of(request)
     limits = {"images": service.settings.request_images, "largest_px": service.settings.largest_px}
     return json_response(service.catalogue.find(name).description() | {"limits": limits})

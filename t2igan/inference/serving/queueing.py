@@ -50,7 +50,7 @@ class Picture(NamedTuple):
     """One picture of a job."""
 
     job: Job
-    index: int
+    number: int
 
 
 class Full(Exception):

@@ -32,7 +32,7 @@ export class Suggestions {
   examples() {
     return this.about.examples
       .filter((caption) => caption !== this.field.value.trim())
-      .slice(0, 4)
+      .slice(0, 6)
       .map((caption) => chip(caption, () => this.changed(caption)));
   }
 
@@ -79,6 +79,7 @@ function chip(text, act) {
   button.type = "button";
   const inside = document.createElement("span");
   inside.textContent = text;
+  button.title = text;
   button.append(inside);
   button.addEventListener("click", act);
   return button;
