@@ -308,6 +308,7 @@ def test_with_keys_only_who_has_one_is_served(gated):
 def test_pages_and_names_of_others_are_refused(gated, headers, status):
     gated.gate.set()
     with running(gated, cors_origins=("https://friend.example",)) as server:
+        assert server.ask("GET", "/healthz", host="10.0.0.7:8000")[0] == 200  # as probes ask
         found, answer, _ = server.ask("POST", "/v1/images/generations", {"prompt": "p"}, **headers)
         assert found == status
         friend = headers.get("origin") == "https://friend.example"

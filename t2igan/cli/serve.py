@@ -54,6 +54,7 @@ OPTIONS = {
     "drain_s": Option(float, 1.0, "seconds for which requests are still taken after SIGTERM"),
     "largest_px": Option(int, 2048, "the largest size in which pictures are handed out"),
     "connections": Option(int, 1000, "connections at a time"),
+    "open_metrics": Option(_yes, False, "whether /metrics is read without a key: yes, no"),
     "log_format": Option(str, "json", "of the log on stderr: json, plain"),
     "log_prompts": Option(_yes, False, "whether prompts are in the log: yes, no"),
 }
@@ -64,9 +65,14 @@ def define(given: FlagValues) -> None:
     verb.define_workdir(given, "run, snapshot file or folder of snapshot files; may repeat, the first is the default")
     verb.define_which(given)
     for name, option in OPTIONS.items():
-        default = f" ({option.default})" if option.default not in ("", None, (), False) else ""
+        shown = f"{option.default:g}" if isinstance(option.default, float) else option.default
+        default = f" ({shown})" if option.default not in ("", None, (), False) else ""
         if option.kind is Path:
             verb.define_path(given, name, option.about)
+        elif option.kind is int:
+            flags.DEFINE_integer(name, None, option.about + default, flag_values=given)
+        elif option.kind is float:
+            flags.DEFINE_float(name, None, option.about + default, flag_values=given)
         else:
             flags.DEFINE_string(name, None, option.about + default, flag_values=given)
     verb.define_path(

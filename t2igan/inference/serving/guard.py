@@ -25,6 +25,7 @@ from t2igan.inference.serving.settings import Settings
 
 # Paths that are answered without a key: the page itself, probes, and pictures whose address is signed.
 OPEN_PATHS = re.compile(r"/|/healthz|/readyz|/favicon\.ico|/studio/.*|/v1/images/files/[^/]+")
+_PROBES = ("/healthz", "/readyz")  # asked by address, not by name, and harmless
 _QUIET_PATHS = ("/healthz", "/readyz", "/metrics")  # asked every few seconds: counted, not logged
 _REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 CLIENT_LEFT = 499  # as nginx calls it; nobody reads it
@@ -75,7 +76,7 @@ class Guard:
         """Raises `ApiError` for a host, an origin or a key that is none of ours."""
         headers, hosts = exchange.headers, self._settings.hosts
         host = headers.get("host", "").lower()
-        if hosts and _without_port(host) not in hosts:
+        if hosts and _without_port(host) not in hosts and exchange.scope["path"] not in _PROBES:
             raise ApiError(
                 403, f"This server is not called {host[:100]!r}; --allowed_hosts names what it is.", None, "wrong_host"
             )
@@ -87,7 +88,8 @@ class Guard:
                 None,
                 "origin",
             )
-        if not self._settings.keys or OPEN_PATHS.fullmatch(exchange.scope["path"]):
+        open_metrics = self._settings.open_metrics and exchange.scope["path"] == "/metrics"
+        if not self._settings.keys or open_metrics or OPEN_PATHS.fullmatch(exchange.scope["path"]):
             return
         scheme, _, key = headers.get("authorization", "").partition(" ")
         name = owner_of(key.strip(), self._settings.keys) if scheme.lower() == "bearer" else None

@@ -73,9 +73,12 @@ def kept_secret(path: Path) -> bytes:
       UserError: the file is shorter than 16 bytes, or cannot be read or written.
     """
     try:
-        with contextlib.suppress(FileExistsError):
+        if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            with (
+                contextlib.suppress(FileExistsError),
+                os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file,
+            ):
                 file.write(secrets.token_hex(32) + "\n")
         secret = path.read_bytes().strip()
     except OSError as error:

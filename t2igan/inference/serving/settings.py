@@ -38,6 +38,7 @@ class Settings:
     prompt_characters: int = 32_000  # OpenAI's own limit; the model's own is lower
     largest_px: int = 2048  # the longest side of a picture that is handed out
     connections: int = 1000  # open at a time
+    open_metrics: bool = False  # whether /metrics is read without a key
     log_format: str = "json"  # or "plain"
     log_prompts: bool = False
 

@@ -28,7 +28,10 @@ async function ask(path, body, signal) {
     if (error.name === "AbortError") throw error;
     throw new Refusal(0, "", "away", 2);
   }
-  const found = await answer.json().catch(() => ({}));
+  const found = await answer.json().catch((error) => {
+    if (error.name === "AbortError") throw error;
+    return {};
+  });
   if (answer.ok) return found;
   const about = found.error ?? {};
   throw new Refusal(answer.status, about.message ?? answer.statusText, about.code, Number(answer.headers.get("Retry-After")) || 2);
