@@ -14,6 +14,7 @@ from t2igan.cli.mix import VERB as MIX
 from t2igan.cli.models import VERB as MODELS
 from t2igan.cli.report import VERB as REPORT
 from t2igan.cli.sample import VERB as SAMPLE
+from t2igan.cli.serve import VERB as SERVE
 from t2igan.cli.train import VERB as TRAIN
 from t2igan.cli.vary import VERB as VARY
 from t2igan.cli.verb import Verb
@@ -21,7 +22,7 @@ from t2igan.config import Registry
 
 VERBS: Registry[Verb] = Registry("verb")
 for _verb in (
-    *(TRAIN, DATA, SAMPLE, EVALUATE, REPORT, EXPORT, MODELS),
+    *(TRAIN, DATA, SAMPLE, SERVE, EVALUATE, REPORT, EXPORT, MODELS),
     *(DESCRIBE, EDIT, COMPLETE, VARY, MIX, INVERT, EXPLORE),
 ):
     VERBS.register(_verb.name, _verb)
