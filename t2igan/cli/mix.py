@@ -101,10 +101,7 @@ def save_gif(out: Path, images: Any, scale: int, frame_ms: int) -> None:
 VERB = Verb(
     name="mix",
     summary="draw what lies between two pictures or captions",
-    examples=(
-        'mix --workdir=runs/base --prompt="a pixel person with a red cap" --prompt="a pixel person with a green hat" '
-        "--frames=16 --out=mix.gif",
-    ),
+    examples=('mix --workdir=runs/base --prompt="a red cap" --prompt="a green hat" --frames=16 --out=mix.gif',),
     define=define,
     run=run,
 )
