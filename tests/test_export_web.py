@@ -209,3 +209,14 @@ def test_a_caption_that_is_empty_or_too_long_is_explained(page, tmp_path, captio
     """
     seen = look(page[0], tmp_path, 360, until="ms a picture", act=act)
     assert words in seen.text and not seen.console
+
+
+@pytest.mark.parametrize("version", ["v16.20.2", "", "v18.0.0"])
+def test_without_a_node_that_can_the_page_is_written_and_not_said_to_be_compared(tmp_path, monkeypatch, version):
+    (tmp_path / "node").write_text(f"#!/bin/sh\necho {version}\n")
+    (tmp_path / "node").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert (web_page.node_path() is not None) == (version == "v18.0.0")
+    monkeypatch.setattr(web_page, "node_path", lambda: None)
+    (line,) = web_page.check_file(source_of(random_model(CAPTIONS), "x", ["a"]), tmp_path / "page.html", "int8")
+    assert line.startswith("page.html: not compared, for Node 18 or newer")
