@@ -6,13 +6,13 @@ import subprocess
 import jax
 import jax.numpy as jnp
 import numpy as np
+from t2igan.config.space import game_size_px
 from tiny import shrink
 
 from configs.base import get_config
 from t2igan import config as config_lib
 from t2igan import nets
 from t2igan.config.checks import check
-from t2igan.config.space import game_size_px
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.inference.export.web_page import engine, node_path
 from t2igan.inference.snapshot import Snapshot

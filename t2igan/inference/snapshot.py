@@ -26,8 +26,10 @@ NETWORKS_FORMAT = "t2igan networks 1"
 class Snapshot:
     """What a snapshot file holds."""
 
-    params: dict[str, Any]  # "generator", "text", "inverter" where there is one: nested dictionaries of float32 arrays;
+    # "generator", "text", and what else there is of "inverter", "captioner", "image", "matching", "space": nested
+    # dictionaries of float32 arrays;
     # "pretrained", float16, where the text encoder reads a frozen model's vectors and the snapshot is to hold that
+    params: dict[str, Any]
     config: dict  # the whole configuration
     tokenizer: str  # JSON
     metrics: dict[str, Any]  # as `t2igan.evaluate` gave them
