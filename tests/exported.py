@@ -6,7 +6,6 @@ import subprocess
 import jax
 import jax.numpy as jnp
 import numpy as np
-from t2igan.config.space import game_size_px
 from tiny import shrink
 
 from configs.base import get_config
@@ -17,6 +16,7 @@ from t2igan.data.tokenizer import Tokenizer
 from t2igan.inference.export.web_page import engine, node_path
 from t2igan.inference.snapshot import Snapshot
 from t2igan.nets.init import init_network
+from t2igan.nets.kinds import game_size_px
 
 SMALLER = {"Modulate": 0.1, "'pixels": 0.3, "decoder": 0.7}  # parts whose values would grow from layer to layer
 NODE = node_path()
