@@ -199,6 +199,27 @@ def test_a_picture_is_chosen_varied_and_downloaded(page, tmp_path):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is there")
+def test_frames_lead_from_one_picture_to_another(page, tmp_path):
+    act = """
+        const pick = (number) => inside.querySelector(`#sheet button:nth-child(${number})`);
+        pick(1).click();
+        inside.getElementById("mix").click();
+        pick(8).click();
+        setTimeout(() => {
+          pick(4).click();
+          const labels = [...inside.querySelectorAll("#sheet button")].map((b) => b.getAttribute("aria-label"));
+          const said = labels.map((label) => label.replace(/.*, /, "")).join("; ");
+          inside.getElementById("card").textContent = `${inside.getElementById("about_chosen").textContent} | ${said}`;
+        }, 1000);
+    """
+    seen = look(page[0], tmp_path, 1200, until="ms a picture", act=act)
+    assert not seen.console
+    between = "of the way from seed 0 to seed 7"
+    assert f"43 % {between} | seed 0; 14 % {between}; 29 % {between}; 43 %" in seen.text
+    assert seen.text.rstrip().endswith("; seed 7")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is there")
 @pytest.mark.parametrize(
     ("caption", "words"), [(" ", "Say in words what to draw"), ("red " * 40, "this model reads 14")]
 )
