@@ -157,8 +157,8 @@ def test_wrong_arguments_are_explained(snapshot, tmp_path, arguments, words):
 
 def test_a_form_of_ones_own_is_written_by_its_module(snapshot, tmp_path, monkeypatch):
     mine = types.ModuleType("my_form")
-    mine.write = lambda source, folder, dtype, weights: (folder / "names.txt").write_text("\n".join(source.drawing))
-    mine.check = lambda source, folder, dtype: [f"names.txt in {dtype}"]
+    mine.write = lambda source, folder, *_: (folder / "names.txt").write_text("\n".join(source.drawing))
+    mine.check = lambda *given: [f"names.txt in {given[2]}"]
     monkeypatch.setitem(sys.modules, "my_form", mine)
     FORMATS.register("names", Format("my_form", "names of networks"))
     try:
