@@ -33,10 +33,10 @@ def get_config() -> ConfigDict:
     config.data = data = ConfigDict()
     data.source = "pixel_avatars"  # (embedded), or a folder, an archive, a table... of your own: docs/data.md
     data.image_size_px = 16  # pictures become squares of this size
-    data.channels = 3  # 3 = RGB, 1 = grey
+    data.channels = 3  # 3 = RGB, 1 = grey, 4 = RGB with transparency, which is drawn too
     data.resize = "crop"  # to a square by its centre; "pad" adds `background`; "stretch" changes proportions
     data.resample = "auto"  # "lanczos", "area", "nearest"; "auto" keeps pixel art sharp and is "lanczos" otherwise
-    data.background = (255, 255, 255)  # what shines through transparent pixels
+    data.background = (255, 255, 255)  # what shines through transparent pixels; with 4 channels, for figures alone
     data.train_split = "train"
     data.val_split = "val"  # what chooses and watches looks at it: guard, best checkpoint, figures on the way
     data.test_split = "test"  # measured once, at the end

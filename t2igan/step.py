@@ -278,7 +278,8 @@ def make_critic(
 
     def critic(images, text):
         if method.augment_kinds:
-            images = augment.augment(augment_key, images, probability, method.augment_kinds, num)
+            kinds, alpha = method.augment_kinds, method.augment_alpha
+            images = augment.augment(augment_key, images, probability, kinds, num, alpha)
         if method.instance_noise is not None:
             grain = jax.random.normal(noise_key, (num, *images.shape[1:]), images.dtype)
             images = images + method.instance_noise(step) * jnp.tile(grain, (len(images) // num, 1, 1, 1))

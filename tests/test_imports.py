@@ -53,7 +53,7 @@ ALLOWED = {
     "method.losses": {"config", "nets"},
     "method.techniques": {"config", "nets"},
     "method.optim": {"config"},
-    "method": set(),
+    "method": {"data"},
     "nets": {"config"},
     "data": {"config"},
     "config": set(),

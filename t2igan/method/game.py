@@ -48,6 +48,7 @@ class Method:
     augment_probability: float
     augment_target: float
     augment_images: int
+    augment_alpha: bool  # whether what is augmented has transparency: pictures with four channels, not codes
     instance_noise: Callable | None
     sentence_noise: float
     caption_dropout: float
@@ -101,6 +102,7 @@ class Method:
             augment_probability=augment.probability,
             augment_target=augment.target,
             augment_images=augment.adapt_images,
+            augment_alpha=config.data.channels == 4 and config.space.kind == "pixels",
             instance_noise=over_training(*noise) if any(noise) else None,
             sentence_noise=augment.sentence_noise,
             caption_dropout=augment.caption_dropout,
