@@ -73,6 +73,22 @@ class Composited(_Pictures):
         return composited(self._images[rows], self._background)
 
 
+class Joined(_Pictures):
+    """The pictures of one array, and then those of another."""
+
+    def __init__(self, first: Any, second: Any):
+        super().__init__((len(first) + len(second), *first.shape[1:]))
+        self.dtype = np.dtype(first.dtype)
+        self._first, self._second = first, second
+
+    def _take(self, rows: np.ndarray) -> np.ndarray:
+        taken = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        of_first = rows < len(self._first)
+        taken[of_first] = self._first[rows[of_first]]
+        taken[~of_first] = self._second[rows[~of_first] - len(self._first)]
+        return taken
+
+
 class Streamed(_Pictures):
     """Pictures that are read and decoded whenever they are asked for, by `workers` processes (0 = one a core).
 

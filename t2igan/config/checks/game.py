@@ -5,6 +5,7 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from t2igan.config.constraints import (
+    require_among,
     require_below_one,
     require_exponential_ends,
     require_not_negative,
@@ -14,12 +15,13 @@ from t2igan.config.constraints import (
 from t2igan.config.space import is_auto
 from t2igan.errors import UserError
 from t2igan.method.losses import ADVERSARIAL, PENALTIES, smoothable
+from t2igan.method.losses.variety import FEATURES
 from t2igan.method.phases import PHASES
 from t2igan.method.techniques.augment import AUGMENTATIONS
 
 NOT_NEGATIVE = (
     "cycle_weight attack_steps attack_size penalty_weight penalty_weight_end mismatch_weight contrastive_weight "
-    "reconstruction_weight paired_weight"
+    "reconstruction_weight paired_weight drifting_weight drifting_captions diversity_weight"
 ).split()
 
 
@@ -49,7 +51,9 @@ def _check_losses(config: ConfigDict) -> None:
             "config.loss.penalty='finite_difference' with config.compute_dtype='bfloat16' measures rounding: pictures "
             "are 0.01 apart; set the type to 'float32', or the penalty to 'r1_r2'"
         )
-    for key in ("contrastive_weight", "cycle_weight"):
+    require_among(config, "loss.drifting_features", FEATURES)
+    towers = ["contrastive_weight", "cycle_weight", *["drifting_weight"] * (loss.drifting_features == "tower")]
+    for key in towers:
         if loss[key] and "text" not in config.phases and not config.init_from:
             raise UserError(
                 f"config.loss.{key}={loss[key]} needs the image tower of the phase 'text', which "
@@ -97,10 +101,10 @@ def _check_batch(config: ConfigDict, section: str) -> None:
             f"config.{section}.batch_images={batch_images} cannot be divided into config.train.microbatches="
             f"{microbatches} equal parts"
         )
-    for key in ("mismatch_weight", "contrastive_weight"):
+    for key in ("mismatch_weight", "contrastive_weight", "drifting_weight"):
         if config.loss[key] and batch_images // microbatches < 2:
             raise UserError(
-                f"config.loss.{key}={config.loss[key]} compares captions, but config.{section}.batch_images="
+                f"config.loss.{key}={config.loss[key]} compares pairs, but config.{section}.batch_images="
                 f"{batch_images} in config.train.microbatches={microbatches} parts has one at a time; set the batch to "
                 f"{2 * microbatches} or more, or have fewer parts"
             )
