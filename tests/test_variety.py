@@ -2,6 +2,7 @@
 
 import functools
 import math
+import types
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,8 @@ from t2igan.config.checks import check
 from t2igan.errors import UserError
 from t2igan.method import losses
 from t2igan.method.game import Method
+from t2igan.method.losses.variety import VarietyWeights, variety_loss
+from t2igan.nets import Text
 from t2igan.nets.init import init_network
 from t2igan.step import generator_loss
 
@@ -165,38 +168,45 @@ SMALL = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("features", ["tower", "space"])
-def test_the_generator_has_the_terms_beside_its_loss(config, features):
+def test_the_generator_has_the_terms_beside_its_loss(config):
     config.update_from_flattened_dict(SMALL)
     networks = nets.build(config, 300)
     plain = Method.create(config, networks, 10)
     assert not plain.variety
-    weights = {"drifting_weight": 0.5, "drifting_features": features, "diversity_weight": 0.25}
-    config.loss.update(weights)
+    config.loss.update(drifting_weight=0.5, diversity_weight=0.25)
     check(config)
     method = Method.create(config, networks, 10)
     random = np.random.default_rng(0)
     batch = {"images": normal(0, 8, 16, 16, 3), "tokens": jnp.asarray(random.integers(1, 300, (8, 6)), jnp.int32)}
     names = ("text", "image", "generator", "discriminator")
-    params = {name: init_network(networks, name, jax.random.key(i), batch) for i, name in enumerate(names)}
-    key = jax.random.key(3)
+    init = lambda key: {name: init_network(networks, name, key, batch) for name in names}
+    params = jax.jit(init)(jax.random.key(0))
     loss = lambda method: jax.jit(functools.partial(generator_loss, method))(
-        params, 0, batch["images"], batch["tokens"], key, normal(1, 8, networks.z_dim)
+        params, 0, batch["images"], batch["tokens"], jax.random.key(3), normal(1, 8, networks.z_dim)
     )
     (total, metrics), (expected, plain_metrics) = loss(method), loss(plain)
     assert set(metrics) - set(plain_metrics) == {"loss/drifting", "loss/diversity"}
     expected += 0.5 * metrics["loss/drifting"].mean() + 0.25 * metrics["loss/diversity"].mean()
     assert total == pytest.approx(float(expected), rel=1e-5)
-    text = networks.text_encoder.apply(params["text"], batch["tokens"])
-    fake = networks.generator.apply(params["generator"], normal(1, 8, networks.z_dim), text)
-    see = lambda x: x.reshape(8, -1) if features == "space" else networks.image_encoder.apply(params["image"], x)
-    other_z = jax.random.normal(jax.random.fold_in(key, 2), (8, networks.z_dim))
-    other = networks.generator.apply(params["generator"], other_z, text)
-    drawn, twice = jnp.concatenate([see(fake), see(other)]), jnp.concatenate([text.sentence, text.sentence])
-    drifted = drifting_loss(drawn, see(batch["images"]), twice, text.sentence, 1.0)
-    np.testing.assert_allclose(metrics["loss/drifting"], drifted.reshape(2, 8).mean(0), rtol=1e-2)
-    seeking = mode_seeking(fake, other, normal(1, 8, networks.z_dim), other_z)
-    np.testing.assert_allclose(metrics["loss/diversity"], seeking, rtol=1e-2)
+
+
+@pytest.mark.parametrize("features", ["tower", "space"])
+def test_the_terms_are_of_two_drawings_of_each_caption(features):
+    real, fake, z, sentence = normal(0, 4, 2, 2, 3), normal(1, 4, 2, 2, 3), normal(2, 4, 5), normal(3, 4, 6)
+    text = Text(sentence, jnp.zeros((4, 1, 2)), jnp.ones((4, 1), bool))
+    see = lambda x: x.reshape(len(x), -1) ** (3 if features == "tower" else 1)
+    tower = types.SimpleNamespace(apply=lambda params, x: params * see(x))
+    redraw = lambda z: fake + z[:, 0, None, None, None]
+    weights = VarietyWeights(drifting=2.0, features=features, captions=1.5, diversity=3.0)
+    networks, key = types.SimpleNamespace(image_encoder=tower), jax.random.key(0)
+    arguments = real, fake, text, z, redraw, key, weights
+    loss, terms = jax.jit(lambda: variety_loss(networks, {"image": 1.0}, *arguments))()
+    other_z = jax.random.normal(key, z.shape)
+    drawn = jnp.concatenate([see(fake), see(redraw(other_z))])
+    drifting = drifting_loss(drawn, see(real), jnp.concatenate([sentence, sentence]), sentence, 1.5)
+    np.testing.assert_allclose(terms["loss/drifting"], (drifting[:4] + drifting[4:]) / 2, rtol=1e-4)
+    np.testing.assert_allclose(terms["loss/diversity"], mode_seeking(fake, redraw(other_z), z, other_z), rtol=1e-4)
+    np.testing.assert_allclose(loss, 2 * terms["loss/drifting"] + 3 * terms["loss/diversity"], rtol=1e-5)
 
 
 REFUSED = {
