@@ -2,6 +2,7 @@
 
 import functools
 import io
+import types
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from tiny import shrink
 
 from configs import base
 from t2igan import Dataset, UserError, load, nets
+from t2igan.cli.mix import save_gif
 from t2igan.cli.sample import save_files
 from t2igan.config.checks import check
 from t2igan.data import alpha, open_datasets, split_names
@@ -22,10 +24,14 @@ from t2igan.data.tokenizer import Tokenizer
 from t2igan.evaluation.evaluate import evaluate
 from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.report.images import data_uri, lit
+from t2igan.inference.editing.composing import compose
+from t2igan.inference.export.source import Source
 from t2igan.inference.pictures import cut_sheet, save_png, sheet
 from t2igan.inference.sample import to_bytes
-from t2igan.method import automatic, patches, phases
+from t2igan.inference.serving.encoding import encode
+from t2igan.method import automatic, phases
 from t2igan.method.techniques.augment import augment
+from t2igan.nets import patches
 from t2igan.training import plan
 from t2igan.training.distributed import parallel
 from t2igan.training.train import train
@@ -246,6 +252,35 @@ def test_white_icons_are_different_pictures_and_copies_are_not():
     signatures = np.stack([signature(icon) for icon in icons])
     content = np.arange(64, dtype=np.uint8).reshape(4, 16)
     np.testing.assert_array_equal(same_picture(content, signatures), [0, 1, 2, 2])
+
+
+def test_what_is_kept_and_what_is_drawn_are_mixed_by_what_is_seen():
+    """Half of nothing and half of white is white that is half seen, not grey."""
+    nothing, white = np.zeros((1, 40, 40, 4), np.uint8), np.full((1, 40, 40, 4), 255, np.uint8)
+    hidden = np.full((1, 40, 40, 1), 0.5, np.float32)
+    mixed = compose(nothing, white, hidden, seam_px=0)
+    assert (mixed[..., :3] == 255).all() and abs(mixed[..., 3].astype(int) - 128).max() <= 1
+    hidden[:, :20] = 0
+    np.testing.assert_array_equal(compose(partial(1, 40), white, hidden)[:, :20], partial(1, 40)[:, :20])
+
+
+def test_files_that_know_no_transparency_are_on_white_or_refused(tmp_path):
+    picture = np.zeros((16, 16, 4), np.uint8)
+    picture[4:12, 4:12] = (255, 0, 0, 255)
+    recipe = lambda form: types.SimpleNamespace(
+        form=form, px=32, quality=95, model="m", truncation=1.0, guidance=1.0, prompt="a", seed=0
+    )
+    for form, mode in (("png", "RGBA"), ("webp", "RGBA"), ("jpeg", "RGB")):
+        with Image.open(io.BytesIO(encode(picture, recipe(form), "1"))) as served:
+            assert served.mode == mode and served.size == (32, 32)
+            if form == "jpeg":
+                assert np.asarray(served)[0, 0].min() > 250
+    save_gif(tmp_path / "a.gif", np.stack([picture, picture[::-1]]), 1, 50)
+    with Image.open(tmp_path / "a.gif") as moving:
+        assert moving.n_frames >= 1
+    source = types.SimpleNamespace(snapshot=types.SimpleNamespace(config={"data": {"channels": 4}}))
+    with pytest.raises(UserError, match=r"config\.data\.channels=4.*--format=onnx.*stablehlo"):
+        Source.check_opaque(source, "onnx")
 
 
 # The data.

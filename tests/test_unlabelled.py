@@ -16,9 +16,9 @@ from t2igan.data import Batches, Dataset, open_dataset
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.data.unlabelled import columns_with_unlabelled, with_unlabelled
 from t2igan.inference.snapshot import save_networks
-from t2igan.method import patches
 from t2igan.method.phases.discriminator import DiscriminatorMethod, discriminator_step, init_discriminator_state
 from t2igan.method.phases.generator import GeneratorMethod, generator_step, init_generator_state
+from t2igan.nets import patches
 from t2igan.nets.init import init_network
 from t2igan.training.space import SPACE_NAME, training_data
 from t2igan.training.train import train

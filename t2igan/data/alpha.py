@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Num, UInt8
 
 ALPHA_CHANNELS = 4
 BOARD = (255, 204)  # the greys of a checkerboard that is shown behind what is transparent
@@ -25,12 +25,23 @@ def has_alpha(images: Any) -> bool:
     return images.shape[-1] == ALPHA_CHANNELS
 
 
-def straight(premultiplied: UInt8[np.ndarray, "*N H W 4"]) -> UInt8[np.ndarray, "*N H W 4"]:
-    """Returns pictures with straight colours, rounded, of premultiplied ones; black where nothing is seen."""
-    alpha = premultiplied[..., 3:].astype(np.uint32)
-    colours = (premultiplied[..., :3] * np.uint32(255) + alpha // 2) // np.maximum(alpha, 1)
-    colours = np.where(alpha > 0, np.minimum(colours, 255), 0)
-    return np.concatenate([colours, alpha], axis=-1).astype(np.uint8)
+def premultiplied(images: UInt8[np.ndarray, "*N H W C"]) -> Float[np.ndarray, "*N H W C"]:
+    """Returns float64 from 0 to 255 in which pictures can be mixed: of four channels, colours times alpha / 255."""
+    values = images.astype(np.float64)
+    if has_alpha(images):
+        values[..., :3] *= values[..., 3:] / 255
+    return values
+
+
+def straight(premultiplied: Num[np.ndarray, "*N H W 4"]) -> UInt8[np.ndarray, "*N H W 4"]:
+    """Returns pictures with straight colours, rounded, of premultiplied ones from 0 to 255; black where none is seen.
+
+    Colours are divided by alpha as rounded, so that on any background the picture looks as it should, to a level.
+    """
+    values = np.clip(premultiplied.astype(np.float64), 0, 255)
+    alpha = np.rint(values[..., 3:])
+    colours = np.minimum(values[..., :3] * 255 / np.maximum(alpha, 1), 255)
+    return np.concatenate([np.where(alpha > 0, np.rint(colours), 0), alpha], axis=-1).astype(np.uint8)
 
 
 def clean(images: UInt8[np.ndarray, "*N H W 4"]) -> UInt8[np.ndarray, "*N H W 4"]:
@@ -64,7 +75,4 @@ def on_checkerboard(images: UInt8[np.ndarray, "*N H W C"]) -> UInt8[np.ndarray, 
 
 def in_unit(images: UInt8[np.ndarray, "*N H W C"]) -> Float[np.ndarray, "*N H W C"]:
     """Returns float64 in [-1, 1], as `t2igan.nets.to_unit` gives float32: of four channels colours premultiplied."""
-    values = images.astype(np.float64)
-    if has_alpha(images):
-        values[..., :3] *= values[..., 3:] / 255
-    return values / 127.5 - 1
+    return premultiplied(images) / 127.5 - 1

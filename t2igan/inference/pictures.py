@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -124,17 +125,25 @@ def save_png(path: Path, image: np.ndarray, facts: Mapping[str, Any] | None = No
 
     `facts` go in as JSON text under the key "t2igan", read back by `read_facts`.
     """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png_bytes(image, facts))
+    except OSError as error:
+        raise UserError(f"could not write {path}: {error.strerror or error}; choose another --out") from error
+
+
+def png_bytes(image: np.ndarray, facts: Mapping[str, Any] | None = None, compress_level: int = 6) -> bytes:
+    """Returns the file that `save_png` writes; `compress_level` is zlib's, from 0 to 9."""
     from PIL import Image, PngImagePlugin
 
     info = PngImagePlugin.PngInfo()
     if facts:
-        info.add_itxt(PNG_KEY, json.dumps(facts, ensure_ascii=False))
+        text = json.dumps(facts, ensure_ascii=False).encode("utf-8", "replace")  # a lone surrogate has no UTF-8
+        info.add_itxt(PNG_KEY, text.decode("utf-8"))
+    file = io.BytesIO()
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path, format="PNG", pnginfo=info)
-    except OSError as error:
-        raise UserError(f"could not write {path}: {error.strerror or error}; choose another --out") from error
+    picture.save(file, format="PNG", pnginfo=info, compress_level=compress_level)
+    return file.getvalue()
 
 
 def read_facts(path: Path) -> dict[str, Any]:
