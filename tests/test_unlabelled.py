@@ -1,7 +1,7 @@
 """Pictures without captions in the phases that learn from pictures alone."""
 
+import dataclasses
 import functools
-import types
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ from t2igan.method.phases.discriminator import DiscriminatorMethod, discriminato
 from t2igan.method.phases.generator import GeneratorMethod, generator_step, init_generator_state
 from t2igan.nets import patches
 from t2igan.nets.init import init_network
+from t2igan.training import plan
+from t2igan.training.distributed import parallel
 from t2igan.training.space import SPACE_NAME, training_data
 from t2igan.training.train import train
 
@@ -74,8 +76,6 @@ def test_more_pictures_stand_behind_those_with_captions():
 
 def test_repeats_are_those_of_the_captioned():
     """Two sources of which one is repeated, and pictures without captions, which come once an epoch."""
-    import dataclasses
-
     captioned = dataclasses.replace(Dataset.from_arrays(pictures(2), ["a", "b"]), repeats=np.array([3, 1]))
     more = with_unlabelled(captioned, pictures(2, seed=1))
     np.testing.assert_array_equal(more.repeats, [3, 1, 1, 1])
@@ -131,11 +131,9 @@ def test_in_a_space_of_codes_theirs_are_computed_once(folder, tmp_path):
     networks = nets.build(config, VOCAB)
     params = patches.fit(pictures(20), 4, 6)
     save_networks(tmp_path / SPACE_NAME, {"space": params})
-    shapes = {"images": jax.ShapeDtypeStruct((2, 4, 4, 6), np.float16)}
     data = Dataset.from_arrays(pictures(7), list("abcdefg"))
-    run = types.SimpleNamespace(
-        config=config, workdir=tmp_path, networks=networks, train_data=data, batch_shapes=shapes
-    )
+    blank = plan._run_without_data(config, parallel.make_mesh(1))
+    run = dataclasses.replace(blank, workdir=tmp_path, train_data=data, networks=networks)
     alone = training_data(run, "adversarial")
     assert alone.images.shape == (7, 4, 4, 6)
     both = training_data(run, "generator", unlabelled=True)
