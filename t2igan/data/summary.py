@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from t2igan.data.alike import same_picture
+from t2igan.data.alpha import ALPHA_CHANNELS
 from t2igan.data.dataset import NONE, Dataset
 from t2igan.data.reasons import kinds, reasons
 from t2igan.data.tokenizer import Tokenizer
@@ -33,6 +34,7 @@ def as_json(datasets: Sequence[Dataset]) -> dict[str, Any]:
                 "pictures": len(dataset),
                 "captions": sum(map(len, dataset.captions)),
                 "left_out": len(dataset.skipped),
+                "transparent": None if dataset.transparent is None else int(dataset.transparent.sum()),
                 "reasons": dict(kinds(dataset.skipped).most_common()),
                 "same_picture_again": _doubles(dataset),
                 "fingerprint": dataset.fingerprint(),
@@ -76,6 +78,7 @@ def lines(datasets: Sequence[Dataset], data_config: Any, tokenizer_config: Any) 
     found += ["", *_sizes(train, data_config), *_captions(train, tokenizer_config), *_attributes(train)]
     found += [f"note: {printable(note)}" for note in _notes(datasets)]
     found += [unread(train)] if train.unread else []
+    found += transparency(datasets, data_config)
     found += few_held_out(datasets)
     found += [left_out(dataset) for dataset in datasets if dataset.skipped] or ["nothing was left out"]
     found += [
@@ -90,6 +93,23 @@ def lines(datasets: Sequence[Dataset], data_config: Any, tokenizer_config: Any) 
         for names, count in _alike(datasets).items()
     ]
     return found
+
+
+def transparency(datasets: Sequence[Dataset], data_config: Any) -> list[str]:
+    """Returns a remark where transparency is lost, or where none is there to be kept."""
+    known = {dataset.split: dataset.transparent for dataset in datasets if dataset.transparent is not None}
+    total, count = sum(map(len, known.values())), sum(int(of_one.sum()) for of_one in known.values())
+    if data_config.channels != ALPHA_CHANNELS and count:
+        return [
+            f"transparent in places: {count:,} of {counted(total, 'picture')}, shown on config.data.background="
+            f"{tuple(data_config.background)}; config.data.channels=4 keeps their transparency"
+        ]
+    if data_config.channels == ALPHA_CHANNELS and total and not count:
+        return [
+            f"config.data.channels=4, but of {counted(total, 'picture')} none is transparent: what is drawn will be "
+            f"opaque, and config.data.channels=3 learns less for nothing"
+        ]
+    return []
 
 
 def few_held_out(datasets: Sequence[Dataset]) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from t2igan import nets
 from t2igan.data import Dataset, check_all_usable, different, open_datasets, split_names
-from t2igan.data.summary import as_json, cut_captions, few_held_out, left_out, unread
+from t2igan.data.summary import as_json, cut_captions, few_held_out, left_out, transparency, unread
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.evaluation.extractors import FeatureExtractors
@@ -103,7 +103,8 @@ def open_run(config, workdir: Path, mesh, data: tuple[Dataset, Dataset, Dataset]
         f"{len(val_data):,} to watch, {len(test_data):,} to test on; "
         f"{tokenizer.vocab_size} tokens; {mesh.size} x {mesh.devices.flat[0].platform}"
     )
-    for remark in [*train_data.notes, *few_held_out(opened), *cut_captions(train_data, tokenizer)]:
+    remarks = [*train_data.notes, *transparency(opened, config.data), *few_held_out(opened)]
+    for remark in [*remarks, *cut_captions(train_data, tokenizer)]:
         say(remark)
     if config.sample.captions:
         tokenizer.encode_prompts(config.sample.captions)  # too long, empty: better said now than at the first sheet

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from t2igan.data.alpha import composited, has_alpha
 from t2igan.inference.pictures import SHOWN_PX, enlarge, png_bytes
 from t2igan.inference.serving.links import Recipe
 
+WHITE = (255, 255, 255)
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 
@@ -55,6 +57,8 @@ def encode(image: np.ndarray, recipe: Recipe, version: str) -> bytes:
         facts: dict[str, Any] = {"model": recipe.model, "t2igan": version}
         facts |= {"truncation": recipe.truncation, "guidance": recipe.guidance}
         return png_bytes(image, facts | {"prompt": recipe.prompt, "seed": recipe.seed}, compress_level=1)
+    if recipe.form == "jpeg" and has_alpha(image):  # which knows no transparency
+        image = composited(image, WHITE)
     file = io.BytesIO()
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     picture.save(file, format=recipe.form.upper(), quality=recipe.quality)
