@@ -149,7 +149,7 @@ class _Source:
                 return ""
             message = f"caption is missing: say what the picture shows, since {served.id} has no captioner to do so."
             raise ApiError(400, message, "caption", "missing")
-        if check_prompt(found, "", served, service.settings, param="caption"):
+        if check_prompt(found, "", served, service.settings, param="caption") is None:
             raise ApiError(400, "caption must be a plain one, without weights or AND.", "caption")
         return found
 

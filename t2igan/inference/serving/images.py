@@ -15,8 +15,7 @@ from t2igan.inference.serving import links
 from t2igan.inference.serving.answers import ApiError, json_response
 from t2igan.inference.serving.encoding import MEDIA_TYPES
 from t2igan.inference.serving.guard import CLIENT_LEFT
-from t2igan.inference.serving.parameters import GenerationBody, Wanted, check_prompt, checked, read_fields
-from t2igan.inference.serving.queueing import Group
+from t2igan.inference.serving.parameters import GenerationBody, Wanted, check_prompt, checked, group_of, read_fields
 from t2igan.inference.serving.service import ClientLeft, Service
 
 ROUTER = APIRouter()
@@ -35,7 +34,7 @@ async def generations(request: Request) -> Response:
     asked = checked(await read_fields(request), service.catalogue, service.settings)
     seeds = asked.wanted.seeds
     try:
-        images = await service.drawn(request, asked.group, asked.prompt, seeds)
+        images = await service.drawn(request, asked.group, asked.drawn, seeds)
     except ClientLeft:
         return Response(status_code=CLIENT_LEFT)
     recipes = [asked.recipe(seed) for seed in seeds]
@@ -100,10 +99,10 @@ async def file(name: str, request: Request) -> Response:
     served = service.catalogue.of_digest(recipe.model)
     if served is None or form != recipe.form:
         raise ApiError(404, "The model that drew this picture is not here any more.", None, "model_not_found")
-    composed = check_prompt(recipe.prompt, recipe.negative, served, service.settings, recipe.as_caption)
-    group = Group(served.id, recipe.truncation, recipe.guidance, recipe.negative, recipe.as_caption, composed)
+    caption = check_prompt(recipe.prompt, recipe.negative, served, service.settings, recipe.as_caption)
+    group = group_of(served, recipe.truncation, recipe.guidance, recipe.negative, caption)
     try:
-        images = await service.drawn(request, group, recipe.prompt, [recipe.seed])
+        images = await service.drawn(request, group, caption or recipe.prompt, [recipe.seed])
     except ClientLeft:
         return Response(status_code=CLIENT_LEFT)
     (data,) = await service.encoded(images, [recipe])

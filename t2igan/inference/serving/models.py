@@ -112,9 +112,9 @@ class Catalogue(Mapping[str, ServedModel]):
         """Returns a group for each program that is to be compiled: with guidance, too, where a model takes it."""
         groups = []
         for served in self._models.values():
-            groups.append(Group(served.id))
+            groups.append(Group(served.id, as_caption=True))
             if served.takes_guidance:
-                groups.append(Group(served.id, guidance=2.0))
+                groups.append(Group(served.id, guidance=2.0, as_caption=True))
         return groups
 
 

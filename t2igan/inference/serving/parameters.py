@@ -77,14 +77,17 @@ class Generation:
     """A checked request for pictures of a prompt."""
 
     wanted: Wanted
-    prompt: str
+    prompt: str  # as it was sent
+    drawn: str  # what is drawn: the caption that the prompt means or, where it means several, the prompt
+    negative: str
+    as_caption: bool  # whether the prompt was to be cut where it is too long
     group: Group  # with which other pictures these are drawn
 
     def recipe(self, seed: int) -> Recipe:
         """Returns all that the picture of a seed depends on."""
         group, wanted = self.group, self.wanted
         how = (group.truncation, group.guidance, wanted.px, wanted.output_format, wanted.file_quality)
-        return Recipe(wanted.served.model.digest, self.prompt, seed, *how, group.negative, group.as_caption)
+        return Recipe(wanted.served.model.digest, self.prompt, seed, *how, self.negative, self.as_caption)
 
 
 async def read_fields(request: Request) -> dict[str, Any]:
@@ -132,9 +135,18 @@ def checked(fields: dict[str, Any], catalogue: Catalogue, settings: Settings) ->
     truncation, guidance = _noise(body, served)
     negative = body.negative_prompt or ""
     as_caption = bool(body.cut_long) and not negative
-    composed = check_prompt(body.prompt, negative, served, settings, as_caption)
-    group = Group(served.id, truncation, guidance, negative, as_caption, composed)
-    return Generation(wanted_of(body, served, _seeds(body, settings), settings), body.prompt, group)
+    caption = check_prompt(body.prompt, negative, served, settings, as_caption)
+    group = group_of(served, truncation, guidance, negative, caption)
+    wanted = wanted_of(body, served, _seeds(body, settings), settings)
+    drawn = body.prompt if caption is None else caption
+    return Generation(wanted, body.prompt, drawn, negative, as_caption, group)
+
+
+def group_of(served: ServedModel, truncation: float, guidance: float, negative: str, caption: str | None) -> Group:
+    """Returns with which other pictures those of a checked prompt are drawn; `caption` as `check_prompt` returns it."""
+    if caption is None:
+        return Group(served.id, truncation, guidance, negative, composed=True)
+    return Group(served.id, truncation, guidance, as_caption=True)  # it has been read and measured: once is enough
 
 
 def wanted_of(body: PictureBody, served: ServedModel, seeds: tuple[int, ...], settings: Settings) -> Wanted:
@@ -163,21 +175,21 @@ def typed(fields: dict[str, Any], kind: type[Body]) -> Body:
 
 def check_prompt(
     prompt: str, negative: str, served: ServedModel, settings: Settings, as_caption: bool = False, param: str = "prompt"
-) -> bool:
-    """Returns whether a prompt is made of several captions. Raises `ApiError` for one that cannot be drawn."""
+) -> str | None:
+    """Returns the caption that a prompt means, None for several. Raises `ApiError` for one that cannot be drawn."""
     for name, text in ((param, prompt), ("negative_prompt", negative)):
         if len(text) > settings.prompt_characters:
             most = settings.prompt_characters
             raise ApiError(400, f"{name} has {len(text):,} characters; at most {most:,} are taken.", name)
     try:
         if as_caption and prompt.strip():
-            return False
+            return prompt
         (meant,) = served.model.understood([prompt], negative)
         if meant.caption is None:
             served.model.check_styled("a prompt with weights, AND or a negative")
     except UserError as error:
         raise ApiError(400, str(error).replace("prompt 1 of 1", param), param) from error
-    return meant.caption is None
+    return meant.caption
 
 
 def _seeds(body: GenerationBody, settings: Settings) -> tuple[int, ...]:
