@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from t2igan.errors import UserError
     from t2igan.evaluation.runs import evaluate_run as evaluate
     from t2igan.inference.sample import Model, load
+    from t2igan.training.auto import auto_config
     from t2igan.training.train import train
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Model",
     "UserError",
     "__version__",
+    "auto_config",
     "evaluate",
     "get_config",
     "load",
@@ -36,6 +38,7 @@ _HOMES = {
     "Dataset": "t2igan.data:Dataset",
     "Model": "t2igan.inference.sample:Model",
     "UserError": "t2igan.errors:UserError",
+    "auto_config": "t2igan.training.auto:auto_config",
     "evaluate": "t2igan.evaluation.runs:evaluate_run",
     "get_config": "t2igan.config:get_config",
     "load": "t2igan.inference.sample:load",
