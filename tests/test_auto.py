@@ -336,8 +336,8 @@ def test_from_a_folder_to_a_model_and_on(tmp_path, capsys, monkeypatch):
     small = {
         "text_encoder.width": 8, "text_encoder.layers": 1, "text_encoder.heads": 2, "text_encoder.pooling_queries": 2,
         "text_encoder.sentence_dim": 8, "image_encoder.channels": (8, 8), "image_encoder.features": 8,
-        "generator.channels": (8, 8, 8), "generator.z_dim": 4, "generator.style_dim": 8,
-        "generator.attention_heads": 2, "discriminator.channels": (8, 8, 8), "discriminator.features": 8,
+        "generator.kind": "mlp", "generator.channels": (8,), "generator.z_dim": 4, "discriminator.kind": "mlp",
+        "discriminator.channels": (8,), "augment.target": 0.0,
         "devices": 1, "evaluate.at_end": False, "evaluate.every_images": 0, "guard.num_images": 0,
         "sample.num_captions": 2, "sample.num_seeds": 2, "pretrain_text.steps": 2, "train.steps": 2,
     }  # fmt: skip
@@ -358,12 +358,12 @@ def test_from_a_folder_to_a_model_and_on(tmp_path, capsys, monkeypatch):
         "at risk",
     ):
         assert f"\n  {about:<13}" in said, about
-    assert "chosen before" not in said and "phase adversarial" in said
+    assert "chosen before" not in said and "phase adversarial: compiling" in said
     images = t2igan.load(workdir).sample(["a red square"], seed=0)
     assert images.shape == (1, 16, 16, 3)
     assert main([*command, "--minutes=1"]) == 0
     said = capsys.readouterr().out
-    assert "chosen before, and kept" in said and "phase adversarial" not in said
+    assert "chosen before, and kept" in said and "compiling" not in said
     assert main([*command, "--minutes=2"]) == 2
     assert "was chosen for --minutes=1, not for 2" in capsys.readouterr().err
     other = ["t2igan", "train", f"--config={workdir / 'auto_config.py'}", "--minutes=1"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -23,6 +24,7 @@ SMALL_MAPS, LARGE_MAPS = (32, 16, 96), (128, 32, 256)
 CALLS = 3
 TIMED_S = 2.0  # of steps of a phase, at most, after the first
 STEPS = 8
+CORES_A_COMPILATION = 2
 DRAWN_VALUES = 65_537  # again and again: a prime, so that rows differ
 
 
@@ -72,48 +74,56 @@ def convolutions_flop_s(dtype: Any, num_images: int, size_px: int, channels: int
 def timed(config: Any) -> dict[str, Rates]:
     """Returns how fast each phase of a configuration is here, by some steps of it on blank pictures.
 
-    The steps are those that a training would run; weights are drawn at random, and nothing is kept.
+    The steps are those that a training would run; weights are drawn at random, and nothing is kept. They are compiled
+    at once, as far as there are cores, and timed one after the other.
     """
     mesh = parallel.make_mesh(config.devices, config.shard_devices)
-    run, given, found = plan._run_without_data(config, mesh), {}, {}
+    run, given, steps = plan._run_without_data(config, mesh), {}, []
     if config.space.kind == "patches":
         given = {"space": plan._shapes_of(run, "space")}
     for name in config.phases:
         phase = phases.build(name, run, given)
-        shapes = parallel.abstract_on(mesh, phase.init, given)
-        found[name] = _timed(run, phase, shapes)
+        state = parallel.abstract_on(mesh, phase.init, given)
+        split = parallel.split(mesh)
+        batch = {
+            key: jax.ShapeDtypeStruct((phase.step_images, *like.shape[1:]), like.dtype, sharding=split)
+            for key, like in (phase.shapes or run.batch_shapes).items()
+        }
+        steps.append((phase, state, batch, compile_phase(run, phase, state).lower(state, batch)))
         given = handed_on(given, jax.eval_shape(phase.init, given))
-    return found
+    with ThreadPoolExecutor(max((os.cpu_count() or 1) // CORES_A_COMPILATION, 1)) as pool:
+        compiled = list(pool.map(lambda step: _compiled(step[-1]), steps))
+    return {
+        phase.name: _timed(phase.step_images, state, batch, *found)
+        for (phase, state, batch, _), found in zip(steps, compiled, strict=True)
+    }
 
 
-def drawn(like: Any) -> jax.Array:
-    """Returns an array of small normal numbers, of zeros where they are whole, for a shape with a type and a place."""
+def _compiled(lowered: Any) -> tuple[Any, float]:
+    start = time.perf_counter()
+    return lowered.compile(), time.perf_counter() - start
+
+
+def _timed(step_images: int, state: Any, batch: Any, step: Any, compile_s: float) -> Rates:
+    held = jax.tree.map(drawn, state)
+    batch = {key: drawn(like, 1) for key, like in batch.items()}  # 0 is no word
+    held, metrics = step(held, batch)
+    jax.block_until_ready(metrics)
+    begun, done = time.perf_counter(), 0
+    while done < STEPS and time.perf_counter() - begun < TIMED_S:
+        held, metrics = step(held, batch)
+        jax.block_until_ready(metrics)
+        done += 1
+    return Rates(done * step_images / (time.perf_counter() - begun), compile_s)
+
+
+def drawn(like: Any, whole: int = 0) -> jax.Array:
+    """Returns an array of small normal numbers, or of `whole` where they are whole, for a shape, a type and a place."""
     if jnp.issubdtype(like.dtype, jnp.floating):
         values = np.resize(0.02 * np.random.default_rng(0).standard_normal(DRAWN_VALUES), like.shape)
     else:
-        values = np.zeros(like.shape)
+        values = np.full(like.shape, whole)
     return jax.device_put(values.astype(like.dtype), like.sharding)
-
-
-def _timed(run: Any, phase: Any, shapes: Any) -> Rates:
-    split = parallel.split(run.mesh)
-    batch = {
-        name: drawn(jax.ShapeDtypeStruct((phase.step_images, *like.shape[1:]), like.dtype, sharding=split))
-        for name, like in (phase.shapes or run.batch_shapes).items()
-    }
-    batch = {name: jnp.ones_like(x) if x.dtype == jnp.int32 else x for name, x in batch.items()}  # ids of words
-    start = time.perf_counter()
-    # An adversarial step late in the phase has a penalty, where not all have.
-    step = compile_phase(run, phase, shapes, 0)
-    state, metrics = step(jax.tree.map(drawn, shapes), batch)
-    jax.block_until_ready(metrics)
-    compile_s = time.perf_counter() - start
-    begun, done = time.perf_counter(), 0
-    while done < STEPS and time.perf_counter() - begun < TIMED_S:
-        state, metrics = step(state, batch)
-        jax.block_until_ready(metrics)
-        done += 1
-    return Rates(done * phase.step_images / (time.perf_counter() - begun), compile_s)
 
 
 def _ram_bytes() -> int:
