@@ -301,7 +301,7 @@ def test_a_small_folder_is_chosen_for_and_chosen_once(tmp_path, capsys, measured
 
 
 @pytest.mark.usefixtures("measured_once")
-def test_what_cannot_be_chosen_for_is_said_in_a_line(tmp_path):
+def test_what_cannot_be_chosen_for_is_said_in_a_line(tmp_path, monkeypatch):
     for minutes in (0.5, 10**6, "ten", float("nan"), True):
         with pytest.raises(UserError, match=f"--minutes={minutes} must lie between 1 and 20,160"):
             auto.auto_config("pets", tmp_path / "run", minutes)
@@ -313,6 +313,12 @@ def test_what_cannot_be_chosen_for_is_said_in_a_line(tmp_path):
         auto.auto_config("pets", tmp_path / "run", 30, {"train.images": "many"})
     with pytest.raises(UserError, match="nowhere"):
         auto.auto_config(tmp_path / "nowhere", tmp_path / "run")
+    with (
+        pytest.raises(UserError, match="measures what one process can do, and there are 3"),
+        monkeypatch.context() as m,
+    ):
+        m.setattr(auto.processes, "count", lambda: 3)
+        auto.auto_config("pets", tmp_path / "run")
     few = save(tmp_path / "few", 9)
     with pytest.raises(UserError, match="5 different pictures to train on are too few"):
         auto.auto_config(few, tmp_path / "run")

@@ -101,3 +101,26 @@ def test_peaks_are_those_of_the_device():
     assert peak_flop_s("NVIDIA H100 80GB HBM3", "bfloat16") == peak_flop_s("NVIDIA H200", "bfloat16") == 989e12
     assert peak_flop_s("NVIDIA H100 PCIe", "float32") == 378e12
     assert peak_flop_s("cpu", "float32") is None
+
+
+def test_all_parts_run_in_order_within_the_minutes(tmp_path, monkeypatch, capsys):
+    limits = {}
+
+    def run_part(name, words, limit_s, out, platform=""):
+        limits[f"{name} {platform}".strip()] = limit_s
+        if name == "steps":
+            visit.append(out, {"part": "step", "config": "base", "dtype": "float32", "images_s": 7.0})
+        if name == "training":
+            assert f"--seconds={limit_s:.0f}" in words and "--config=emoji64" in words
+        return 3 if name == "pictures" and not platform else 0
+
+    monkeypatch.setattr(visit, "run_part", run_part)
+    words = ["gpu", "--minutes=8", f"--out={tmp_path / 'out'}", "--configs", "base", "--dtypes", "float32"]
+    monkeypatch.setattr("sys.argv", words)
+    visit.main()
+    assert list(limits) == ["pictures cpu", "pictures", "steps", "training"]
+    assert limits["pictures cpu"] < 101 and 250 < limits["steps"] < 260 and 450 < limits["training"] < 470
+    said = capsys.readouterr().out
+    assert "pictures: " in said and "exit code 3" in said and "| base |" in said
+    rows = visit.rows_of(tmp_path / "out")
+    assert [row["of"] for row in rows if row["part"] == "time"] == ["pictures", "steps", "training"]

@@ -141,9 +141,8 @@ def main() -> None:
 
     if "pictures" in given.parts:
         begun = time.monotonic()
-        pictures(
-            out, given.snapshot, tiny, min(PICTURES_SHARE * end, left()), lambda code: finished("pictures", code, begun)
-        )
+        limit_s = min(PICTURES_SHARE * end, left())
+        finished("pictures", pictures(out, given.snapshot, tiny, limit_s), begun)
     if "steps" in given.parts:
         begun = time.monotonic()
         until = STEPS_SHARE * end if "training" in given.parts else end

@@ -7,7 +7,6 @@ the next time instead of choosing anew.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -73,7 +72,7 @@ def chosen(
 ) -> ConfigDict:
     """Returns what was chosen before in a run's folder, or chooses, says why, and keeps it there.
 
-    Of several processes, which `processes.start` has brought together, all must call it; the first one chooses.
+    Several processes, which `processes.start` has brought together, read what one alone has chosen.
 
     Args:
       workdir: the run's folder.
@@ -97,16 +96,17 @@ def chosen(
     if processes.from_leader(path.is_file):
         say(f"{shown(path)}: chosen before, and kept; edit it, or delete it to have it chosen anew")
         return change(written.read(path, minutes, wished.data.source))
+    if processes.count() > 1:
+        raise UserError(
+            f"--config=auto measures what one process can do, and there are {processes.count()}; begin with one, which "
+            f"writes {path}, stop it, and go on with several"
+        )
     parallel.start(processes.local_cpu_devices(wished.devices))
-
-    def make() -> dict[str, Any]:
-        config, text = _choose(wished, minutes, change, given_keys)
-        if keep:
-            written.write(path, text)
-            say(f"kept in {shown(path)}, to be read and edited")
-        return json.loads(config_lib.to_json(config))
-
-    return config_lib.from_dict(processes.from_leader(make))
+    config, text = _choose(wished, minutes, change, given_keys)
+    if keep:
+        written.write(path, text)
+        say(f"kept in {shown(path)}, to be read and edited")
+    return config.lock()
 
 
 def _choose(wished: ConfigDict, minutes: float, change: Change, given_keys: frozenset[str]) -> tuple[ConfigDict, str]:
