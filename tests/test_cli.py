@@ -50,7 +50,7 @@ def says(done, *words: str) -> None:
     ("arguments", "words"),
     [
         (["trian", "--config=configs/base.py"], ["no verb 'trian'", "did you mean 'train'"]),
-        ([], ["--config is missing", "base, avatars64"]),
+        ([], ["--config is missing", "base, auto, avatars64"]),
         (["--config=configs/bas.py"], ["configs/bas.py", "did you mean 'base'"]),
         (["--config=configs/base.py", "--config.train.stepz=3"], ["stepz", "steps"]),
         (["--config=configs/base.py", "--config.train.steps=many"], ["config.train.steps", "many"]),
@@ -79,7 +79,7 @@ def says(done, *words: str) -> None:
         (["data", "--config=configs/base.py", "--num=-5", "--out=sheet.png"], ["--num=-5"]),
         (
             ["--config.data.source=x"],
-            ["--config is missing", "--config.data.source=x changes a key", "base, avatars64"],
+            ["--config is missing", "--config.data.source=x changes a key", "base, auto, avatars64"],
         ),
         (["data", "--config.data.source=x"], ["--config is missing", "--config.data.source=x changes a key"]),
         (["sample", "--workdir=/tmp", "--config=base"], ["`sample` takes no --config"]),

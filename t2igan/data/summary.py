@@ -18,6 +18,7 @@ from t2igan.errors import counted
 SHOWN_REASONS = 5
 SHOWN_VALUES = 6
 FEW_PICTURES = 30  # held out; on fewer, a share of right answers is uncertain by a fifth
+FEW_TO_LEARN_FROM, VERY_FEW_TO_LEARN_FROM = 2_000, 100  # different pictures of the training split
 MAX_COUNTED = 100_000  # captions whose tokens are counted, evenly over all
 MIN_CUT = 0.02  # of a picture; less is a pixel or two
 MUCH_CUT = 0.2  # may be what the caption tells of: a head, a line below a letter
@@ -122,6 +123,29 @@ def few_held_out(datasets: Sequence[Dataset]) -> list[str]:
         f"only {counts}: figures on so few say little, and some cannot be had. Add pictures, or raise "
         "config.data.val_fraction and test_fraction"
     ]
+
+
+def different_pictures(dataset: Dataset) -> int:
+    """Returns how many pictures of a split differ; of several that are one in other files, one counts."""
+    if dataset.content is None or dataset.signatures is None or not len(dataset):
+        return len(dataset)
+    return len(np.unique(same_picture(dataset.content, dataset.signatures)))
+
+
+def few_to_learn_from(pictures: int, game_images: int) -> list[str]:
+    """Returns what is at risk where so few different pictures are trained on, shown so many times in the game."""
+    if pictures < VERY_FEW_TO_LEARN_FROM:
+        return [
+            f"{pictures} different pictures teach no more than themselves: expect copies and blends of them, and take "
+            f"no new combination of words for granted"
+        ]
+    if pictures < FEW_TO_LEARN_FROM:
+        return [
+            f"{pictures:,} different pictures are shown {game_images / pictures:.0f} times each in the game: they may "
+            f"be learned by heart, so look at the copies that the evaluation counts (memorisation) before you trust a "
+            f"drawing"
+        ]
+    return []
 
 
 def cut_captions(train: Dataset, tokenizer: Tokenizer) -> list[str]:
