@@ -15,9 +15,10 @@ from t2igan import config as config_lib
 from t2igan import nets
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, command
+from t2igan.inference.fitting import check_kinds, networks_of_stranger
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.pretrained.opening import WEIGHTS, reader_of_snapshot
-from t2igan.inference.snapshot import Snapshot, load_snapshot
+from t2igan.inference.snapshot import Snapshot, open_snapshot
 from t2igan.method.techniques.regularize import no_caption
 
 SNAPSHOT_NAME = "snapshot.safetensors"  # the latest
@@ -175,7 +176,12 @@ def load(path: str | Path, which: str = "latest") -> Model:
     check_not_forked()
     found = snapshot_path(path, which)
     beside = found.parent.parent if found.parent.name == KEPT_FOLDER else found.parent
-    return from_snapshot(load_snapshot(found), beside=beside)
+    with open_snapshot(found) as file:
+        networks, tokenizer = networks_of_stranger(file.described, beside, str(found))
+        snapshot = file.read()
+    if WEIGHTS in snapshot.params:  # it reads captions with them, and so far there were only shapes
+        tokenizer = reader_of_snapshot(snapshot, tokenizer.max_tokens, beside)
+    return _model(networks, tokenizer, snapshot)
 
 
 def snapshot_path(path: str | Path, which: str = "latest") -> Path:
@@ -206,22 +212,23 @@ def from_snapshot(snapshot: Snapshot, tokenizer: Tokenizer | None = None, beside
 
     Args:
       snapshot: the snapshot.
-      tokenizer: what its text encoder reads captions with, where that is at hand; None = as the snapshot says.
+      tokenizer: what its text encoder reads captions with, where the snapshot is one's own and that is at hand; None =
+        as the snapshot says, and nothing that it says is believed.
       beside: the folder that it lies in, where a pretrained text encoder that it does not hold is looked for.
 
     Raises:
-      UserError: a pretrained text encoder is nowhere to be found, or a kind of network is not registered.
+      UserError: a pretrained text encoder is nowhere to be found, a kind of network is not registered, or weights,
+        configuration and tokenizer do not fit each other.
     """
-    config = config_lib.from_dict(snapshot.config)
-    tokenizer = tokenizer or reader_of_snapshot(snapshot, config.tokenizer.max_tokens, beside)
-    for role in nets.ROLES:
-        try:
-            nets.kind_of(config, role)
-        except UserError as error:
-            raise UserError(
-                f"{error}\nOne of your own is known once its file has run: --plugin=FILE on the command line, or an "
-                f"import in Python"
-            ) from error
-    networks = nets.build(config, tokenizer.vocab_size, tokenizer.pretrained)
+    if tokenizer is None:
+        networks, tokenizer = networks_of_stranger(snapshot, beside, "the snapshot")
+    else:
+        config = config_lib.from_dict(snapshot.config)
+        check_kinds(config)
+        networks = nets.build(config, tokenizer.vocab_size, tokenizer.pretrained)
+    return _model(networks, tokenizer, snapshot)
+
+
+def _model(networks: nets.Networks, tokenizer: Tokenizer, snapshot: Snapshot) -> Model:
     params = {name: of_one for name, of_one in snapshot.params.items() if name != WEIGHTS}
     return Model(networks, jax.tree.map(jnp.asarray, params), tokenizer, snapshot)
