@@ -84,7 +84,8 @@ def _check_value(key: str, value: Any, where: str) -> None:
 def _check_type(key: str, value: Any, default: Any, where: str) -> None:
     """The type that the base preset's value of the same key has; a whole number will do where fractions may be."""
     same = type(value) is type(default) or (isinstance(default, float) and type(value) is int)
-    if not same and not (key in AUTO_KEYS and value == AUTO):
+    several = key == "data.source" and isinstance(value, list)  # names of several sources
+    if not (same or several or (key in AUTO_KEYS and value == AUTO)):
         raise UserError(f"{where}: config.{key}={_shown(value)} must be {_TYPES[type(default)]}")
 
 

@@ -165,6 +165,10 @@ class Tokenizer:
         words = [Word(caption[start:end].strip(), tuple(positions)) for start, end, positions in spans.values()]
         return [word for word in words if word.text]
 
+    def unpadded(self, captions: Sequence[str]) -> list[list[int]]:
+        """Returns the ids of each caption, whole, by the run's own tokenizer, without begin, end and padding."""
+        return [e.ids[1:-1] for e in self.own._unbounded.encode_batch_fast(encodable(captions))]
+
     def lengths(self, captions: Sequence[str]) -> np.ndarray:
         """Returns int32 [len(captions)], begin and end included; what is above `max_tokens` is cut by `encode`."""
         encodings = self._unbounded.encode_batch_fast(encodable(captions))

@@ -14,6 +14,7 @@ from flax.traverse_util import flatten_dict
 from t2igan import config as config_lib
 from t2igan import nets
 from t2igan.config.untrusted import check_untrusted
+from t2igan.data.seen import Seen
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.inference.files import first_line
@@ -42,9 +43,10 @@ def networks_of_stranger(snapshot: Snapshot, beside: Path | None, where: str) ->
     try:
         if snapshot.pretrained:
             check_description(snapshot.pretrained)
+        Seen.from_json(snapshot.seen)
         tokenizer = reader_of_snapshot(snapshot, config.tokenizer.max_tokens, beside)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{where}: its tokenizer cannot be read: {first_line(error)}") from error
+        raise UserError(f"{where}: what it says of captions cannot be read: {first_line(error)}") from error
     if tokenizer.max_tokens != config.tokenizer.max_tokens:
         raise UserError(
             f"{where}: its tokenizer makes {tokenizer.max_tokens:,} tokens of a caption, and its configuration says "

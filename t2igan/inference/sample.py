@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from jaxtyping import Array, Float, UInt8, UInt32
 
 from t2igan import config as config_lib
 from t2igan import nets
+from t2igan.data.seen import Seen, Unseen
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, command
 from t2igan.inference.fitting import check_kinds, networks_of_stranger
@@ -44,6 +46,7 @@ class Model:
         self.metrics = snapshot.metrics
         self.info = snapshot.info
         self.digest = snapshot.digest
+        self.seen = Seen.from_json(snapshot.seen)  # of the training captions; None where the snapshot does not say
         self._draw = jax.jit(_draw, static_argnums=0)
 
     def sample(
@@ -66,8 +69,21 @@ class Model:
 
         Raises:
           UserError: a prompt is empty or longer than the model's, or a number is out of range.
+
+        Warns:
+          PromptWarning: a prompt has words, or words side by side, that no training caption had.
         """
         return np.concatenate(list(self.sample_batches(prompts, seed, truncation, cut_long, guidance)))
+
+    def unseen(self, prompts: str | Iterable[str]) -> list[Unseen]:
+        """Returns, of each prompt with words or neighbours that no training caption had, which these are.
+
+        They mean little to the model, and are no error. [] for all prompts where the snapshot keeps no words.
+        """
+        if self.seen is None:
+            return []
+        found = (self.seen.unseen(prompt, self.tokenizer) for prompt in dict.fromkeys(as_prompts(prompts)))
+        return [one for one in found if one]
 
     def sample_batches(
         self,
@@ -90,6 +106,7 @@ class Model:
             )
         if not cut_long:
             self.tokenizer.check_prompts(prompts)
+            warn_of(self.unseen(prompts))
         start = 0
         while start < len(prompts):
             left = len(prompts) - start
@@ -108,6 +125,17 @@ class Model:
             )
             yield np.asarray(images)[:filled]
             start += size
+
+
+class PromptWarning(UserWarning):
+    """A prompt has what no training caption had."""
+
+
+def warn_of(unseen: Sequence[Unseen]) -> None:
+    """Warns, as Python does, of prompts with what was never seen: once for all of a call."""
+    if unseen:
+        more = f" (and {len(unseen) - 1:,} more prompts)" if len(unseen) > 1 else ""
+        warnings.warn(f"{unseen[0].text}{more}; it means little to this model", PromptWarning, stacklevel=5)
 
 
 def as_prompts(prompts: Any) -> list[str]:

@@ -21,6 +21,7 @@ import numpy as np
 from t2igan.config.strict_json import read_group
 from t2igan.errors import UserError
 from t2igan.inference.files import first_line, write_tensors
+from t2igan.inference.private import without_folders, without_private
 from t2igan.inference.tensor_file import TensorFile, not_whole, open_tensors
 
 SNAPSHOT_FORMAT = "t2igan snapshot 1"
@@ -41,6 +42,8 @@ class Snapshot:
     model_card: str = ""  # Markdown; "" in snapshots on the way, and in those of before there were cards
     # Of a pretrained text encoder: `TextModel.description` and "mode"; {} where it is none.
     pretrained: dict[str, Any] = dataclasses.field(default_factory=dict)
+    # `t2igan.data.seen.Seen` of the training captions, as JSON; {} in snapshots of before, and where it is not wished.
+    seen: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def save_snapshot(path: Path, snapshot: Snapshot) -> str:
@@ -49,16 +52,20 @@ def save_snapshot(path: Path, snapshot: Snapshot) -> str:
     digest = _digest(tensors)
     metadata = {
         "format": SNAPSHOT_FORMAT,
-        "config": json.dumps(snapshot.config, default=list),
+        "config": json.dumps(without_private(snapshot.config), default=list),
         "tokenizer": snapshot.tokenizer,
-        "metrics": json.dumps(snapshot.metrics),
-        "info": json.dumps(snapshot.info),
+        "metrics": json.dumps(without_folders(snapshot.metrics)),
+        "info": json.dumps(without_folders(snapshot.info)),
         "digest": digest,
     }
     if snapshot.model_card:
         metadata["model_card"] = snapshot.model_card
     if snapshot.pretrained:
-        metadata["pretrained"] = json.dumps(snapshot.pretrained)
+        found_by_name = snapshot.pretrained.get("mode") == "frozen" and "pretrained" not in snapshot.params
+        kept = snapshot.pretrained if found_by_name else without_folders(snapshot.pretrained, "name")
+        metadata["pretrained"] = json.dumps(kept)
+    if snapshot.seen:
+        metadata["seen"] = json.dumps(snapshot.seen)
     write_tensors(path, tensors, metadata)
     return digest
 
@@ -163,7 +170,7 @@ def _described(path: Path, params: dict[str, Any], metadata: Mapping[str, str]) 
         raise UserError(f"{path}: its hash of the weights is {metadata['digest'][:40]!r}, not 12 hexadecimal digits")
     groups = {
         name: read_group(metadata.get(name, "{}"), f"{path}: its part {name!r}")
-        for name in ("config", "metrics", "info", "pretrained")
+        for name in ("config", "metrics", "info", "pretrained", "seen")
     }
     return Snapshot(
         params=params,
