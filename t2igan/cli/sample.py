@@ -61,7 +61,7 @@ def run(given: Given) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PromptWarning)  # said above
         images = generator.sample([p for p, _ in everyone], [s for _, s in everyone], **how)
-    facts = {"model": generator.digest, "t2igan": t2igan.__version__} | how
+    facts = {"model": generator.digest, "t2igan": t2igan.__version__, "scale": given.scale} | how
     if out.suffix.lower() == ".png":
         save_sheet(out, images, prompts, range(given.seed, given.seed + num), given.scale, facts)
         say(f"{len(images)} pictures in {out}")
