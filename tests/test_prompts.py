@@ -22,7 +22,7 @@ CAPTIONS = [f"a {colour} cap and {other} hair" for colour in ("red", "green", "b
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return Tokenizer.train(CAPTIONS, 300, 16)
+    return Tokenizer.train(CAPTIONS, 300, 32)
 
 
 @pytest.fixture(scope="module")

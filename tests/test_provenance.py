@@ -128,8 +128,8 @@ def test_a_picture_that_was_changed_fails(run, tmp_path):
     ("facts", "words", "failed"),
     [
         ({"model": "other"}, "names the model 'other'", False),
-        ({"prompt": 7}, "a prompt is 7", True),
-        ({"seed": "x"}, "seed='x'", True),
+        ({"prompt": 7}, "a prompt that is no text", True),
+        ({"seed": "x"}, "a seed that is no whole number", True),
         ({"prompts": ["a"] * 100, "seeds": [1]}, "not one of 1 to 64", False),
         ({"truncation": 1e9}, "truncation=", True),
     ],

@@ -26,7 +26,7 @@ from t2igan.data.tokenizer import Tokenizer
 
 FALSE_POSITIVES = 0.01
 MIN_CAPTIONS = 2  # that have a word, for the filter to know it
-MAX_BITS = 2**25
+MIN_BITS, MAX_BITS = 1_024, 2**25
 MAX_HASHES = 16
 MAX_HELD_OUT = 0.01  # share of held-out captions with a pair that was not seen, up to which pairs are worth a warning
 # A Chinese or Japanese character counts as a word: there are no spaces to go by.
@@ -43,7 +43,7 @@ class Bloom:
     @classmethod
     def of(cls, texts: Sequence[str]) -> Bloom:
         """Returns the filter of these texts, of -n ln(p) / ln(2)^2 bits and log2(1 / p) hashes."""
-        num_bits = max(64, math.ceil(-len(texts) * math.log(FALSE_POSITIVES) / math.log(2) ** 2))
+        num_bits = max(MIN_BITS, math.ceil(-len(texts) * math.log(FALSE_POSITIVES) / math.log(2) ** 2))
         made = cls(np.zeros(-(-num_bits // 8), np.uint8), round(math.log2(1 / FALSE_POSITIVES)))
         for text in texts:
             for place in made._places(text):

@@ -108,6 +108,8 @@ def _drawn_again(path: Path, claims: Claims, model: Model) -> tuple[str, bool]:
     prompts, seeds = facts.get("prompts", [facts.get("prompt")]), facts.get("seeds", [facts.get("seed")])
     if not isinstance(prompts, list) or not isinstance(seeds, list) or not 0 < len(prompts) * len(seeds) <= MAX_DRAWN:
         return f"not checked: its recipe is not one of 1 to {MAX_DRAWN} pictures", False
+    if not all(isinstance(prompt, str) for prompt in prompts) or not all(type(seed) is int for seed in seeds):
+        return "checked: its recipe has a prompt that is no text, or a seed that is no whole number", True
     how = {name: facts[name] for name in ("truncation", "guidance") if name in facts}
     try:
         each = [(prompt, seed) for prompt in prompts for seed in seeds]
