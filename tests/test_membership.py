@@ -8,7 +8,8 @@ from t2igan.errors import UserError
 from t2igan.evaluation import metrics
 from t2igan.evaluation.evaluate import GROUPS, ON_REQUEST, chosen_groups
 from t2igan.evaluation.evaluators.membership import DRAWINGS, membership
-from t2igan.evaluation.evaluators.samples import Evaluation
+from t2igan.evaluation.evaluators.samples import Drawn, Evaluation
+from t2igan.evaluation.extractors import FeatureExtractors
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_the_control_copies_so_many():
     assert metrics.near_share(np.array([[0.1, 0.2, 0.3, 0.4]]), 0.2).tolist() == [0.5]
 
 
-class Fixed:
+class Fixed(FeatureExtractors):
     """What an evaluation asks of its extractors here: the training split."""
 
     def __init__(self, train):
@@ -57,7 +58,8 @@ def evaluation(draw, num=120, shared=0):
     held_out[:shared] = train.images[:shared]
     test = split(held_out, "test")
     counts = metrics.resampled_counts(num, 100, seed=0)
-    return Evaluation(draw(train), test, Fixed(train), 0, np.arange(num), None, (), counts)
+    drawn = Drawn(np.arange(0), [], [], np.zeros(0, "U1"), {})
+    return Evaluation(draw(train), test, Fixed(train), 0, np.arange(num), drawn, (), counts)
 
 
 def noise(_train):

@@ -135,7 +135,7 @@ def warn_of(unseen: Sequence[Unseen]) -> None:
     """Warns, as Python does, of prompts with what was never seen: once for all of a call."""
     if unseen:
         more = f" (and {len(unseen) - 1:,} more prompts)" if len(unseen) > 1 else ""
-        warnings.warn(f"{unseen[0].text}{more}; it means little to this model", PromptWarning, stacklevel=5)
+        warnings.warn(f"{unseen[0].text}{more}; it means little to this model", PromptWarning, stacklevel=4)
 
 
 def as_prompts(prompts: Any) -> list[str]:
