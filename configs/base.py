@@ -23,9 +23,10 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
 
     config.seed = 0  # the one root seed: parameters, batches, noise
-    # Any of "autoencoder", "text", "generator", "discriminator", "adversarial", "text_matching", "joint", in order.
+    # Any of "autoencoder", "text", "generator", "discriminator", "adversarial", "text_matching", "joint", "inversion",
+    # "caption", in order.
     config.phases = ("text", "adversarial")  # leaving out "text" trains on an untrained text encoder
-    config.init_from = ""  # another run's folder, or its snapshot: begin with what fits of its networks
+    config.init_from = ""  # another run's folder, its snapshot, or models/NAME: begin with what fits of its networks
     config.init_which = "latest"  # of that folder; or "best": by its best metric, of what was evaluated on the way
     config.compute_dtype = "float32"  # or "bfloat16": what networks compute in; parameters, losses stay float32
 
@@ -123,13 +124,19 @@ def get_config() -> ConfigDict:
     discriminator.features_px = 0  # projected: pictures are resized to this before; 0 = as they are, 64 at least
 
     config.inverter = inverter = ConfigDict()  # pictures back to noise, learned with the generator (phase "generator")
-    inverter.kind = "residual"
+    inverter.kind = "residual"  # or "told": it reads the caption too, and says style offsets (phase "inversion")
     inverter.channels = (64, 48, 32)
     inverter.features = 256
     inverter.blocks = 1
     inverter.patch_px = 1
     inverter.prior_weight = 0.01  # keeps its noise normal, as the generator's is
     inverter.perceptual_weight = 0.1  # of the distance in the image tower's features, where there is one
+
+    config.captioner = captioner = ConfigDict()  # features of the image encoder to captions (phase "caption")
+    captioner.kind = "transformer"
+    captioner.width = 96
+    captioner.layers = 2
+    captioner.heads = 4
 
     # The adversarial game (docs/method.md).
     config.loss = loss = ConfigDict()
@@ -279,6 +286,36 @@ def get_config() -> ConfigDict:
     joint.warmup_steps = 100
     joint.discriminator_weight = 0.1  # lambda: what the text encoder has of the discriminator's loss
     joint.anchor_weight = 1.0  # and of the text phase's
+
+    # Phase "inversion": after the game, an inverter learns to find the noise and the style offsets of pictures; a start
+    # for edits, and all of them where --quality=fast. Wants config.inverter.kind="told" to be of use.
+    config.inversion = inversion = ConfigDict()
+    inversion.steps = 0
+    inversion.images = 64_000
+    inversion.epochs = 0.0
+    inversion.batch_images = 32  # and as many that the generator draws
+    inversion.learning_rate = 1e-3
+    inversion.learning_rate_end = 0.03
+    inversion.schedule = "cosine"
+    inversion.warmup_steps = 50
+    inversion.beta2 = 0.99
+    inversion.masks = ("whole", "box", "half", "stroke")  # some or all of these, equally often; "whole" hides nothing
+    inversion.kl_weight = 0.01  # keeps its noise normal, as the generator's is
+    inversion.noise_weight = 0.03  # of finding the noise of pictures that the generator drew
+    inversion.offset_weight = 0.02  # of the offsets' mean square
+
+    # Phase "caption": a captioner learns to describe pictures, for `t2igan describe` and edits without --caption.
+    config.captioning = captioning = ConfigDict()
+    captioning.steps = 0
+    captioning.images = 44_000
+    captioning.epochs = 0.0
+    captioning.batch_images = 64
+    captioning.learning_rate = 2e-3
+    captioning.learning_rate_end = 0.05
+    captioning.schedule = "cosine"
+    captioning.warmup_steps = 50
+    captioning.beta2 = 0.99
+    captioning.clip_norm = 1.0  # the norm of the gradient, at most; 0 = unbounded
 
     # The guard looks at each evaluation of the adversarial game, and at every logged value.
     config.guard = guard = ConfigDict()

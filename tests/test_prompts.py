@@ -1,172 +1,159 @@
-"""Prompts: what the training captions did not have is named, and an owner's rules are kept."""
+"""The language of prompts: what weights, AND and negatives mean, what is refused, and what plain captions keep."""
 
-import json
-import warnings
-from pathlib import Path
-
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny import random_snapshot
 
-import t2igan
-from t2igan.data.seen import Bloom, Seen, words_of
-from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
-from t2igan.inference.private import last_part, without_private
-from t2igan.inference.rules import PromptRules
-from t2igan.inference.sample import PromptWarning
-from t2igan.inference.snapshot import Snapshot, load_snapshot, save_snapshot
+from t2igan.inference.prompts import parse, without_span
+from t2igan.inference.sample import from_snapshot
 
-CAPTIONS = [f"a {colour} cap and {other} hair" for colour in ("red", "green", "blue") for other in ("black", "red")]
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return Tokenizer.train(CAPTIONS, 300, 32)
+BOTH = "a person with a red hat and a blue top"
+HATLESS = "a person with a blue top"
 
 
 @pytest.fixture(scope="module")
-def seen(tokenizer):
-    return Seen.of(CAPTIONS, CAPTIONS[:3], tokenizer)
+def model():
+    return from_snapshot(random_snapshot([BOTH, HATLESS, "a person with green hair, light skin"]))
 
 
 @pytest.mark.parametrize(
-    ("prompt", "words", "pairs"),
-    [
-        ("a red cap and black hair", (), ()),
-        ("A  RED Cap and ｂｌａｃｋ hair", (), ()),  # capitals, spaces and compatibility forms are not other words
-        ("a purple cap and black hair", ("purple",), ()),
-        ("a purple cap and tartan hair, a purple cap", ("purple", "tartan"), ("hair ,", ", a")),
-        ("cap red a", (), ("cap red", "red a")),
-        ("a red hair", (), ()),
-        ("東 hair", ("東",), ()),
-    ],
+    "caption",
+    [BOTH, "  odd   spaces ", "a (small) cat", "a smile :) at 10:30", "(note: this)", "RED AND BLUE", "a and b"],
 )
-def test_what_was_never_seen_is_named(seen, tokenizer, prompt, words, pairs):
-    found = seen.unseen(prompt, tokenizer)
-    assert found.words == words
-    assert not pairs or set(pairs) <= set(found.pairs)
-    assert bool(found) == bool(words or pairs)
-    assert all(repr(word) in found.text for word in (*words, *pairs))
-
-
-def test_a_word_of_a_single_caption_is_not_kept(tokenizer):
-    seen = Seen.of([*CAPTIONS, "a cap of Anna Schmidt", "a cap of Anna"], [], tokenizer)
-    assert seen.unseen("Anna Schmidt", tokenizer).words == ("schmidt",)
-
-
-def test_pairs_are_kept_only_where_new_ones_are_rare(tokenizer):
-    free = ["hair red a cap", "and and and"]
-    seen = Seen.of(CAPTIONS, free, tokenizer)
-    assert seen.pairs is None and seen.held_out == {"word": 0.0, "pair": 1.0}
-    assert not seen.unseen("cap red a", tokenizer)
-
-
-def test_a_filter_forgets_nothing_and_seldom_invents():
-    known, others = [f"word{i}" for i in range(2000)], [f"other{i}" for i in range(5000)]
-    bloom = Bloom.from_json(json.loads(json.dumps(Bloom.of(known).to_json())))
-    assert all(word in bloom for word in known)
-    assert 0.002 < np.mean([word in bloom for word in others]) < 0.02
-
-
-def test_it_comes_back_from_json(seen, tokenizer):
-    again = Seen.from_json(json.loads(json.dumps(seen.to_json())))
-    for prompt in ("cap red a", "a purple cap", CAPTIONS[0]):
-        assert again.unseen(prompt, tokenizer) == seen.unseen(prompt, tokenizer)
-    assert Seen.from_json({}) is None
+def test_a_caption_without_the_language_is_itself_to_the_byte(caption):
+    prompt = parse(caption)
+    assert (prompt.captions, prompt.shares, prompt.read, prompt.notes) == ((caption,), (1.0,), (caption,), ())
+    assert prompt.caption == caption
 
 
 @pytest.mark.parametrize(
-    "value",
+    ("prompt", "caption"),
     [
-        {"words": 7, "pairs": None, "held_out": {}},
-        {"words": {"bits": "§", "hashes": 7}, "pairs": None, "held_out": {}},
-        {"words": {"bits": "", "hashes": 7}, "pairs": None, "held_out": {}},
-        {"words": {"bits": "AAAA" * 4, "hashes": 10**9}, "pairs": None, "held_out": {}},
-        {"words": {"bits": "AAAA" * 4, "hashes": 7}, "pairs": [1], "held_out": {}},
-        {"more": 1},
+        (r"a face \(at 10:30\)", "a face (at 10:30)"),
+        (r"a \AND b", "a AND b"),
+        ("a person with (a red hat:1) and a blue top", BOTH),
+        ("a person with (a red hat:0) and a blue top", HATLESS),
+        ("a person with a (red hat:-2) and a blue top", HATLESS),
+        (f"{BOTH} AND {BOTH}", BOTH),
     ],
 )
-def test_what_a_snapshot_says_of_captions_is_checked(value):
-    with pytest.raises(ValueError, match="not "):
-        Seen.from_json(value)
-
-
-def test_python_warns_and_draws(seen, tmp_path):
-    import dataclasses
-
-    whole = random_snapshot(CAPTIONS)
-    save_snapshot(tmp_path / "old.safetensors", whole)
-    save_snapshot(tmp_path / "new.safetensors", dataclasses.replace(whole, seen=seen.to_json()))
-    old, new = t2igan.load(tmp_path / "old.safetensors"), t2igan.load(tmp_path / "new.safetensors")
-    assert old.unseen("a purple cap") == []
-    assert [one.words for one in new.unseen(["a purple cap", "a red cap", "a purple cap"])] == [("purple",)]
-    with pytest.warns(PromptWarning, match=r"fewer than 2 training captions had 'purple'.*little to this model"):
-        drawn = new.sample("a purple cap")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        new.sample("a red cap")
-        new.sample("a purple cap", cut_long=True)  # as evaluations draw
-        np.testing.assert_array_equal(old.sample("a purple cap"), drawn)
+def test_escapes_and_weights_of_0_and_1_leave_a_plain_caption(prompt, caption):
+    assert parse(prompt).caption == caption
 
 
 @pytest.mark.parametrize(
-    ("deny", "allow", "prompt", "words"),
-    [
-        (["sword"], None, "a Sword, drawn", "'sword'"),
-        (["red cap"], None, "a big red cap", "'red cap'"),
-        ([], ["a red cap", "hair"], "a red hat", "'hat'"),
-    ],
+    ("weight", "counts", "read"), [("1.3", 1.3, BOTH), (".5", 0.5, BOTH), ("0.25", 0.25, HATLESS), ("7", 1.5, BOTH)]
 )
-def test_rules_refuse_by_name(deny, allow, prompt, words):
-    with pytest.raises(UserError, match=words):
-        PromptRules.of(deny, allow).check(["a red cap" if not deny else "hair", prompt])
+def test_a_weight_leans_from_the_caption_without_the_phrase(weight, counts, read):
+    prompt = parse(f"a person with (a red hat:{weight}) and a blue top")
+    assert dict(zip(prompt.captions, prompt.shares, strict=True)) == pytest.approx({BOTH: counts, HATLESS: 1 - counts})
+    assert prompt.read == (read,)
+    assert len(prompt.notes) == (weight == "7")
+    assert sum(prompt.shares) == pytest.approx(1)
 
 
-def test_rules_let_the_rest_pass():
-    PromptRules.of(["red cap", "cap red hair"], ["red", "cap", "swords", "a"]).check(
-        ["a cap, red", "a red a cap swords"]
-    )
-    PromptRules.of(["sword"]).check(["swords and wordy swordfish"])
-    assert words_of("Anna's ＲＥＤ-cap_2 東京") == ["anna's", "red-cap", "2", "東", "京"]
+def test_and_adds_to_what_the_captions_share_or_to_the_first():
+    beard = "a person with a beard and a blue top"
+    prompt = parse(f"{BOTH} AND {beard}")
+    assert dict(zip(prompt.captions, prompt.shares, strict=True)) == {BOTH: 1, beard: 1, HATLESS: -1}
+    assert prompt.read == (BOTH, beard)
+    prompt = parse("a square AND red ink AND (a dot:0.5)")
+    expected = {"a square and red ink": 1, "a square and a dot": 0.5, "a square": -0.5}
+    assert dict(zip(prompt.captions, prompt.shares, strict=True)) == expected
+    assert sum(prompt.shares) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("content", [b"", b"# only a comment\n", b"\xff\xfe"])
-def test_files_of_rules_without_words_are_explained(tmp_path, content):
-    (tmp_path / "deny.txt").write_bytes(content)
-    with pytest.raises(UserError, match="--deny="):
-        PromptRules.read(tmp_path / "deny.txt", None)
+def test_what_is_not_wanted_is_taken_out_or_leaned_away_from():
+    said = parse(BOTH, negative="hat")
+    assert said.caption == HATLESS
+    assert said.notes
+    prompt = parse(BOTH, negative="the RED  hat, a beard")
+    assert dict(zip(prompt.captions, prompt.shares, strict=True)) == {HATLESS: 2, f"{HATLESS} and a beard": -1}
+    assert prompt.read == (HATLESS,)
+    assert parse("a person in red", negative="red").caption == "a person in"  # the first part says what it is
 
 
 @pytest.mark.parametrize(
-    ("source", "kept"),
+    ("text", "part", "left"),
     [
-        ("/home/anna/pictures/cats", "cats"),
-        ("~anna/cats/", "cats"),
-        (r"C:\Users\anna\cats.zip", "cats.zip"),
-        ("/home/anna/pets:2,birds", "pets:2,birds"),
-        ("tfds:caltech_birds2011/64", "tfds:caltech_birds2011/64"),
-        ("tfds:/home/anna/mine", "mine"),
-        ("pixel_avatars", "pixel_avatars"),
-        ("", ""),
-        (7, 7),
+        ("hair, a beard, glasses and a top, skin", "a beard", "hair, glasses and a top, skin"),
+        ("hair, a beard and a top", "a beard", "hair and a top"),
+        ("hair and a beard, skin", "a beard", "hair, skin"),
+        ("one with a beard, skin", "a beard", "one, skin"),
+        ("one with a beard, hair and a top", "a beard", "one with hair and a top"),
+        ("a beard and a top", "a beard", "a top"),
+        ("one with a beard", "a beard", "one"),
+        ("a red square", "red", "square"),
     ],
 )
-def test_of_a_path_only_the_last_part_is_kept(source, kept):
-    assert last_part(source) == kept
+def test_nothing_hangs_loose_where_a_phrase_is_taken_out(text, part, left):
+    start = text.index(part)
+    assert without_span(text, start, start + len(part)) == left
 
 
-def test_a_snapshot_tells_nothing_of_its_owner(tmp_path):
-    config = {
-        "data": {"source": "/home/anna/cats"},
-        "sample": {"captions": ["Anna"]},
-        "seed": 1,
-        "init_from": "~/anna/x",
-    }
-    facts = {"data": "/home/anna/cats", "step": 3}
-    save_snapshot(tmp_path / "x.safetensors", Snapshot({"w": np.ones(2, np.float32)}, config, "{}", facts, facts))
-    assert b"nna" not in Path(tmp_path / "x.safetensors").read_bytes()
-    loaded = load_snapshot(tmp_path / "x.safetensors")
-    assert loaded.config == {"data": {"source": "cats"}, "sample": {"captions": []}, "seed": 1, "init_from": "x"}
-    assert loaded.info == {"data": "cats", "step": 3}
-    assert without_private({"seed": 1}) == {"seed": 1}
+@pytest.mark.parametrize(
+    ("prompt", "says"),
+    [
+        ("a (red hat:1.3", "the bracket in '(red hat:1.3' is not closed"),
+        ("a (red hat:1.3 AND b", "is not closed"),
+        ("a red hat:1.3) on", "'a red hat:1.3)' ends in a weight, and no bracket is open"),
+        ("a (red hat:1,3)", "'1,3', which is no number; write it as in (red hat:1.3)"),
+        ("a (red hat:1.3.1)", "'1.3.1', which is no number"),
+        ("(a hat:0.5)", "nothing beside the phrase"),
+        ("a hat AND ", "nothing on one side of AND"),
+        ("AND a hat", "nothing on one side of AND"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_text(prompt, says):
+    with pytest.raises(UserError) as error:
+        parse(prompt)
+    assert says in str(error.value)
+
+
+def test_a_negative_that_leaves_nothing_is_refused():
+    with pytest.raises(UserError, match="leaves nothing of the prompt"):
+        parse("a hat", negative="hat")
+
+
+def test_prompts_draw_sums_of_styles_and_plain_captions_draw_what_they_did(model):
+    half = "a person with (a red hat:0.5) and a blue top"
+    twice = f"{BOTH} AND a person with a beard and a blue top"
+    mixed = model.sample([BOTH, half, HATLESS, twice], seed=[3, 3, 3, 3])
+    np.testing.assert_array_equal(mixed[[0, 2]], model.sample([BOTH, HATLESS], seed=3))
+    tokens = model.tokenizer.encode([BOTH, HATLESS])
+    text = model.networks.text_encoder.apply(model.params["text"], jnp.asarray(tokens))
+    z = jnp.repeat(_noise(model, 3), 2, axis=0)
+    generator, params = model.networks.generator, model.params["generator"]
+    styles = generator.apply(params, z, text.sentence, method="styles").mean(0, keepdims=True)
+    words = type(text)(text.sentence[:1], text.words[:1], text.mask[:1])
+    expected = np.asarray(generator.apply(params, styles, words, method="draw"))[0]
+    expected = np.round(np.clip(expected * 127.5 + 127.5, 0, 255))
+    assert np.abs(mixed[1].astype(int) - expected).max() <= 1
+    assert np.abs(mixed[3].astype(int) - mixed[0]).max() > 8
+
+
+def _noise(model, seed):
+    from t2igan.inference.sample import noise
+
+    return noise(jnp.array([seed], jnp.uint32), model.networks.z_dim)
+
+
+def test_captions_of_data_are_read_as_they_stand_and_prompts_are_checked(model):
+    brackets = "a person (a hat:0.5)"
+    plain = model.sample([r"a person \(a hat:0.5\)"], seed=1)
+    np.testing.assert_array_equal(model.sample([brackets], seed=1, cut_long=True), plain)
+    with pytest.raises(UserError, match="is not closed"):
+        model.sample("a person (a hat:0.5", seed=1)
+    with pytest.raises(UserError, match="tokens, and this model takes"):
+        model.sample("a person with (a hat:0.5) and " + "much more " * 30, seed=1)
+
+
+def test_a_generator_without_styles_says_so(model):
+    import copy
+
+    other = copy.copy(model)
+    other.networks = model.networks._replace(generator=object())
+    with pytest.raises(UserError, match=r"needs a generator with styles.*config.generator.kind='residual'"):
+        other.sample("a person with (a red hat:0.5)", seed=1)

@@ -256,7 +256,6 @@ SPOILED = {
     "special tokens elsewhere": tokenizer(lambda t: t["model"]["vocab"].update({"<pad>": 1, "<begin>": 0})),
     "pretrained without fields": metadata(pretrained='{"name": "/etc"}'),
     "pretrained a list": metadata(pretrained="[]"),
-    "float16 weights": weights(lambda arrays: {k: v.astype(np.float16) for k, v in arrays.items()}),
     "transposed weights": weights(lambda arrays: {k: np.ascontiguousarray(v.T) for k, v in arrays.items()}),
 }
 

@@ -72,6 +72,21 @@ def decode(picture: bytes | np.ndarray, how: Decoding) -> tuple[np.ndarray, tupl
         raise Unusable(f"cannot be decoded: {text[:300]}") from error
 
 
+def transparency(picture: bytes) -> np.ndarray | None:
+    """Returns how transparent an encoded picture is, uint8 [H, W] with 255 for wholly; None where it is opaque.
+
+    None, too, for whatever is no picture or too big: `decode` says so.
+    """
+    try:
+        with Image.open(io.BytesIO(picture), formats=_formats()) as opened:
+            width, height = opened.size
+            if width * height > MAX_PIXELS or not opened.has_transparency_data:
+                return None
+            return 255 - np.asarray(_upright(opened).convert("RGBA"))[..., 3]
+    except Exception:
+        return None
+
+
 def _from_bytes(picture: bytes, how: Decoding) -> tuple[np.ndarray, tuple[int, int]]:
     with Image.open(io.BytesIO(picture), formats=_formats()) as opened:
         width, height = opened.size

@@ -22,6 +22,7 @@ from t2igan.inference.pretrained.captions import ModelReader
 from t2igan.inference.pretrained.opening import WEIGHTS, reader_of_snapshot
 from t2igan.inference.pretrained.strangers import check_description
 from t2igan.inference.snapshot import Snapshot
+from t2igan.nets.init import NETWORKS, init_network
 
 Shapes = dict[str, tuple[tuple[int, ...], str]]  # "generator/params/base/bias" -> shape, name of the type
 
@@ -56,9 +57,8 @@ def networks_of_stranger(snapshot: Snapshot, beside: Path | None, where: str) ->
         nets.kind_of(config, role).check(config, nets.ROLES[role][0])
     try:
         networks = nets.build(config, tokenizer.vocab_size, tokenizer.pretrained)
-        expected, drawn = _expected(
-            networks, tokenizer.row_shape, str(tokenizer.row_dtype), "inverter" in snapshot.params
-        )
+        others = tuple(sorted(set(snapshot.params) & set(NETWORKS) - {"text", "generator", "space"}))
+        expected, drawn = _expected(networks, tokenizer.row_shape, str(tokenizer.row_dtype), others)
         if isinstance(tokenizer, ModelReader) and WEIGHTS in snapshot.params:
             expected = expected | _of_language_model(tokenizer)
     except UserError:
@@ -91,7 +91,7 @@ def check_kinds(config: Any) -> None:
 
 @functools.lru_cache(maxsize=8)
 def _expected(
-    networks: nets.Networks, row_shape: tuple[int, ...], row_dtype: str, inverter: bool
+    networks: nets.Networks, row_shape: tuple[int, ...], row_dtype: str, others: tuple[str, ...]
 ) -> tuple[Shapes, tuple[int, ...]]:
     """The shapes of all that draws, and of a picture; nothing is computed. Remembered for the latest few models."""
 
@@ -103,8 +103,9 @@ def _expected(
         if networks.space is not None:
             small = networks.space.factor
             params["space"] = networks.space.init(key, jnp.zeros((1, small, small, networks.space.image_channels)))
-        if inverter and networks.inverter is not None:
-            params["inverter"] = networks.inverter.init(key, x, x[..., :1])
+        batch = {"tokens": tokens, "images": x}
+        for name in others:  # what edits and describes, where it was trained
+            params[name] = init_network(networks, name, key, batch)
         return params, networks.to_pixels(params, x)
 
     params, images = jax.eval_shape(init, jax.random.key(0))
@@ -130,8 +131,11 @@ def _compare(found: Shapes, expected: Shapes, where: str) -> None:
             raise UserError(f"{where}: its configuration wants the weights {name!r}, which are missing")
         if name not in expected:
             raise UserError(f"{where}: it has weights {name[:80]!r}, which nothing in its configuration uses")
-        if found[name] != expected[name]:
-            (shape, dtype), (right_shape, right_dtype) = found[name], expected[name]
+        (shape, dtype), (right_shape, right_dtype) = found[name], expected[name]
+        if shape != right_shape or dtype not in (
+            right_dtype,
+            "float16",
+        ):  # small snapshots are stored in half precision
             raise UserError(
                 f"{where}: the weights {name!r} are {dtype} {list(shape)}, and its configuration wants {right_dtype} "
                 f"{list(right_shape)}"

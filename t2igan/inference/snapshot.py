@@ -32,8 +32,10 @@ NETWORKS_FORMAT = "t2igan networks 1"
 class Snapshot:
     """What a snapshot file holds."""
 
-    params: dict[str, Any]  # "generator", "text", "inverter" where there is one: nested dictionaries of float32 arrays;
+    # "generator", "text", and what else there is of "inverter", "captioner", "image", "matching", "space": nested
+    # dictionaries of float32 arrays;
     # "pretrained", float16, where the text encoder reads a frozen model's vectors and the snapshot is to hold that
+    params: dict[str, Any]
     config: dict  # the whole configuration
     tokenizer: str  # JSON
     metrics: dict[str, Any]  # as `t2igan.evaluate` gave them
@@ -78,7 +80,7 @@ def save_networks(path: Path, params: Mapping[str, Any]) -> None:
 def load_networks(path: Path) -> dict[str, Any]:
     """Reads what `save_networks` wrote. Raises `UserError` for anything else."""
     with _opened(path, NETWORKS_FORMAT) as file:
-        return _unflatten(file.read(), path)
+        return unflatten(file.read(), path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +103,7 @@ class SnapshotFile:
                 f"{self._file.path}: its weights have the hash {digest}, and it says {self.described.digest}; the file "
                 f"was changed or damaged, so get it once more from whoever made it"
             )
-        return dataclasses.replace(self.described, params=_unflatten(tensors, self._file.path))
+        return dataclasses.replace(self.described, params=unflatten(tensors, self._file.path))
 
 
 @contextlib.contextmanager
@@ -113,18 +115,20 @@ def open_snapshot(path: Path) -> Iterator[SnapshotFile]:
     """
     with _opened(path, SNAPSHOT_FORMAT) as file:
         shapes = {name: jax.ShapeDtypeStruct(placed.shape, placed.dtype) for name, placed in file.tensors.items()}
-        yield SnapshotFile(_described(path, _unflatten(shapes, path), file.metadata), file)
+        yield SnapshotFile(_described(path, unflatten(shapes, path), file.metadata), file)
 
 
-def load_snapshot(path: Path) -> Snapshot:
+def load_snapshot(path: Path, with_weights: bool = True) -> Snapshot:
     """Reads what `save_snapshot` wrote; whether the weights fit the configuration is for `t2igan.load` to see.
+
+    Without weights `params` holds `jax.ShapeDtypeStruct`s, and the file is read in no time.
 
     Raises:
       UserError: the file is missing, cut short or something else, contradicts itself, or its weights have another hash
         than it says.
     """
     with open_snapshot(path) as file:
-        return file.read()
+        return file.read() if with_weights else file.described
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
@@ -148,7 +152,7 @@ def put_model_card(path: Path, model_card: str, digest: str) -> bool:
 
 
 def _tensors(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {name: np.asarray(value, order="C") for name, value in _flatten(params).items()}
+    return {name: np.asarray(value, order="C") for name, value in flatten(params).items()}
 
 
 @contextlib.contextmanager
@@ -181,15 +185,17 @@ def _described(path: Path, params: dict[str, Any], metadata: Mapping[str, str]) 
     )
 
 
-def _flatten(tree: Mapping, prefix: str = "") -> dict[str, np.ndarray]:
+def flatten(tree: Mapping, prefix: str = "") -> dict[str, np.ndarray]:
+    """Returns {"generator/params/base/kernel": array} of nested dictionaries of arrays."""
     flat: dict[str, np.ndarray] = {}
     for key, value in tree.items():
         name = f"{prefix}/{key}" if prefix else key
-        flat |= _flatten(value, name) if isinstance(value, Mapping) else {name: np.asarray(value)}
+        flat |= flatten(value, name) if isinstance(value, Mapping) else {name: np.asarray(value)}
     return flat
 
 
-def _unflatten(flat: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def unflatten(flat: Mapping[str, Any], path: Path | str = "the weights") -> dict[str, Any]:
+    """Returns nested dictionaries of what `flatten` returned; `UserError` where two names are in each other's way."""
     tree: dict[str, Any] = {}
     for name, value in flat.items():
         *parents, leaf = name.split("/")

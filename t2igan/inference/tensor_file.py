@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from t2igan import __version__
 from t2igan.config.strict_json import read_group
 from t2igan.errors import UserError
 
@@ -91,6 +92,12 @@ def open_tensors(path: Path, file: BinaryIO, file_format: str) -> TensorFile:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise UserError(f"{path}: what its header says beside the tensors is not all text, so it is not of t2igan")
     if metadata.get("format") != file_format:
+        kind, _, version = metadata.get("format", "").rpartition(" ")
+        if kind == file_format.rpartition(" ")[0] and version.isdigit():  # what a later t2igan writes
+            raise UserError(
+                f"{path} was written by a newer t2igan ({metadata['format'][:60]!r}; this one, {__version__}, reads "
+                f"{file_format!r}): pip install --upgrade t2igan"
+            )
         raise UserError(f"{path} is a .safetensors file, but not a snapshot of t2igan ({file_format!r})")
     if len(header) > MAX_TENSORS:
         raise UserError(f"{path} has {len(header):,} tensors; t2igan writes {MAX_TENSORS:,} at most")

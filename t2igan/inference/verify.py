@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from t2igan.errors import UserError
 from t2igan.inference.pictures import enlarge, sheet
 from t2igan.inference.provenance import EDITED, GENERATED, Claims, read_claims
-from t2igan.inference.sample import Model, load
+from t2igan.inference.sample import Model, PromptWarning, load
 from t2igan.inference.signatures import signed
 
 MAX_DRAWN = 64  # pictures that are drawn again for one file
@@ -105,15 +106,19 @@ def _drawn_again(path: Path, claims: Claims, model: Model) -> tuple[str, bool]:
             f"not checked: it names the model {str(facts.get('model'))[:40]!r}, and this one is {model.digest}",
             False,
         )
+    if "verb" in facts or not {"prompt", "prompts"} & facts.keys():
+        return f"not checked: its recipe is not one of `sample` ({str(facts.get('verb', 'no prompt'))[:40]})", False
     prompts, seeds = facts.get("prompts", [facts.get("prompt")]), facts.get("seeds", [facts.get("seed")])
     if not isinstance(prompts, list) or not isinstance(seeds, list) or not 0 < len(prompts) * len(seeds) <= MAX_DRAWN:
         return f"not checked: its recipe is not one of 1 to {MAX_DRAWN} pictures", False
     if not all(isinstance(prompt, str) for prompt in prompts) or not all(type(seed) is int for seed in seeds):
         return "checked: its recipe has a prompt that is no text, or a seed that is no whole number", True
-    how = {name: facts[name] for name in ("truncation", "guidance") if name in facts}
+    how = {name: facts[name] for name in ("truncation", "guidance", "negative") if name in facts}
     try:
         each = [(prompt, seed) for prompt in prompts for seed in seeds]
-        images = model.sample([p for p, _ in each], [s for _, s in each], cut_long=True, **how)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PromptWarning)
+            images = model.sample([p for p, _ in each], [s for _, s in each], **how)
         wanted = _laid_out(images, facts, claims.size_px)
     except UserError as error:
         return f"checked: its recipe cannot be drawn: {error}", True

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from t2igan.config.space import game_size_px
-
 # These modules register their kinds.
 from t2igan.nets import (  # noqa: F401
     autoencoder,
+    captioner,
     discriminator,
     generator,
     image_encoder,
@@ -23,6 +22,7 @@ from t2igan.nets import (  # noqa: F401
     text_encoder,
 )
 from t2igan.nets.kinds import (
+    CAPTIONERS,
     DISCRIMINATORS,
     GENERATORS,
     IMAGE_ENCODERS,
@@ -32,12 +32,15 @@ from t2igan.nets.kinds import (
     TEXT_ENCODERS,
     Common,
     NetworkKind,
+    SpaceKind,
+    game_size_px,
 )
 from t2igan.nets.layers import Text
 from t2igan.nets.matching import MatchingHeads
 from t2igan.nets.pretrained_text import LanguageModel
 
 __all__ = [
+    "CAPTIONERS",
     "DISCRIMINATORS",
     "GENERATORS",
     "IMAGE_ENCODERS",
@@ -48,6 +51,7 @@ __all__ = [
     "Common",
     "NetworkKind",
     "Networks",
+    "SpaceKind",
     "Text",
     "build",
     "kind_of",
@@ -71,6 +75,7 @@ class Networks(NamedTuple):
     matching: Module
     z_dim: int
     inverter: Module | None = None
+    captioner: Module | None = None
     space: Module | None = None  # of `t2igan.nets.autoencoder`; None where the game is played on pixels
 
     def to_network(self, params: Mapping[str, Any], images: jax.Array) -> jax.Array:
@@ -115,6 +120,8 @@ def build(config: Any, vocab_size: int, pretrained: LanguageModel | None = None)
         dtype=jnp.dtype(config.compute_dtype),
         remat=config.remat,
         growing=config.train.grow_share > 0,
+        sentence_dim=config.text_encoder.sentence_dim,
+        caption_vocab_size=vocab_size if pretrained is None else config.tokenizer.vocab_size,
         pretrained=pretrained,
     )
     space = SPACES[config.space.kind].build(config.space, common)
@@ -123,6 +130,9 @@ def build(config: Any, vocab_size: int, pretrained: LanguageModel | None = None)
     kinds = {role: kind_of(config, role) for role in ROLES}
     if pretrained is not None:
         kinds["text"] = TEXT_ENCODERS["pretrained"]
+    if kinds["generator"].styled:
+        draws = kinds["generator"].build(config.generator, common)
+        common = dataclasses.replace(common, style_shape=(draws.num_styles, draws.style_dim))
     built = {section: kinds[role].build(config[section], common) for role, (section, _) in ROLES.items()}
     return Networks(**built, matching=MatchingHeads(config.image_encoder.features), z_dim=common.z_dim, space=space)
 

@@ -28,7 +28,9 @@ from t2igan.errors import UserError
 from t2igan.inference.checkpoint import read_checkpoint
 from t2igan.inference.files import explain_write_errors
 from t2igan.inference.snapshot import load_networks, save_networks
-from t2igan.method import automatic, patches
+from t2igan.method import automatic
+from t2igan.method.phases import PHASES
+from t2igan.nets import SPACES
 from t2igan.training.distributed import parallel, processes
 from t2igan.training.logs import say
 from t2igan.training.run import Run
@@ -36,21 +38,21 @@ from t2igan.training.warm_start import networks_of
 
 SPACE_NAME = "space.safetensors"
 ENCODED_AT_ONCE = 64
-FITTED_PICTURES = 5_000  # training pictures that principal components are computed from
+FITTED_PICTURES = 5_000  # training pictures that a space is computed from
 
 
 def fitted(run: Run, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what is given of networks, with the principal components of patches where the game is played on them."""
-    if run.config.space.kind != "patches" or "space" in given:
+    """Returns what is given of networks, with the space's where that is computed from the training pictures at once."""
+    compute = SPACES[run.config.space.kind].fit
+    if compute is None or "space" in given:
         return dict(given)
 
     def fit() -> None:
         if (run.workdir / SPACE_NAME).is_file():
             return
-        images, space = run.train_data.images, run.config.space
+        images = run.train_data.images
         some = images[np.arange(0, len(images), max(len(images) // FITTED_PICTURES, 1))]
-        params = patches.fit(np.asarray(some), space.factor, space.channels, space.whitening)
-        save_networks(run.workdir / SPACE_NAME, {"space": params})
+        save_networks(run.workdir / SPACE_NAME, {"space": compute(np.asarray(some), run.config.space)})
 
     processes.from_leader(fit)
     return dict(given) | load_networks(run.workdir / SPACE_NAME)
@@ -62,7 +64,7 @@ def at_hand(run: Run, phase: str, given: Mapping[str, Any]) -> dict[str, Any]:
     To be called by all processes before a phase is built. A run that is resumed knows only the shapes of what earlier
     phases left, and the state of the phase `text`, unlike the others', does not hold it.
     """
-    if run.networks.space is None or phase == "autoencoder":
+    if run.networks.space is None or _learns_space(run, phase):
         return dict(given)
     path = run.workdir / SPACE_NAME
     if not processes.from_leader(path.is_file):
@@ -79,7 +81,7 @@ def at_hand(run: Run, phase: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def training_data(run: Run, phase: str) -> Dataset:
     """Returns what the batches of a phase are made of: pictures, or their codes, which are computed once."""
-    if phase == "autoencoder":
+    if _learns_space(run, phase):
         if not run.config.data.unlabelled_source:
             return run.train_data
         return with_unlabelled(run.train_data, open_unlabelled(run.config.data))
@@ -91,7 +93,7 @@ def training_data(run: Run, phase: str) -> Dataset:
 
 def settled(run: Run, phase: str) -> Any:
     """Returns the run's configuration with numbers and tasks in place of "auto", and says what they are."""
-    wanted = automatic.wanted(run.config, phase)
+    wanted = automatic.wanted(run.config, PHASES[phase].auto)
     if not wanted:
         return run.config
 
@@ -110,12 +112,18 @@ def settled(run: Run, phase: str) -> Any:
     return config_lib.from_dict(json.loads(processes.from_leader(measure)))
 
 
+def _learns_space(run: Run, phase: str) -> bool:
+    """Whether a phase learns the space, and so looks at pictures themselves."""
+    return "space" in PHASES[phase].trains(run.config)
+
+
 def _of_checkpoint(run: Run) -> Any:
-    found = read_checkpoint(run.workdir / "checkpoints" / "autoencoder")
+    phases = [phase for phase in run.config.phases if _learns_space(run, phase)]
+    found = next((f for phase in phases if (f := read_checkpoint(run.workdir / "checkpoints" / phase))), None)
     if found is None:
         raise UserError(
-            f"{run.workdir / SPACE_NAME} is gone, and so is the checkpoint of the phase 'autoencoder'; bring one "
-            f"of them back, or train again in a new --workdir"
+            f"{run.workdir / SPACE_NAME} is gone, and so is the checkpoint of the phase {', '.join(map(repr, phases))}"
+            f"; bring one of them back, or train again in a new --workdir"
         )
     return networks_of(found[1])["space"]
 

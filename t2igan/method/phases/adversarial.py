@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from t2igan import nets, step
+from t2igan.config.auto import WEIGHTS
 from t2igan.config.constraints import require_exponential_ends, require_positive
 from t2igan.errors import UserError
 from t2igan.method.game import Method
@@ -109,6 +110,7 @@ KIND = PhaseKind(
     trains=lambda config: (*players(config), *["text"] * config.train.tune_text),
     needs=teachers,
     uses=lambda config: ("text",),  # noqa: ARG005
+    auto=WEIGHTS,
     game=True,
 )
 PHASES.register("adversarial", KIND)

@@ -55,6 +55,7 @@ class PhaseKind:
       trains: configuration -> networks that have learned when the phase is over, by their names in states.
       needs: configuration -> networks that must have learned before it begins.
       uses: configuration -> networks that it applies besides; those that have not learned are drawn at random.
+      auto: keys that it reads and that may be "auto": what they are follows from the data (`t2igan.method.automatic`).
       game: whether it plays generator against discriminator: the guard may roll it back, `config.train.microbatches`
         divide its batches, and its section has the players' learning rates.
     """
@@ -67,6 +68,7 @@ class PhaseKind:
     trains: Callable[[Any], tuple[str, ...]] = _nothing
     needs: Callable[[Any], tuple[str, ...]] = _nothing
     uses: Callable[[Any], tuple[str, ...]] = _nothing
+    auto: tuple[str, ...] = ()
     game: bool = False
 
     def total_steps(self, run: Any) -> int:

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from t2igan import step as adversarial
+from t2igan.config.auto import WEIGHTS
 from t2igan.config.constraints import require_among
 from t2igan.errors import UserError
 from t2igan.method.game import Method
@@ -196,5 +197,6 @@ KIND = PhaseKind(
     after=("generator",),
     trains=lambda config: ("discriminator",),  # noqa: ARG005
     uses=lambda config: ("text",),  # noqa: ARG005
+    auto=WEIGHTS,
 )
 PHASES.register("discriminator", KIND)

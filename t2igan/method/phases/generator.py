@@ -223,5 +223,6 @@ KIND = PhaseKind(
     after=("text",),
     trains=lambda config: ("generator",) if config[SECTION].task == "regress" else TRAINED,
     uses=lambda config: ("text",),  # noqa: ARG005
+    auto=(f"{SECTION}.task",),
 )
 PHASES.register("generator", KIND)
