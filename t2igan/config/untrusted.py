@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from t2igan.config.space import AUTO, AUTO_KEYS
+from t2igan.config.auto import AUTO, WEIGHTS
 from t2igan.config.stored import defaults
 from t2igan.errors import UserError
 
@@ -85,7 +85,7 @@ def _check_type(key: str, value: Any, default: Any, where: str) -> None:
     """The type that the base preset's value of the same key has; a whole number will do where fractions may be."""
     same = type(value) is type(default) or (isinstance(default, float) and type(value) is int)
     several = key == "data.source" and isinstance(value, list)  # names of several sources
-    if not (same or several or (key in AUTO_KEYS and value == AUTO)):
+    if not (same or several or (key in WEIGHTS and value == AUTO)):
         raise UserError(f"{where}: config.{key}={_shown(value)} must be {_TYPES[type(default)]}")
 
 

@@ -100,11 +100,8 @@ def _expected(
         params: dict[str, Any] = {}
         text, params["text"] = networks.text_encoder.init_with_output(key, tokens)
         x, params["generator"] = networks.generator.init_with_output(key, jnp.zeros((2, networks.z_dim)), text)
-        if networks.space is not None:
-            small = networks.space.factor
-            params["space"] = networks.space.init(key, jnp.zeros((1, small, small, networks.space.image_channels)))
         batch = {"tokens": tokens, "images": x}
-        for name in others:  # what edits and describes, where it was trained
+        for name in others + (("space",) if networks.space is not None else ()):
             params[name] = init_network(networks, name, key, batch)
         return params, networks.to_pixels(params, x)
 
