@@ -168,5 +168,6 @@ def snapshot_of(run: Run, learned: Mapping[str, Any], done: int, phase: str) -> 
         tokenizer=run.tokenizer.own.to_json(),
         pretrained=description,
         metrics={},
+        seen=run.seen if run.config.checkpoint.keep_words else {},
         info={"phase": phase, "step": done, "t2igan": __version__, "jax": jax.__version__, "data": run.train_data.name},
     )
