@@ -199,6 +199,27 @@ def test_a_picture_is_chosen_varied_and_downloaded(page, tmp_path):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is there")
+def test_frames_lead_from_one_picture_to_another(page, tmp_path):
+    act = """
+        const pick = (number) => inside.querySelector(`#sheet button:nth-child(${number})`);
+        pick(1).click();
+        inside.getElementById("mix").click();
+        pick(8).click();
+        setTimeout(() => {
+          pick(4).click();
+          const labels = [...inside.querySelectorAll("#sheet button")].map((b) => b.getAttribute("aria-label"));
+          const said = labels.map((label) => label.replace(/.*, /, "")).join("; ");
+          inside.getElementById("card").textContent = `${inside.getElementById("about_chosen").textContent} | ${said}`;
+        }, 1000);
+    """
+    seen = look(page[0], tmp_path, 1200, until="ms a picture", act=act)
+    assert not seen.console
+    between = "of the way from seed 0 to seed 7"
+    assert f"43 % {between} | seed 0; 14 % {between}; 29 % {between}; 43 %" in seen.text
+    assert seen.text.rstrip().endswith("; seed 7")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is there")
 @pytest.mark.parametrize(
     ("caption", "words"), [(" ", "Say in words what to draw"), ("red " * 40, "this model reads 14")]
 )
@@ -209,3 +230,14 @@ def test_a_caption_that_is_empty_or_too_long_is_explained(page, tmp_path, captio
     """
     seen = look(page[0], tmp_path, 360, until="ms a picture", act=act)
     assert words in seen.text and not seen.console
+
+
+@pytest.mark.parametrize("version", ["v16.20.2", "", "v18.0.0"])
+def test_without_a_node_that_can_the_page_is_written_and_not_said_to_be_compared(tmp_path, monkeypatch, version):
+    (tmp_path / "node").write_text(f"#!/bin/sh\necho {version}\n")
+    (tmp_path / "node").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert (web_page.node_path() is not None) == (version == "v18.0.0")
+    monkeypatch.setattr(web_page, "node_path", lambda: None)
+    (line,) = web_page.check_file(source_of(random_model(CAPTIONS), "x", ["a"]), tmp_path / "page.html", "int8")
+    assert line.startswith("page.html: not compared, for Node 18 or newer")

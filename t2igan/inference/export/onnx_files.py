@@ -39,10 +39,11 @@ def write(source: Source, folder: Path, dtype: str, weights: str) -> None:
     """
     del weights
     source.check_reads_itself("onnx")
+    source.check_opaque("onnx")
     for library in ("onnx", "onnxruntime"):
         if importlib.util.find_spec(library) is None:
             raise UserError(f"--format=onnx wants {library}, which is not installed: {INSTALL}")
-    total = sum(array.nbytes for array in flatten(source.snapshot.params).values())
+    total = sum(array.nbytes for array in flatten(source.drawing).values())
     if total > LARGEST_BYTES:
         raise UserError(f"the weights are {total / 2**30:.1f} GiB, and an ONNX file ends at 2; give --format=stablehlo")
     for name, opset in OPSETS.items():
