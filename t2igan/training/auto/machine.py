@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from t2igan.method import phases
+from t2igan.nets import SPACES
 from t2igan.training import plan
 from t2igan.training.auto.facts import MachineFacts, Rates, installed_text_models
 from t2igan.training.distributed import parallel
@@ -79,7 +80,7 @@ def timed(config: Any) -> dict[str, Rates]:
     """
     mesh = parallel.make_mesh(config.devices, config.shard_devices)
     run, given, steps = plan._run_without_data(config, mesh), {}, []
-    if config.space.kind == "patches":
+    if SPACES[config.space.kind].fit is not None:
         given = {"space": plan._shapes_of(run, "space")}
     for name in config.phases:
         phase = phases.build(name, run, given)
