@@ -135,12 +135,13 @@ def test_small_data_is_augmented_and_the_risk_is_said():
         few = dataclasses.replace(DRAWINGS, pictures=pictures, distinct=pictures, held_out=(pictures // 8,) * 2)
         values, whys = decided(few)
         assert values["augment.target"] == 0.6 and values["augment.kinds"] == ("translate", "cutout")
-        said = "\n".join(risks(few, {"adversarial": 6000}))
+        said = "\n".join(risks(few, {"adversarial": 6000}, LAPTOP))
         assert f"{pictures} different pictures" in said
         assert ("by heart" in said) == (pictures == 500) and ("copies and blends" in said) == (pictures == 50)
         assert ("6 held-out pictures" in said) == (pictures == 50)
-    assert risks(DRAWINGS, {"adversarial": 6000}) == []
-    assert "200 of 5,000 pictures" in risks(dataclasses.replace(DRAWINGS, distinct=4800), {})[0]
+    assert risks(DRAWINGS, {"adversarial": 6000}, LAPTOP) == []
+    assert "200 of 5,000 pictures" in risks(dataclasses.replace(DRAWINGS, distinct=4800), {}, LAPTOP)[0]
+    assert "busy (9.5 processes a core)" in risks(DRAWINGS, {}, dataclasses.replace(LAPTOP, load=9.5))[0]
 
 
 def test_on_pixels_photographs_are_mirrored_unless_captions_tell_sides():
@@ -181,6 +182,9 @@ def test_batches_fit_the_devices_the_memory_and_the_pictures():
     values, whys = decided(dataclasses.replace(DRAWINGS, distinct=50), dataclasses.replace(LAPTOP, devices=3))
     assert values["pretrain_text.batch_images"] == 18 and values["train.batch_images"] == 33
     values, whys = decided(DRAWINGS, OLD_GPU, BY_SIZE["gpu128", 128])
+    assert "pretrain_generator.learning_rate" not in values
+    three = decided(DRAWINGS, dataclasses.replace(OLD_GPU, devices=3), BY_SIZE["gpu128", 128])[0]
+    assert three["train.batch_images"] % (3 * three["train.microbatches"]) == 0
     assert values["train.microbatches"] > 1 and values["compute_dtype"] == "float32" and "bfloat16" in whys["batches"]
 
 
