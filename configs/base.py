@@ -23,9 +23,10 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
 
     config.seed = 0  # the one root seed: parameters, batches, noise
-    # Any of "autoencoder", "text", "generator", "discriminator", "adversarial", "text_matching", "joint", in order.
+    # Any of "autoencoder", "text", "generator", "discriminator", "adversarial", "text_matching", "joint", "inversion",
+    # "caption", in order.
     config.phases = ("text", "adversarial")  # leaving out "text" trains on an untrained text encoder
-    config.init_from = ""  # another run's folder, or its snapshot: begin with what fits of its networks
+    config.init_from = ""  # another run's folder, its snapshot, or models/NAME: begin with what fits of its networks
     config.init_which = "latest"  # of that folder; or "best": by its best metric, of what was evaluated on the way
     config.compute_dtype = "float32"  # or "bfloat16": what networks compute in; parameters, losses stay float32
 
@@ -33,17 +34,17 @@ def get_config() -> ConfigDict:
     config.data = data = ConfigDict()
     data.source = "pixel_avatars"  # (embedded), or a folder, an archive, a table... of your own: docs/data.md
     data.image_size_px = 16  # pictures become squares of this size
-    data.channels = 3  # 3 = RGB, 1 = grey
+    data.channels = 3  # 3 = RGB, 1 = grey, 4 = RGB with transparency, which is drawn too
     data.resize = "crop"  # to a square by its centre; "pad" adds `background`; "stretch" changes proportions
     data.resample = "auto"  # "lanczos", "area", "nearest"; "auto" keeps pixel art sharp and is "lanczos" otherwise
-    data.background = (255, 255, 255)  # what shines through transparent pixels
+    data.background = (255, 255, 255)  # what shines through transparent pixels; with 4 channels, for figures alone
     data.train_split = "train"
     data.val_split = "val"  # what chooses and watches looks at it: guard, best checkpoint, figures on the way
     data.test_split = "test"  # measured once, at the end
     data.val_fraction = 0.05  # share of the training pictures held out by a hash where the data has no such split
     data.test_fraction = 0.05  # the same for the test split
     data.min_held_out = 32  # pictures held out for each, at least, but no more than an eighth of the data
-    data.unlabelled_source = ""  # more pictures, without captions, for the phase "autoencoder"; a source like the above
+    data.unlabelled_source = ""  # more pictures, without captions, for what learns from pictures alone (docs/data.md)
     data.caption_field = ""  # which text field holds the caption; "" = "text", "caption", "captions", ...
     data.encoding = ""  # of texts that are not UTF-8: "cp1252", "cp932"...; "" = found out, or said that it cannot be
     data.captions = "all"  # of a picture with several, one is drawn at random each time; "first" = always that
@@ -123,13 +124,19 @@ def get_config() -> ConfigDict:
     discriminator.features_px = 0  # projected: pictures are resized to this before; 0 = as they are, 64 at least
 
     config.inverter = inverter = ConfigDict()  # pictures back to noise, learned with the generator (phase "generator")
-    inverter.kind = "residual"
+    inverter.kind = "residual"  # or "told": it reads the caption too, and says style offsets (phase "inversion")
     inverter.channels = (64, 48, 32)
     inverter.features = 256
     inverter.blocks = 1
     inverter.patch_px = 1
     inverter.prior_weight = 0.01  # keeps its noise normal, as the generator's is
     inverter.perceptual_weight = 0.1  # of the distance in the image tower's features, where there is one
+
+    config.captioner = captioner = ConfigDict()  # features of the image encoder to captions (phase "caption")
+    captioner.kind = "transformer"
+    captioner.width = 96
+    captioner.layers = 2
+    captioner.heads = 4
 
     # The adversarial game (docs/method.md).
     config.loss = loss = ConfigDict()
@@ -147,6 +154,13 @@ def get_config() -> ConfigDict:
     loss.attack_steps = 0  # adversarial examples for the discriminator: 1 = fast gradient sign, more = projected
     loss.attack_size = 0.02  # their largest change of a value in [-1, 1]
     loss.reconstruction_weight = 0.0  # pictures reproduced by way of the inverter, which is trained along
+
+    # What keeps drawings different: attracted by real pictures and repelled by each other, as the real ones are spread
+    # (drifting); two of a caption as different as their noise (mode seeking). 10 and 0.01 are places to start from.
+    loss.drifting_weight = 0.0
+    loss.drifting_features = "tower"  # near in the features of the text phase's image tower; or "space": in the game's
+    loss.drifting_captions = 1.0  # how much the distance of captions counts beside that of pictures; 0 = not at all
+    loss.diversity_weight = 0.0
 
     # Of mean (x - G(z, c))^2, which draws a caption's one picture; "auto" = by pictures a caption, 0 from two on.
     loss.paired_weight = FieldReference(0.0, field_type=object)
@@ -279,6 +293,36 @@ def get_config() -> ConfigDict:
     joint.warmup_steps = 100
     joint.discriminator_weight = 0.1  # lambda: what the text encoder has of the discriminator's loss
     joint.anchor_weight = 1.0  # and of the text phase's
+
+    # Phase "inversion": after the game, an inverter learns to find the noise and the style offsets of pictures; a start
+    # for edits, and all of them where --quality=fast. Wants config.inverter.kind="told" to be of use.
+    config.inversion = inversion = ConfigDict()
+    inversion.steps = 0
+    inversion.images = 64_000
+    inversion.epochs = 0.0
+    inversion.batch_images = 32  # and as many that the generator draws
+    inversion.learning_rate = 1e-3
+    inversion.learning_rate_end = 0.03
+    inversion.schedule = "cosine"
+    inversion.warmup_steps = 50
+    inversion.beta2 = 0.99
+    inversion.masks = ("whole", "box", "half", "stroke")  # some or all of these, equally often; "whole" hides nothing
+    inversion.kl_weight = 0.01  # keeps its noise normal, as the generator's is
+    inversion.noise_weight = 0.03  # of finding the noise of pictures that the generator drew
+    inversion.offset_weight = 0.02  # of the offsets' mean square
+
+    # Phase "caption": a captioner learns to describe pictures, for `t2igan describe` and edits without --caption.
+    config.captioning = captioning = ConfigDict()
+    captioning.steps = 0
+    captioning.images = 44_000
+    captioning.epochs = 0.0
+    captioning.batch_images = 64
+    captioning.learning_rate = 2e-3
+    captioning.learning_rate_end = 0.05
+    captioning.schedule = "cosine"
+    captioning.warmup_steps = 50
+    captioning.beta2 = 0.99
+    captioning.clip_norm = 1.0  # the norm of the gradient, at most; 0 = unbounded
 
     # The guard looks at each evaluation of the adversarial game, and at every logged value.
     config.guard = guard = ConfigDict()

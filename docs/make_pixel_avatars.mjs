@@ -263,6 +263,9 @@ async function main(folder, count, seed) {
   console.log(`${folder}: ${JSON.stringify(sizes)}`);
 }
 
+export { caption, dicebearOptions, drawOptions, encodePng, importPackage, randomStream, rasterise, visibleAttributes };
+export { GLASSES, HAIR_COLOURS, HATS, HAT_COLOURS, SKIN, TOP_COLOURS, UNSEEN };
+
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
   const [folder, count = '8000', seed = '0'] = process.argv.slice(2);
   if (!folder || !/^\d+$/.test(count) || !/^\d+$/.test(seed)) {

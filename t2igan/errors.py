@@ -22,6 +22,11 @@ def nearest(name: str, known: Iterable) -> str:
     return f"; did you mean {near[0]!r}?" if near else "."
 
 
+def counted(count: int, noun: str) -> str:
+    """Returns a number with its noun: "1 picture", "1,234 pictures"."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def lacks_locks(error: Exception) -> bool:
     """Whether taking a file's lock failed because the disk has none, as many network disks.
 

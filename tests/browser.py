@@ -27,21 +27,29 @@ class Seen:
     dark: bool  # whether the page was told to be dark
 
 
-def look(page: str, folder: Path, width_px: int, dark: bool = False) -> Seen:
+def look(page: str, folder: Path, width_px: int, dark: bool = False, until: str = "", act: str = "") -> Seen:
     """Opens a page, as it would be on a screen of this width, in a headless Chromium.
 
     The window of a headless Chromium is never narrower than 500 px, so the page is put into a frame of the width asked
-    for, which to style sheets is the window; the frame's page is measured and read by the page around it.
+    for, which to style sheets is the window; the frame's page is measured and read by the page around it: when it has
+    loaded, and again until it shows the text `until`; then JavaScript `act` runs, with the page's document as `inside`,
+    and two seconds later it is measured once more.
     """
     measure = """
       const frame = document.querySelector("iframe");
-      frame.addEventListener("load", () => {
+      let acted = false;
+      const measure = () => {
         const inside = frame.contentDocument, root = inside.documentElement;
         for (const d of inside.querySelectorAll("details")) d.open = true;
         const widest = Math.max(root.scrollWidth, inside.body.scrollWidth);
         document.body.dataset.seen = JSON.stringify([root.clientWidth, widest, inside.body.innerText,
           frame.contentWindow.matchMedia("(prefers-color-scheme: dark)").matches]);
-      });
+        if (acted) return;
+        acted = inside.body.innerText.includes(UNTIL);
+        if (acted) { ACT }
+        setTimeout(measure, acted ? 2000 : 100);
+      };
+      frame.addEventListener("load", measure);
       frame.srcdoc = SOURCE;
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +57,7 @@ def look(page: str, folder: Path, width_px: int, dark: bool = False) -> Seen:
     around = folder / "around.html"
     around.write_text(
         f'<!doctype html><meta charset="utf-8"><body><iframe width="{width_px}" height="4000" frameborder="0"></iframe>'
-        f"<script>{measure.replace('SOURCE', source)}</script>",
+        f"<script>{measure.replace('UNTIL', json.dumps(until)).replace('ACT', act).replace('SOURCE', source)}</script>",
         encoding="utf-8",
     )
     net_log = folder / "net.json"
@@ -60,7 +68,11 @@ def look(page: str, folder: Path, width_px: int, dark: bool = False) -> Seen:
             *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
             f"--user-data-dir={folder / 'profile'}",
             f"--log-net-log={net_log}",
-            *("--enable-logging=stderr", "--window-size=1600,1200", "--virtual-time-budget=3000"),
+            *(
+                "--enable-logging=stderr",
+                "--window-size=1600,1200",
+                f"--virtual-time-budget={60_000 if until else 3_000}",
+            ),
             *(("--force-dark-mode", "--blink-settings=preferredColorScheme=0") if dark else ()),
             "--dump-dom",
             around.as_uri(),

@@ -1,15 +1,18 @@
-"""`run.py` on a tiny configuration, with plain gradient descent, slowly: real processes that can be compared.
+"""`run.py` on a tiny configuration, with plain gradient descent: real processes that can be compared.
 
 Adam makes whole steps of rounding errors where a gradient is zero by nature, and rounding depends on the number of
-processes. `PAUSE_S` seconds are slept a step, for signals to arrive between two of them. Arrays are sharded, by
-`--config.shard_devices=2`, that are as small as those of the tiny networks.
+processes. After the first `HURRIED_STEPS` each step begins with a pause, so that a signal sent then arrives many steps
+before the end, however busy the machine is. `--config.shard_devices=2` shards arrays as small as those of the tiny
+networks.
 """
 
+import itertools
 import os
 import sys
 import time
 
 STEPS, LOG_STEPS = 40, 4
+PAUSE_S = 1.0  # JAX looks for SIGTERM once a second
 
 
 def get_config():
@@ -32,16 +35,18 @@ def get_config():
 
 
 def patch(setattr_=setattr) -> None:
-    """Puts gradient descent in the place of Adam, and the pauses into the loop."""
+    """Puts gradient descent in the place of Adam, and pauses into the loop."""
     import optax
 
     from t2igan.method.optim import optimizers
     from t2igan.training.distributed import parallel
 
-    to_devices, pause_s = parallel.to_devices, float(os.environ.get("PAUSE_S", "0"))
+    to_devices, steps = parallel.to_devices, itertools.count(1)
+    hurried_steps = float(os.environ.get("HURRIED_STEPS", "inf"))
 
     def slowly(batch, mesh):
-        time.sleep(pause_s)
+        if next(steps) > hurried_steps:
+            time.sleep(PAUSE_S)
         return to_devices(batch, mesh)
 
     setattr_(optimizers, "adam", lambda rate, **_: optax.sgd(rate))
@@ -64,13 +69,13 @@ def check_local() -> None:
     assert found["other"] is mine and found["shared"].is_fully_addressable
 
 
-def play(root: str, flags: list[str], pause_s: float, said: str) -> None:
+def play(root: str, flags: list[str], hurried_steps: int, said: str) -> None:
     """As `run.py`, in a process of its own that has JAX already; what it says on stderr is in the file `said`."""
     import jax
 
     os.chdir(root)
     sys.path.insert(0, root)
-    os.environ.update(PAUSE_S=str(pause_s), NPROC="4")
+    os.environ.update(HURRIED_STEPS=str(hurried_steps), NPROC="4")
     jax.config.update("jax_num_cpu_devices", 1)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # the next process has all of it
     os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT), 2)

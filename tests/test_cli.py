@@ -253,8 +253,10 @@ def test_a_plugin_runs_before_anything_is_loaded(run, tmp_path, monkeypatch):
         arguments = ["--config=base", "--config.devices=-1"] if VERBS[name].configured else []
         if name == "data":
             arguments[-1] = "--config.data.source=/no/such"
+        if name == "models":  # it alone is content with nothing
+            arguments = ["--card=none"]
         done = run(name, f"--plugin={tmp_path / f'plugin_of_{name}.py'}", *arguments)
-        assert done.returncode == 2 and mark.read_text() == "yes", (name, done.stderr)
+        assert done.returncode == (0 if name == "models" else 2) and mark.read_text() == "yes", (name, done.stderr)
 
 
 def test_tilde_is_the_home_folder_in_every_path(run, tmp_path, monkeypatch):

@@ -214,7 +214,7 @@ def test_many_archives_are_told_apart(tmp_path):
     assert [one.file for one in lost] == ["0.zip/b.png", "1.zip/b.png"]
     assert source.describe() == "2 archives: 2 pictures with captions" and source.splits() == ()
     alone = Archive(config_of(tmp_path / "0.zip"), [tmp_path / "0.zip"])
-    assert alone.describe() == "archive: 1 pictures with captions in text files beside them"
+    assert alone.describe() == "archive: 1 picture with captions in text files beside them"
 
 
 def test_a_picture_of_any_kind_in_an_archive(tmp_path):

@@ -406,9 +406,9 @@ def test_nothing_usable_says_why(tmp_path):
     with pytest.raises(UserError, match="there is no picture"):
         open_dataset(config_of(tmp_path), "train")
     draw(tmp_path / "a.png")
-    with pytest.raises(UserError, match="1 pictures, and not one has a caption"):
+    with pytest.raises(UserError, match="1 picture, and not one has a caption"):
         open_dataset(config_of(tmp_path), "train")
     (tmp_path / "a.png").write_bytes(b"broken")
     write(tmp_path / "a.txt", "broken")
-    with pytest.raises(UserError, match=r"not one of 1 pictures can be used.\nFirst: a.png. Reasons: not a pic"):
+    with pytest.raises(UserError, match=r"not one of 1 picture can be used.\nFirst: a.png. Reasons: not a pic"):
         open_dataset(config_of(tmp_path), "train")

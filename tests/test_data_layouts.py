@@ -80,6 +80,24 @@ def test_masks_have_no_captions_of_their_own(tmp_path):
     assert "masks/1.png" in unread_of(tmp_path)
 
 
+PAIRS = {
+    "rows of JSON": ("metadata7.jsonl", '{{"caption": "{0}", "image": "images/{1}.png", "padded": "more/{1}.png"}}\n'),
+    "a table": ("metadata.csv", 'images/{1}.png,"{0}",more/{1}.png\n'),
+}
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_pictures_that_a_list_names_beside_others_have_no_captions_of_their_own(tmp_path, kind):
+    name, row = PAIRS[kind]
+    lay_out(tmp_path, {f"{folder}/{i}.png": None for folder in ("images", "more") for i in range(3)})
+    header = "file_name,text,conditioning_image\n" if name.endswith(".csv") else ""
+    rows = "".join(row.format(*pair) for pair in [(CAT, 0), (DOG, 1)])
+    (tmp_path / name).write_text(header + rows)
+    assert captions_of(tmp_path) == {"images/0.png": (CAT,), "images/1.png": (DOG,)}
+    assert set(reasons_of(tmp_path)) == {"images/2.png", "more/2.png"}  # which no row names
+    assert "beside another picture" in unread_of(tmp_path)["more/0.png"]
+
+
 @pytest.mark.parametrize("folder", ["labels", "."])
 def test_boxes_are_no_captions(tmp_path, folder):
     lay_out(tmp_path, {"images/1.jpg": None, "images/2.jpg": None})

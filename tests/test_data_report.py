@@ -11,7 +11,7 @@ from t2igan.data import Dataset, Skipped, check_usable, open_dataset
 from t2igan.data.alike import signature
 from t2igan.data.summary import as_json, cut_captions, examples, few_held_out, left_out, lines, printable
 from t2igan.data.tokenizer import Tokenizer
-from t2igan.errors import UserError
+from t2igan.errors import UserError, counted
 
 
 def made(split: str, numbers: list[int], skipped: tuple[Skipped, ...] = ()) -> Dataset:
@@ -81,7 +81,7 @@ def test_one_picture_in_two_files_of_two_splits_is_remarked_upon():
 
 def test_notes_of_the_source_are_said():
     noted = dataclasses.replace(made("train", [1, 2]), notes=("2 texts are not UTF-8 and read as cp932",))
-    assert noted.notes[0] in lines([noted], get_config().data, get_config().tokenizer)
+    assert f"note: {noted.notes[0]}" in lines([noted], get_config().data, get_config().tokenizer)
     assert as_json([noted])["notes"] == list(noted.notes)
 
 
@@ -105,3 +105,10 @@ def test_the_embedded_data_is_described():
     config = get_config()
     text = "\n".join(lines([open_dataset(config.data, "test")], config.data, config.tokenizer))
     assert "attribute hat: " in text and "nothing was left out" in text and "425 pictures" in text
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "0 pictures"), (1, "1 picture"), (2, "2 pictures"), (1_234, "1,234 pictures")]
+)
+def test_a_number_and_its_noun_agree(count, said):
+    assert counted(count, "picture") == said

@@ -114,7 +114,7 @@ def test_what_is_unread_is_counted_and_named(tmp_path):
 )  # fmt: skip
 def test_the_true_reason_is_said(tmp_path, files, words):
     lay_out(tmp_path, {"1.png": None} | files)
-    with pytest.raises(UserError, match="1 pictures, and not one has a caption: ") as error:
+    with pytest.raises(UserError, match="1 picture, and not one has a caption: ") as error:
         open_dataset(config_of(tmp_path), "train")
     assert all(word in str(error.value) for word in words), error.value
 
@@ -243,7 +243,7 @@ def test_several_sources(tmp_path):
     assert train.captions == ((CAT,), (DOG,), ("five",)) and test.captions == (("x",),)
     assert train.repeats.tolist() == [3, 1, 2] and test.repeats is None
     assert [one.file for one in train.skipped] == ["pets#1/4.png"]
-    assert "pets#1 (3 times): folder: 1 pictures" in train.description
+    assert "pets#1 (3 times): folder: 1 picture" in train.description
     with pytest.raises(UserError, match="'/no/such' does not exist"):
         open_dataset(config_of(f"{tmp_path}/pets,/no/such"), "train")
     name = tmp_path / "a,b:2"

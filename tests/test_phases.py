@@ -76,11 +76,15 @@ def test_all_phases_in_order_stopped_and_resumed(all_phases, tmp_path, monkeypat
     assert list(dict.fromkeys(row["phase"] for row in rows)) == list(ON_PIXELS)
     assert any("reconstruction/held_out" in row for row in rows)
     assert any("accuracy/held_out" in row for row in rows)
+    assert any("inversion/held_out" in row for row in rows)
+    assert any("caption/held_out" in row for row in rows)
     sheets = {path.name for path in (tmp_path / "whole" / "samples").iterdir()}
     assert sheets == {
         "generator_000000032.png", "000000048.png", "text_matching_000000032.png", "joint_000000032.png",
     }  # fmt: skip
-    assert set(t2igan.load(tmp_path / "whole").params) == {"generator", "text", "inverter"}
+    assert set(t2igan.load(tmp_path / "whole").params) == {
+        "generator", "text", "inverter", "captioner", "image", "matching",
+    }  # fmt: skip
 
     # Each phase trains its own networks and hands the others on as they were.
     trained = {
@@ -90,6 +94,8 @@ def test_all_phases_in_order_stopped_and_resumed(all_phases, tmp_path, monkeypat
         "adversarial": {"generator", "discriminator", "inverter"},
         "text_matching": {"text"},
         "joint": {"generator", "discriminator", "inverter", "text"},
+        "inversion": {"inverter"},
+        "caption": {"captioner"},
     }
     before = {}
     for phase in ON_PIXELS:
@@ -112,7 +118,7 @@ def test_all_phases_in_order_stopped_and_resumed(all_phases, tmp_path, monkeypat
         with pytest.raises(loop.Interrupted):
             train.train(all_phases, tmp_path / "parts")
     train.train(all_phases, tmp_path / "parts")
-    assert Impatient.steps == 4 * 5 + 6
+    assert Impatient.steps == 4 * 7 + 6
     for phase in ON_PIXELS:
         assert same(learned(tmp_path / "whole", phase), learned(tmp_path / "parts", phase)), phase
     assert t2igan.load(tmp_path / "whole").digest == t2igan.load(tmp_path / "parts").digest

@@ -1,7 +1,9 @@
 """Registries: names, what is said of one that is not there, and the order of phases."""
 
+import dataclasses
 import importlib
 
+import numpy as np
 import pytest
 
 from t2igan import nets
@@ -18,10 +20,15 @@ from t2igan.method.phases.base import PhaseRegistry
 from t2igan.method.techniques.augment import AUGMENTATIONS
 from t2igan.method.techniques.masks import MASKS
 from t2igan.method.techniques.regularize import NORMALISATIONS
+from t2igan.nets.autoencoder import PatchComponents
+from t2igan.training import plan
+from t2igan.training import space as spaces
+from t2igan.training.distributed import parallel
 
 OF_ONE = (
     *(ADVERSARIAL, PENALTIES, OPTIMIZERS, NORMALISATIONS, SCHEDULES),
     *(nets.GENERATORS, nets.DISCRIMINATORS, nets.TEXT_ENCODERS, nets.IMAGE_ENCODERS, nets.INVERTERS),
+    nets.SPACES,
 )
 OF_SEVERAL = (AUGMENTATIONS, MASKS, PHASES)
 
@@ -105,8 +112,8 @@ def test_the_best_metric_may_be_of_any_extractor(config):
         check(config)
 
 
-def kind(**place):
-    return PhaseKind("train", lambda run, given: None, **place)  # noqa: ARG005
+def kind(**settings):
+    return PhaseKind("train", lambda run, given: None, **settings)  # noqa: ARG005
 
 
 def test_phases_come_in_the_order_that_they_ask_for():
@@ -137,6 +144,99 @@ def test_needs_are_what_earlier_phases_teach(config):
     config.loss.cycle_weight = 1.0
     config.phases = ("adversarial",)
     assert phases.missing_networks(config) == {"adversarial": ("image", "matching")}
+
+
+@pytest.fixture
+def registered():
+    """Registers what is taken out again after the test."""
+    added = []
+
+    def register(registry, name, thing, **traits):
+        registry.register(name, thing, **traits)
+        added.append((registry, name))
+
+    yield register
+    for registry, name in added:
+        registry.unregister(name)
+
+
+def run_of(config):
+    return dataclasses.replace(plan._run_without_data(config, parallel.make_mesh(1)), config=config)
+
+
+@pytest.mark.parametrize("traits", [{}, {"square_of_gradient": True}, {"float32_only": True}])
+def test_what_a_penalty_of_one_s_own_can_do_is_registered_with_it(config, registered, traits):
+    registered(PENALTIES, "mine", lambda *_: None, **traits)
+    config.loss.penalty = "mine"
+    check(config)
+    config.compute_dtype = "bfloat16"
+    if traits.get("float32_only"):
+        with pytest.raises(UserError, match=r"config\.loss\.penalty='mine' with .*'bfloat16' measures rounding"):
+            check(config)
+    else:
+        check(config)
+    config.compute_dtype = "float32"
+    with config.ignore_type():
+        config.loss.update(penalty_weight="auto", penalty_weight_end="auto")
+    if traits.get("square_of_gradient"):
+        check(config)
+    else:
+        with pytest.raises(UserError, match=r"'auto' is for 'r1', 'r2', .*config\.loss\.penalty='mine'; give a number"):
+            check(config)
+
+
+def test_a_phase_of_one_s_own_reads_weights_that_follow_from_the_data(config, registered, monkeypatch):
+    registered(PHASES, "reads", kind(auto=("loss.paired_weight",)))
+    registered(PHASES, "does_not", kind())
+    with config.ignore_type(), config.unlocked():
+        config.loss.paired_weight = "auto"
+        config.phases = ("reads", "does_not")
+    run = run_of(config)
+    monkeypatch.setattr(spaces.automatic, "total_variance", lambda _: 1_379.0)
+    assert spaces.settled(run, "reads").loss.paired_weight > 0
+    assert spaces.settled(run, "does_not").loss.paired_weight == "auto"
+
+
+def parts(section, common):
+    return PatchComponents(common.image_channels, section.factor, section.channels)
+
+
+def test_a_space_of_one_s_own_is_computed_from_the_pictures(config, registered, tmp_path):
+    seen = []
+
+    def fit(images, section):
+        seen.append(images.shape)
+        return {"params": {"scale": np.full(section.channels, 2.0, np.float32)}}
+
+    registered(nets.SPACES, "parts", nets.SpaceKind(parts, fit=fit))
+    config.space.update(kind="parts", factor=2, channels=6)
+    config.generator.base_px = config.generator.base_px // 2
+    check(config)
+    assert nets.game_size_px(config) == config.data.image_size_px // 2
+    run = dataclasses.replace(run_of(config), workdir=tmp_path)
+    for _ in range(2):  # the second time it lies there
+        found = spaces.fitted(run, {})
+        np.testing.assert_array_equal(found["space"]["params"]["scale"], np.full(6, 2.0))
+    assert seen == [(2, 16, 16, 3)]
+    config.phases = ("autoencoder", *config.phases)
+    with pytest.raises(UserError, match=r"'parts' has nothing to learn; .* set the kind to 'autoencoder'"):
+        check(config)
+
+
+def test_a_space_of_one_s_own_is_learned_in_a_phase_of_one_s_own(config, registered):
+    registered(nets.SPACES, "parts", nets.SpaceKind(parts, learns=True))
+    config.space.update(kind="parts", factor=2, channels=6)
+    config.generator.base_px = config.generator.base_px // 2
+    with pytest.raises(UserError, match=r"config\.space\.kind='parts' wants the phase 'autoencoder'"):
+        check(config)
+    registered(PHASES, "learn_parts", kind(trains=lambda _: ("space",)))
+    with pytest.raises(UserError, match="wants the phase 'autoencoder', 'learn_parts'"):
+        check(config)
+    config.phases = ("learn_parts",)
+    check(config)
+    run = run_of(config)
+    assert spaces.training_data(run, "learn_parts") is run.train_data  # pictures, not codes
+    assert spaces.at_hand(run, "learn_parts", {}) == {}
 
 
 def test_data_is_checked_without_jax():

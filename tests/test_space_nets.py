@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t2igan.method import automatic, patches
+from t2igan.method import automatic
 from t2igan.method.losses import reconstruction
+from t2igan.nets import patches
 from t2igan.nets.autoencoder import Autoencoder, PatchComponents, normalised, statistics_of
 
 

@@ -16,7 +16,7 @@ import pytest
 from t2igan import config as config_lib
 
 ROOT = Path(__file__).parents[1]
-NEEDED = ("t2igan", "configs", "pyproject.toml", "README.md", "LICENSE")
+NEEDED = ("t2igan", "configs", "examples", "pyproject.toml", "README.md", "LICENSE")
 
 
 def build(source: Path, out: Path) -> Path:
@@ -68,6 +68,10 @@ def test_all_of_the_package_is_in_it_and_nothing_beside(site):
         assert (site / path.relative_to(ROOT)).read_bytes() == path.read_bytes(), path
     for preset in (ROOT / "configs").glob("*.py"):
         assert (site / "t2igan" / "config" / "presets" / preset.name).read_bytes() == preset.read_bytes()
+    for program in (ROOT / "examples").glob("*.py"):
+        assert (
+            site / "t2igan" / "inference" / "export" / "examples" / program.name
+        ).read_bytes() == program.read_bytes()
     assert not list(site.rglob("*.pyc"))
 
 

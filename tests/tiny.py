@@ -15,9 +15,11 @@ def shrink(config):
         config.generator.update(z_dim=4, channels=(8, 8, 8), style_dim=8, attention_heads=2)
         config.discriminator.update(channels=(8, 8, 8), features=8)
         config.inverter.update(channels=(8, 8), features=8)
+        config.captioner.update(width=8, layers=1, heads=2)
         config.train.update(steps=6, images=0, batch_images=8)
         config.pretrain_text.update(steps=4, images=0, batch_images=8, warmup_steps=1)
-        for section in ("pretrain_generator", "pretrain_discriminator", "text_matching", "joint"):
+        others = "pretrain_generator pretrain_discriminator text_matching joint inversion captioning"
+        for section in others.split():
             config[section].update(steps=4, images=0, batch_images=8, warmup_steps=1)
         config.log.every_images = 16
         config.sample.update(every_images=0, num_captions=2, num_seeds=2)

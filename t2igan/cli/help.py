@@ -67,7 +67,7 @@ def _about(flag: flags.Flag) -> str:
     """What a flag does, with its default where it has one that its help does not say."""
     about = flag.help.split(";\n")[0]  # absl says of each flag that may repeat that it may
     default = flag.default
-    if isinstance(default, bool) or not isinstance(default, int | float | str):
+    if isinstance(default, bool) or not isinstance(default, int | float | str) or default == "":
         return about
     return f"{about} ({default:g})" if isinstance(default, float) else f"{about} ({default})"
 

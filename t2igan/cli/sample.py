@@ -11,15 +11,18 @@ from absl.flags import FlagValues
 
 from t2igan.cli import verb
 from t2igan.cli.verb import Given
-from t2igan.errors import UserError
+from t2igan.errors import UserError, counted
 
 
 def define(given: FlagValues) -> None:
     """Adds the flags of `sample`."""
-    verb.define_workdir(given, "folder of a run, or a snapshot file")
+    verb.define_workdir(given, "folder of a run, a snapshot file, or models/NAME (see `models`)")
     verb.define_which(given)
-    flags.DEFINE_multi_string("prompt", [], "a caption; may be given several times", flag_values=given)
+    flags.DEFINE_multi_string(
+        "prompt", [], "a caption; (phrase:1.3) weighs, AND joins; may be given several times", flag_values=given
+    )
     verb.define_path(given, "prompts", "text file with a caption a line")
+    flags.DEFINE_string("negative", "", "what is not wanted, phrases between commas", flag_values=given)
     flags.DEFINE_integer("num", 1, "pictures a prompt", flag_values=given)
     flags.DEFINE_integer("seed", 0, "seed of the first picture of a prompt", flag_values=given)
     flags.DEFINE_float("truncation", 1.0, "the noise of training; less = more typical pictures", flag_values=given)
@@ -47,15 +50,22 @@ def run(given: Given) -> None:
     parallel.start()
     generator = t2igan.load(verb.workdir(given, "sample"), given.which)
     everyone = [(prompt, given.seed + i) for prompt in prompts for i in range(num)]
-    how = {"truncation": given.truncation, "guidance": given.guidance}
+    how = {"truncation": given.truncation, "guidance": given.guidance} | _given_negative(given)
+    for note in dict.fromkeys(note for of in generator.understood(prompts, given.negative) for note in of.notes):
+        say(note)
     images = generator.sample([p for p, _ in everyone], [s for _, s in everyone], **how)
     facts = {"model": generator.digest, "t2igan": t2igan.__version__} | how
     if out.suffix.lower() == ".png":
         save_sheet(out, images, prompts, range(given.seed, given.seed + num), given.scale, facts)
-        say(f"{len(images)} pictures in {out}")
+        say(f"{counted(len(images), 'picture')} in {out}")
     else:
         save_files(out, images, everyone, given.scale, facts)
-        say(f"{len(images)} pictures in {out}/")
+        say(f"{counted(len(images), 'picture')} in {out}/")
+
+
+def _given_negative(given: Given) -> dict[str, str]:
+    """A picture without one is made as before there was one, and its PNG says the same."""
+    return {"negative": given.negative} if given.negative else {}
 
 
 def read_prompts(given: Sequence[str], file: Path | None) -> list[str]:

@@ -13,7 +13,7 @@ from t2igan.data.reasons import reasons
 from t2igan.data.settings import check_data
 from t2igan.data.sources import ACCEPTED, open_source
 from t2igan.data.splits import Splits, find_splits, no_such_split
-from t2igan.errors import UserError
+from t2igan.errors import UserError, counted
 
 __all__ = [
     "Batches",
@@ -146,7 +146,7 @@ def _nothing_usable(dataset: Dataset, data_config: Any) -> str:
         return f"{where}: there is no picture{there}. Accepted: {ACCEPTED}."
     if not all(one.reason.startswith("no caption") for one in skipped):
         return (
-            f"{where}: not one of {len(skipped)} pictures can be used.\n"
+            f"{where}: not one of {counted(len(skipped), 'picture')} can be used.\n"
             f"First: {skipped[0].file}. Reasons: {reasons(skipped)}.{more}"
         )
     why = reasons(skipped).removeprefix("no caption: ")
@@ -159,4 +159,4 @@ def _nothing_usable(dataset: Dataset, data_config: Any) -> str:
             "Write it into NAME.txt beside NAME.png, or into metadata.jsonl or .csv (file_name, text); where the names "
             'of files say it, set config.data.caption_from_name="{caption}_{}" or the like.'
         )
-    return f"{where}: {len(skipped)} pictures, and not one has a caption: {why}.{more}\n{advice}"
+    return f"{where}: {counted(len(skipped), 'picture')}, and not one has a caption: {why}.{more}\n{advice}"

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from t2igan.data.alike import same_picture
+from t2igan.data.alpha import ALPHA_CHANNELS
 from t2igan.data.dataset import NONE, Dataset
 from t2igan.data.reasons import kinds, reasons
 from t2igan.data.tokenizer import Tokenizer
+from t2igan.errors import counted
 
 SHOWN_REASONS = 5
 SHOWN_VALUES = 6
@@ -33,6 +35,7 @@ def as_json(datasets: Sequence[Dataset]) -> dict[str, Any]:
                 "pictures": len(dataset),
                 "captions": sum(map(len, dataset.captions)),
                 "left_out": len(dataset.skipped),
+                "transparent": None if dataset.transparent is None else int(dataset.transparent.sum()),
                 "reasons": dict(kinds(dataset.skipped).most_common()),
                 "same_picture_again": _doubles(dataset),
                 "fingerprint": dataset.fingerprint(),
@@ -50,7 +53,7 @@ def left_out(dataset: Dataset) -> str:
     """Returns in a line how many files of a split were left out, why most of them, and the first."""
     why = printable(reasons(dataset.skipped, SHOWN_REASONS))
     first = printable(dataset.skipped[0].file)
-    return f"{dataset.split}: left out {_pictures(len(dataset.skipped))}: {why}. The first: {first}"
+    return f"{dataset.split}: left out {counted(len(dataset.skipped), 'picture')}: {why}. The first: {first}"
 
 
 def unread(dataset: Dataset) -> str:
@@ -72,22 +75,42 @@ def lines(datasets: Sequence[Dataset], data_config: Any, tokenizer_config: Any) 
     """Returns what a user wants to know of the data before training on it, the first split being the training split."""
     train, datasets = datasets[0], list({dataset.split: dataset for dataset in datasets}.values())
     found = [f"{train.name}: {train.description}" if train.description else train.name, ""]
-    found += [f"{d.split:<12} {len(d):>9,} pictures  {sum(map(len, d.captions)):>9,} captions" for d in datasets]
+    found += [_row(d) for d in datasets]
     found += ["", *_sizes(train, data_config), *_captions(train, tokenizer_config), *_attributes(train)]
     found += [f"note: {printable(note)}" for note in _notes(datasets)]
     found += [unread(train)] if train.unread else []
+    found += transparency(datasets, data_config)
     found += few_held_out(datasets)
     found += [left_out(dataset) for dataset in datasets if dataset.skipped] or ["nothing was left out"]
-    found += [f"{d.split}: {_pictures(doubles)} again, byte by byte" for d in datasets if (doubles := _doubles(d))]
     found += [
-        f"{_pictures(count)} in both {names}: figures on the one flatter what has learned the other"
+        f"{d.split}: {counted(doubles, 'picture')} again, byte by byte" for d in datasets if (doubles := _doubles(d))
+    ]
+    found += [
+        f"{counted(count, 'picture')} in both {names}: figures on the one flatter what has learned the other"
         for names, count in _shared(datasets).items()
     ]
     found += [
-        f"{_pictures(count)} more in both {names}, in another file or nearly the same"
+        f"{counted(count, 'picture')} more in both {names}, in another file or nearly the same"
         for names, count in _alike(datasets).items()
     ]
     return found
+
+
+def transparency(datasets: Sequence[Dataset], data_config: Any) -> list[str]:
+    """Returns a remark where transparency is lost, or where none is there to be kept."""
+    known = {dataset.split: dataset.transparent for dataset in datasets if dataset.transparent is not None}
+    total, count = sum(map(len, known.values())), sum(int(of_one.sum()) for of_one in known.values())
+    if data_config.channels != ALPHA_CHANNELS and count:
+        return [
+            f"transparent in places: {count:,} of {counted(total, 'picture')}, shown on config.data.background="
+            f"{tuple(data_config.background)}; config.data.channels=4 keeps their transparency"
+        ]
+    if data_config.channels == ALPHA_CHANNELS and total and not count:
+        return [
+            f"config.data.channels=4, but of {counted(total, 'picture')} none is transparent: what is drawn will be "
+            f"opaque, and config.data.channels=3 learns less for nothing"
+        ]
+    return []
 
 
 def few_held_out(datasets: Sequence[Dataset]) -> list[str]:
@@ -95,7 +118,7 @@ def few_held_out(datasets: Sequence[Dataset]) -> list[str]:
     few = [dataset for dataset in datasets[1:] if len(dataset) < FEW_PICTURES and dataset.split != datasets[0].split]
     if not few:
         return []
-    counts = " and ".join(f"{_pictures(len(dataset))} in {dataset.split}" for dataset in few)
+    counts = " and ".join(f"{counted(len(dataset), 'picture')} in {dataset.split}" for dataset in few)
     return [
         f"only {counts}: figures on so few say little, and some cannot be had. Add pictures, or raise "
         "config.data.val_fraction and test_fraction"
@@ -152,8 +175,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
-def _pictures(count: int) -> str:
-    return f"{count:,} picture{'s' * (count != 1)}"
+def _row(dataset: Dataset) -> str:
+    """A line of the table of splits; numbers stand below each other."""
+    pictures, picture_noun = counted(len(dataset), "picture").split()
+    captions, caption_noun = counted(sum(map(len, dataset.captions)), "caption").split()
+    return f"{dataset.split:<12} {pictures:>9} {picture_noun:<8}  {captions:>9} {caption_noun}"
 
 
 def _notes(datasets: Sequence[Dataset]) -> list[str]:
@@ -202,7 +228,8 @@ def _captions(dataset: Dataset, tokenizer_config: Any) -> list[str]:
     lengths = tokenizer.lengths(captions)
     words = np.array([len(caption.split()) for caption in captions])
     said = [
-        f"captions: {np.median(words):.0f} words (median), {words.max()} at most; {len(set(captions)):,} different; "
+        f"captions: {counted(round(np.median(words)), 'word')} (median), {words.max()} at most; "
+        f"{len(set(captions)):,} different; "
         f"{np.median(lengths):.0f} tokens of {tokenizer.vocab_size} kinds (median)"
     ]
     return [*said, *cut_captions(dataset, tokenizer)]

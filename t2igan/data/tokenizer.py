@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -237,6 +239,27 @@ class PretrainedTokenizer:
 def row_length(longest: int, max_tokens: int) -> int:
     """Returns how long rows have to be for captions of at most `longest` tokens: a multiple of `ROW_MULTIPLE`."""
     return min(-(-longest // ROW_MULTIPLE) * ROW_MULTIPLE, max_tokens)
+
+
+@functools.cache
+def nfkc_exceptions() -> tuple[tuple[int, int], ...]:
+    """Returns the code points that Unicode's NFKC changes and `tokenizers` leaves as they are, as (first, last) ranges.
+
+    Its tables are of an older Unicode (huggingface/tokenizers#1912); who tokenizes without it leaves them too.
+    """
+    import tokenizers
+
+    normalizer = tokenizers.normalizers.NFKC()
+    ranges: list[tuple[int, int]] = []
+    for point in (p for p in range(0x80, 0x30000) if not 0xD800 <= p < 0xE000):
+        character = chr(point)
+        if unicodedata.is_normalized("NFKC", character) or normalizer.normalize_str(character) != character:
+            continue
+        if ranges and ranges[-1][1] == point - 1:
+            ranges[-1] = (ranges[-1][0], point)
+        else:
+            ranges.append((point, point))
+    return tuple(ranges)
 
 
 def encodable(texts: Iterable[str]) -> list[str]:

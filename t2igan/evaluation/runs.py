@@ -26,6 +26,7 @@ from t2igan.inference.checkpoint import read_checkpoint
 from t2igan.inference.console import say
 from t2igan.inference.files import write_json
 from t2igan.inference.sample import Model, load
+from t2igan.method.phases import PHASES
 from t2igan.method.techniques.regularize import NORMALISATIONS
 from t2igan.nets import Networks
 
@@ -158,7 +159,7 @@ def _game_of(workdir: Path, info: Mapping[str, Any] | None) -> tuple[int, Mappin
 
     It is the one that a snapshot with this `info` was written with, or else the newest of the last such phase.
     """
-    phases = ("joint", "adversarial")
+    phases = [name for name in reversed(PHASES.names()) if PHASES[name].game]
     if info is not None:
         phase, step = info.get("phase"), info.get("step")
         return read_checkpoint(workdir / "checkpoints" / phase, step) if phase in phases else None

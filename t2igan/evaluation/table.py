@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from t2igan.errors import counted
+
 ARROWS = {"higher": "higher is better", "lower": "lower is better", "real": "as real is best"}
 
 
@@ -24,7 +26,7 @@ def summary_line(result: Mapping[str, Any]) -> str:
     if distances and figures[distances[0]]["real"] is not None:  # without a ceiling it says nothing by itself
         parts.append(f"Fréchet {_with_real(figures[distances[0]])} by {figures[distances[0]]['extractor']}")
     parts = parts or [f"too few real pictures to measure by ({result['counts']['num_real']})"]
-    return f"{result['split']}, {result['counts']['num_images']} pictures: " + " · ".join(parts)
+    return f"{result['split']}, {counted(result['counts']['num_images'], 'picture')}: " + " · ".join(parts)
 
 
 def table(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> str:
@@ -66,7 +68,7 @@ def table(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> st
 def _heading(result: Mapping[str, Any], name: str) -> str:
     counts = result["counts"]
     return (
-        f"{name + ': ' if name else ''}{counts['num_images']:,} pictures drawn from the captions of "
+        f"{name + ': ' if name else ''}{counted(counts['num_images'], 'picture')} drawn from the captions of "
         f"{counts['num_real']:,} in split {result['split']!r} of {result['data']}, seed {result['seed']}"
     )
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from t2igan.errors import counted
+
 COLLAPSED_ACROSS = 0.5  # diversity across captions, over that of real pictures, below which it is mode collapse
 COLLAPSED_WITHIN = 0.2  # diversity within a caption, over that of real pictures, below which noise is ignored
 IGNORED, HALF_FOLLOWED = 0.3, 0.8  # of the way from shuffled captions to real pictures
@@ -222,7 +224,7 @@ def _healthy(figures: Mapping, found: list[Finding], num_real: int | None, compl
     needed = ("diversity_across/pixels", "memorisation/copies")
     if followed is None or any(name not in figures for name in needed):
         if num_real is not None and num_real < FEW_PICTURES:
-            count = "1 picture" if num_real == 1 else f"{num_real} pictures"
+            count = counted(num_real, "picture")
             text = (
                 f"Too little to tell: the split has {count}, and {FEW_PICTURES} or more are needed. Hold out more "
                 "(config.data.test_fraction, val_fraction) or evaluate on --split=train, which flatters."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from t2igan.data.alpha import on_checkerboard
 from t2igan.errors import UserError
 from t2igan.inference.lettering import LINE_PX, lettering
 
@@ -33,7 +35,8 @@ def sheet(images: np.ndarray, captions: Sequence[str], columns: int, scale: int 
     """Lays pictures out in rows of `columns`, with captions under them.
 
     Args:
-      images: uint8 [N, H, W, C], row after row; one or three channels.
+      images: uint8 [N, H, W, C], row after row; one, three or four channels. Behind what is transparent there is a
+        checkerboard.
       captions: one a picture, under it, or one a row, under the whole row; "" for none.
       columns: pictures a row.
       scale: as in `enlarge`.
@@ -43,7 +46,7 @@ def sheet(images: np.ndarray, captions: Sequence[str], columns: int, scale: int 
     """
     from PIL import Image
 
-    images = enlarge(images, scale)
+    images = enlarge(on_checkerboard(images), scale)
     if images.shape[-1] == 1:
         images = images.repeat(3, axis=-1)
     height, width = images.shape[1:3]
@@ -118,18 +121,29 @@ class _Layout:
 
 
 def save_png(path: Path, image: np.ndarray, facts: Mapping[str, Any] | None = None) -> None:
-    """Writes uint8 [H, W, C] as PNG; `facts` go in as JSON text under the key "t2igan", read back by `read_facts`."""
+    """Writes uint8 [H, W, C] as PNG, a transparent one of four channels.
+
+    `facts` go in as JSON text under the key "t2igan", read back by `read_facts`.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png_bytes(image, facts))
+    except OSError as error:
+        raise UserError(f"could not write {path}: {error.strerror or error}; choose another --out") from error
+
+
+def png_bytes(image: np.ndarray, facts: Mapping[str, Any] | None = None, compress_level: int = 6) -> bytes:
+    """Returns the file that `save_png` writes; `compress_level` is zlib's, from 0 to 9."""
     from PIL import Image, PngImagePlugin
 
     info = PngImagePlugin.PngInfo()
     if facts:
-        info.add_itxt(PNG_KEY, json.dumps(facts, ensure_ascii=False))
+        text = json.dumps(facts, ensure_ascii=False).encode("utf-8", "replace")  # a lone surrogate has no UTF-8
+        info.add_itxt(PNG_KEY, text.decode("utf-8"))
+    file = io.BytesIO()
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path, format="PNG", pnginfo=info)
-    except OSError as error:
-        raise UserError(f"could not write {path}: {error.strerror or error}; choose another --out") from error
+    picture.save(file, format="PNG", pnginfo=info, compress_level=compress_level)
+    return file.getvalue()
 
 
 def read_facts(path: Path) -> dict[str, Any]:

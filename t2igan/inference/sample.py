@@ -15,13 +15,16 @@ from t2igan import config as config_lib
 from t2igan import nets
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, command
+from t2igan.inference import shipped
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.pretrained.opening import WEIGHTS, reader_of_snapshot
+from t2igan.inference.prompts import Prompt, parse
 from t2igan.inference.snapshot import Snapshot, load_snapshot
 from t2igan.method.techniques.regularize import no_caption
 
 SNAPSHOT_NAME = "snapshot.safetensors"  # the latest
 BEST_SNAPSHOT_NAME = "snapshot_best.safetensors"  # the best of those that were evaluated
+MODEL_NAME = "model.safetensors"  # the same file in a folder in the layout of the Hugging Face Hub
 KEPT_FOLDER = "snapshots"  # those of `config.checkpoint.keep_every_images`
 WHICH = {"latest": SNAPSHOT_NAME, "best": BEST_SNAPSHOT_NAME}
 # Compiled once each, when first needed: a call is cut into pieces of these sizes, the last one padded.
@@ -44,6 +47,7 @@ class Model:
         self.info = snapshot.info
         self.digest = snapshot.digest
         self._draw = jax.jit(_draw, static_argnums=0)
+        self._draw_composed = jax.jit(_draw_composed, static_argnums=0)
 
     def sample(
         self,
@@ -52,21 +56,25 @@ class Model:
         truncation: float = 1.0,
         cut_long: bool = False,
         guidance: float = 1.0,
+        negative: str = "",
     ) -> np.ndarray:
-        """Returns a picture a prompt: uint8 [N, H, W, C].
+        """Returns a picture a prompt: uint8 [N, H, W, C]; with four channels, RGBA whose colours are not premultiplied.
 
         Args:
-          prompts: one or several captions in the style of the training captions.
+          prompts: one or several captions in the style of the training captions, or more in the language of
+            `t2igan.inference.prompts`: "(a red hat:1.3)", AND.
           seed: from 0 to 2**32 - 1, for all prompts; or one for each.
           truncation: scales the noise; below 1 gives more typical pictures, 0 the same one for every seed.
-          cut_long: cut prompts that are longer than the model's, as training captions are, instead of refusing them.
+          cut_long: take prompts for captions of a data set: cut those that are longer than the model's, as training
+            captions are, instead of refusing them, and read them as they stand, brackets and all.
           guidance: above 1 leans towards the caption, 0 draws without it; other than 1 only for a model whose training
             left captions out (`config.augment.caption_dropout`).
+          negative: what is not wanted, phrases between commas.
 
         Raises:
-          UserError: a prompt is empty or longer than the model's, or a number is out of range.
+          UserError: a prompt is empty or longer than the model's, its brackets are wrong, or a number is out of range.
         """
-        return np.concatenate(list(self.sample_batches(prompts, seed, truncation, cut_long, guidance)))
+        return np.concatenate(list(self.sample_batches(prompts, seed, truncation, cut_long, guidance, negative)))
 
     def sample_batches(
         self,
@@ -75,38 +83,63 @@ class Model:
         truncation: float = 1.0,
         cut_long: bool = False,
         guidance: float = 1.0,
+        negative: str = "",
     ) -> Iterator[np.ndarray]:
         """Yields the pictures of `sample` piece by piece, for more of them than fit in memory."""
         check_not_forked()
         prompts = as_prompts(prompts)
         seeds = as_seeds(seed, len(prompts))
         check_number("truncation", truncation, 2, "1 is the noise of training")
+        self.check_guidance(guidance)
+        if cut_long and not negative:
+            meant = [Prompt((prompt,), (1.0,), (prompt,)) for prompt in prompts]
+        else:
+            meant = self.understood(prompts, negative)
+        for start in range(0, len(prompts), BATCH_SIZES[-1]):
+            piece = slice(start, start + BATCH_SIZES[-1])
+            yield self._drawn(meant[piece], np.asarray(seeds[piece], np.uint32), truncation, guidance)
+
+    def understood(self, prompts: Sequence[str], negative: str = "") -> list[Prompt]:
+        """Returns what prompts mean. Raises `UserError` for one that cannot be read or is too long."""
+        meant = [parse(prompt, negative) for prompt in prompts]
+        # Each caption of which one is made up has to fit.
+        self.tokenizer.check_prompts([caption for of in meant for caption in dict.fromkeys(of.captions + of.read)])
+        return meant
+
+    def check_guidance(self, guidance: float) -> None:
+        """Raises `UserError` for a guidance that is out of range, or that the model was not trained for."""
         check_number("guidance", guidance, 10, "1 is the caption as it is")
         if guidance != 1 and not self.config.get("augment", {}).get("caption_dropout"):
             raise UserError(
                 f"guidance={guidance} wants a model that can also draw without a caption; leave it at 1, or train one "
                 f"with config.augment.caption_dropout=0.1"
             )
-        if not cut_long:
-            self.tokenizer.check_prompts(prompts)
-        start = 0
-        while start < len(prompts):
-            left = len(prompts) - start
-            size = min(s for s in BATCH_SIZES if s >= min(left, BATCH_SIZES[-1]))
-            piece = slice(start, start + size)
-            tokens = self.tokenizer.encode(prompts[piece])
-            filled = len(tokens)
-            padding = ((0, size - filled), *[(0, 0)] * (tokens.ndim - 1))
-            images = self._draw(
-                self.networks,
-                self.params,
-                np.pad(tokens, padding, mode="edge"),
-                np.pad(np.asarray(seeds[piece], np.uint32), padding[0], mode="edge"),
-                np.float32(truncation),
-                None if guidance == 1 else np.float32(guidance),
+
+    def _drawn(self, meant: list[Prompt], seeds: np.ndarray, truncation: float, guidance: float) -> np.ndarray:
+        """The pictures of at most 64 prompts; those that are plain captions go the short way, as ever."""
+        how = (np.float32(truncation), None if guidance == 1 else np.float32(guidance))
+        plain = [i for i, prompt in enumerate(meant) if prompt.caption is not None]
+        composed = [i for i, prompt in enumerate(meant) if prompt.caption is None]
+        drawn: dict[int, np.ndarray] = {}
+        if plain:
+            tokens = self.tokenizer.encode([str(meant[i].caption) for i in plain])
+            arguments = padded((tokens, seeds[plain]))
+            drawn |= zip(plain, np.asarray(self._draw(self.networks, self.params, *arguments, *how)), strict=False)
+        if composed:
+            self.check_styled("a prompt with weights, AND or a negative")
+            arguments = padded((*encode_composed(self.tokenizer, [meant[i] for i in composed]), seeds[composed]))
+            images = self._draw_composed(self.networks, self.params, *arguments, *how)
+            drawn |= zip(composed, np.asarray(images), strict=False)
+        return np.stack([drawn[i] for i in range(len(meant))])
+
+    def check_styled(self, what: str) -> None:
+        """Raises `UserError` where the generator has no styles to work on."""
+        if not hasattr(self.networks.generator, "styles"):
+            kind = self.config["generator"]["kind"]
+            raise UserError(
+                f"{what} needs a generator with styles, and this model's is of the kind {kind!r}; train one with "
+                f"config.generator.kind='residual'"
             )
-            yield np.asarray(images)[:filled]
-            start += size
 
 
 def as_prompts(prompts: Any) -> list[str]:
@@ -151,21 +184,91 @@ def _draw(networks: nets.Networks, params, tokens, seeds, truncation, guidance=N
     return to_bytes(networks.to_pixels(params, images))
 
 
+def _draw_composed(
+    networks: nets.Networks, params, tokens, shares, read, counts, seeds, truncation, guidance=None
+) -> jax.Array:
+    """Sums of styles to pictures, uint8 [N, H, W, C].
+
+    Args:
+      networks: the networks; the generator has `styles` and `draw`.
+      params: by network.
+      tokens: [N, K, ...], the captions of which styles are made.
+      shares: float32 [N, K], what each counts; 0 for what fills up.
+      read: [N, R, ...], the captions whose words are read.
+      counts: bool [N, R], whether there is such a caption.
+      seeds: uint32 [N].
+      truncation: of the noise.
+      guidance: as in `Model.sample`; None = 1.
+    """
+    z = truncation * noise(seeds, networks.z_dim)
+    styles, text = composed(networks, params, z, tokens, shares, read, counts, guidance)
+    if guidance is not None:
+        text = jax.tree.map(lambda with_it, without: jnp.where(guidance > 0, with_it, without), text, no_caption(text))
+    images = networks.generator.apply(params["generator"], styles, text, method="draw")
+    return to_bytes(networks.to_pixels(params, images))
+
+
+def composed(
+    networks: nets.Networks, params, z, tokens, shares, read, counts, guidance=None
+) -> tuple[Float[Array, "N U S"], nets.Text]:
+    """Returns sums of styles, and the words of all captions that are read; arguments as in `_draw_composed`."""
+    encode = lambda tokens: networks.text_encoder.apply(params["text"], tokens.reshape(-1, *tokens.shape[2:]))
+    num, captions = shares.shape
+    styles = networks.generator.apply(
+        params["generator"], jnp.repeat(z, captions, axis=0), encode(tokens).sentence, guidance, method="styles"
+    )
+    styles = jnp.einsum("nk,nkus->nus", shares, styles.reshape(num, captions, *styles.shape[1:]))
+    text = encode(read)
+    words = text.words.reshape(num, -1, text.words.shape[-1])
+    mask = text.mask.reshape(num, read.shape[1], -1) & counts[..., None]
+    sentence = text.sentence.reshape(num, read.shape[1], -1)[:, 0]
+    return styles, nets.Text(sentence, words, mask.reshape(num, -1))
+
+
+def encode_composed(tokenizer: Tokenizer, meant: Sequence[Prompt]) -> tuple[np.ndarray, ...]:
+    """Returns tokens [N, K, ...], shares float32 [N, K], read [N, R, ...] and counts bool [N, R] of prompts."""
+    most, most_read = max(len(of.captions) for of in meant), max(len(of.read) for of in meant)
+    fill = lambda texts, length: [*texts, *[texts[0]] * (length - len(texts))]
+    tokens = np.stack([tokenizer.encode(fill(prompt.captions, most)) for prompt in meant])
+    read = np.stack([tokenizer.encode(fill(prompt.read, most_read)) for prompt in meant])
+    shares = np.stack(
+        [np.pad(np.asarray(prompt.shares, np.float32), (0, most - len(prompt.shares))) for prompt in meant]
+    )
+    return tokens, shares, read, np.stack([np.arange(most_read) < len(prompt.read) for prompt in meant])
+
+
+def padded(arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """Returns rows repeated up to one of `BATCH_SIZES`, for which a program is compiled."""
+    filled = len(arrays[0])
+    size = min(s for s in BATCH_SIZES if s >= filled)
+    return tuple(np.pad(x, ((0, size - filled), *[(0, 0)] * (x.ndim - 1)), mode="edge") for x in arrays)
+
+
 def noise(seeds: UInt32[Array, " N"], z_dim: int) -> Float[Array, "N {z_dim}"]:
     """Returns the standard normal noise of each seed, the same wherever it is asked for."""
     return jax.vmap(lambda seed: jax.random.normal(jax.random.key(seed), (z_dim,)))(seeds)
 
 
 def to_bytes(images: Float[Array, "N H W C"]) -> UInt8[Array, "N H W C"]:
-    """Returns pictures in [-1, 1] as bytes; what lies outside is clipped."""
-    return jnp.round(jnp.clip(images * 127.5 + 127.5, 0, 255)).astype(jnp.uint8)
+    """Returns pictures in [-1, 1] as bytes; what lies outside is clipped.
+
+    Four channels are taken for premultiplied colours and alpha (`t2igan.nets.to_unit`) and become straight ones: the
+    colour is divided by alpha as rounded, so that on any background the picture looks as it was meant, to a level.
+    """
+    levels = jnp.clip(images * 127.5 + 127.5, 0, 255)
+    if images.shape[-1] == 4:
+        alpha = jnp.round(levels[..., 3:])
+        colours = jnp.minimum(levels[..., :3] * 255 / jnp.maximum(alpha, 1), 255)
+        levels = jnp.concatenate([jnp.where(alpha > 0, colours, 0), alpha], axis=-1)
+    return jnp.round(levels).astype(jnp.uint8)
 
 
 def load(path: str | Path, which: str = "latest") -> Model:
     """Returns the generator of a run's folder or of a snapshot file.
 
     Args:
-      path: the run's folder, or a `.safetensors` file.
+      path: the run's folder, a `.safetensors` file, a folder that `t2igan export --format=hub` wrote, or "models/NAME",
+        one of the package's own (`t2igan models`).
       which: of a run's folder, "latest" (the final one, once training is done) or "best" (of those that were evaluated
         on the way, by `config.checkpoint.best_metric` on held-out pictures).
 
@@ -180,7 +283,7 @@ def load(path: str | Path, which: str = "latest") -> Model:
 
 def snapshot_path(path: str | Path, which: str = "latest") -> Path:
     """Returns the snapshot file that `load` reads. Raises `UserError` where there is none."""
-    path = config_lib.expanded(path, "workdir")
+    path = shipped.found(config_lib.expanded(path, "workdir"))
     if which not in WHICH:
         raise UserError(f"which={which!r} is none of {', '.join(map(repr, WHICH))}")
     if not path.exists():
@@ -190,6 +293,8 @@ def snapshot_path(path: str | Path, which: str = "latest") -> Path:
     found = path / WHICH[which]
     if found.is_file():
         return found
+    if (path / MODEL_NAME).is_file():
+        return path / MODEL_NAME
     if which == "best":
         raise UserError(
             f"{path} has no {BEST_SNAPSHOT_NAME}: nothing was evaluated on the way (config.evaluate.every_images), or "
@@ -224,4 +329,6 @@ def from_snapshot(snapshot: Snapshot, tokenizer: Tokenizer | None = None, beside
             ) from error
     networks = nets.build(config, tokenizer.vocab_size, tokenizer.pretrained)
     params = {name: of_one for name, of_one in snapshot.params.items() if name != WEIGHTS}
-    return Model(networks, jax.tree.map(jnp.asarray, params), tokenizer, snapshot)
+    # Small snapshots are stored in float16 (`t2igan export --format=snapshot --dtype=float16`).
+    params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
+    return Model(networks, params, tokenizer, snapshot)

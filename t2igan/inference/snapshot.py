@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from t2igan import __version__
 from t2igan.errors import UserError, command
 from t2igan.inference.files import first_line, write_tensors
 
@@ -25,8 +26,10 @@ NETWORKS_FORMAT = "t2igan networks 1"
 class Snapshot:
     """What a snapshot file holds."""
 
-    params: dict[str, Any]  # "generator", "text", "inverter" where there is one: nested dictionaries of float32 arrays;
+    # "generator", "text", and what else there is of "inverter", "captioner", "image", "matching", "space": nested
+    # dictionaries of float32 arrays;
     # "pretrained", float16, where the text encoder reads a frozen model's vectors and the snapshot is to hold that
+    params: dict[str, Any]
     config: dict  # the whole configuration
     tokenizer: str  # JSON
     metrics: dict[str, Any]  # as `t2igan.evaluate` gave them
@@ -64,14 +67,17 @@ def save_networks(path: Path, params: Mapping[str, Any]) -> None:
 
 def load_networks(path: Path) -> dict[str, Any]:
     """Reads what `save_networks` wrote. Raises `UserError` for anything else."""
-    return _unflatten(_read_tensors(path, NETWORKS_FORMAT)[0])
+    return unflatten(_read_tensors(path, NETWORKS_FORMAT)[0])
 
 
-def load_snapshot(path: Path) -> Snapshot:
-    """Reads what `save_snapshot` wrote. Raises `UserError` for a file that is missing, cut short or something else."""
-    tensors, metadata = _read_tensors(path, SNAPSHOT_FORMAT)
+def load_snapshot(path: Path, with_weights: bool = True) -> Snapshot:
+    """Reads what `save_snapshot` wrote; without weights, quickly, all but `params`.
+
+    Raises `UserError` for a file that is missing, cut short or something else.
+    """
+    tensors, metadata = _read_tensors(path, SNAPSHOT_FORMAT, names_only=not with_weights)
     return Snapshot(
-        params=_unflatten(tensors),
+        params=unflatten(tensors),
         config=json.loads(metadata["config"]),
         tokenizer=metadata["tokenizer"],
         metrics=json.loads(metadata["metrics"]),
@@ -84,7 +90,7 @@ def load_snapshot(path: Path) -> Snapshot:
 
 def read_metrics(path: Path) -> dict[str, Any]:
     """Returns the metrics of a snapshot without reading its weights. Raises `UserError` as `load_snapshot` does."""
-    return json.loads(_read_tensors(path, SNAPSHOT_FORMAT, names_only=True)[1]["metrics"])
+    return load_snapshot(path, with_weights=False).metrics
 
 
 def put_model_card(path: Path, model_card: str, digest: str) -> bool:
@@ -102,7 +108,7 @@ def put_model_card(path: Path, model_card: str, digest: str) -> bool:
 
 
 def _tensors(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {name: np.asarray(value, order="C") for name, value in _flatten(params).items()}
+    return {name: np.asarray(value, order="C") for name, value in flatten(params).items()}
 
 
 def _read_tensors(
@@ -122,19 +128,27 @@ def _read_tensors(
             f"`{command('train', config='...', workdir='...')}`"
         ) from error
     if metadata.get("format") != file_format:
+        kind, _, version = metadata.get("format", "").rpartition(" ")
+        if kind == file_format.rpartition(" ")[0] and version.isdigit():  # what a later t2igan writes
+            raise UserError(
+                f"{path} was written by a newer t2igan ({metadata['format']!r}; this one, {__version__}, reads "
+                f"{file_format!r}): pip install --upgrade t2igan"
+            )
         raise UserError(f"{path} is a .safetensors file, but not a snapshot of t2igan ({file_format!r})")
     return tensors, metadata
 
 
-def _flatten(tree: Mapping, prefix: str = "") -> dict[str, np.ndarray]:
+def flatten(tree: Mapping, prefix: str = "") -> dict[str, np.ndarray]:
+    """Returns {"generator/params/base/kernel": array} of nested dictionaries of arrays."""
     flat: dict[str, np.ndarray] = {}
     for key, value in tree.items():
         name = f"{prefix}/{key}" if prefix else key
-        flat |= _flatten(value, name) if isinstance(value, Mapping) else {name: np.asarray(value)}
+        flat |= flatten(value, name) if isinstance(value, Mapping) else {name: np.asarray(value)}
     return flat
 
 
-def _unflatten(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns nested dictionaries of what `flatten` returned."""
     tree: dict[str, Any] = {}
     for name, value in flat.items():
         *parents, leaf = name.split("/")

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
-AUTO = "auto"
+from t2igan.config import get
+from t2igan.config.auto import AUTO, PAIRED_WEIGHT, PENALTY_WEIGHTS, WEIGHTS, is_auto
+from t2igan.data.alpha import in_unit
+
 # R1's weight 0.1 was found for the pixel avatars of base.py, whose pictures have this total variance.
 BASE_PENALTY_WEIGHT, BASE_VARIANCE = 0.1, 203.4
 # A weight of 20 was found for emoji in codes of 2,048 values and a total variance of 1,379.
-PAIRED_WEIGHT = 20.0 * 1_379 / 2_048
+BASE_PAIRED_WEIGHT = 20.0 * 1_379 / 2_048
 OFF_FROM_PICTURES_A_CAPTION = 2.0
 MAX_PICTURES = 10_000  # that the variance is measured on
 
@@ -27,7 +30,7 @@ def total_variance(images: Any) -> float:
     rows = np.arange(0, len(images), step)
     for part in np.array_split(rows, max(len(rows) // 256, 1)):
         values = np.asarray(images[part])
-        values = values.astype(np.float64) / 127.5 - 1 if values.dtype == np.uint8 else values.astype(np.float64)
+        values = in_unit(values) if values.dtype == np.uint8 else values.astype(np.float64)
         sums = values.sum(0) if sums is None else sums + values.sum(0)
         squares = (values**2).sum(0) if squares is None else squares + (values**2).sum(0)
     return float((squares / len(rows) - (sums / len(rows)) ** 2).sum())
@@ -50,7 +53,7 @@ def paired_weight(pictures_a_caption: float, variance: float, values: int) -> fl
     It is inverse to the variance of a value, V / values, so that error and game keep their proportion in any space.
     """
     share = np.clip(OFF_FROM_PICTURES_A_CAPTION - pictures_a_caption, 0.0, 1.0)
-    return float(share * PAIRED_WEIGHT * values / max(variance, 1e-6))
+    return float(share * BASE_PAIRED_WEIGHT * values / max(variance, 1e-6))
 
 
 def pictures_a_caption(captions: Sequence[Sequence[str]]) -> float:
@@ -62,23 +65,14 @@ def pictures_a_caption(captions: Sequence[Sequence[str]]) -> float:
     return len(first) / max(len(set(first)), 1)
 
 
-TASK = "pretrain_generator.task"
-PENALTY = ("loss.penalty_weight", "loss.penalty_weight_end")
-PAIRED = "loss.paired_weight"
-
-
-def wanted(config: Any, phase: str) -> tuple[str, ...]:
-    """Returns the keys that are "auto" and that a phase reads."""
-    if phase == "generator":
-        return (TASK,) if config.pretrain_generator.task == AUTO else ()
-    if phase not in ("discriminator", "adversarial", "joint"):
-        return ()
-    return tuple(key for key in (*PENALTY, PAIRED) if config.loss[key.split(".")[1]] == AUTO)
+def wanted(config: Any, keys: Sequence[str]) -> tuple[str, ...]:
+    """Returns those of the keys that a phase reads (`PhaseKind.auto`) that are "auto"."""
+    return tuple(key for key in keys if get(config, key) == AUTO)
 
 
 def needs_variance(keys: Sequence[str]) -> bool:
     """Whether what is wanted depends on the variance of the training pictures."""
-    return any(key != TASK for key in keys)
+    return any(key in WEIGHTS for key in keys)
 
 
 def settle(config: Any, variance: float, values: int, pictures_a_caption: float) -> Any:
@@ -92,10 +86,10 @@ def settle(config: Any, variance: float, values: int, pictures_a_caption: float)
     """
     config = config.copy_and_resolve_references().unlock()
     with config.ignore_type():
-        for key in PENALTY:
-            if config.loss[key.split(".")[1]] == AUTO:
-                config.loss[key.split(".")[1]] = penalty_weight(variance)
-        if config.loss.paired_weight == AUTO:
+        for key in PENALTY_WEIGHTS:
+            if is_auto(config, key):
+                config.update_from_flattened_dict({key: penalty_weight(variance)})
+        if is_auto(config, PAIRED_WEIGHT):
             config.loss.paired_weight = paired_weight(pictures_a_caption, variance, values)
     if config.pretrain_generator.task == AUTO:
         few = pictures_a_caption < OFF_FROM_PICTURES_A_CAPTION

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from t2igan.config.space import game_size_px
-
 # These modules register their kinds.
 from t2igan.nets import (  # noqa: F401
     autoencoder,
+    captioner,
     discriminator,
     generator,
     image_encoder,
@@ -23,6 +22,7 @@ from t2igan.nets import (  # noqa: F401
     text_encoder,
 )
 from t2igan.nets.kinds import (
+    CAPTIONERS,
     DISCRIMINATORS,
     GENERATORS,
     IMAGE_ENCODERS,
@@ -32,12 +32,15 @@ from t2igan.nets.kinds import (
     TEXT_ENCODERS,
     Common,
     NetworkKind,
+    SpaceKind,
+    game_size_px,
 )
 from t2igan.nets.layers import Text
 from t2igan.nets.matching import MatchingHeads
 from t2igan.nets.pretrained_text import LanguageModel
 
 __all__ = [
+    "CAPTIONERS",
     "DISCRIMINATORS",
     "GENERATORS",
     "IMAGE_ENCODERS",
@@ -48,6 +51,7 @@ __all__ = [
     "Common",
     "NetworkKind",
     "Networks",
+    "SpaceKind",
     "Text",
     "build",
     "kind_of",
@@ -71,6 +75,7 @@ class Networks(NamedTuple):
     matching: Module
     z_dim: int
     inverter: Module | None = None
+    captioner: Module | None = None
     space: Module | None = None  # of `t2igan.nets.autoencoder`; None where the game is played on pixels
 
     def to_network(self, params: Mapping[str, Any], images: jax.Array) -> jax.Array:
@@ -86,13 +91,24 @@ class Networks(NamedTuple):
         return pixels if self.space is None else self.space.apply(params["space"], pixels, method="encode")
 
     def to_pixels(self, params: Mapping[str, Any], x: jax.Array) -> jax.Array:
-        """Returns pictures in [-1, 1], or a little beyond, of what the generator draws; float32 [B, H, W, C]."""
+        """Returns pictures in [-1, 1], or a little beyond, of what the generator draws; float32 [B, H, W, C].
+
+        Colours of four channels are premultiplied, as in `to_unit`; `t2igan.inference.sample.to_bytes` undoes it.
+        """
         return x if self.space is None else self.space.apply(params["space"], x, method="decode")
 
 
 def to_unit(images: jax.Array) -> jax.Array:
-    """Returns uint8 pictures as float32 in [-1, 1]."""
-    return images.astype(jnp.float32) / 127.5 - 1
+    """Returns uint8 pictures as float32 in [-1, 1].
+
+    Of pictures with four channels, red, green, blue and alpha, the colours become premultiplied: alpha c, alpha. So
+    what cannot be seen is -1 throughout, and mixing places or pictures mixes what is seen of them.
+    """
+    levels = images.astype(jnp.float32)
+    if images.shape[-1] == 4:
+        alpha = levels[..., 3:]
+        levels = jnp.concatenate([levels[..., :3] * (alpha / 255), alpha], axis=-1)
+    return levels / 127.5 - 1
 
 
 def build(config: Any, vocab_size: int, pretrained: LanguageModel | None = None) -> Networks:
@@ -115,6 +131,8 @@ def build(config: Any, vocab_size: int, pretrained: LanguageModel | None = None)
         dtype=jnp.dtype(config.compute_dtype),
         remat=config.remat,
         growing=config.train.grow_share > 0,
+        sentence_dim=config.text_encoder.sentence_dim,
+        caption_vocab_size=vocab_size if pretrained is None else config.tokenizer.vocab_size,
         pretrained=pretrained,
     )
     space = SPACES[config.space.kind].build(config.space, common)
@@ -123,6 +141,9 @@ def build(config: Any, vocab_size: int, pretrained: LanguageModel | None = None)
     kinds = {role: kind_of(config, role) for role in ROLES}
     if pretrained is not None:
         kinds["text"] = TEXT_ENCODERS["pretrained"]
+    if kinds["generator"].styled:
+        draws = kinds["generator"].build(config.generator, common)
+        common = dataclasses.replace(common, style_shape=(draws.num_styles, draws.style_dim))
     built = {section: kinds[role].build(config[section], common) for role, (section, _) in ROLES.items()}
     return Networks(**built, matching=MatchingHeads(config.image_encoder.features), z_dim=common.z_dim, space=space)
 

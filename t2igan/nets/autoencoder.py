@@ -15,7 +15,8 @@ from jaxtyping import Array, Float
 
 from t2igan.config.constraints import is_whole, require_positive, require_share
 from t2igan.errors import UserError
-from t2igan.nets.kinds import SPACES, Common, NetworkKind
+from t2igan.nets import patches
+from t2igan.nets.kinds import SPACES, Common, SpaceKind
 from t2igan.nets.layers import conv3x3, dense, depth_to_space, downsample, leaky_relu, space_to_depth, upsample
 
 STATISTICS = "statistics"  # the collection of what is measured of codes, not trained
@@ -128,7 +129,7 @@ class Autoencoder(nn.Module):
 class PatchComponents(nn.Module):
     """A linear space: the first `channels` principal components of patches of `factor` x `factor` pixels.
 
-    `t2igan.method.patches.fit` gives the parameters; a fresh module has those of an arbitrary basis.
+    `t2igan.nets.patches.fit` gives the parameters; a fresh module has those of an arbitrary basis.
     """
 
     image_channels: int
@@ -194,15 +195,14 @@ def _check_autoencoder(config: Any, section: str) -> None:
                 f"config.{section}.{key}={channels} doubles the map {len(channels) - 1} times, which config.{section}."
                 f"factor={factor} does not allow; give it fewer entries"
             )
-    if "autoencoder" not in config.phases and not config.init_from:
-        raise UserError(
-            f"config.space.kind='autoencoder' wants the phase 'autoencoder', and config.phases={tuple(config.phases)} "
-            f"leaves it out; add it in front, or give by config.init_from a run that had it"
-        )
 
 
 def _build_patches(section: Any, common: Common) -> PatchComponents:
     return PatchComponents(common.image_channels, section.factor, section.channels)
+
+
+def _fit_patches(images: Any, section: Any) -> dict[str, Any]:
+    return patches.fit(images, section.factor, section.channels, section.whitening)
 
 
 def _check_patches(config: Any, section: str) -> None:
@@ -227,6 +227,6 @@ def _check_codes(config: Any, section: str) -> None:
         )
 
 
-SPACES.register("pixels", NetworkKind(lambda section, common: None))  # noqa: ARG005
-SPACES.register("patches", NetworkKind(_build_patches, _check_patches))
-SPACES.register("autoencoder", NetworkKind(_build_autoencoder, _check_autoencoder))
+SPACES.register("pixels", SpaceKind(lambda section, common: None, codes=False))  # noqa: ARG005
+SPACES.register("patches", SpaceKind(_build_patches, _check_patches, fit=_fit_patches))
+SPACES.register("autoencoder", SpaceKind(_build_autoencoder, _check_autoencoder, learns=True))

@@ -1,12 +1,18 @@
 """Noise and an encoded caption to pictures.
 
 A generator is applied as `apply(params, z, text, guidance=None)` with z float32 [B, Z], and returns float32
-[B, H, W, C] in [-1, 1] or a little beyond. One that `grows` also takes `grown=(stage, fade)`.
+[B, H, W, C] in [-1, 1] or a little beyond. One that `grows` also takes `grown=(stage, fade)`. One that has `styles`
+can be applied in two parts, so that editing has something to hold between them:
+
+    styles = apply(params, z, text.sentence, method="styles")  # float32 [B, U, S]: one for each use
+    images = apply(params, styles, text, method="draw")
 """
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -15,9 +21,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from t2igan.config.constraints import require_not_negative, require_positive
-from t2igan.config.space import game_size_px, size_key
 from t2igan.errors import UserError
-from t2igan.nets.kinds import GENERATORS, Common, NetworkKind, check_channels
+from t2igan.nets.kinds import GENERATORS, Common, NetworkKind, check_channels, game_size_px, size_key
 from t2igan.nets.layers import (
     Modulate,
     Text,
@@ -56,7 +61,35 @@ class Generator(nn.Module):
     growing: bool = False
     remat: bool = False
 
-    @nn.compact
+    def setup(self) -> None:
+        """Makes the layers; parameters are named by kind and number, as snapshots have them."""
+        maps = self.channels
+        self.style = [dense(self.style_dim, dtype=self.dtype) for _ in range(2)]
+        self.base = dense(self.base_px**2 * maps[0], dtype=self.dtype)
+        self.transition = [None, *(dense(channels, use_bias=False, dtype=self.dtype) for channels in maps[1:])]
+        # Two convolutions a block, each modulated, and one modulation before pixels are made of a map.
+        self.Conv = [
+            conv3x3(channels, scale=float(i % 2 == 0), dtype=self.dtype)
+            for channels in maps
+            for i in range(2 * self.blocks)
+        ]
+        self.Modulate = [Modulate(self.dtype) for _ in range(self.num_styles - 1)]
+        self.WordAttention = [WordAttention(self.attention_heads, self.dtype) for _ in range(self.num_readings)]
+        if self.growing:
+            self.pixels = [self._to_pixels(0.0 if level else 0.5) for level in range(len(maps))]
+        else:
+            self.pixels = self._to_pixels(0.5)
+
+    @property
+    def num_styles(self) -> int:
+        """The number of places where a style is used: the base, two a block, and one wherever pixels are made."""
+        return 1 + 2 * self.blocks * len(self.channels) + (len(self.channels) if self.growing else 1)
+
+    @property
+    def num_readings(self) -> int:
+        """The number of levels that read the words."""
+        return sum(self._reads(level) for level in range(len(self.channels)))
+
     def __call__(
         self,
         z: Float[Array, "B Z"],
@@ -64,51 +97,97 @@ class Generator(nn.Module):
         guidance: float | Float[Array, ""] | None = None,
         grown: tuple | None = None,
     ) -> Float[Array, "B H W C"]:
-        layers = [dense(self.style_dim, dtype=self.dtype, name=f"style_{layer}") for layer in range(2)]
+        style = self._style(z, text.sentence, guidance)
+        return self._draw([style] * self.num_styles, [text] * self.num_readings, grown)
 
-        def style_of(sentence):
+    def styles(
+        self,
+        z: Float[Array, "B Z"],
+        sentence: Float[Array, "B D"],
+        guidance: float | Float[Array, ""] | None = None,
+    ) -> Float[Array, "B U S"]:
+        """Returns a style for each of the `num_styles` places where one is used, all alike.
+
+        `draw(styles(z, text.sentence), text)` is the picture that the generator draws of (z, text).
+        """
+        style = self._style(z, sentence, guidance)
+        return jnp.broadcast_to(style[:, None], (len(style), self.num_styles, self.style_dim))
+
+    def draw(
+        self,
+        styles: Float[Array, "B U S"],
+        words: Text | Sequence[Text],
+        grown: tuple | None = None,
+    ) -> Float[Array, "B H W C"]:
+        """Returns pictures from styles that may differ from use to use, and from words that may from level to level.
+
+        Args:
+          styles: from the base to the pixels, `num_styles` of them.
+          words: the captions that all levels read, or one for each of the `num_readings` levels that read.
+          grown: as in a call.
+        """
+        words = [words] * self.num_readings if isinstance(words, Text) else list(words)
+        return self._draw([styles[:, use] for use in range(self.num_styles)], words, grown)
+
+    def _style(self, z, sentence, guidance) -> Float[Array, "B S"]:
+        def of(sentence):
             style = jnp.concatenate([z, sentence], axis=-1).astype(self.dtype)
-            for layer in layers:
+            for layer in self.style:
                 style = leaky_relu(layer(style))
             return style
 
-        style = style_of(text.sentence)
-        if guidance is not None:
-            without = style_of(jnp.zeros_like(text.sentence))
-            style = without + jnp.asarray(guidance, self.dtype) * (style - without)
-        x = dense(self.base_px**2 * self.channels[0], dtype=self.dtype, name="base")(style)
-        x = x.reshape(-1, self.base_px, self.base_px, self.channels[0])
+        style = of(sentence)
+        if guidance is None:
+            return style
+        without = of(jnp.zeros_like(sentence))
+        return without + jnp.asarray(guidance, self.dtype) * (style - without)
+
+    def _draw(self, styles: Sequence[Array], words: Sequence[Text], grown: tuple | None) -> Float[Array, "B H W C"]:
+        x = self.base(styles[0]).reshape(-1, self.base_px, self.base_px, self.channels[0])
         last, fade = (len(self.channels) - 1, 1.0) if grown is None else grown
-        images = None
-        for level, channels in enumerate(self.channels[: last + 1]):
+        images, modulation, convolution, reading = None, 0, 0, 0
+
+        for level in range(last + 1):
             if level:
-                x = upsample(dense(channels, use_bias=False, dtype=self.dtype, name=f"transition_{level}")(x))
+                x = upsample(self.transition[level](x))
             for _ in range(self.blocks):
-                x = recomputed(Generator._block, self.remat)(self, x, style)
-            if x.shape[1] * self.patch_px >= self.attention_from_px > 0:
-                x = recomputed(Generator._read, self.remat)(self, x, text)
+                block = functools.partial(Generator._block, modulation=modulation, convolution=convolution)
+                first, second = styles[modulation + 1 : modulation + 3]
+                # One style is handed over once: where blocks are recomputed, its gradient is then one sum, as before.
+                used = (first,) if second is first else (first, second)
+                x = recomputed(block, self.remat)(self, x, *used)
+                modulation, convolution = modulation + 2, convolution + 2
+            if self._reads(level):
+                x = recomputed(functools.partial(Generator._read, number=reading), self.remat)(self, x, words[reading])
+                reading += 1
             if self.growing:
-                added = self._pixels(x, style, f"pixels_{level}", scale=0.0 if level else 0.5)
+                added = self._pixels(x, styles[modulation + 1], self.pixels[level], modulation)
                 images = upsample(images) + (fade if level == last else 1.0) * added if level else added
+                modulation += 1
         if not self.growing:
-            return self._pixels(x, style, "pixels", scale=0.5)
+            return self._pixels(x, styles[modulation + 1], self.pixels, modulation)
         for _ in range(last + 1, len(self.channels)):
             images = upsample(images)
         return images
 
-    def _block(self, x, style) -> Float[Array, "B H W C"]:
-        h = leaky_relu(Modulate(self.dtype)(x, style))
-        h = conv3x3(x.shape[-1], dtype=self.dtype)(h)
-        h = leaky_relu(Modulate(self.dtype)(h, style))
-        return x + conv3x3(x.shape[-1], scale=0.0, dtype=self.dtype)(h)
+    def _reads(self, level: int) -> bool:
+        return self.base_px * 2**level * self.patch_px >= self.attention_from_px > 0
 
-    def _read(self, x, text: Text) -> Float[Array, "B H W C"]:
-        return WordAttention(self.attention_heads, self.dtype)(x, text)
+    def _block(self, x, *styles, modulation: int, convolution: int) -> Float[Array, "B H W C"]:
+        h = leaky_relu(self.Modulate[modulation](x, styles[0]))
+        h = self.Conv[convolution](h)
+        h = leaky_relu(self.Modulate[modulation + 1](h, styles[-1]))
+        return x + self.Conv[convolution + 1](h)
 
-    def _pixels(self, x, style, name: str, scale: float) -> Float[Array, "B H W C"]:
-        x = leaky_relu(Modulate(self.dtype)(x, style))
-        x = dense(self.patch_px**2 * self.image_channels, scale=scale, dtype=self.dtype, name=name)(x)
+    def _read(self, x, text: Text, number: int) -> Float[Array, "B H W C"]:
+        return self.WordAttention[number](x, text)
+
+    def _pixels(self, x, style, layer: nn.Module, number: int) -> Float[Array, "B H W C"]:
+        x = layer(leaky_relu(self.Modulate[number](x, style)))
         return depth_to_space(x, self.patch_px).astype(jnp.float32)
+
+    def _to_pixels(self, scale: float) -> nn.Module:
+        return dense(self.patch_px**2 * self.image_channels, scale=scale, dtype=self.dtype)
 
 
 class MLPGenerator(nn.Module):
@@ -192,5 +271,5 @@ def _build_mlp(section: Any, common: Common) -> MLPGenerator:
     )
 
 
-GENERATORS.register("residual", NetworkKind(_build_residual, _check_residual, grows=True))
+GENERATORS.register("residual", NetworkKind(_build_residual, _check_residual, grows=True, styled=True))
 GENERATORS.register("mlp", NetworkKind(_build_mlp, check_channels, pixels_only=True))  # its tanh bounds what it draws

@@ -19,6 +19,7 @@ NETWORKS = {
     "discriminator": "discriminator",
     "inverter": "inverter",
     "space": "space",
+    "captioner": "captioner",
 }
 
 
@@ -41,6 +42,7 @@ def init_network(networks: Any, name: str, key: jax.Array, batch: dict) -> Any:
         "generator": lambda: (jnp.zeros((2, networks.z_dim)), text()),
         "discriminator": lambda: (images, text()),
         "inverter": lambda: (images, images[..., :1]),
+        "captioner": lambda: (_zeros_like(_see, networks, key, images)[0], jnp.ones((2, 2), jnp.int32)),
         "space": lambda: (_pictures(networks.space),),
     }
     return getattr(networks, NETWORKS[name]).init(key, *inputs[name]())

@@ -20,7 +20,6 @@ import flax.linen as nn
 
 from t2igan.config.constraints import is_whole, require_positive
 from t2igan.config.registry import Registry
-from t2igan.config.space import game_size_px, size_key
 from t2igan.errors import UserError
 
 
@@ -36,6 +35,9 @@ class Common:
     dtype: Any  # what networks compute in
     remat: bool  # whether blocks are computed again in the backward pass
     growing: bool  # whether pictures grow during training (`t2igan.method.techniques.growing`)
+    sentence_dim: int = 0
+    style_shape: tuple[int, int] = (0, 0)  # uses and size of the generator's styles, where it has any
+    caption_vocab_size: int = 0  # of the run's own tokenizer, where the text encoder reads another's; 0 = vocab_size
     pretrained: Any = None  # a `t2igan.nets.pretrained_text.LanguageModel` that the text encoder is built on
 
 
@@ -47,6 +49,7 @@ class NetworkKind:
       build: (the role's section of the configuration, what networks have in common) -> linen module.
       check: (the whole configuration, name of the role's section) -> None; raises `UserError` for what cannot be built.
       grows: whether the module takes `grown=(stage, fade)`, for progressive growing.
+      styled: of generators, whether the module has `styles` and `draw`, which editing needs (`t2igan.nets.generator`).
       multi_scale: of discriminators, whether the module has maps of several sizes, for `discriminator.multi_scale`.
       pixels_only: whether the module knows pictures in [-1, 1] alone, and no codes (`config.space`).
     """
@@ -54,8 +57,27 @@ class NetworkKind:
     build: Callable[[Any, Common], nn.Module]
     check: Callable[[Any, str], None] = lambda config, section: None  # noqa: ARG005
     grows: bool = False
+    styled: bool = False
     multi_scale: bool = False
     pixels_only: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class SpaceKind(NetworkKind):
+    """A space of the game as it is registered.
+
+    What is built is a module with `encode`, `decode`, `factor`, `channels` and `image_channels`, as those of
+    `t2igan.nets.autoencoder`, or None for pixels themselves; `Common` is that of the pictures.
+
+    Attributes:
+      codes: whether the game is played on codes: maps smaller by `config.space.factor`, of `config.space.channels`.
+      fit: (training pictures, uint8 [N, H, W, C], the section) -> parameters, where these are computed at once.
+      learns: whether the parameters are learned instead, in a phase that trains the network "space".
+    """
+
+    codes: bool = True
+    fit: Callable[[Any, Any], Any] | None = None
+    learns: bool = False
 
 
 GENERATORS: Registry[NetworkKind] = Registry("kind of generator", key="generator.kind")
@@ -63,9 +85,8 @@ DISCRIMINATORS: Registry[NetworkKind] = Registry("kind of discriminator", key="d
 TEXT_ENCODERS: Registry[NetworkKind] = Registry("kind of text encoder", key="text_encoder.kind")
 IMAGE_ENCODERS: Registry[NetworkKind] = Registry("kind of image encoder", key="image_encoder.kind")
 INVERTERS: Registry[NetworkKind] = Registry("kind of inverter", key="inverter.kind")
-# What is built of a space is None for pixels, or a module with `encode`, `decode`, `factor`, `channels` and
-# `image_channels`, as those of `t2igan.nets.autoencoder`; `Common` is that of the pictures.
-SPACES: Registry[NetworkKind] = Registry("space of the game", key="space.kind")
+CAPTIONERS: Registry[NetworkKind] = Registry("kind of captioner", key="captioner.kind")
+SPACES: Registry[SpaceKind] = Registry("space of the game", key="space.kind")
 
 # The network's name in states and snapshots -> its section of the configuration, and its kinds. A network's field in
 # `t2igan.nets.Networks` is named like the section.
@@ -75,7 +96,19 @@ ROLES: dict[str, tuple[str, Registry[NetworkKind]]] = {
     "text": ("text_encoder", TEXT_ENCODERS),
     "image": ("image_encoder", IMAGE_ENCODERS),
     "inverter": ("inverter", INVERTERS),
+    "captioner": ("captioner", CAPTIONERS),
 }
+
+
+def game_size_px(config: Any) -> int:
+    """Returns the height and width of the maps of pixels or codes that the game is played on."""
+    size = config.data.image_size_px
+    return size // config.space.factor if SPACES[config.space.kind].codes else size
+
+
+def size_key(config: Any) -> str:
+    """Returns how messages name that size."""
+    return f"config.data.image_size_px{' / config.space.factor' if SPACES[config.space.kind].codes else ''}"
 
 
 def check_channels(config: Any, section: str) -> None:

@@ -51,7 +51,7 @@ class TextHead(nn.Module):
         sentence, words = sentence.astype(self.dtype), words.astype(self.dtype)
         words = nn.LayerNorm(dtype=self.dtype, name="words_norm")(layer(self.width, "words")(words))
         queries = jnp.where(mask[..., None], layer(self.pooling_queries, "pooling")(words), -1e9)  # [B, T, Q]
-        pooled = jnp.einsum("btq,btw->bqw", jax.nn.softmax(queries, axis=1), words).reshape(len(words), -1)
+        pooled = jnp.einsum("btq,btw->bqw", jax.nn.softmax(queries, axis=1), words).reshape(words.shape[0], -1)
         hidden = jax.nn.gelu(layer(HIDDEN, "hidden")(sentence))
         parts = {"of_sentence": sentence, "of_hidden": hidden, "of_words": pooled}
         y = sum(layer(self.sentence_dim, name)(x) for name, x in parts.items())

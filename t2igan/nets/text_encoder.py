@@ -51,7 +51,9 @@ class TextEncoder(nn.Module):
         queries = dense(self.pooling_queries, dtype=self.dtype, name="pooling")(words)  # [B, T, Q]
         queries = jnp.where(mask[..., None], queries, -1e9)
         pooled = jnp.einsum("btq,btw->bqw", jax.nn.softmax(queries, axis=1), words)
-        pooled = pooled.reshape(len(tokens), -1)  # [B, Q * width]
+        pooled = pooled.reshape(
+            tokens.shape[0], -1
+        )  # [B, Q * width]; `len` wants a number, and in an export there is none
         sentence = dense(self.sentence_dim, dtype=self.dtype, name="sentence")(pooled)
         # A frozen encoder has to hand the generator unit-variance input whatever its training left behind.
         sentence = nn.LayerNorm(use_bias=False, use_scale=False, dtype=jnp.float32)(sentence)

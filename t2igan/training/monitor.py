@@ -156,8 +156,11 @@ def draw_sheet(run: Run, generator: Model, name: str, done: int) -> Path:
 
 
 def snapshot_of(run: Run, learned: Mapping[str, Any], done: int, phase: str) -> Snapshot:
-    """Returns what sampling needs of the networks, "inverter" and "space" too where there are; no metrics yet."""
-    params = {name: learned[name] for name in ("generator", "text", "inverter", "space") if name in learned}
+    """Returns what sampling and editing need of the networks, as far as they have learned; no metrics yet."""
+    names = ["generator", "text", "inverter", "space", "captioner"]
+    if "captioner" in learned:  # which sees by the image tower; the heads say how a picture and a caption match
+        names += ["image", "matching"]
+    params = {name: learned[name] for name in names if name in learned}
     pretrained, description = snapshot_parts(run.tokenizer, run.config.text_encoder.pretrained_in_snapshot)
     return Snapshot(
         params=jax.device_get(params) | pretrained,

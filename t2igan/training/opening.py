@@ -19,6 +19,7 @@ from t2igan.data.summary import (
     few_held_out,
     few_to_learn_from,
     left_out,
+    transparency,
     unread,
 )
 from t2igan.data.tokenizer import Tokenizer
@@ -29,6 +30,7 @@ from t2igan.inference.pretrained.features import efficientnet_file, efficientnet
 from t2igan.inference.pretrained.opening import reader_of, snapshot_parts, tuned_from
 from t2igan.inference.pretrained.text_model import read_text_model
 from t2igan.inference.snapshot import load_networks, save_networks
+from t2igan.method.phases import PHASES
 from t2igan.nets.efficientnet import EfficientNet
 from t2igan.nets.init import init_network
 from t2igan.nets.pretrained_text import TUNED
@@ -74,7 +76,7 @@ def pretrained_parts(run: Run, given: dict[str, Any]) -> dict[str, Any]:
         fresh = jax.device_get(init_network(run.networks, "text", key, run.batch_shapes))
         given = given | {"text": tuned_from(fresh, run.tokenizer.params)}
     features_from = run.config.discriminator.features_from
-    if features_from and {"discriminator", "adversarial", "joint"} & set(run.config.phases):
+    if features_from and any("discriminator" in PHASES[phase].trains(run.config) for phase in run.config.phases):
         discriminator = given.get("discriminator")
         if discriminator is None:
             key = jax.random.fold_in(jax.random.key(run.config.seed), 32)
@@ -114,6 +116,7 @@ def open_run(config, workdir: Path, mesh, data: tuple[Dataset, Dataset, Dataset]
     )
     for remark in [
         *train_data.notes,
+        *transparency(opened, config.data),
         *few_held_out(opened),
         *_at_risk(config, train_data),
         *cut_captions(train_data, tokenizer),

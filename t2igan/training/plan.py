@@ -76,7 +76,7 @@ def make_plan(config, mesh: jax.sharding.Mesh) -> Plan:
     run, given = _run_without_data(config, mesh), {}
     if config.init_from:
         given = {name: _shapes_of(run, name) for name in NETWORKS if getattr(run.networks, NETWORKS[name]) is not None}
-    elif config.space.kind == "patches":
+    elif nets.SPACES[config.space.kind].fit is not None:
         given = {"space": _shapes_of(run, "space")}
     plans = []
     for name in config.phases:

@@ -4,8 +4,9 @@ Codes are computed once, before the first phase that is played on them, and kept
 
     space.safetensors       the network of the space, as the phase `autoencoder`, a fit or another run left it
     codes_DIGEST.npy        float16 [N, h, w, c] of the training pictures, mapped into memory; DIGEST is the network's
+    unlabelled_codes_...    the same of pictures without captions, where a phase takes those
 
-Both can be deleted: they are made again from the checkpoint of the phase.
+All can be deleted: they are made again from the checkpoint of the phase.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from t2igan.errors import UserError
 from t2igan.inference.checkpoint import read_checkpoint
 from t2igan.inference.files import explain_write_errors
 from t2igan.inference.snapshot import load_networks, save_networks
-from t2igan.method import automatic, patches
+from t2igan.method import automatic
+from t2igan.method.phases import PHASES
+from t2igan.nets import SPACES
 from t2igan.training.distributed import parallel, processes
 from t2igan.training.logs import say
 from t2igan.training.run import Run
@@ -36,21 +39,21 @@ from t2igan.training.warm_start import networks_of
 
 SPACE_NAME = "space.safetensors"
 ENCODED_AT_ONCE = 64
-FITTED_PICTURES = 5_000  # training pictures that principal components are computed from
+FITTED_PICTURES = 5_000  # training pictures that a space is computed from
 
 
 def fitted(run: Run, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what is given of networks, with the principal components of patches where the game is played on them."""
-    if run.config.space.kind != "patches" or "space" in given:
+    """Returns what is given of networks, with the space's where that is computed from the training pictures at once."""
+    compute = SPACES[run.config.space.kind].fit
+    if compute is None or "space" in given:
         return dict(given)
 
     def fit() -> None:
         if (run.workdir / SPACE_NAME).is_file():
             return
-        images, space = run.train_data.images, run.config.space
+        images = run.train_data.images
         some = images[np.arange(0, len(images), max(len(images) // FITTED_PICTURES, 1))]
-        params = patches.fit(np.asarray(some), space.factor, space.channels, space.whitening)
-        save_networks(run.workdir / SPACE_NAME, {"space": params})
+        save_networks(run.workdir / SPACE_NAME, {"space": compute(np.asarray(some), run.config.space)})
 
     processes.from_leader(fit)
     return dict(given) | load_networks(run.workdir / SPACE_NAME)
@@ -62,7 +65,7 @@ def at_hand(run: Run, phase: str, given: Mapping[str, Any]) -> dict[str, Any]:
     To be called by all processes before a phase is built. A run that is resumed knows only the shapes of what earlier
     phases left, and the state of the phase `text`, unlike the others', does not hold it.
     """
-    if run.networks.space is None or phase == "autoencoder":
+    if run.networks.space is None or _learns_space(run, phase):
         return dict(given)
     path = run.workdir / SPACE_NAME
     if not processes.from_leader(path.is_file):
@@ -77,21 +80,30 @@ def at_hand(run: Run, phase: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return dict(given) | load_networks(path)
 
 
-def training_data(run: Run, phase: str) -> Dataset:
-    """Returns what the batches of a phase are made of: pictures, or their codes, which are computed once."""
-    if phase == "autoencoder":
-        if not run.config.data.unlabelled_source:
-            return run.train_data
-        return with_unlabelled(run.train_data, open_unlabelled(run.config.data))
-    if run.networks.space is None:
-        return run.train_data
-    path = processes.from_leader(lambda: str(_codes(run)))
-    return dataclasses.replace(run.train_data, images=np.load(path, mmap_mode="r"))
+def training_data(run: Run, phase: str, unlabelled: bool = False) -> Dataset:
+    """Returns what the batches of a phase are made of: pictures, or their codes, which are computed once.
+
+    With `unlabelled`, and where the space is learned, those of `config.data.unlabelled_source` come after the training
+    pictures, if there are any.
+    """
+    learns_space = _learns_space(run, phase)
+    more = (unlabelled or learns_space) and bool(run.config.data.unlabelled_source)
+    if learns_space or run.networks.space is None:
+        data = run.train_data
+        images = open_unlabelled(run.config.data).images if more else None
+    else:
+        coded = lambda make: np.load(processes.from_leader(lambda: str(make())), mmap_mode="r")
+        data = dataclasses.replace(run.train_data, images=coded(lambda: _codes(run, run.train_data, "codes")))
+        images = coded(lambda: _codes(run, open_unlabelled(run.config.data), "unlabelled_codes")) if more else None
+    if images is None:
+        return data
+    say(f"phase {phase}: {len(data):,} training pictures, and {len(images):,} without captions")
+    return with_unlabelled(data, images)
 
 
 def settled(run: Run, phase: str) -> Any:
     """Returns the run's configuration with numbers and tasks in place of "auto", and says what they are."""
-    wanted = automatic.wanted(run.config, phase)
+    wanted = automatic.wanted(run.config, PHASES[phase].auto)
     if not wanted:
         return run.config
 
@@ -110,38 +122,44 @@ def settled(run: Run, phase: str) -> Any:
     return config_lib.from_dict(json.loads(processes.from_leader(measure)))
 
 
+def _learns_space(run: Run, phase: str) -> bool:
+    """Whether a phase learns the space, and so looks at pictures themselves."""
+    return "space" in PHASES[phase].trains(run.config)
+
+
 def _of_checkpoint(run: Run) -> Any:
-    found = read_checkpoint(run.workdir / "checkpoints" / "autoencoder")
+    phases = [phase for phase in run.config.phases if _learns_space(run, phase)]
+    found = next((f for phase in phases if (f := read_checkpoint(run.workdir / "checkpoints" / phase))), None)
     if found is None:
         raise UserError(
-            f"{run.workdir / SPACE_NAME} is gone, and so is the checkpoint of the phase 'autoencoder'; bring one "
-            f"of them back, or train again in a new --workdir"
+            f"{run.workdir / SPACE_NAME} is gone, and so is the checkpoint of the phase {', '.join(map(repr, phases))}"
+            f"; bring one of them back, or train again in a new --workdir"
         )
     return networks_of(found[1])["space"]
 
 
-def _codes(run: Run) -> Path:
-    """Returns the file with the codes of the training pictures, made now if it is not there."""
+def _codes(run: Run, data: Dataset, name: str) -> Path:
+    """Returns the file with the codes of pictures, `name` and a digest, made now if it is not there."""
     params = load_networks(run.workdir / SPACE_NAME)["space"]
-    path = run.workdir / f"codes_{_digest(params, run.train_data)}.npy"
+    path = run.workdir / f"{name}_{_digest(params, data)}.npy"
     if path.is_file():
         return path
     encode = jax.jit(lambda params, images: run.networks.to_network(params, images).astype(jnp.float16))
-    unfinished, num = path.with_name(path.name + ".unfinished"), len(run.train_data)
+    unfinished, num = path.with_name(path.name + ".unfinished"), len(data)
     with explain_write_errors(run.workdir):
-        for old in run.workdir.glob("codes_*.npy*"):
+        for old in run.workdir.glob(f"{name}_*.npy*"):
             old.unlink()
         shape = (num, *run.batch_shapes["images"].shape[1:])
         codes = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.float16, shape=shape)
         for start in range(0, num, ENCODED_AT_ONCE):
             rows = np.arange(start, min(start + ENCODED_AT_ONCE, num))
-            images = run.train_data.images[rows]
+            images = data.images[rows]
             padded = np.pad(images, [(0, ENCODED_AT_ONCE - len(rows))] + [(0, 0)] * 3, mode="edge")
             codes[rows] = np.asarray(encode({"space": params}, padded))[: len(rows)]
         codes.flush()
         del codes
         unfinished.replace(path)
-    say(f"codes of {num:,} training pictures: {shape[1]} x {shape[2]} x {shape[3]} numbers each")
+    say(f"codes of {num:,} pictures of {data.split!r}: {shape[1]} x {shape[2]} x {shape[3]} numbers each")
     return path
 
 

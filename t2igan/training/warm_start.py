@@ -20,6 +20,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from t2igan.config import expanded
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
+from t2igan.inference import shipped
 from t2igan.inference.checkpoint import read_checkpoint
 from t2igan.inference.sample import snapshot_path
 from t2igan.inference.snapshot import load_snapshot
@@ -65,12 +66,12 @@ def handed_on(given: Mapping[str, Any], state: Any) -> dict[str, Any]:
 
 
 def read(path: str | Path, which: str = "latest") -> Source:
-    """Reads a run's folder, or a snapshot; `UserError` for anything else.
+    """Reads a run's folder, a snapshot, or a model of the package; `UserError` for anything else.
 
     Of a folder it is the latest checkpoint of the last phase, or, where `which` is "best", the one that
     `snapshot_best.safetensors` was written with.
     """
-    path = expanded(path, "config.init_from")
+    path = shipped.found(expanded(path, "config.init_from"))
     if path.is_file():
         snapshot = load_snapshot(path)
         tokenizer = Tokenizer.from_json(snapshot.tokenizer)
@@ -147,7 +148,7 @@ def take(
         theirs = flatten_dict(source.params[name], sep="/")
         fits = {path for path, like in ours.items() if path in theirs and theirs[path].shape == like.shape}
         if fits:
-            arrays = {path: theirs[path] for path in fits}
+            arrays = {path: np.asarray(theirs[path], ours[path].dtype) for path in fits}  # small snapshots are float16
             if len(fits) < len(ours):
                 key = jax.random.fold_in(jax.random.key(seed), list(NETWORKS).index(name))
                 fresh = flatten_dict(init_network(networks, name, key, batch), sep="/")

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
+from t2igan.config.auto import PENALTY_WEIGHTS, check_auto, is_auto
 from t2igan.config.constraints import (
+    listed,
+    require_among,
     require_below_one,
     require_exponential_ends,
     require_not_negative,
     require_positive,
     require_share,
 )
-from t2igan.config.space import is_auto
 from t2igan.errors import UserError
 from t2igan.method.losses import ADVERSARIAL, PENALTIES, smoothable
+from t2igan.method.losses.variety import FEATURES
 from t2igan.method.phases import PHASES
 from t2igan.method.techniques.augment import AUGMENTATIONS
 
 NOT_NEGATIVE = (
     "cycle_weight attack_steps attack_size penalty_weight penalty_weight_end mismatch_weight contrastive_weight "
-    "reconstruction_weight paired_weight"
+    "reconstruction_weight paired_weight drifting_weight drifting_captions diversity_weight"
 ).split()
 
 
@@ -37,6 +40,8 @@ def _check_losses(config: ConfigDict) -> None:
     loss = config.loss
     pair = ADVERSARIAL[loss.adversarial]
     PENALTIES.find(loss.penalty)
+    check_auto(config)
+    _check_penalty(config)
     require_positive(config, "loss.penalty_every")
     numbers = [f"loss.{key}" for key in NOT_NEGATIVE if not is_auto(config, f"loss.{key}")]
     require_not_negative(config, *numbers)
@@ -44,13 +49,11 @@ def _check_losses(config: ConfigDict) -> None:
     require_share(config, "loss.mismatch_weight")
     if not is_auto(config, "loss.penalty_weight"):
         require_exponential_ends(config, "loss.penalty_weight", "loss.penalty_weight_end")
-    if loss.penalty == "finite_difference" and config.compute_dtype == "bfloat16":
-        raise UserError(
-            "config.loss.penalty='finite_difference' with config.compute_dtype='bfloat16' measures rounding: pictures "
-            "are 0.01 apart; set the type to 'float32', or the penalty to 'r1_r2'"
-        )
-    for key in ("contrastive_weight", "cycle_weight"):
-        if loss[key] and "text" not in config.phases and not config.init_from:
+    require_among(config, "loss.drifting_features", FEATURES)
+    teaches_images = any("image" in PHASES[phase].trains(config) for phase in config.phases)
+    towers = ["contrastive_weight", "cycle_weight", *["drifting_weight"] * (loss.drifting_features == "tower")]
+    for key in towers:
+        if loss[key] and not teaches_images and not config.init_from:
             raise UserError(
                 f"config.loss.{key}={loss[key]} needs the image tower of the phase 'text', which "
                 f"config.phases={tuple(config.phases)} leaves out; set it to 0 or add the phase"
@@ -60,6 +63,21 @@ def _check_losses(config: ConfigDict) -> None:
             f"config.loss.label_smoothing={loss.label_smoothing} has no meaning for config.loss.adversarial="
             f"{loss.adversarial!r}, which has no labels; set it to 0, or choose one of "
             f"{', '.join(map(repr, smoothable()))}"
+        )
+
+
+def _check_penalty(config: ConfigDict) -> None:
+    """What is known of the penalty that was chosen fits the rest."""
+    penalty, traits = config.loss.penalty, PENALTIES.traits(config.loss.penalty)
+    if is_auto(config, PENALTY_WEIGHTS[0]) and not traits.square_of_gradient:
+        fitting = listed(name for name in PENALTIES if PENALTIES.traits(name).square_of_gradient)
+        raise UserError(
+            f"config.loss.penalty_weight='auto' is for {fitting}, but config.loss.penalty={penalty!r}; give a number"
+        )
+    if traits.float32_only and config.compute_dtype != "float32":
+        raise UserError(
+            f"config.loss.penalty={penalty!r} with config.compute_dtype={config.compute_dtype!r} measures rounding: it "
+            f"compares logits of pictures that are close together; set the type to 'float32', or the penalty to 'r1_r2'"
         )
 
 
@@ -97,10 +115,10 @@ def _check_batch(config: ConfigDict, section: str) -> None:
             f"config.{section}.batch_images={batch_images} cannot be divided into config.train.microbatches="
             f"{microbatches} equal parts"
         )
-    for key in ("mismatch_weight", "contrastive_weight"):
+    for key in ("mismatch_weight", "contrastive_weight", "drifting_weight"):
         if config.loss[key] and batch_images // microbatches < 2:
             raise UserError(
-                f"config.loss.{key}={config.loss[key]} compares captions, but config.{section}.batch_images="
+                f"config.loss.{key}={config.loss[key]} compares pairs, but config.{section}.batch_images="
                 f"{batch_images} in config.train.microbatches={microbatches} parts has one at a time; set the batch to "
                 f"{2 * microbatches} or more, or have fewer parts"
             )

@@ -6,8 +6,8 @@ from ml_collections import ConfigDict
 
 from t2igan import nets
 from t2igan.config.constraints import listed
-from t2igan.config.space import check_auto
 from t2igan.errors import UserError
+from t2igan.method.phases import PHASES
 from t2igan.nets import SPACES
 
 # Augmentations that mean the same for a map of codes: codes themselves are neither turned nor coloured.
@@ -16,17 +16,27 @@ CODE_AUGMENTATIONS = ("translate", "cutout")
 
 def check(config: ConfigDict) -> None:
     """Raises `UserError` for a space that cannot be, or in which something that is asked for has no meaning."""
-    kind = config.space.kind
-    SPACES.find(kind)
-    check_auto(config)
-    if kind != "autoencoder" and "autoencoder" in config.phases:
-        raise UserError(
-            f"config.phases has 'autoencoder', and config.space.kind={kind!r} has none; leave that phase out, or set "
-            f"the kind to 'autoencoder'"
-        )
-    SPACES[kind].check(config, "space")
-    if kind != "pixels":
+    kind = SPACES.find(config.space.kind)
+    _check_phases(config, kind.learns)
+    kind.check(config, "space")
+    if kind.codes:
         _check_what_codes_allow(config)
+
+
+def _check_phases(config: ConfigDict, learns: bool) -> None:
+    """A space that is learned has a phase for it, and no other has."""
+    kind, teachers = config.space.kind, [name for name in PHASES if "space" in PHASES[name].trains(config)]
+    there = [name for name in teachers if name in config.phases]
+    if there and not learns:
+        raise UserError(
+            f"config.phases has {there[0]!r}, and config.space.kind={kind!r} has nothing to learn; leave that phase "
+            f"out, or set the kind to {listed(name for name in SPACES if SPACES[name].learns)}"
+        )
+    if learns and not there and not config.init_from:
+        raise UserError(
+            f"config.space.kind={kind!r} wants the phase {listed(teachers)}, and config.phases={tuple(config.phases)} "
+            f"leaves it out; add it in front, or give by config.init_from a run that had it"
+        )
 
 
 def _check_what_codes_allow(config: ConfigDict) -> None:

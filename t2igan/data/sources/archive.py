@@ -26,7 +26,7 @@ from t2igan.data.sources.pairing import pair
 from t2igan.data.sources.shards import common_folder, relative_name, splits_by_name, whole_files
 from t2igan.data.sources.walk import walk
 from t2igan.data.stored import MAX_TEXT_BYTES, Stored, open_regular, reason_of
-from t2igan.errors import UserError
+from t2igan.errors import UserError, counted
 
 MAX_FILES_BESIDE = 10_000  # in the folder of an archive that was named
 
@@ -80,7 +80,7 @@ class Archive(FoundSource):
         if len(self._files) == 1:
             summary = f"archive: {found[0].summary}"
         else:
-            summary = f"{len(found)} archives: {len(records)} pictures with captions"
+            summary = f"{counted(len(found), 'archive')}: {counted(len(records), 'picture')} with captions"
         unread = tuple(one_unread for one in found for one_unread in one.unread)
         notes = tuple(dict.fromkeys(note for one in found for note in one.notes))
         return Found(records, (*((None, one) for one in lost), *skipped), summary, notes, unread)
@@ -100,7 +100,7 @@ class Archive(FoundSource):
 
         texts = Texts(self._config, [*loose, *members], opened_raw)
         found = pair(Files(self.name, [*loose, *members], texts.open, members.__getitem__), self._config)
-        summary = f"{len(opened)} archives: {found.summary}"
+        summary = f"{counted(len(opened), 'archive')}: {found.summary}"
         return replace(found, summary=summary, notes=(*found.notes, *texts.notes())) if found.records else None
 
     def _beside(self, root: Path) -> list[Path]:

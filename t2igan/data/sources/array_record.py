@@ -20,7 +20,7 @@ from t2igan.data.sources.record_files import open_records
 from t2igan.data.sources.row_files import listed
 from t2igan.data.sources.shards import common_folder, relative_name, splits_by_name, whole_files
 from t2igan.data.stored import InFile, reason_of
-from t2igan.errors import UserError
+from t2igan.errors import UserError, counted
 
 PICTURE_NAMES = (*IMAGE_FIELDS, "encoded", "image_raw")
 FOREIGN_RECORDS = 100  # where none of so many, the first, is an example, none is
@@ -52,11 +52,11 @@ class ArrayRecords(FoundSource):
         if not records:
             first = skipped[0][1] if skipped else Skipped(self.name, "no files")
             raise UserError(
-                f"config.data.source={self.name!r}: no captioned picture in {len(self._files)} files. "
+                f"config.data.source={self.name!r}: no captioned picture in {counted(len(self._files), 'file')}. "
                 f"{first.file}: {first.reason}.\nAccepted: records that are tf.train.Examples with 'image' and 'text'."
             )
-        kind = f"{len(files)} files" if len(files) > 1 else "1 file"
-        summary = f"tf.train.Examples: {len(records):,} captioned pictures in {kind}"
+        pictures, kind = counted(len(records), "captioned picture"), counted(len(files), "file")
+        summary = f"tf.train.Examples: {pictures} in {kind}"
         return Found(tuple(records), tuple(skipped), summary)
 
     def _examples(self, name: str, place: InFile) -> Iterator[Record | Skipped]:

@@ -25,7 +25,7 @@ from t2igan.data.sources.metadata import Row, row_of
 from t2igan.data.sources.names import shown_name
 from t2igan.data.sources.shards import LEADS_OUT
 from t2igan.data.stored import InFile, is_inside, open_regular, reason_of
-from t2igan.errors import UserError
+from t2igan.errors import UserError, counted
 
 MAX_JSON_BYTES = 1 << 30  # such a document is read whole; captions of COCO's training split are 92 MB
 FOLDER = "annotations"
@@ -102,7 +102,7 @@ class Coco(FoundSource):
             )
         captions = sum(len(record.captions) for _, record in records)
         files = ", ".join(self._relative(file) for file in self._files)
-        summary = f"COCO: {len(records)} pictures with {captions} captions in {files}"
+        summary = f"COCO: {counted(len(records), 'picture')} with {counted(captions, 'caption')} in {files}"
         return Found(tuple(records), tuple(skipped), summary, tuple(texts.notes()))
 
     def _as_list(self) -> Found | None:

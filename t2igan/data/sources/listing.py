@@ -21,7 +21,7 @@ from t2igan.data.sources.names import kind_of, shown_name
 from t2igan.data.sources.row_files import listed
 from t2igan.data.sources.walk import LEADS_OUT, walk, whole_file
 from t2igan.data.stored import InFile, is_inside, open_regular, reason_of
-from t2igan.errors import UserError
+from t2igan.errors import UserError, counted
 
 
 class Listing(FoundSource):
@@ -66,7 +66,7 @@ class Listing(FoundSource):
             raise UserError(f"{self.name}: {lost}.\nA list has two columns or more: file_name,text")
         columns = [c for c in dict.fromkeys(row.column for row in rows if row.captions) if c not in EXPECTED_FIELDS]
         notes = (*((f"captions from {listed(columns)}",) if columns else ()), *self._texts.notes())
-        summary = f"{len(records)} pictures with captions in {len(gathered)} listed"
+        summary = f"{counted(len(records), 'picture')} with captions in {len(gathered):,} listed"
         return Found(tuple(records), tuple(skipped), summary, notes=notes)
 
     def _read(self, root: Path, locator: Locator | None) -> tuple[list[Row], str]:

@@ -33,6 +33,7 @@ class Lists:
         self.unread: list[Unread] = []
         self.notes: list[str] = []
         self.used: list[str] = []
+        self.beside: dict[str, str] = {}  # pictures that a row names beside its own, and the list
         self._files = files
         self._pictures = pictures
         self._folders = folders
@@ -101,6 +102,9 @@ class Lists:
         columns = dict.fromkeys(row.column for row in rows if row.captions)
         if columns:
             self.used.append(name)
+            others = dict.fromkeys(other for row in rows for other in row.beside)
+            found = self._locator.resolve(others, name.rpartition("/")[0]) if others else {}
+            self.beside |= dict.fromkeys(found.values(), shown_name(name))
         if set(columns) - set(EXPECTED_FIELDS if kind_of(name) == "metadata" else ()):
             self.notes.append(f"captions from {listed(columns)} of {shown_name(name)}")
 

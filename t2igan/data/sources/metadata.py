@@ -15,9 +15,11 @@ from t2igan.data.encoding import DAMAGED
 from t2igan.data.sources.captions import captions_and_field, is_damaged
 from t2igan.data.sources.fields import FILE_FIELDS, caption_fields, plain
 from t2igan.data.sources.locate import cleaned, relative_to
+from t2igan.data.sources.names import kind_of
 from t2igan.data.sources.row_files import listed, no_column, read_dicts
 from t2igan.data.stored import inner_name
 
+MAX_NAME_CHARACTERS = 1024
 LOOKED_AT_ROWS = 200  # to tell which column is which, where the columns do not say
 
 
@@ -28,6 +30,7 @@ class Row:
     `where` is "metadata.csv:12". `file` is a normalised posix name that stays inside the root; None where the row
     names none. `problem` is the reason why the row gives no caption, "" where it gives one. `name` is the file as the
     row writes it, `column` where the captions are; without captions, `has_words` says whether some text might be one.
+    `beside` are pictures that other columns name, such as a mask or a sketch of this one.
     """
 
     where: str
@@ -39,6 +42,7 @@ class Row:
     name: str = ""
     column: str = ""
     has_words: bool = False
+    beside: tuple[str, ...] = ()
 
 
 @dataclass
@@ -135,7 +139,14 @@ def row_of(
     if file is None:
         problem = f"file name {listed([name])} is not inside the folder"
     words = not captions and any(has_words(value) for value in values.values() if value != name)
-    return Row(where, file, captions, attributes, split, problem, name, taken, words)
+    beside = _pictures_beside(name, values) if captions and not field else ()
+    return Row(where, file, captions, attributes, split, problem, name, taken, words, beside)
+
+
+def _pictures_beside(name: str, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns what looks like pictures' names in a row, but for the name of its own picture."""
+    cells = (value for value in values.values() if isinstance(value, str) and len(value) < MAX_NAME_CHARACTERS)
+    return tuple(dict.fromkeys(cell for cell in cells if cell != name and kind_of(cell.strip()) == "picture"))
 
 
 def has_words(value: Any, depth: int = 3) -> bool:

@@ -26,7 +26,7 @@ from t2igan.data.sources.row_files import listed
 from t2igan.data.sources.translations import Captions
 from t2igan.data.sources.unread import Unread, unread_others, unread_texts
 from t2igan.data.stored import MAX_TEXT_BYTES, NO_SUCH_FILE, decode_text, reason_of
-from t2igan.errors import UserError
+from t2igan.errors import UserError, counted
 
 NO_CAPTION = "no caption: no text of its name beside it, and no list that gives it one"
 LABELS = "the names of their folders"
@@ -287,17 +287,21 @@ class _Pairing:
         self._explain("no caption: the name of its folder says nothing")
 
     def _explain(self, reason: str) -> None:
-        """Gives pictures that are left without captions the reason; those in folders of masks need none."""
+        """Gives pictures that are left without captions the reason; those that belong to another need none."""
         described = {(*core(file), stem(file.rpartition("/")[2])) for file in self._records}
         for file, why in list(self._left.items()):
             folder, _, base = file.rpartition("/")
             if why != NO_CAPTION:
                 continue
             if is_called(folder.rpartition("/")[2] or ".", MASK_WORDS) and (*core(folder), stem(base)) in described:
-                del self._left[file]
-                self._unread.append(Unread(file, "a mask or the like of a picture of this name"))
+                belongs = "a mask or the like of a picture of this name"
+            elif file in self._lists.beside:
+                belongs = f"{self._lists.beside[file]} names it beside another picture, which has the caption"
             else:
                 self._left[file] = reason
+                continue
+            del self._left[file]
+            self._unread.append(Unread(file, belongs))
 
     def _refuse_labels(self, labels: dict[str, str]) -> None:
         """Raises UserError where captions are evidently there, and the names of folders would stand in for them."""
@@ -316,7 +320,7 @@ class _Pairing:
             where = f" in {origins[0]}"
         else:
             where = "".join(f", {self._origins[origin]} in {origin}" for origin in origins)
-        return f"{len(self._records)} pictures with captions{where}{self._in_texts.summary()}"
+        return f"{counted(len(self._records), 'picture')} with captions{where}{self._in_texts.summary()}"
 
     def _notes_of_all(self) -> list[str]:
         """Returns what was decided and might have been meant otherwise."""

@@ -20,7 +20,7 @@ from t2igan.data.dataset import Record, Skipped, Source
 from t2igan.data.sources.found import Found, FoundSource
 from t2igan.data.sources.names import shown_name
 from t2igan.data.sources.shards import common_folder, relative_name, splits_by_name
-from t2igan.errors import UserError
+from t2igan.errors import UserError, counted
 
 REPEATED = re.compile(r"(.+):(\d{1,6})")
 
@@ -111,7 +111,7 @@ class OfFiles(FoundSource):
             split = splits[file]
             records = tuple((own or split, record) for own, record in one.records)
             found.append(replace(one, records=records, skipped=tuple((own or split, s) for own, s in one.skipped)))
-        return _joined(found, f"{len(found)} files; {found[0].summary}")
+        return _joined(found, f"{counted(len(found), 'file')}; {found[0].summary}")
 
 
 def _found_in(label: str, source: Source, repeats: int) -> Found:

@@ -16,7 +16,7 @@ from t2igan.data.sources.found import Found, FoundSource
 from t2igan.data.sources.parquet import InParquet, arrow_errors, open_parquet, text_batches
 from t2igan.data.sources.shards import common_folder, relative_name, splits_by_name, whole_files
 from t2igan.data.stored import InFile, reason_of
-from t2igan.errors import UserError
+from t2igan.errors import UserError, counted
 
 
 class Table(FoundSource):
@@ -79,10 +79,9 @@ class Table(FoundSource):
                     yield row.split, to_record(row, f"{name}:{number}", image)
 
     def _summary(self, used: dict[Path, Columns], num_records: int) -> str:
-        files = f"{len(used)} files" if len(used) > 1 else "1 file"
         ways = list(dict.fromkeys(map(str, used.values())))
         more = f" (in some files other columns: {len(ways)} kinds)" if len(ways) > 1 else ""
-        return f"Parquet: {num_records:,} captioned pictures in {files}, {ways[0]}{more}"
+        return f"Parquet: {counted(num_records, 'captioned picture')} in {counted(len(used), 'file')}, {ways[0]}{more}"
 
     def _useless(self, lost: Sequence[Skipped]) -> UserError:
         first = lost[0] if lost else Skipped(self.name, "no files")

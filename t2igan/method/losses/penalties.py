@@ -8,7 +8,7 @@ where text is any pytree with a leading batch axis that has a `sentence`; or one
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +26,36 @@ class Scores(NamedTuple):
     mismatched: Float[Array, " B"] | None = None  # of real pictures with another's caption, from `with_mismatched`
 
 
-# (critic, real, fake, text, key) -> Scores; the key is for what a penalty draws at random.
-PENALTIES: Registry[Callable[..., Scores]] = Registry("gradient penalty", key="loss.penalty")
+class Traits(NamedTuple):
+    """What the rest of a configuration must know of a penalty."""
+
+    square_of_gradient: bool = False  # whether its weight scales with the variance of pictures, and can be "auto"
+    float32_only: bool = False  # whether it compares logits too closely for shorter types
+
+
+class PenaltyRegistry(Registry[Callable[..., Scores]]):
+    """The penalties: (critic, real, fake, text, key) -> Scores. The key is for what a penalty draws at random."""
+
+    def __init__(self):
+        """Makes an empty registry."""
+        super().__init__("gradient penalty", key="loss.penalty")
+        self._traits: dict[str, Traits] = {}
+
+    def register(self, name: str, thing: Any = None, *, replace: bool = False, **traits: bool) -> Any:
+        """As `Registry.register`; `traits` are those of `Traits` that the penalty has."""
+        if thing is None:
+            return lambda decorated: self.register(name, decorated, replace=replace, **traits)
+        super().register(name, thing, replace=replace)
+        self._traits[name] = Traits(**traits)
+        return thing
+
+    def traits(self, name: str) -> Traits:
+        """Returns what is to be known of a penalty."""
+        self.find(name)
+        return self._traits[name]
+
+
+PENALTIES = PenaltyRegistry()
 
 
 def with_mismatched(critic: Callable) -> Callable:
@@ -57,21 +85,21 @@ def no_penalty(critic, real, fake, text, key) -> Scores:  # noqa: ARG001
     return _scores(*jnp.split(logits, 2, axis=-1), jnp.zeros(len(real)))
 
 
-@PENALTIES.register("r1")
+@PENALTIES.register("r1", square_of_gradient=True)
 def r1(critic, real, fake, text, key) -> Scores:  # noqa: ARG001
     """R1 = 1/2 ||grad_x D(real)||^2 (Mescheder et al. 2018, arXiv:1801.04406)."""
     real_logits, gradients = _logits_and_gradients(critic, real, text)
     return _scores(real_logits, critic(fake, text), _square_norm(gradients) / 2)
 
 
-@PENALTIES.register("r2")
+@PENALTIES.register("r2", square_of_gradient=True)
 def r2(critic, real, fake, text, key) -> Scores:  # noqa: ARG001
     """R2 = 1/2 ||grad_x D(fake)||^2 (Mescheder et al. 2018)."""
     fake_logits, gradients = _logits_and_gradients(critic, fake, text)
     return _scores(critic(real, text), fake_logits, _square_norm(gradients) / 2)
 
 
-@PENALTIES.register("r1_r2")
+@PENALTIES.register("r1_r2", square_of_gradient=True)
 def r1_r2(critic, real, fake, text, key) -> Scores:  # noqa: ARG001
     """R1 + R2 from one backward pass over real and fake together."""
     logits, gradients = _logits_and_gradients(critic, _concat(real, fake), _concat(text, text))
@@ -100,7 +128,7 @@ def ma_gp(critic, real, fake, text, key) -> Scores:  # noqa: ARG001
 FINITE_DIFFERENCE_SIGMA = 0.01
 
 
-@PENALTIES.register("finite_difference")
+@PENALTIES.register("finite_difference", square_of_gradient=True, float32_only=True)
 def finite_difference(critic, real, fake, text, key) -> Scores:
     """1/2 (D(x + sigma n) - D(x))^2 / sigma^2 on real and fake, with no second derivative.
 

@@ -8,7 +8,17 @@ from typing import Any
 from t2igan.errors import UserError
 
 # These modules register their phases.
-from t2igan.method.phases import adversarial, autoencoder, discriminator, generator, joint, text, text_matching  # noqa: F401
+from t2igan.method.phases import (  # noqa: F401
+    adversarial,
+    autoencoder,
+    caption,
+    discriminator,
+    generator,
+    inversion,
+    joint,
+    text,
+    text_matching,
+)
 from t2igan.method.phases.base import PHASES, Phase, PhaseKind, PhaseMethod, PhaseState, check_section
 
 __all__ = ["PHASES", "Phase", "PhaseKind", "PhaseMethod", "PhaseState", "build", "check_section", "missing_networks"]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from t2igan import nets, step
+from t2igan.config.auto import WEIGHTS
 from t2igan.config.constraints import require_exponential_ends, require_positive
 from t2igan.errors import UserError
 from t2igan.method.game import Method
@@ -58,7 +59,9 @@ def players(config: Any) -> tuple[str, ...]:
 
 def teachers(config: Any) -> tuple[str, ...]:
     """Returns the networks that must have learned for the game's losses to mean something."""
-    return ("image", "matching") if config.loss.contrastive_weight or config.loss.cycle_weight else ()
+    loss = config.loss
+    near = loss.drifting_weight and loss.drifting_features == "tower"
+    return ("image", "matching") if loss.contrastive_weight or loss.cycle_weight or near else ()
 
 
 def build(run: Any, given: Mapping[str, Params]) -> Phase:  # noqa: ARG001
@@ -109,6 +112,7 @@ KIND = PhaseKind(
     trains=lambda config: (*players(config), *["text"] * config.train.tune_text),
     needs=teachers,
     uses=lambda config: ("text",),  # noqa: ARG005
+    auto=WEIGHTS,
     game=True,
 )
 PHASES.register("adversarial", KIND)

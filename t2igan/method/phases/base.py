@@ -55,6 +55,7 @@ class PhaseKind:
       trains: configuration -> networks that have learned when the phase is over, by their names in states.
       needs: configuration -> networks that must have learned before it begins.
       uses: configuration -> networks that it applies besides; those that have not learned are drawn at random.
+      auto: keys that it reads and that may be "auto": what they are follows from the data (`t2igan.method.automatic`).
       game: whether it plays generator against discriminator: the guard may roll it back, `config.train.microbatches`
         divide its batches, and its section has the players' learning rates.
     """
@@ -67,6 +68,7 @@ class PhaseKind:
     trains: Callable[[Any], tuple[str, ...]] = _nothing
     needs: Callable[[Any], tuple[str, ...]] = _nothing
     uses: Callable[[Any], tuple[str, ...]] = _nothing
+    auto: tuple[str, ...] = ()
     game: bool = False
 
     def total_steps(self, run: Any) -> int:
@@ -87,6 +89,8 @@ class Phase:
       shown: metrics that stand behind the progress bar.
       decided: the number of a step, from 0 -> settings of `step`, as hashable pairs, for which it is compiled.
       columns: int32 [N, ...] by name, a row for each training picture, which batches have besides.
+      unlabelled: whether its batches take pictures of `config.data.unlabelled_source` too. Then they have a column
+        "captioned", int32 [N], 0 for pictures whose tokens are of no caption and whose `columns` are -1.
       monitor: (state, steps done) -> figures by name; called by the leader, with arrays of its own.
       monitored: steps done -> whether `monitor` is called; as it stands, at the end of the phase.
       evaluates: whether the generator is drawn with, measured and kept as a snapshot: never, when the phase ends, or on
@@ -105,6 +109,7 @@ class Phase:
     shown: tuple[str, ...]
     decided: Callable[[int], tuple] = lambda number: ()  # noqa: ARG005
     columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    unlabelled: bool = False
     monitor: Callable[[Any, int], dict[str, Any]] | None = None
     monitored: Callable[[int], bool] | None = None
     evaluates: Literal["never", "at_end", "on_the_way"] = "never"

@@ -23,6 +23,7 @@ from typing import Any
 import jax
 
 from t2igan import step
+from t2igan.config.auto import WEIGHTS
 from t2igan.method import losses
 from t2igan.method.game import Method
 from t2igan.method.optim import optimizers
@@ -124,6 +125,7 @@ KIND = PhaseKind(
     after=("text_matching",),
     trains=lambda config: (*adversarial.players(config), "text"),
     needs=adversarial.teachers,
+    auto=WEIGHTS,
     game=True,
 )
 PHASES.register("joint", KIND)

@@ -1,0 +1,100 @@
+"""Pictures from captions with an ONNX export of t2igan: onnxruntime, tokenizers and NumPy, nothing else.
+
+    pip install onnxruntime tokenizers numpy
+    python sample.py --prompt="a pixel person with a red cap, light skin" --num=4 --out=sheet.png
+
+It lies in the exported folder, beside model.onnx, which has the tokenizer inside.
+"""
+
+import argparse
+import json
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import tokenizers
+
+HERE = Path(__file__).parent
+MARKS = 2  # of begin and end, in every row of ids
+
+
+class Model:
+    """The exported model: `model(captions, seeds)` -> uint8 [N, H, W, C]; any number of pictures at once."""
+
+    def __init__(self, path=HERE / "model.onnx", threads=0):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads  # 0 = a thread a core
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=onnxruntime.get_available_providers())
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        self.about = json.loads(metadata["t2igan"])
+        self.tokenizer = tokenizers.Tokenizer.from_str(metadata["tokenizer"])
+        self.tokenizer.encode_special_tokens = True  # a caption that spells "<end>" is text; the file cannot say so
+
+    def tokens(self, captions):
+        """Captions as int64 [N, T], no longer than they need; what is longer than the model's is cut."""
+        ids = np.array([encoding.ids for encoding in self.tokenizer.encode_batch(list(captions))], np.int64)
+        lengths = (ids != 0).sum(1)
+        if lengths.min() <= MARKS:
+            raise ValueError("a caption is empty; say in words what to draw")
+        return ids[:, : lengths.max()]
+
+    def __call__(self, captions, seeds, truncation=1.0, guidance=1.0):
+        """Draws the picture of each pair of caption and seed, as t2igan does."""
+        values = {"seeds": np.asarray(seeds, np.int64), "truncation": np.float32(truncation)}
+        return self.run(captions, values, guidance)
+
+    def from_noise(self, captions, z, guidance=1.0):
+        """Draws from noise of your own, float32 [N, Z], with model_z.onnx: float32 [N, H, W, C] around [-1, 1]."""
+        return self.run(captions, {"z": np.asarray(z, np.float32)}, guidance)
+
+    def run(self, captions, values, guidance):
+        """Calls the model."""
+        if self.about["guidance"]:
+            values["guidance"] = np.float32(guidance)
+        elif guidance != 1:
+            raise ValueError(f"guidance={guidance}: this model was not trained for it; leave it at 1")
+        values["tokens"] = self.tokens(captions)
+        # onnxruntime takes arrays only, of whatever rank.
+        (images,) = self.session.run(None, {name: np.asarray(value) for name, value in values.items()})
+        return images
+
+
+def write_png(path, image):
+    """Writes uint8 [H, W, 1 or 3] as a PNG."""
+    height, width, channels = image.shape
+    rows = b"".join(b"\0" + row.tobytes() for row in image)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    chunks = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    ]
+    Path(path).write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
+def main():
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Draws pictures from a caption, side by side.")
+    parser.add_argument("--model", default=HERE / "model.onnx")
+    parser.add_argument("--prompt", required=True)
+    parser.add_argument("--num", type=int, default=1, help="how many pictures")
+    parser.add_argument("--seed", type=int, default=0, help="of the first")
+    parser.add_argument("--truncation", type=float, default=1.0, help="less = more typical pictures")
+    parser.add_argument("--guidance", type=float, default=1.0, help="above 1 leans towards the caption")
+    parser.add_argument("--scale", type=int, default=8, help="enlarges pixels so many times")
+    parser.add_argument("--out", default="sheet.png")
+    given = parser.parse_args()
+    seeds = range(given.seed, given.seed + given.num)
+    try:
+        images = Model(given.model)([given.prompt] * given.num, list(seeds), given.truncation, given.guidance)
+    except ValueError as error:
+        sys.exit(f"{error}")
+    sheet = np.concatenate(list(images.repeat(given.scale, 1).repeat(given.scale, 2)), axis=1)
+    write_png(given.out, sheet)
+    print(f"{given.num} pictures in {given.out}")
+
+
+if __name__ == "__main__":
+    main()

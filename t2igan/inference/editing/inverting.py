@@ -1,0 +1,240 @@
+"""Pictures to codes, and codes to pictures, with a model: batches of compiled sizes around `inversion`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from t2igan import nets
+from t2igan.errors import UserError, nearest
+from t2igan.inference.editing import inversion
+from t2igan.inference.editing.codes import Codes
+from t2igan.inference.editing.inversion import QUALITIES, Effort, Found, Target
+from t2igan.inference.forked import check_not_forked
+from t2igan.inference.prompts import Prompt
+from t2igan.inference.sample import BATCH_SIZES, Model, as_prompts, as_seeds, composed, encode_composed, noise, to_bytes
+from t2igan.nets import Text, to_unit
+from t2igan.nets.inverter import invert as apply_inverter
+
+UNLIKE_DB = 25.0  # a picture that is reproduced worse than this is none that the model could have drawn
+
+
+def invert(
+    model: Model,
+    images: np.ndarray,
+    captions: str | Sequence[str],
+    quality: str = "good",
+    *,
+    visible: np.ndarray | None = None,
+    seed: int = 0,
+    effort: Effort | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Codes:
+    """Returns the codes that draw pictures; `Codes.psnr_db` says how well they do.
+
+    Args:
+      model: its generator has styles.
+      images: uint8 [N, S, S, C], of the model's size.
+      captions: what they show, one each; the nearer they are to the truth, the better the codes.
+      quality: "fast" (the inverter where the snapshot has one, or the best of 48 noises), "good" (50 steps of noise and
+        100 of noise and offsets), or "best" (600 steps).
+      visible: float32 [N, S, S, 1], 1 where a pixel counts and 0 where it does not; None = all.
+      seed: of the noises that are tried.
+      effort: instead of `quality`, how long to look.
+      progress: told (steps done, steps in all).
+
+    Raises:
+      UserError: pictures of another size, no quality of that name, captions that are too long or not as many, or a
+        generator without styles.
+    """
+    check_not_forked()
+    effort = effort or effort_of(quality)
+    images, captions = checked(model, images, captions)
+    model.tokenizer.check_prompts(captions)
+    seen = np.ones((*images.shape[:3], 1), np.float32) if visible is None else np.asarray(visible, np.float32)
+    tries = lambda num: lambda number: jnp.broadcast_to(_noise(seed, number, model), (num, model.networks.z_dim))
+    found, psnr_db = [], []
+    pieces = range(0, len(images), BATCH_SIZES[-1])
+    done = _counted(progress, len(pieces) * effort.total)
+    for start in pieces:
+        piece = slice(start, start + BATCH_SIZES[-1])
+        of_piece, drawn = look(model, images[piece], captions[piece], seen[piece], tries, effort, done)
+        found.append(of_piece)
+        psnr_db.append(psnr(drawn, images[piece], seen[piece]))
+    z, offsets = (np.concatenate([np.asarray(of[i]) for of in found]) for i in (0, 1))
+    styles = styles_of(model, z, [Prompt((c,), (1.0,), (c,)) for c in captions])
+    return Codes(z, styles, offsets, tuple(captions), np.concatenate(psnr_db), model.digest)
+
+
+def drawn_codes(model: Model, captions: Sequence[str], seed: int | Sequence[int] = 0) -> Codes:
+    """Returns the codes of the pictures that `Model.sample` draws of captions: nothing is to be looked for."""
+    check_not_forked()
+    model.check_styled("editing")
+    captions = as_prompts(captions)
+    model.tokenizer.check_prompts(captions)
+    z = np.asarray(noise(jnp.asarray(as_seeds(seed, len(captions)), jnp.uint32), model.networks.z_dim))
+    styles = styles_of(model, z, [Prompt((c,), (1.0,), (c,)) for c in captions])
+    return Codes(z, styles, np.zeros_like(styles), tuple(captions), np.full(len(z), np.inf, np.float32), model.digest)
+
+
+def look(
+    model: Model,
+    images: np.ndarray,
+    captions: Sequence[str],
+    visible: np.ndarray,
+    tries: Callable[[int], Callable[[int], jax.Array]],
+    effort: Effort,
+    progress: Callable[[int], None] = lambda steps: None,  # noqa: ARG005
+    with_inverter: bool = True,
+) -> tuple[Found, np.ndarray]:
+    """Searches for at most 64 pictures; returns what was found, and the pictures that it draws, uint8.
+
+    Args:
+      model: the model.
+      images: uint8 [N, S, S, C].
+      captions: one each.
+      visible: float32 [N, S, S, 1].
+      tries: number of pictures -> (number of a try -> noise for each).
+      effort: how long.
+      progress: told of steps that were done.
+      with_inverter: whether to begin with what the snapshot's inverter says, where there is one.
+    """
+    filled = len(images)
+    size = next(s for s in BATCH_SIZES if s >= filled)
+    fill = lambda x: jnp.asarray(np.pad(x, ((0, size - filled), *[(0, 0)] * (x.ndim - 1)), mode="edge"))
+    text = encode_text(model, [*captions, *[captions[-1]] * (size - filled)])
+    target = Target(to_unit(fill(images)), fill(visible), text)
+    networks, params, start = model.networks, model.params, None
+    if with_inverter and "inverter" in params:
+        z, offsets = _inverted(networks, params, fill(images), target.visible, text.sentence)
+        start = inversion.attempt(networks, params, inversion.nothing_yet(networks, size), target, z, offsets)
+        if not effort.noise_steps:
+            effort = Effort(0, 0, effort.offset_steps)  # fast: this is what the inverter is for
+    found = inversion.search(networks, params, target, tries(size), effort, start, progress)
+    drawn = _drawn(networks, params, found.noise, found.offsets, text)
+    return Found(found.noise[:filled], found.offsets[:filled], found.loss[:filled]), np.asarray(drawn)[:filled]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _inverted(networks: nets.Networks, params: Any, images, visible, sentence) -> tuple[jax.Array, Any]:
+    x = networks.to_network(params, images)
+    factor = images.shape[1] // x.shape[1]
+    blocks = visible.reshape(len(x), x.shape[1], factor, x.shape[2], factor, 1)
+    seen = (blocks.min((2, 4)) == 1).astype(jnp.float32)  # a place of a map of codes is seen where all its pixels are
+    inverter: Any = networks.inverter
+    inverted = apply_inverter(inverter, params["inverter"], x, seen, sentence)
+    return inverted.mean, 0.0 if inverted.offsets is None else inverted.offsets
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _drawn(networks: nets.Networks, params: Any, noise, offsets, text: Text) -> jax.Array:
+    return to_bytes(inversion.draw(networks, params, noise, offsets, text))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _drawn_by_styles(networks: nets.Networks, params: Any, styles, text: Text) -> jax.Array:
+    return to_bytes(
+        networks.to_pixels(params, networks.generator.apply(params["generator"], styles, text, method="draw"))
+    )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _composed(networks: nets.Networks, params: Any, noise, tokens, shares, read, counts):
+    return composed(networks, params, noise, tokens, shares, read, counts)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encoded(networks: nets.Networks, params: Any, tokens: jax.Array) -> Text:
+    return networks.text_encoder.apply(params["text"], tokens)
+
+
+def encode_text(model: Model, captions: Sequence[str]) -> Text:
+    """Returns encoded captions; as many as are compiled for."""
+    return _encoded(model.networks, model.params, jnp.asarray(model.tokenizer.encode(captions)))
+
+
+def styles_of(model: Model, noise: np.ndarray, meant: Sequence[Prompt]) -> np.ndarray:
+    """Returns the styles of noise and prompts, float32 [N, U, S]."""
+    return _in_pieces(lambda *rows: _composed(model.networks, model.params, *rows)[0], noise, model, meant)
+
+
+def draw_styles(model: Model, styles: np.ndarray, meant: Sequence[Prompt]) -> np.ndarray:
+    """Returns the pictures of styles, with the words of prompts; uint8 [N, S, S, C]."""
+    networks, params = model.networks, model.params
+
+    def drawn(styles, tokens, shares, read, counts):
+        noise = jnp.zeros((len(styles), networks.z_dim))
+        text = _composed(networks, params, noise, tokens, shares, read, counts)[1]
+        return _drawn_by_styles(networks, params, styles, text)
+
+    return _in_pieces(drawn, styles, model, meant)
+
+
+def _in_pieces(function: Callable, rows: np.ndarray, model: Model, meant: Sequence[Prompt]) -> np.ndarray:
+    """Calls a function of rows and of encoded prompts for at most 64 of them at a time, in compiled sizes."""
+    results = []
+    arrays = (np.asarray(rows, np.float32), *encode_composed(model.tokenizer, meant))
+    for start in range(0, len(rows), BATCH_SIZES[-1]):
+        piece = [array[start : start + BATCH_SIZES[-1]] for array in arrays]
+        filled = len(piece[0])
+        size = next(s for s in BATCH_SIZES if s >= filled)
+        whole = [np.pad(x, ((0, size - filled), *[(0, 0)] * (x.ndim - 1)), mode="edge") for x in piece]
+        results.append(np.asarray(function(*map(jnp.asarray, whole)))[:filled])
+    return np.concatenate(results)
+
+
+def effort_of(quality: str, efforts: dict[str, Effort] = QUALITIES) -> Effort:
+    """Returns the effort of a quality; `UserError` for another word."""
+    if quality not in efforts:
+        near = nearest(str(quality), tuple(efforts))
+        raise UserError(f"quality={quality!r} is none of {', '.join(map(repr, efforts))}{near}")
+    return efforts[quality]
+
+
+def checked(model: Model, images: np.ndarray, captions: Any) -> tuple[np.ndarray, list[str]]:
+    """Returns pictures and as many captions; `UserError` where they are not what the model draws."""
+    model.check_styled("editing")
+    images, captions = np.asarray(images), as_prompts(captions)
+    data = model.config["data"]
+    shape = (data["image_size_px"], data["image_size_px"], data["channels"])
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape:
+        expected = ", ".join(map(str, shape))
+        raise UserError(
+            f"pictures are {images.dtype} {images.shape}, and this model's are uint8 [N, {expected}]; "
+            f"t2igan.inference.editing.read_picture makes them"
+        )
+    if len(captions) == 1:
+        captions = captions * len(images)
+    if len(captions) != len(images):
+        raise UserError(f"{len(images)} pictures but {len(captions)} captions; give one for all or one each")
+    return images, captions
+
+
+def psnr(images: np.ndarray, others: np.ndarray, visible: np.ndarray | None = None) -> np.ndarray:
+    """Returns the peak signal-to-noise ratio of visible pixels in dB, float32 [N]; at most 61, for equal ones."""
+    error = (images.astype(np.float64) - others) ** 2
+    seen = np.ones((*error.shape[:3], 1)) if visible is None else visible
+    mean = (error * seen).sum((1, 2, 3)) / np.maximum(error.shape[-1] * seen.sum((1, 2, 3)), 1)
+    return (10 * np.log10(255**2 / np.maximum(mean, 0.05))).astype(np.float32)
+
+
+def _noise(seed: int, number: int, model: Model) -> jax.Array:
+    return jax.random.normal(jax.random.fold_in(jax.random.key(seed), number), (model.networks.z_dim,))
+
+
+def _counted(progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
+    """Counts steps for `progress`."""
+    done = 0
+
+    def count(steps: int) -> None:
+        nonlocal done
+        done += steps
+        if progress is not None:
+            progress(done, total)
+
+    return count

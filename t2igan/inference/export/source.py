@@ -1,0 +1,212 @@
+"""What is exported: a trained model that computes in float32, and what goes with it wherever it goes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from t2igan import __version__
+from t2igan import config as config_lib
+from t2igan.data.tokenizer import Tokenizer
+from t2igan.errors import UserError, command
+from t2igan.inference.pretrained.opening import WEIGHTS
+from t2igan.inference.sample import Model, as_prompts, from_snapshot, noise, snapshot_path
+from t2igan.inference.snapshot import Snapshot, load_snapshot
+from t2igan.method.techniques.regularize import no_caption
+
+NUM_CHECKED = 64  # pairs of a caption and a seed that every export is compared on
+NUM_EXAMPLES = 6
+GUIDANCE = 1.5  # with which models that know guidance are compared
+# Keys of a configuration that may be paths.
+PATHS = (
+    *("data.source", "data.unlabelled_source", "data.cache_dir", "data.tfds_dir", "data.tfds_files_dir", "init_from"),
+    *("evaluate.inception_weights", "evaluate.clip_weights", "evaluate.efficientnet_weights"),
+    *("text_encoder.pretrained", "discriminator.features_from"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A trained model, and captions and seeds on which its exports are compared with it.
+
+    `snapshot` has float32 weights, and no paths of the machine it was trained on.
+    """
+
+    snapshot: Snapshot
+    model: Model
+    captions: list[str]
+    seeds: list[int]
+    examples: list[str]  # captions to show: the first that were given, or the run's own; [] where there are none
+
+    @property
+    def guided(self) -> bool:
+        """Whether the model can draw without a caption, and so with guidance."""
+        return bool(self.snapshot.config["augment"]["caption_dropout"])
+
+    @property
+    def tokenizer_json(self) -> str:
+        """What `tokenizers.Tokenizer.from_str` reads; `encode_special_tokens` has to be set by whoever reads it."""
+        return self.snapshot.tokenizer
+
+    @property
+    def drawing(self) -> dict[str, Any]:
+        """The parameters that drawing takes, by network; a snapshot may have others, for editing."""
+        return {name: params for name, params in self.snapshot.params.items() if name in ("text", "generator", "space")}
+
+    def check_reads_itself(self, form: str) -> None:
+        """Raises `UserError` where captions are read by a pretrained model, which `form` does not take along."""
+        if self.snapshot.pretrained:
+            raise UserError(
+                f"the text encoder is built on {self.snapshot.pretrained['name']!r}, which --format={form} does not "
+                f"take along; give --format=hub or snapshot, or train with config.text_encoder.pretrained=''"
+            )
+
+    def check_opaque(self, form: str) -> None:
+        """Raises `UserError` where the model draws transparent pictures, which `form` does not know."""
+        if self.snapshot.config["data"]["channels"] == 4:
+            raise UserError(
+                f"the model draws transparent pictures (config.data.channels=4), which --format={form} does not know; "
+                f"give --format=stablehlo, hub or snapshot"
+            )
+
+    def tokens(self) -> np.ndarray:
+        """Returns the rows of ids of the captions, int32 [N, T]."""
+        return self.model.tokenizer.encode(self.captions)
+
+    def noise(self) -> np.ndarray:
+        """Returns the noise of the seeds, float32 [N, Z]."""
+        return np.asarray(noise(jnp.asarray(self.seeds, jnp.uint32), self.model.networks.z_dim))
+
+    def bytes(self) -> np.ndarray:
+        """Returns what `Model.sample` draws of captions and seeds, uint8 [N, H, W, C]."""
+        with jax.default_matmul_precision("highest"):
+            return self.model.sample(self.captions, self.seeds, cut_long=True)  # captions as they stand
+
+    def floats(self, guidance: float | None = None) -> np.ndarray:
+        """Returns the same pictures before they become bytes, float32 [N, H, W, C] in [-1, 1] or a little beyond."""
+        draw = jax.jit(pictures, static_argnums=0)
+        with jax.default_matmul_precision("highest"):
+            return np.asarray(draw(self.model.networks, self.model.params, self.tokens(), self.noise(), guidance))
+
+    def description(self) -> dict[str, Any]:
+        """Returns what a program that draws with an export wants to know, for JSON."""
+        config = self.snapshot.config
+        return {
+            "t2igan": __version__,
+            "weights": self.snapshot.digest,
+            "image_size_px": config["data"]["image_size_px"],
+            "channels": config["data"]["channels"],
+            "z_dim": self.model.networks.z_dim,
+            "max_tokens": config["tokenizer"]["max_tokens"],
+            "guidance": self.guided,
+            "license": config["model_card"]["license"],
+            "data_license": config["model_card"]["data_license"],
+            "config": {key: config[key] for key in ("generator", "text_encoder", "space", "tokenizer", "train")},
+        }
+
+
+def open_source(
+    path: str | Path, which: str = "latest", captions: Sequence[str] | None = None, license: str | None = None
+) -> Source:
+    """Returns the model of a run's folder or of a snapshot as it is exported.
+
+    Args:
+      path: as for `t2igan.load`.
+      which: as for `t2igan.load`.
+      captions: to compare with; None = made of the words that the model's tokenizer knows.
+      license: of the model; None = as the snapshot says.
+
+    Raises:
+      UserError: there is no snapshot, it has no generator, or a caption is empty or too long.
+    """
+    found = snapshot_path(path, which)
+    snapshot = load_snapshot(found)
+    return source_of(snapshot if license is None else licensed(snapshot, license), str(found), captions)
+
+
+def source_of(snapshot: Snapshot, label: str, captions: Sequence[str] | None = None) -> Source:
+    """Returns a snapshot as it is exported; `label` is how messages name it."""
+    if missing := [name for name in ("generator", "text") if name not in snapshot.params]:
+        raise UserError(
+            f"{label} has no {' and no '.join(missing)}, so there is nothing that draws; train the phase 'adversarial' "
+            f"or 'generator' first: `{command('train', config='...', workdir='...')}`"
+        )
+    config = without_paths(config_lib.from_dict(snapshot.config).to_dict())
+    own = {name: params for name, params in snapshot.params.items() if name != WEIGHTS}
+    params = jax.tree.map(lambda x: np.asarray(x, np.float32), own)
+    params |= {name: snapshot.params[name] for name in (WEIGHTS,) if name in snapshot.params}
+    snapshot = dataclasses.replace(snapshot, config=config, params=params)
+    model = in_float32(snapshot)
+    examples = list(config["sample"]["captions"] if captions is None else as_prompts(captions))
+    captions = made_captions(model.tokenizer) if captions is None else as_prompts(captions)
+    model.tokenizer.check_prompts(captions)
+    captions = [captions[i % len(captions)] for i in range(NUM_CHECKED)]
+    # Small seeds, as people type them, and some over the whole range.
+    seeds = [i if i % 4 else (i * 2_654_435_761 + 1) % 2**32 for i in range(NUM_CHECKED)]
+    return Source(snapshot, model, captions, seeds, examples[:NUM_EXAMPLES])
+
+
+def licensed(snapshot: Snapshot, license: str) -> Snapshot:
+    """Returns a snapshot whose configuration and card state a licence of the model."""
+    config = dict(snapshot.config) | {"model_card": dict(snapshot.config["model_card"]) | {"license": license}}
+    card = re.sub(
+        "(?m)^- Licence of the model: .*$", lambda _: f"- Licence of the model: {license}", snapshot.model_card
+    )
+    return dataclasses.replace(snapshot, config=config, model_card=card)
+
+
+def in_float32(snapshot: Snapshot) -> Model:
+    """Returns the model of a snapshot computing in float32, as all exports do, however it was trained."""
+    return from_snapshot(dataclasses.replace(snapshot, config=dict(snapshot.config) | {"compute_dtype": "float32"}))
+
+
+def pictures(networks: Any, params: Any, tokens: Any, z: Any, guidance: Any = None) -> jax.Array:
+    """Returns pictures in [-1, 1] or a little beyond, float32 [N, H, W, C], of tokens [N, T] and noise [N, Z].
+
+    With `guidance` it is as in `Model.sample`: below or at 0 nothing is known of the caption.
+    """
+    text = networks.text_encoder.apply(params["text"], tokens)
+    if guidance is not None:
+        text = jax.tree.map(lambda with_it, without: jnp.where(guidance > 0, with_it, without), text, no_caption(text))
+    images = networks.generator.apply(params["generator"], z, text, guidance)
+    return networks.to_pixels(params, images)
+
+
+def made_captions(tokenizer: Tokenizer, num: int = NUM_CHECKED) -> list[str]:
+    """Returns captions of all lengths of the words that a tokenizer has learned; always the same, and at hand anywhere.
+
+    They make no sense. What an export computes is compared on them as well as on any.
+    """
+    json_model = json.loads(tokenizer.to_json())["model"]
+    words = sorted(token[1:] for token in json_model["vocab"] if re.fullmatch("Ġ[a-z]{2,}", token))
+    words = words or ["a", "b", "c"]
+    random = np.random.default_rng(0)
+    made: list[str] = []
+    while len(made) < num:
+        length = 1 + len(made) % max(tokenizer.max_tokens - 2, 1)
+        caption = " ".join(words[i] for i in random.integers(len(words), size=length))
+        while int(tokenizer.lengths([caption])[0]) > tokenizer.max_tokens and " " in caption:
+            caption = caption.rpartition(" ")[0]
+        made.append(caption)
+    return made
+
+
+def without_paths(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a configuration in which of each path only the last part is left: it travels, and paths are private."""
+
+    def clean(value: Any, key: str) -> Any:
+        if isinstance(value, Mapping):
+            return {inner: clean(one, f"{key}.{inner}" if key else inner) for inner, one in value.items()}
+        if key in PATHS and isinstance(value, str) and not value.startswith(("tfds:", "hf:")):
+            return PurePath(value.replace("\\", "/")).name
+        return value
+
+    return clean(config, "")

@@ -1,0 +1,304 @@
+// The networks of t2igan: text encoder, generators, decoders. One picture at a time; every linear map is one product of
+// matrices, a convolution that of the patches around each place. Maps are [places, channels], row by row.
+
+const GAIN = Math.fround(Math.sqrt(2 / 1.04)); // of a leaky ReLU of slope 0.2
+const EPSILON = 1e-6; // of a layer norm
+
+// y[rows, out] = x[rows, inner] w[inner, out] + bias. Eight sums at a time stay in registers.
+export function product(rows, inner, out, x, w, bias) {
+  const f = Math.fround, y = new Float32Array(rows * out);
+  let row = 0;
+  for (; row + 3 < rows; row += 4) {
+    const x0 = row * inner, x1 = x0 + inner, x2 = x1 + inner, x3 = x2 + inner;
+    let column = 0;
+    for (; column + 1 < out; column += 2) {
+      let a0 = f(0), a1 = f(0), a2 = f(0), a3 = f(0), b0 = f(0), b1 = f(0), b2 = f(0), b3 = f(0);
+      for (let k = 0, p = column; k < inner; k++, p += out) {
+        const u = w[p], v = w[p + 1], c0 = x[x0 + k], c1 = x[x1 + k], c2 = x[x2 + k], c3 = x[x3 + k];
+        a0 = f(a0 + f(c0 * u)); a1 = f(a1 + f(c1 * u)); a2 = f(a2 + f(c2 * u)); a3 = f(a3 + f(c3 * u));
+        b0 = f(b0 + f(c0 * v)); b1 = f(b1 + f(c1 * v)); b2 = f(b2 + f(c2 * v)); b3 = f(b3 + f(c3 * v));
+      }
+      const p = bias ? bias[column] : 0, q = bias ? bias[column + 1] : 0;
+      let o = row * out + column;
+      y[o] = a0 + p; y[o + 1] = b0 + q; o += out;
+      y[o] = a1 + p; y[o + 1] = b1 + q; o += out;
+      y[o] = a2 + p; y[o + 1] = b2 + q; o += out;
+      y[o] = a3 + p; y[o + 1] = b3 + q;
+    }
+    for (; column < out; column++) {
+      for (let r = row; r < row + 4; r++) {
+        let sum = 0;
+        for (let k = 0, p = column; k < inner; k++, p += out) sum += x[r * inner + k] * w[p];
+        y[r * out + column] = sum + (bias ? bias[column] : 0);
+      }
+    }
+  }
+  for (; row < rows; row++) { // few rows: along the weights, as they lie in memory
+    const o = row * out;
+    for (let k = 0; k < inner; k++) {
+      const c = x[row * inner + k];
+      for (let column = 0, p = k * out; column < out; column++, p++) y[o + column] += c * w[p];
+    }
+    if (bias) for (let column = 0; column < out; column++) y[o + column] += bias[column];
+  }
+  return y;
+}
+
+function leakyRelu(x) {
+  const y = new Float32Array(x.length);
+  for (let i = 0; i < x.length; i++) y[i] = GAIN * (x[i] > 0 ? x[i] : 0.2 * x[i]);
+  return y;
+}
+
+function gelu(x) {
+  const c = Math.sqrt(2 / Math.PI);
+  for (let i = 0; i < x.length; i++) x[i] = 0.5 * x[i] * (1 + Math.tanh(c * (x[i] + 0.044715 * x[i] ** 3)));
+  return x;
+}
+
+function added(x, y) {
+  for (let i = 0; i < x.length; i++) x[i] += y[i];
+  return x;
+}
+
+function upsampled(x, size, channels) {
+  const y = new Float32Array(4 * x.length), wide = 2 * size;
+  for (let row = 0; row < wide; row++) {
+    for (let column = 0; column < wide; column++) {
+      const from = ((row >> 1) * size + (column >> 1)) * channels;
+      y.set(x.subarray(from, from + channels), (row * wide + column) * channels);
+    }
+  }
+  return y;
+}
+
+// Channels, ordered by (row in the patch, column in the patch, channel), become patches.
+function unfolded(x, size, patch, channels) {
+  if (patch === 1) return x;
+  const y = new Float32Array(x.length), wide = size * patch;
+  for (let i = 0; i < size; i++) for (let j = 0; j < size; j++) for (let a = 0; a < patch; a++) for (let b = 0; b < patch; b++) {
+    const from = ((i * size + j) * patch * patch + a * patch + b) * channels;
+    y.set(x.subarray(from, from + channels), ((i * patch + a) * wide + j * patch + b) * channels);
+  }
+  return y;
+}
+
+// The 3x3 places around each place, zeros beyond the edge: [places, 9 channels], as a kernel [3, 3, in, out] has them.
+function patches(x, size, channels) {
+  const y = new Float32Array(9 * x.length);
+  for (let row = 0; row < size; row++) for (let column = 0; column < size; column++) {
+    const to = (row * size + column) * 9 * channels;
+    for (let a = 0; a < 3; a++) for (let b = 0; b < 3; b++) {
+      const r = row + a - 1, c = column + b - 1;
+      if (r < 0 || c < 0 || r >= size || c >= size) continue;
+      const from = (r * size + c) * channels;
+      y.set(x.subarray(from, from + channels), to + (a * 3 + b) * channels);
+    }
+  }
+  return y;
+}
+
+// softmax(q k / sqrt(d)) v, head by head. q, k, v: {data, stride between rows, stride between heads, offset}.
+function attend(places, words, heads, d, q, k, v) {
+  const y = new Float32Array(places * heads * d), weights = new Float32Array(words), scale = 1 / Math.sqrt(d);
+  for (let place = 0; place < places; place++) for (let head = 0; head < heads; head++) {
+    const Q = place * q.row + head * q.head + q.at, Y = (place * heads + head) * d;
+    let top = -Infinity, sum = 0;
+    for (let word = 0; word < words; word++) {
+      const K = word * k.row + head * k.head + k.at;
+      let logit = 0;
+      for (let i = 0; i < d; i++) logit += q.data[Q + i] * k.data[K + i];
+      weights[word] = logit *= scale;
+      if (logit > top) top = logit;
+    }
+    for (let word = 0; word < words; word++) sum += weights[word] = Math.exp(weights[word] - top);
+    for (let word = 0; word < words; word++) {
+      const share = weights[word] / sum, V = word * v.row + head * v.head + v.at;
+      for (let i = 0; i < d; i++) y[Y + i] += share * v.data[V + i];
+    }
+  }
+  return y;
+}
+
+const plain = (data, channels, d) => ({ data, row: channels, head: d, at: 0 });
+
+// weights: Map of name -> {shape, data: Float32Array}; about: what the exporter wrote of the model.
+export class Networks {
+  constructor(weights, about, multiply = product) {
+    this.weights = weights;
+    this.about = about;
+    this.multiply = multiply;
+  }
+
+  of(name) {
+    return this.weights.get(name)?.data;
+  }
+
+  dense(x, name) {
+    const { shape, data } = this.weights.get(`${name}/kernel`);
+    const out = shape.at(-1), inner = data.length / out;
+    return this.multiply(x.length / inner, inner, out, x, data, this.of(`${name}/bias`));
+  }
+
+  conv3x3(x, size, name) {
+    return this.dense(patches(x, size, x.length / (size * size)), name);
+  }
+
+  norm(x, width, name) {
+    const y = new Float32Array(x.length), scale = name && this.of(`${name}/scale`), bias = name && this.of(`${name}/bias`);
+    for (let from = 0; from < x.length; from += width) {
+      let mean = 0, square = 0;
+      for (let i = from; i < from + width; i++) { mean += x[i]; square += x[i] * x[i]; }
+      mean /= width;
+      const r = 1 / Math.sqrt(Math.max(0, square / width - mean * mean) + EPSILON);
+      for (let i = 0; i < width; i++) {
+        const v = (x[from + i] - mean) * r;
+        y[from + i] = name ? v * scale[i] + bias[i] : v;
+      }
+    }
+    return y;
+  }
+
+  // ids: a row without padding, which is masked wherever it is read. -> {words, sentence, length}
+  encode(ids) {
+    const { width, layers, heads, queries } = this.about.text, length = ids.length, d = width / heads;
+    const embedding = this.of('text/tokens/embedding'), positions = this.of('text/positions');
+    let x = new Float32Array(length * width), norms = 0, linear = 0;
+    for (let i = 0; i < length; i++) for (let c = 0; c < width; c++) {
+      x[i * width + c] = embedding[ids[i] * width + c] + positions[i * width + c];
+    }
+    for (let layer = 0; layer < layers; layer++) {
+      const attention = `text/SelfAttention_${layer}`;
+      const qkv = this.dense(this.norm(x, width, `text/LayerNorm_${norms++}`), `${attention}/qkv`);
+      const part = (at) => ({ data: qkv, row: 3 * width, head: 3 * d, at }); // of a head: query, key, value
+      added(x, this.dense(attend(length, length, heads, d, part(0), part(d), part(2 * d)), `${attention}/out`));
+      const h = this.dense(this.norm(x, width, `text/LayerNorm_${norms++}`), `text/Dense_${linear++}`);
+      added(x, this.dense(gelu(h), `text/Dense_${linear++}`));
+    }
+    const words = this.norm(x, width, `text/LayerNorm_${norms}`);
+    const logits = this.dense(words, 'text/pooling'), pooled = new Float32Array(queries * width);
+    for (let q = 0; q < queries; q++) {
+      let top = -Infinity, sum = 0;
+      for (let i = 0; i < length; i++) top = Math.max(top, logits[i * queries + q]);
+      for (let i = 0; i < length; i++) sum += Math.exp(logits[i * queries + q] - top);
+      for (let i = 0; i < length; i++) {
+        const share = Math.exp(logits[i * queries + q] - top) / sum;
+        for (let c = 0; c < width; c++) pooled[q * width + c] += share * words[i * width + c];
+      }
+    }
+    const sentence = this.dense(pooled, 'text/sentence');
+    return { words, length, sentence: this.norm(sentence, sentence.length) };
+  }
+
+  // What stands for no caption: zeros, of which one word counts.
+  noCaption() {
+    const { width, sentence_dim } = this.about.text;
+    return { words: new Float32Array(width), length: 1, sentence: new Float32Array(sentence_dim) };
+  }
+
+  // z: Float32Array; text: of `encode`. -> {data: Float32Array [size, size, channels] around [-1, 1], size}
+  draw(z, text, guidance = 1) {
+    const { kind } = this.about.generator, leads = guidance !== 1;
+    if (leads && guidance <= 0) text = this.noCaption();
+    const drawn = kind === 'mlp' ? this.drawMlp(z, text, guidance) : this.drawResidual(z, text, leads ? guidance : null);
+    return this.decode(drawn);
+  }
+
+  drawMlp(z, text, guidance) {
+    const { layers, size, channels } = this.about.generator;
+    let x = joined(z, text.sentence.map((value) => guidance * value));
+    for (let i = 0; i < layers; i++) x = leakyRelu(this.dense(x, `generator/Dense_${i}`));
+    return { data: this.dense(x, 'generator/pixels').map(Math.tanh), size, channels };
+  }
+
+  style(z, sentence) {
+    let style = joined(z, sentence);
+    for (let i = 0; i < 2; i++) style = leakyRelu(this.dense(style, `generator/style_${i}`));
+    return style;
+  }
+
+  drawResidual(z, text, guidance) {
+    const { channels: levels, base_px, patch_px, blocks, attention_from_px, heads, growing, image_channels } = this.about.generator;
+    let style = this.style(z, text.sentence);
+    if (guidance !== null) {
+      const without = this.style(z, new Float32Array(text.sentence.length));
+      style = style.map((value, i) => without[i] + guidance * (value - without[i]));
+    }
+    let size = base_px, x = this.dense(style, 'generator/base'), images = null, modulations = 0, convolutions = 0, reads = 0;
+
+    const modulated = (map, channels) => { // and the leaky ReLU that follows
+      const both = this.dense(style, `generator/Modulate_${modulations++}/Dense_0`), y = new Float32Array(map.length);
+      for (let from = 0; from < map.length; from += channels) for (let c = 0; c < channels; c++) {
+        const v = map[from + c] * (1 + both[c]) + both[channels + c];
+        y[from + c] = GAIN * (v > 0 ? v : 0.2 * v);
+      }
+      return y;
+    };
+    const pixels = (channels, name) =>
+      unfolded(this.dense(modulated(x, channels), `generator/${name}`), size, patch_px, image_channels);
+
+    levels.forEach((channels, level) => {
+      if (level) {
+        x = upsampled(this.dense(x, `generator/transition_${level}`), size, channels);
+        size *= 2;
+      }
+      for (let block = 0; block < blocks; block++) {
+        let h = x;
+        for (let i = 0; i < 2; i++) h = this.conv3x3(modulated(h, channels), size, `generator/Conv_${convolutions++}`);
+        x = added(h, x);
+      }
+      if (attention_from_px > 0 && size * patch_px >= attention_from_px) {
+        const name = `generator/WordAttention_${reads++}`, d = channels / heads;
+        const [query, key, value] = [['query', leakyRelu(x)], ['key', text.words], ['value', text.words]].map(
+          ([part, of]) => plain(this.dense(of, `${name}/${part}`), channels, d));
+        added(x, this.dense(attend(size * size, text.length, heads, d, query, key, value), `${name}/out`));
+      }
+      if (growing) {
+        const more = pixels(channels, `pixels_${level}`);
+        images = level ? added(upsampled(images, (size * patch_px) / 2, image_channels), more) : more;
+      }
+    });
+    if (!growing) images = pixels(levels.at(-1), 'pixels');
+    return { data: images, size: size * patch_px, channels: image_channels };
+  }
+
+  // Codes to pictures, where the game was played on codes.
+  decode(drawn) {
+    const { kind, factor, widths, blocks, image_channels } = this.about.space;
+    if (kind === 'pixels') return drawn;
+    if (kind === 'patches') {
+      const data = unfolded(this.dense(drawn.data, 'space/basis'), drawn.size, factor, image_channels);
+      return { data, size: drawn.size * factor, channels: image_channels };
+    }
+    let size = drawn.size, number = 0, x = this.conv3x3(drawn.data, size, 'space/decoder/Conv_0');
+    widths.forEach((width, level) => {
+      if (level) {
+        x = upsampled(this.dense(x, `space/decoder/Dense_${level - 1}`), size, width);
+        size *= 2;
+      }
+      for (let block = 0; block < (level ? 1 : blocks); block++) {
+        const name = `space/decoder/Block_${number++}`;
+        const h = this.conv3x3(leakyRelu(x), size, `${name}/Conv_0`);
+        x = added(this.conv3x3(leakyRelu(h), size, `${name}/Conv_1`), x);
+      }
+    });
+    const patch = factor / 2 ** (widths.length - 1);
+    const data = unfolded(this.dense(leakyRelu(x), `space/decoder/Dense_${widths.length - 1}`), size, patch, image_channels);
+    return { data, size: size * patch, channels: image_channels };
+  }
+}
+
+function joined(a, b) {
+  const y = new Float32Array(a.length + b.length);
+  y.set(a);
+  y.set(b, a.length);
+  return y;
+}
+
+// Pictures around [-1, 1] as bytes; halves go to even numbers, as in Python.
+export function toBytes(data) {
+  return Uint8ClampedArray.from(data, (value) => {
+    const level = Math.fround(Math.fround(value * 127.5) + 127.5), down = Math.floor(level);
+    return level - down === 0.5 ? down + (down & 1) : Math.round(level);
+  });
+}

@@ -1,0 +1,200 @@
+// The page: a caption in, pictures out. Nothing is asked of any server.
+
+const $ = (id) => document.getElementById(id);
+const MOST_SEED = 2 ** 32 - 1;
+const state = { model: null, text: null, caption: '', round: 0, chosen: null, mixing: false };
+
+const say = (text) => { $('say').textContent = text; };
+const number = (id) => Number($(id).value);
+const pause = () => new Promise((resolve) => setTimeout(resolve));
+
+// Puts bytes onto a canvas of the picture's own size; style sheets enlarge it.
+function paint(canvas, bytes) {
+  const { image_size_px: size, channels } = state.model.about, pixels = new ImageData(size, size);
+  for (let i = 0; i < size * size; i++) {
+    for (let c = 0; c < 3; c++) pixels.data[4 * i + c] = bytes[i * channels + (channels === 3 ? c : 0)];
+    pixels.data[4 * i + 3] = 255;
+  }
+  canvas.width = canvas.height = size;
+  canvas.getContext('2d').putImageData(pixels, 0, 0);
+}
+
+function drawn(z) {
+  return toBytes(state.model.networks.draw(z, state.text, state.model.about.guidance ? number('guidance') : 1).data);
+}
+
+// The noise of a picture before `variety`, by what it is: of a seed; a variation, cos(a) z + sin(a) n with a = share pi/2;
+// or between two pictures, on the great circle through both, as `t2igan vary` and `t2igan mix` have them.
+function pureNoise({ seed, around, from, to, share }) {
+  const { z_dim } = state.model.about;
+  if (from) return greatCircle(pureNoise(from), pureNoise(to), share);
+  const z = noise(seed, z_dim);
+  if (around === undefined) return z;
+  const centre = pureNoise(around), angle = (share * Math.PI) / 2;
+  return z.map((value, i) => Math.cos(angle) * centre[i] + Math.sin(angle) * value);
+}
+
+function noiseOf(one) {
+  const truncation = number('variety');
+  return pureNoise(one).map((value) => truncation * value);
+}
+
+function greatCircle(a, b, share) {
+  const length = (z) => Math.hypot(...z), [la, lb] = [length(a), length(b)];
+  const cosine = a.reduce((sum, value, i) => sum + value * b[i], 0) / (la * lb);
+  const angle = Math.acos(Math.min(1, Math.max(-1, cosine))), sine = Math.sin(angle);
+  const [wa, wb] = sine < 1e-4 ? [1 - share, share] : [Math.sin((1 - share) * angle) / sine, Math.sin(share * angle) / sine];
+  const size = (1 - share) * la + share * lb;
+  return a.map((value, i) => size * ((wa * value) / la + (wb * b[i]) / lb));
+}
+
+function named(one) {
+  if (one.from) return `${Math.round(100 * one.share)} % of the way from ${named(one.from)} to ${named(one.to)}`;
+  return one.around === undefined ? `seed ${one.seed}` : `a variation of ${named(one.around)}`;
+}
+
+function seeds() {
+  const first = Math.min(Math.max(Math.trunc(number('seed')) || 0, 0), MOST_SEED);
+  return Array.from({ length: number('count') }, (_, i) => (first + i) % (MOST_SEED + 1));
+}
+
+// Says what is wrong with the caption, or "".
+function complaint(caption) {
+  const { tokenizer } = state.model, tokens = tokenizer.count(caption), most = tokenizer.maxTokens - 2;
+  if (!tokens) return 'Say in words what to draw.';
+  return tokens > most ? `That is ${tokens} tokens, and this model reads ${most}: what comes last is left out.` : '';
+}
+
+// One picture after another, so that the page answers meanwhile; a newer round ends an older one.
+async function fill(sheet, wanted) {
+  const round = ++state.round, start = performance.now();
+  while (sheet.children.length > wanted.length) sheet.lastChild.remove();
+  while (sheet.children.length < wanted.length) sheet.append(tile());
+  for (const [i, one] of wanted.entries()) {
+    if (round !== state.round) return;
+    const button = sheet.children[i];
+    button.one = one;
+    button.setAttribute('aria-label', `${state.caption}, ${named(one)}`);
+    button.setAttribute('aria-pressed', String(state.chosen !== null && same(state.chosen, one)));
+    paint(button.firstChild, drawn(noiseOf(one)));
+    if (!i) window.first_ms = performance.now() - start;
+    await pause();
+  }
+  const each = (performance.now() - start) / wanted.length;
+  say([complaint(state.caption), `${each.toFixed(each < 10 ? 1 : 0)} ms a picture, ${state.by}`].filter(Boolean).join(' '));
+}
+
+const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+
+function tile() {
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.append(document.createElement('canvas'));
+  button.addEventListener('click', () => choose(button.one));
+  return button;
+}
+
+function choose(one) {
+  if (state.mixing && !same(one, state.chosen)) return mix(state.chosen, one);
+  state.chosen = one;
+  $('chosen').hidden = false;
+  $('about_chosen').textContent = named(one).replace(/^./, (letter) => letter.toUpperCase());
+  paint($('large'), drawn(noiseOf(one)));
+  $('large').setAttribute('aria-label', `${state.caption}, enlarged`);
+  for (const button of $('sheet').children) button.setAttribute('aria-pressed', String(same(button.one, one)));
+}
+
+function draw() {
+  state.caption = $('caption').value;
+  state.mixing = false;
+  remember();
+  $('variety_value').textContent = number('variety').toFixed(2);
+  if (state.model.about.guidance) $('guidance_value').textContent = number('guidance').toFixed(1);
+  if (!state.model.tokenizer.count(state.caption)) return say(complaint(state.caption));
+  state.text = state.model.networks.encode(state.model.tokenizer.encode(state.caption));
+  if (state.chosen) choose(state.chosen);
+  return fill($('sheet'), seeds().map((seed) => ({ seed })));
+}
+
+// The address names caption and seed, so that it can be passed on.
+function remember() {
+  const named = new URLSearchParams({ caption: state.caption, seed: $('seed').value });
+  try {
+    history.replaceState(null, '', `${location.href.split('#')[0]}#${named}`);
+  } catch { /* a page inside another may not name itself */ }
+}
+
+function vary() {
+  const around = state.chosen.around ?? state.chosen, share = number('share'), first = around.seed ?? 0;
+  const others = Array.from({ length: number('count') }, (_, i) => (first + 7919 * (i + 1)) % (MOST_SEED + 1));
+  return fill($('sheet'), others.map((seed) => ({ seed, around, share })));
+}
+
+// Frames from one picture to another of the same caption.
+function mix(from, to) {
+  setMixing(false);
+  const last = number('count') - 1;
+  return fill($('sheet'), Array.from({ length: last + 1 }, (_, i) => (i === 0 ? from : i === last ? to : { from, to, share: i / last })));
+}
+
+function setMixing(mixing) {
+  state.mixing = mixing;
+  $('mix').setAttribute('aria-pressed', String(mixing));
+  if (mixing) say('Now choose the other picture.');
+}
+
+function download() {
+  const scale = Math.max(1, Math.round(512 / state.model.about.image_size_px)), small = $('large');
+  const large = document.createElement('canvas'), context = large.getContext('2d');
+  large.width = large.height = scale * small.width;
+  context.imageSmoothingEnabled = false;
+  context.drawImage(small, 0, 0, large.width, large.height);
+  const link = document.createElement('a');
+  link.download = `${state.caption.replace(/[^\p{L}\p{N}]+/gu, '_').slice(0, 60)}_${named(state.chosen).replace(/\W+/g, '_')}.png`;
+  link.href = large.toDataURL('image/png');
+  link.click();
+}
+
+function showAbout() {
+  const { about } = state.model;
+  $('guidance_row').hidden = !about.guidance;
+  $('card').textContent = about.card;
+  for (const caption of about.examples) {
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.textContent = caption;
+    button.addEventListener('click', () => { $('caption').value = caption; draw(); });
+    $('examples').append(button);
+  }
+  const linked = new URLSearchParams(location.hash.slice(1));
+  $('caption').value = linked.get('caption') || about.examples[0];
+  if (/^\d+$/.test(linked.get('seed') ?? '')) $('seed').value = linked.get('seed');
+}
+
+function listen() {
+  for (const id of ['caption', 'seed', 'count', 'variety', 'guidance']) $(id).addEventListener('input', draw);
+  $('others').addEventListener('click', () => {
+    $('seed').value = (Math.trunc(number('seed')) + number('count')) % (MOST_SEED + 1);
+    draw();
+  });
+  $('vary').addEventListener('click', vary);
+  $('mix').addEventListener('click', () => setMixing(!state.mixing));
+  $('share').addEventListener('input', vary);
+  $('download').addEventListener('click', download);
+}
+
+async function start() {
+  if (typeof DecompressionStream === 'undefined') {
+    return say('This browser is too old for this page: it wants Chrome 80, Safari 16.4, Firefox 113, or a newer one.');
+  }
+  const { multiply, by } = location.hash === '#javascript' ? { multiply: product, by: 'JavaScript' } : await bestProduct();
+  state.model = await openModel($('data').textContent, multiply);
+  state.by = by;
+  $('data').remove();
+  showAbout();
+  listen();
+  await draw();
+  window.ready_ms = performance.now();
+}
+
+start().catch((error) => say(`This page cannot draw here: ${error.message}. Another browser may.`));

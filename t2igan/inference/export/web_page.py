@@ -1,0 +1,269 @@
+"""A trained model as one HTML file that draws in a browser: no server, no request, from a disk or any static host.
+
+The parts are in `web/`: tokenizer, noise and networks in plain JavaScript, and the page. Weights, tokenizer and card go
+into the file. Where Node is at hand, what the page computes is compared with JAX before it is written.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import hashlib
+import html
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from t2igan.data.tokenizer import nfkc_exceptions
+from t2igan.errors import UserError
+from t2igan.inference.export.check import TARGETS, TIMEOUT_S, compare_bytes
+from t2igan.inference.export.int8 import int8_levels
+from t2igan.inference.export.source import Source
+from t2igan.inference.files import write_text
+from t2igan.inference.snapshot import flatten
+from t2igan.nets.autoencoder import Autoencoder, PatchComponents
+from t2igan.nets.generator import Generator, MLPGenerator
+from t2igan.nets.text_encoder import TextEncoder
+
+PARTS = Path(__file__).parent / "web"
+ENGINE = ("tokenizer.js", "noise.js", "engine.js", "product.js", "open.js")
+OLDEST_NODE = 18  # it has DecompressionStream
+SMALL = 256  # arrays with fewer values stay float32
+
+
+def write_file(source: Source, path: Path, dtype: str) -> None:
+    """Writes the page, with weights of `dtype`: "int8", "float16" or "float32".
+
+    Raises:
+      UserError: captions are read by a pretrained model, or a network is none of those that the page knows.
+    """
+    source.check_reads_itself("web")
+    source.check_opaque("web")
+    script = engine() + "\n" + _plain("page.js")
+    style = (PARTS / "page.css").read_text(encoding="utf-8")
+    title = html.escape(title_of(source))
+    page = (PARTS / "page.html").read_text(encoding="utf-8")
+    values = {
+        "HASH": _hash(script),
+        "STYLE_HASH": _hash(style),
+        "TITLE": title,
+        "STYLE": style,
+        "SCRIPT": script,
+        "DATA": base64.b64encode(packed(source, dtype)).decode(),
+    }
+    page = re.sub("%%([A-Z_]+)%%", lambda found: values[found[1]], page)
+    write_text(path, page)
+
+
+def knows(source: Source) -> bool:
+    """Whether the page can draw with a model: no network of one's own, no pretrained text encoder."""
+    try:
+        source.check_reads_itself("web")
+        source.check_opaque("web")
+        about(source)
+    except UserError:
+        return False
+    return True
+
+
+def engine() -> str:
+    """Returns the JavaScript that draws, without the page around it."""
+    wasm = base64.b64encode((PARTS / "product.wasm").read_bytes()).decode()
+    return "\n".join(_plain(part) for part in ENGINE).replace("%%WASM%%", wasm)
+
+
+def title_of(source: Source) -> str:
+    """Returns the first heading of the model's card, without its escapes."""
+    heading = re.match("# (.+)", source.snapshot.model_card)
+    return re.sub(r"\\(.)", r"\1", heading[1]) if heading else "Pictures from captions"
+
+
+def packed(source: Source, dtype: str) -> bytes:
+    """Returns weights, tokenizer and description as `web/open.js` reads them."""
+    arrays, blob = [], bytearray()
+    for name, array in flatten(_weights(source)).items():
+        kind, axis, content = stored(name, array, dtype)
+        blob += b"\0" * (-len(blob) % 4)
+        arrays.append({"name": name, "shape": array.shape, "kind": kind, "at": len(blob), "axis": axis})
+        blob += content
+    head = {"arrays": arrays, "about": about(source), "tokenizer": _tokenizer(source)}
+    text = json.dumps(head, separators=(",", ":")).encode()
+    return zlib.compress(len(text).to_bytes(4, "little") + text + b"\0" * (-len(text) % 4) + bytes(blob), 9)
+
+
+def stored(name: str, array: np.ndarray, dtype: str) -> tuple[str, int, bytes]:
+    """Returns the kind of an array in the page, the axis that has scales, and its bytes."""
+    if dtype == "float32" or array.size < SMALL:
+        return "f4", 0, array.astype("<f4").tobytes()
+    if dtype == "float16":
+        return "f2", 0, array.astype("<f2").tobytes()
+    axis = 0 if name.endswith(("embedding", "positions")) else array.ndim - 1  # a scale a token, or an output
+    levels, scale = int8_levels(array, axis)
+    return "i1", axis, scale.astype("<f4").tobytes() + levels.tobytes()
+
+
+def _weights(source: Source) -> dict[str, Any]:
+    """The parameters by the names that `web/engine.js` asks for."""
+    params = source.snapshot.params
+    names = {"text": params["text"]["params"], "generator": params["generator"]["params"]}
+    if isinstance(source.model.networks.space, PatchComponents):
+        of = params["space"]["params"]
+        names["space"] = {"basis": {"kernel": (of["basis"] * of["scale"]).T, "bias": of["mean"]}}
+    elif source.model.networks.space is not None:
+        names["space"] = {"decoder": params["space"]["params"]["decoder"]}
+    return names
+
+
+def about(source: Source) -> dict[str, Any]:
+    """Returns what the page is told of the model.
+
+    Raises:
+      UserError: a network is none of those that the page knows.
+    """
+    networks, config = source.model.networks, source.snapshot.config
+    text = networks.text_encoder
+    for module, known in ((text, (TextEncoder,)), (networks.generator, (Generator, MLPGenerator))):
+        if type(module) not in known:
+            raise UserError(f"the page does not know {type(module).__name__}; give --format=stablehlo")
+    return {
+        "z_dim": networks.z_dim,
+        "image_size_px": config["data"]["image_size_px"],
+        "channels": config["data"]["channels"],
+        "guidance": source.guided,
+        "card": source.snapshot.model_card or "This model has no card.",
+        "examples": source.examples or example_captions(source),
+        "text": {
+            "width": text.width,
+            "layers": text.layers,
+            "heads": text.heads,
+            "queries": text.pooling_queries,
+            "sentence_dim": text.sentence_dim,
+        },
+        "generator": _about_generator(networks.generator),
+        "space": _about_space(networks.space),
+    }
+
+
+def _about_generator(module: Any) -> dict[str, Any]:
+    if isinstance(module, MLPGenerator):
+        size = {"size": module.image_px, "channels": module.image_channels}
+        return {"kind": "mlp", "layers": len(module.widths)} | size
+    keys = ("channels", "base_px", "patch_px", "blocks", "attention_from_px", "growing", "image_channels")
+    return {"kind": "residual", "heads": module.attention_heads} | {key: getattr(module, key) for key in keys}
+
+
+def _about_space(module: Any) -> dict[str, Any]:
+    if module is None:
+        return {"kind": "pixels"}
+    common = {"factor": module.factor, "image_channels": module.image_channels}
+    if isinstance(module, PatchComponents):
+        return {"kind": "patches"} | common
+    if isinstance(module, Autoencoder):
+        return {"kind": "autoencoder", "widths": module.decoder_widths, "blocks": module.blocks} | common
+    raise UserError(f"the page does not know {type(module).__name__}; give --format=stablehlo")
+
+
+def example_captions(source: Source) -> list[str]:
+    """Returns the caption that the model's card shows, or else words that the model knows."""
+    found = re.search(r"""\.sample\(\[('.*'|".*")\], seed=""", source.snapshot.model_card)
+    try:
+        return [ast.literal_eval(found[1])] if found else source.captions[:3]
+    except (SyntaxError, ValueError):  # a card that somebody else wrote
+        return source.captions[:3]
+
+
+def _tokenizer(source: Source) -> dict[str, Any]:
+    read = json.loads(source.tokenizer_json)
+    merges = [merge if isinstance(merge, list) else merge.split(" ") for merge in read["model"]["merges"]]
+    steps = [step["type"] for step in read["normalizer"]["normalizers"]]
+    return {
+        "vocab": read["model"]["vocab"],
+        "merges": merges,
+        "max_tokens": source.model.tokenizer.max_tokens,
+        "lowercase": "Lowercase" in steps,
+        "keep": "".join(
+            f"\\u{{{first:x}}}" + (f"-\\u{{{last:x}}}" if last > first else "") for first, last in nfkc_exceptions()
+        ),
+    }
+
+
+def _plain(name: str) -> str:
+    """A file of `web/` without the words that make a module of it."""
+    return re.sub("^export ", "", (PARTS / name).read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def check_file(source: Source, path: Path, dtype: str) -> list[str]:
+    """Draws with the page's own code in Node what `source` draws; `UserError` where they differ.
+
+    Without Node there is only a line that says so.
+    """
+    node = node_path()
+    if node is None:
+        return [
+            f"{path.name}: not compared, for Node {OLDEST_NODE} or newer (https://nodejs.org) is not on this machine"
+        ]
+    with tempfile.TemporaryDirectory(prefix="t2igan-export-") as scratch:
+        place = Path(scratch)
+        given = {"captions": source.captions, "seeds": source.seeds}
+        (place / "given.json").write_text(json.dumps(given), encoding="utf-8")
+        (place / "check.mjs").write_text(_PROGRAM, encoding="utf-8")
+        command = [node, "check.mjs", str(path.absolute())]
+        try:
+            done = subprocess.run(
+                command, cwd=place, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, encoding="utf-8"
+            )
+        except subprocess.TimeoutExpired as error:
+            raise UserError(f"the page drew nothing in Node within {TIMEOUT_S} s") from error
+        if done.returncode:
+            raise UserError(f"the page cannot draw in Node ({node}): {_error_line(done.stderr)}")
+        expected = source.bytes()
+        found = np.fromfile(place / "found.bin", np.uint8).reshape(expected.shape)
+    timed = json.loads(done.stdout)
+    line = compare_bytes(path.name, found, expected, TARGETS[dtype])
+    return [f"{line}; {timed['each']:.1f} ms of CPU a picture in Node, by {timed['by']}"]
+
+
+def node_path() -> str | None:
+    """Returns where Node is, None where it is not there or too old for what the page asks of a browser."""
+    node = shutil.which("node")
+    if node is None:
+        return None
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+    major = re.match(r"v(\d+)\.", said)
+    return node if major and int(major[1]) >= OLDEST_NODE else None
+
+
+def _error_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if "Error" in line] or text.strip().splitlines() or ["no message"]
+    return lines[0].strip()
+
+
+# The page's script up to where it asks for the document is the engine; it is run as it stands in the file.
+_PROGRAM = """
+import { readFileSync, writeFileSync } from 'node:fs';
+
+const page = readFileSync(process.argv[2], 'utf-8');
+const script = page.match(/<script type="module">([^]*?)\\n\\/\\/ The page:/)[1];
+const data = page.match(/<script type="text\\/plain" id="data">([^]*?)<\\/script>/)[1];
+writeFileSync('engine.mjs', script + '\\nexport { bestProduct, openModel, picture };');
+const { bestProduct, openModel, picture } = await import('./engine.mjs');
+const { captions, seeds } = JSON.parse(readFileSync('given.json', 'utf-8'));
+const { multiply, by } = await bestProduct(), model = await openModel(data, multiply), drawn = [];
+picture(model, captions[0], 0);
+const start = process.cpuUsage();
+captions.forEach((caption, i) => drawn.push(Buffer.from(picture(model, caption, seeds[i]).buffer)));
+const each = process.cpuUsage(start).user / 1000 / captions.length;
+writeFileSync('found.bin', Buffer.concat(drawn));
+console.log(JSON.stringify({ each, by }));
+"""

@@ -1,0 +1,243 @@
+"""The page: its tokenizer and noise are Python's, it draws what JAX draws, and a browser has nothing to complain of."""
+
+import dataclasses
+import re
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from browser import CHROMIUM, look
+from exported import NODE, random_model, run_node
+
+import t2igan
+from t2igan.data.tokenizer import Tokenizer
+from t2igan.inference.export import web_page
+from t2igan.inference.export.source import source_of
+from t2igan.inference.sample import noise
+from t2igan.inference.snapshot import save_snapshot
+
+needs_node = pytest.mark.skipif(NODE is None, reason="Node is not there")
+CAPTIONS = ["a red square on blue", "a green square, isn't it", "ΟΔΟΣ straße", "two  spaces 12345", "naïve café"]
+NASTY = [
+    *(
+        "",
+        " ",
+        "\t\n",
+        "<end>",
+        "<begin> <pad>",
+        "a" * 300,
+        "ΟΔΥΣΣΕΥΣ ΟΔΟΣ",
+        "İstanbul",
+        "ﬁne ﬂy",
+        "Å Å",
+        "¼ ½",
+        "㋿",
+        "ꟲ",
+    ),
+    *(
+        "\ufeffa",
+        "a\x85b",
+        "a\u2028b",
+        "a\xa0b",
+        "\u200ba",
+        "\ud83d",
+        "x\ude00y",
+        "👩‍👩‍👧 zwj",
+        "e\u0301",
+        "가각",
+        "ᄀ",
+        "ﷺ",
+    ),
+    *(
+        "it's WE'LL they're",
+        "'s's",
+        "12３４ ٣",
+        "___--__",
+        "a.b,c;d",
+        "\x00\x01",
+        "ǅ ǆ",
+        "ß ẞ",
+        "Ⅷ ⅷ",
+        "ｱｲｳ",
+        "🇩🇪🇫🇷",
+        "\U0001fbf5",
+    ),
+]
+
+
+def tokens_in_node(tokenizer, texts, folder):
+    source = source_of(dataclasses.replace(random_model(CAPTIONS), tokenizer=tokenizer.to_json()), "x", ["a"])
+    program = """
+const tokenizer = new Tokenizer(given.tokenizer);
+save(Int32Array.from(given.texts.flatMap((text) => {
+  const ids = tokenizer.encode(text);
+  return [tokenizer.count(text), ...ids, ...Array(tokenizer.maxTokens - ids.length).fill(0)];
+})));
+"""
+    found = run_node(program, folder, tokenizer=web_page._tokenizer(source), texts=texts)
+    return np.frombuffer(found, np.int32).reshape(len(texts), -1)
+
+
+@needs_node
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_the_tokenizer_is_pythons(tmp_path, lowercase):
+    """Nasty strings, every 97th code point that there is, and random mixtures."""
+    tokenizer = Tokenizer.train(CAPTIONS, 300, 16, lowercase)
+    points = [chr(point) for point in range(1, 0x30000, 97)]
+    random = np.random.default_rng(0)
+    mixed = ["".join(random.choice([*points, *"abc  .'"], 12)) for _ in range(300)]
+    texts = [*NASTY, *CAPTIONS, *points, *(f"a{point} b" for point in points[::7]), *mixed]
+    found = tokens_in_node(tokenizer, texts, tmp_path)
+    expected = np.concatenate([tokenizer.lengths(texts)[:, None] - 2, tokenizer.encode(texts)], axis=1)
+    differ = [text for text, a, b in zip(texts, found, expected, strict=True) if (a != b).any()]
+    assert not differ, f"{len(differ)} of {len(texts)}: {differ[:5]!r}"
+
+
+@needs_node
+def test_the_noise_is_jaxs(tmp_path):
+    seeds = [0, 1, 2, 255, 65_536, 2**31 - 1, 2**31, 2**32 - 1]
+    found = run_node("save(...given.seeds.map((seed) => noise(seed, 1500)));", tmp_path, seeds=seeds)
+    expected = np.asarray(noise(jnp.asarray(seeds, jnp.uint32), 1_500))
+    np.testing.assert_allclose(np.frombuffer(found, np.float32).reshape(8, 1_500), expected, rtol=0, atol=1e-6)
+
+
+@needs_node
+@pytest.mark.parametrize("shape", [(1, 5, 3), (4, 7, 8), (6, 3, 13), (9, 130, 64), (3, 1, 1)])
+def test_products_in_webassembly_and_in_javascript_are_numpys(tmp_path, shape):
+    """Rows in fours and single, columns in eights, fours and fewer, with and without a bias; again after others."""
+    rows, inner, out = shape
+    program = """
+const fast = await bestProduct(), found = [];
+if (fast.by !== 'WebAssembly') throw new Error(fast.by);
+const [x, w, b] = [given.x, given.w, given.b].map((values) => Float32Array.from(values));
+const many = Float32Array.from({ length: 40_000 }, (_, i) => i % 7);
+for (const multiply of [product, fast.multiply]) for (const bias of [b, undefined]) {
+  found.push(multiply(given.rows, given.inner, given.out, x, w, bias));
+  multiply(1, 200, 200, many, many, undefined); // its memory grows
+}
+save(...found);
+"""
+    random = np.random.default_rng(0)
+    x, w, b = (random.normal(size=size).astype(np.float32) for size in ((rows, inner), (inner, out), out))
+    arrays = {name: array.ravel().tolist() for name, array in {"x": x, "w": w, "b": b}.items()}
+    found = run_node(program, tmp_path, rows=rows, inner=inner, out=out, **arrays)
+    found = np.frombuffer(found, np.float32).reshape(2, 2, rows, out)
+    for by in found:
+        np.testing.assert_allclose(by[0], x @ w + b, rtol=0, atol=2e-5)
+        np.testing.assert_allclose(by[1], x @ w, rtol=0, atol=2e-5)
+
+
+@needs_node
+def test_without_webassembly_there_is_javascript(tmp_path):
+    program = """
+globalThis.WebAssembly = undefined;
+const { multiply, by } = await bestProduct();
+save(Uint8Array.from([by === 'JavaScript', multiply === product]));
+"""
+    assert run_node(program, tmp_path) == b"\1\1"
+
+
+@needs_node
+def test_bytes_are_rounded_as_in_python(tmp_path):
+    """Halves to even numbers; what lies outside is clipped."""
+    values = [*((level + 0.5 - 127.5) / 127.5 for level in range(8)), -1.5, 1.5, 0.0, 1.0, -1.0]
+    found = np.frombuffer(run_node("save(toBytes(Float32Array.from(given.x)));", tmp_path, x=values), np.uint8)
+    x = np.float32(values)
+    expected = np.round(np.clip(x * np.float32(127.5) + np.float32(127.5), 0, 255)).astype(np.uint8)
+    assert found.tolist() == expected.tolist()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    example = 'images = model.sample(["a red </script> square"], seed=0)'
+    card = f'# Tiny <script>alert("x")</script> \\_\n\n```python\n{example}\n```\n'
+    save_snapshot(folder / "tiny.safetensors", dataclasses.replace(random_model(CAPTIONS), model_card=card))
+    done = t2igan.export(folder / "tiny.safetensors", "web", folder / "page.html", "float32")
+    return (folder / "page.html").read_text(encoding="utf-8"), done
+
+
+@needs_node
+def test_the_page_is_compared_with_jax(page):
+    _, done = page
+    assert done.checks[0].startswith("page.html: 64 pictures, ") and "in Node, by WebAssembly" in done.checks[0]
+
+
+def test_the_page_asks_for_nothing_and_shows_text_as_text(page):
+    text, _ = page
+    assert not re.search(
+        r"""(src|href)=["']|@import|url\(|fetch\(|XMLHttpRequest|https?://""", text.replace("link.href", "")
+    )
+    assert text.count("<script") == 2 and "Tiny &lt;script&gt;" in text
+    policy = re.search('Content-Security-Policy" content="([^"]*)"', text)[1]
+    assert policy.startswith("default-src 'none'") and "unsafe-inline" not in policy
+    script = re.search(r'<script type="module">([^]*?)</script>'.replace("[^]", r"[\s\S]"), text)[1]
+    assert f"script-src '{web_page._hash(script)}'" in policy
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is there")
+@pytest.mark.parametrize("width_px", [360, 1200])
+def test_a_browser_draws_and_has_nothing_to_complain_of(page, tmp_path, width_px):
+    text, _ = page
+    seen = look(text, tmp_path, width_px, until="ms a picture")
+    assert not seen.console and not seen.requests
+    assert "ms a picture, WebAssembly" in seen.text and "Tiny <script>" in seen.text
+    assert seen.content_px <= seen.width_px
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is there")
+def test_a_picture_is_chosen_varied_and_downloaded(page, tmp_path):
+    text, _ = page
+    act = """
+        inside.querySelector("#sheet button:nth-child(3)").click();
+        inside.getElementById("vary").click();
+        inside.getElementById("download").click();
+    """
+    seen = look(text, tmp_path, 360, until="ms a picture", act=act)
+    assert not seen.console and not seen.requests and seen.content_px <= seen.width_px
+    assert "Seed 2" in seen.text and "Download PNG" in seen.text
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is there")
+def test_frames_lead_from_one_picture_to_another(page, tmp_path):
+    act = """
+        const pick = (number) => inside.querySelector(`#sheet button:nth-child(${number})`);
+        pick(1).click();
+        inside.getElementById("mix").click();
+        pick(8).click();
+        setTimeout(() => {
+          pick(4).click();
+          const labels = [...inside.querySelectorAll("#sheet button")].map((b) => b.getAttribute("aria-label"));
+          const said = labels.map((label) => label.replace(/.*, /, "")).join("; ");
+          inside.getElementById("card").textContent = `${inside.getElementById("about_chosen").textContent} | ${said}`;
+        }, 1000);
+    """
+    seen = look(page[0], tmp_path, 1200, until="ms a picture", act=act)
+    assert not seen.console
+    between = "of the way from seed 0 to seed 7"
+    assert f"43 % {between} | seed 0; 14 % {between}; 29 % {between}; 43 %" in seen.text
+    assert seen.text.rstrip().endswith("; seed 7")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is there")
+@pytest.mark.parametrize(
+    ("caption", "words"), [(" ", "Say in words what to draw"), ("red " * 40, "this model reads 14")]
+)
+def test_a_caption_that_is_empty_or_too_long_is_explained(page, tmp_path, caption, words):
+    act = f"""
+        inside.getElementById("caption").value = {caption!r};
+        inside.getElementById("caption").dispatchEvent(new Event("input"));
+    """
+    seen = look(page[0], tmp_path, 360, until="ms a picture", act=act)
+    assert words in seen.text and not seen.console
+
+
+@pytest.mark.parametrize("version", ["v16.20.2", "", "v18.0.0"])
+def test_without_a_node_that_can_the_page_is_written_and_not_said_to_be_compared(tmp_path, monkeypatch, version):
+    (tmp_path / "node").write_text(f"#!/bin/sh\necho {version}\n")
+    (tmp_path / "node").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert (web_page.node_path() is not None) == (version == "v18.0.0")
+    monkeypatch.setattr(web_page, "node_path", lambda: None)
+    (line,) = web_page.check_file(source_of(random_model(CAPTIONS), "x", ["a"]), tmp_path / "page.html", "int8")
+    assert line.startswith("page.html: not compared, for Node 18 or newer")
