@@ -131,12 +131,10 @@ def configured(shape: Shape, decisions: list[Decision]) -> ConfigDict:
 def _space(shape: Shape, data: DataFacts) -> Decision:
     if not shape.on_codes:
         return Decision("space", "pixels: at this size codes would save nothing")
-    factor = shape.config().space.factor
-    maps = f"an autoencoder's codes, {shape.size_px // factor} x {shape.size_px // factor}"
-    if data.style == "photographs" and shape.config().space.channels < 16:
-        why = "16 numbers a place, since these look like photographs"
-        return Decision("space", f"{maps}: {why} ({data.flat_share:.0%} flat areas)", {"space.channels": 16})
-    return Decision("space", f"{maps}: {data.style} ({data.flat_share:.0%} flat areas)")
+    space = shape.config().space
+    px = shape.size_px // space.factor
+    flat = f"{data.style}, {data.flat_share:.0%} flat areas"
+    return Decision("space", f"an autoencoder's codes, {px} x {px} places of {space.channels} numbers ({flat})")
 
 
 def _squares(data: DataFacts) -> Decision:
