@@ -204,8 +204,9 @@ def test_the_client_turns_refusals_into_its_exceptions(client):
     with pytest.raises(openai.NotFoundError, match="did you mean 'tiny'") as refused:
         client.images.generate(prompt=PROMPTS[0], model="tyni")
     assert refused.value.param == "model" and refused.value.code == "model_not_found"
-    with pytest.raises(openai.BadRequestError, match="edits are not offered"):
+    with pytest.raises(openai.BadRequestError, match="cannot be used") as refused:
         client.images.edit(image=b"\x89PNG", prompt="a blue cap")
+    assert refused.value.param == "image"
 
 
 @pytest.mark.parametrize(

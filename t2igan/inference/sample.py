@@ -58,7 +58,7 @@ class Model:
         guidance: float = 1.0,
         negative: str = "",
     ) -> np.ndarray:
-        """Returns a picture a prompt: uint8 [N, H, W, C].
+        """Returns a picture a prompt: uint8 [N, H, W, C]; with four channels, RGBA whose colours are not premultiplied.
 
         Args:
           prompts: one or several captions in the style of the training captions, or more in the language of
@@ -250,8 +250,17 @@ def noise(seeds: UInt32[Array, " N"], z_dim: int) -> Float[Array, "N {z_dim}"]:
 
 
 def to_bytes(images: Float[Array, "N H W C"]) -> UInt8[Array, "N H W C"]:
-    """Returns pictures in [-1, 1] as bytes; what lies outside is clipped."""
-    return jnp.round(jnp.clip(images * 127.5 + 127.5, 0, 255)).astype(jnp.uint8)
+    """Returns pictures in [-1, 1] as bytes; what lies outside is clipped.
+
+    Four channels are taken for premultiplied colours and alpha (`t2igan.nets.to_unit`) and become straight ones: the
+    colour is divided by alpha as rounded, so that on any background the picture looks as it was meant, to a level.
+    """
+    levels = jnp.clip(images * 127.5 + 127.5, 0, 255)
+    if images.shape[-1] == 4:
+        alpha = jnp.round(levels[..., 3:])
+        colours = jnp.minimum(levels[..., :3] * 255 / jnp.maximum(alpha, 1), 255)
+        levels = jnp.concatenate([jnp.where(alpha > 0, colours, 0), alpha], axis=-1)
+    return jnp.round(levels).astype(jnp.uint8)
 
 
 def load(path: str | Path, which: str = "latest") -> Model:

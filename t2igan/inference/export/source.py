@@ -69,6 +69,14 @@ class Source:
                 f"take along; give --format=hub or snapshot, or train with config.text_encoder.pretrained=''"
             )
 
+    def check_opaque(self, form: str) -> None:
+        """Raises `UserError` where the model draws transparent pictures, which `form` does not know."""
+        if self.snapshot.config["data"]["channels"] == 4:
+            raise UserError(
+                f"the model draws transparent pictures (config.data.channels=4), which --format={form} does not know; "
+                f"give --format=stablehlo, hub or snapshot"
+            )
+
     def tokens(self) -> np.ndarray:
         """Returns the rows of ids of the captions, int32 [N, T]."""
         return self.model.tokenizer.encode(self.captions)

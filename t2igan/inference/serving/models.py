@@ -54,6 +54,7 @@ class ServedModel:
             "channels": int(self.model.config["data"]["channels"]),
             "max_tokens": self.model.tokenizer.max_tokens,
             "guidance": self.takes_guidance,
+            "editable": hasattr(self.model.networks.generator, "styles"),
             "digest": self.model.digest,
             "step": self.model.info.get("step"),
         }
@@ -104,15 +105,16 @@ class Catalogue(Mapping[str, ServedModel]):
     def draw(self, group: Group, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """Draws pictures of one group, uint8 [N, H, W, C]; prompts have been checked before."""
         model = self._models[group.model].model
-        return model.sample(prompts, seeds, group.truncation, cut_long=True, guidance=group.guidance)
+        how: dict[str, Any] = {"cut_long": group.as_caption, "guidance": group.guidance, "negative": group.negative}
+        return model.sample(prompts, seeds, group.truncation, **how)
 
     def groups_to_warm(self) -> list[Group]:
         """Returns a group for each program that is to be compiled: with guidance, too, where a model takes it."""
         groups = []
         for served in self._models.values():
-            groups.append(Group(served.id))
+            groups.append(Group(served.id, as_caption=True))
             if served.takes_guidance:
-                groups.append(Group(served.id, guidance=2.0))
+                groups.append(Group(served.id, guidance=2.0, as_caption=True))
         return groups
 
 

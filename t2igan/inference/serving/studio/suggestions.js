@@ -10,6 +10,7 @@ export class Suggestions {
   constructor(field, chips, note, changed) {
     Object.assign(this, { field, chips, note, changed, about: null });
     this.shown = "";
+    field.addEventListener("blur", () => this.about && this.look()); // the last word is whole now
   }
 
   of(about) {
