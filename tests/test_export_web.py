@@ -13,7 +13,7 @@ import t2igan
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.inference.export import web_page
 from t2igan.inference.export.source import source_of
-from t2igan.inference.sample import noise
+from t2igan.inference.sample import noise, to_bytes
 from t2igan.inference.snapshot import save_snapshot
 
 needs_node = pytest.mark.skipif(NODE is None, reason="Node is not there")
@@ -141,10 +141,15 @@ save(Uint8Array.from([by === 'JavaScript', multiply === product]));
 def test_bytes_are_rounded_as_in_python(tmp_path):
     """Halves to even numbers; what lies outside is clipped."""
     values = [*((level + 0.5 - 127.5) / 127.5 for level in range(8)), -1.5, 1.5, 0.0, 1.0, -1.0]
-    found = np.frombuffer(run_node("save(toBytes(Float32Array.from(given.x)));", tmp_path, x=values), np.uint8)
+    found = np.frombuffer(run_node("save(toBytes(Float32Array.from(given.x), 1));", tmp_path, x=values), np.uint8)
     x = np.float32(values)
     expected = np.round(np.clip(x * np.float32(127.5) + np.float32(127.5), 0, 255)).astype(np.uint8)
     assert found.tolist() == expected.tolist()
+    rgba = np.random.default_rng(0).uniform(-1.1, 1.1, (50, 4)).astype(np.float32)
+    rgba[:, 3] = np.linspace(-1.1, 1.1, 50)  # from nothing to all that is seen
+    found = run_node("save(toBytes(Float32Array.from(given.x), 4));", tmp_path, x=rgba.ravel().tolist())
+    expected = np.asarray(to_bytes(jnp.asarray(rgba[None, None])))
+    np.testing.assert_array_equal(np.frombuffer(found, np.uint8), expected.ravel())
 
 
 @pytest.fixture(scope="module")

@@ -12,15 +12,16 @@ const pause = () => new Promise((resolve) => setTimeout(resolve));
 function paint(canvas, bytes) {
   const { image_size_px: size, channels } = state.model.about, pixels = new ImageData(size, size);
   for (let i = 0; i < size * size; i++) {
-    for (let c = 0; c < 3; c++) pixels.data[4 * i + c] = bytes[i * channels + (channels === 3 ? c : 0)];
-    pixels.data[4 * i + 3] = 255;
+    for (let c = 0; c < 3; c++) pixels.data[4 * i + c] = bytes[i * channels + (channels === 1 ? 0 : c)];
+    pixels.data[4 * i + 3] = channels === 4 ? bytes[4 * i + 3] : 255;
   }
   canvas.width = canvas.height = size;
   canvas.getContext('2d').putImageData(pixels, 0, 0);
 }
 
 function drawn(z) {
-  return toBytes(state.model.networks.draw(z, state.text, state.model.about.guidance ? number('guidance') : 1).data);
+  const { guidance, channels } = state.model.about;
+  return toBytes(state.model.networks.draw(z, state.text, guidance ? number('guidance') : 1).data, channels);
 }
 
 // The noise of a picture before `variety`, by what it is: of a seed; a variation, cos(a) z + sin(a) n with a = share pi/2;
@@ -158,6 +159,7 @@ function download() {
 function showAbout() {
   const { about } = state.model;
   $('guidance_row').hidden = !about.guidance;
+  document.body.classList.toggle('transparent', about.channels === 4);
   $('card').textContent = about.card;
   for (const caption of about.examples) {
     const button = document.createElement('button');
