@@ -42,7 +42,7 @@ def edit(
     codes: Codes | None = None,
     quality: str = "good",
     seed: int = 0,
-    seam_px: float | None = None,
+    seam_px: int | float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Edited:
     """Returns the picture as another caption has it; what the caption does not change stays, to the byte.

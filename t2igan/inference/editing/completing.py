@@ -25,7 +25,7 @@ def complete(
     num: int = 1,
     seed: int = 0,
     quality: str = "good",
-    seam_px: float | None = None,
+    seam_px: int | float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """Returns versions of a picture whose hidden part is drawn anew: uint8 [num, S, S, C]; the rest is kept exactly.
