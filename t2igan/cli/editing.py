@@ -108,16 +108,17 @@ def show_progress(text: str) -> Callable[[int, int], None]:
     return show
 
 
-def say_how_near(codes: Any, pictures: Sequence[Any], hint: bool = True) -> None:
+def say_how_near(codes: Any, pictures: Sequence[Any], quality: str) -> None:
     """Says how well pictures are reproduced by their codes, and of which nothing good is to be expected."""
     from t2igan.inference.console import say
     from t2igan.inference.editing import UNLIKE_DB
 
+    least_db = UNLIKE_DB[quality]
     for picture, value in zip(pictures, codes.psnr_db, strict=True):
         say(f"{picture.name}: reproduced to {value:.1f} dB")
-        if value < UNLIKE_DB and hint:
+        if value < least_db:
             say(
-                f"  that is far off ({UNLIKE_DB:g} dB is the least to go by): the picture, or its caption, is unlike "
+                f"  that is far off ({least_db:g} dB is the least to go by): the picture, or its caption, is unlike "
                 f"what this model draws, and what is made of it will not look like it"
             )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from t2igan.data.alpha import on_checkerboard
 from t2igan.errors import UserError
 from t2igan.inference.lettering import LINE_PX, lettering
 from t2igan.inference.provenance import picture_bytes, read_claims
@@ -32,7 +33,8 @@ def sheet(images: np.ndarray, captions: Sequence[str], columns: int, scale: int 
     """Lays pictures out in rows of `columns`, with captions under them.
 
     Args:
-      images: uint8 [N, H, W, C], row after row; one or three channels.
+      images: uint8 [N, H, W, C], row after row; one, three or four channels. Behind what is transparent there is a
+        checkerboard.
       captions: one a picture, under it, or one a row, under the whole row; "" for none.
       columns: pictures a row.
       scale: as in `enlarge`.
@@ -42,7 +44,7 @@ def sheet(images: np.ndarray, captions: Sequence[str], columns: int, scale: int 
     """
     from PIL import Image
 
-    images = enlarge(images, scale)
+    images = enlarge(on_checkerboard(images), scale)
     if images.shape[-1] == 1:
         images = images.repeat(3, axis=-1)
     height, width = images.shape[1:3]
@@ -119,7 +121,7 @@ class _Layout:
 def save_png(
     path: Path, image: np.ndarray, facts: Mapping[str, Any] | None = None, source_type: str | None = None
 ) -> None:
-    """Writes uint8 [H, W, C] as PNG that says how it was made: `facts` and `source_type` as in `picture_bytes`."""
+    """Writes uint8 [H, W, C], also with transparency, as PNG; `facts` and `source_type` as in `picture_bytes`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(picture_bytes(image, "PNG", facts, source_type))

@@ -62,7 +62,7 @@ def picture_bytes(
     """Returns a picture file that says how it was made.
 
     Args:
-      image: the picture, one or three channels.
+      image: the picture, one channel, three, or four with transparency (no JPEG).
       form: "PNG", "JPEG" or "WEBP".
       facts: the recipe, ready for JSON.
       source_type: `GENERATED`, `EDITED`, or "" for none; None = `GENERATED` where there are facts.

@@ -18,6 +18,7 @@ from t2igan.data.seen import Seen, Unseen
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, command
 from t2igan.inference import shipped
+from t2igan.inference.arguments import as_prompts, as_seeds, check_number
 from t2igan.inference.fitting import check_kinds, networks_of_stranger
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.pretrained.opening import WEIGHTS, reader_of_snapshot
@@ -62,7 +63,7 @@ class Model:
         guidance: float = 1.0,
         negative: str = "",
     ) -> np.ndarray:
-        """Returns a picture a prompt: uint8 [N, H, W, C].
+        """Returns a picture a prompt: uint8 [N, H, W, C]; with four channels, RGBA whose colours are not premultiplied.
 
         Args:
           prompts: one or several captions in the style of the training captions, or more in the language of
@@ -177,36 +178,6 @@ def warn_of(unseen: Sequence[Unseen]) -> None:
         warnings.warn(f"{unseen[0].text}{more}; it means little to this model", PromptWarning, stacklevel=4)
 
 
-def as_prompts(prompts: Any) -> list[str]:
-    """Returns one or several prompts as a list; UserError where there is none, or one that is no text."""
-    listed = [prompts] if isinstance(prompts, str) or not isinstance(prompts, Iterable) else list(prompts)
-    if not listed:
-        raise UserError("there is no prompt; give at least one")
-    for prompt in listed:
-        if not isinstance(prompt, str):
-            raise UserError(f"a prompt is {prompt!r}; each must be a text")
-    return listed
-
-
-def as_seeds(seed: Any, num: int) -> list[int]:
-    """Returns a seed for each of `num` pictures; UserError where they are not as many, or no whole numbers in range."""
-    one = isinstance(seed, str) or not isinstance(seed, Iterable)
-    seeds = [seed] * num if one else list(seed)
-    if len(seeds) != num:
-        raise UserError(f"{num} prompts but {len(seeds)} seeds; give one seed for all or one each")
-    for value in seeds:
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or not 0 <= value < 2**32:
-            raise UserError(f"seed={value!r} must be a whole number from 0 to 4294967295; any other is another picture")
-    return [int(value) for value in seeds]
-
-
-def check_number(name: str, value: Any, most: int, usual: str) -> None:
-    """Raises `UserError` where a setting of `sample` is no number from 0 to `most`."""
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not number or not 0 <= value <= most:
-        raise UserError(f"{name}={value!r} must lie between 0 and {most}; {usual}")
-
-
 def _draw(networks: nets.Networks, params, tokens, seeds, truncation, guidance=None) -> jax.Array:
     """Tokens [N, T] and seeds [N] to pictures, uint8 [N, H, W, C]."""
     text = networks.text_encoder.apply(params["text"], tokens)
@@ -285,8 +256,17 @@ def noise(seeds: UInt32[Array, " N"], z_dim: int) -> Float[Array, "N {z_dim}"]:
 
 
 def to_bytes(images: Float[Array, "N H W C"]) -> UInt8[Array, "N H W C"]:
-    """Returns pictures in [-1, 1] as bytes; what lies outside is clipped."""
-    return jnp.round(jnp.clip(images * 127.5 + 127.5, 0, 255)).astype(jnp.uint8)
+    """Returns pictures in [-1, 1] as bytes; what lies outside is clipped.
+
+    Four channels are taken for premultiplied colours and alpha (`t2igan.nets.to_unit`) and become straight ones: the
+    colour is divided by alpha as rounded, so that on any background the picture looks as it was meant, to a level.
+    """
+    levels = jnp.clip(images * 127.5 + 127.5, 0, 255)
+    if images.shape[-1] == 4:
+        alpha = jnp.round(levels[..., 3:])
+        colours = jnp.minimum(levels[..., :3] * 255 / jnp.maximum(alpha, 1), 255)
+        levels = jnp.concatenate([jnp.where(alpha > 0, colours, 0), alpha], axis=-1)
+    return jnp.round(levels).astype(jnp.uint8)
 
 
 def load(path: str | Path, which: str = "latest") -> Model:

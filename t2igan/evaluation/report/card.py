@@ -38,7 +38,7 @@ def escape(text: Any) -> str:
 
 def _title(facts: RunFacts) -> str:
     size, channels = facts.config["data"]["image_size_px"], facts.config["data"]["channels"]
-    kind = "grey" if channels == 1 else "colour"
+    kind = {1: "grey", 4: "colour with transparency"}.get(channels, "colour")
     card = facts.config["model_card"]
     lines = [
         f"# {escape(facts.name)}",

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from t2igan.errors import UserError
+from t2igan.inference.arguments import check_number
 from t2igan.inference.editing.codes import Codes
 from t2igan.inference.editing.composing import compose
 from t2igan.inference.editing.inverting import checked, draw_styles, invert, styles_of
 from t2igan.inference.prompts import Prompt
-from t2igan.inference.sample import Model, check_number, noise
+from t2igan.inference.sample import Model, noise
 
 CHANGED_LEVELS = 12  # of 255: what differs by more is changed by the caption
 WITNESSES = 8  # random noises that are asked where a caption changes pictures

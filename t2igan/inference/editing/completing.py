@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from t2igan.errors import UserError
+from t2igan.inference.arguments import as_seeds
 from t2igan.inference.editing.composing import compose
 from t2igan.inference.editing.inversion import COMPLETIONS
 from t2igan.inference.editing.inverting import checked, effort_of, look
-from t2igan.inference.sample import BATCH_SIZES, Model, as_seeds
+from t2igan.inference.sample import BATCH_SIZES, Model
 
 
 def complete(

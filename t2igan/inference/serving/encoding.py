@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from t2igan.data.alpha import composited, has_alpha
 from t2igan.inference.pictures import SHOWN_PX, enlarge
 from t2igan.inference.provenance import picture_bytes
 from t2igan.inference.serving.links import Recipe
 
+WHITE = (255, 255, 255)
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 
@@ -40,16 +43,28 @@ def resized(image: np.ndarray, px: int) -> np.ndarray:
     return np.asarray(picture).reshape(px, px, image.shape[-1])
 
 
-def encode(image: np.ndarray, recipe: Recipe, version: str) -> bytes:
+def as_file(image: np.ndarray, px: int, form: str, quality: int, facts: Mapping[str, Any]) -> bytes:
     """Returns a picture as a file; it says how it was made, as those of `t2igan sample` do.
 
     Args:
       image: uint8 [H, H, C] as drawn.
-      recipe: how it was made, and in which form it is wanted.
-      version: of t2igan.
+      px: its size in the file.
+      form: "png", "jpeg" or "webp".
+      quality: of the latter two, from 0 to 100.
+      facts: how it was made; a PNG holds them, as those of `t2igan sample` do.
     """
+    image = resized(image, px)
+    if form == "jpeg" and has_alpha(image):  # which knows no transparency
+        image = composited(image, WHITE)
+    options: dict[str, Any] = {"compress_level": 1} if form == "png" else {"quality": quality}
+    return picture_bytes(image, form.upper(), facts, **options)
+
+
+def encode(image: np.ndarray, recipe: Recipe, version: str) -> bytes:
+    """Returns the picture of a recipe as a file; `version` is that of t2igan."""
     facts: dict[str, Any] = {"model": recipe.model, "t2igan": version}
     facts |= {"truncation": recipe.truncation, "guidance": recipe.guidance}
+    if recipe.negative:
+        facts["negative"] = recipe.negative
     facts |= {"prompt": recipe.prompt, "seed": recipe.seed}
-    options: dict[str, Any] = {"compress_level": 1} if recipe.form == "png" else {"quality": recipe.quality}
-    return picture_bytes(resized(image, recipe.px), recipe.form.upper(), facts, **options)
+    return as_file(image, recipe.px, recipe.form, recipe.quality, facts)
