@@ -90,8 +90,9 @@ def test_a_model_that_knows_nothing_gives_nothing_away():
     membership(found)
     auc, control = found.figures["membership/auc/nearest"], found.figures["membership/auc/control"]
     assert auc.low <= 0.5 <= auc.high and found.figures["membership/tpr/nearest"].value < 0.08
-    assert control.low > 0.5  # what 1 % of copies look like to the same attack: 1 - 0.99^16 = 15 % are found
-    assert 0.07 < found.figures["membership/tpr/control"].value < 0.27
+    # What 1 % of copies look like to the same attack: 1 - 0.99^16 = 15 % of the members are found.
+    copied = found.figures["membership/tpr/control"]
+    assert control.value > auc.value + 0.05 and copied.low > 0.05 and 0.07 < copied.value < 0.3
     assert auc.num_images == DRAWINGS * 240
 
 

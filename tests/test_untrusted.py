@@ -348,6 +348,22 @@ def test_what_a_whole_snapshot_says_is_believed_after_the_check(whole, tmp_path)
     assert t2igan.load(tmp_path / "old.safetensors").digest == model.digest
 
 
+def test_a_model_that_draws_transparency_loads_and_explains(tmp_path):
+    from t2igan.evaluation.explain import explain
+    from t2igan.evaluation.report.explanation import explanation_sheet
+    from t2igan.inference.pictures import save_png
+    from t2igan.inference.verify import verify
+
+    save_snapshot(tmp_path / "x.safetensors", random_snapshot(["a red cap"], channels=4))
+    model = t2igan.load(tmp_path / "x.safetensors")
+    drawn = model.sample("a cap", seed=1)
+    assert drawn.shape == (1, 16, 16, 4)
+    facts = {"model": model.digest, "prompt": "a cap", "seed": 1}
+    save_png(tmp_path / "x.png", drawn[0], facts)
+    assert "the same in every pixel" in verify(tmp_path / "x.png", model).lines[-1]
+    assert explanation_sheet(explain(model, "a cap", [0]), None).shape[-1] == 3
+
+
 def without_newer_keys(config):
     del config["text_encoder"]["pretrained"], config["guard"], config["train"]["ema_ramp"]
 

@@ -49,7 +49,7 @@ def impatient(steps):
     return Impatient
 
 
-def random_snapshot(captions):
+def random_snapshot(captions, channels=3):
     """A snapshot in which every weight is drawn at random, so that words, places and noise all matter."""
     from configs.base import get_config
     from t2igan import nets
@@ -60,6 +60,7 @@ def random_snapshot(captions):
     tokenizer = Tokenizer.train(captions, 300, 16)
     with config.unlocked():
         config.tokenizer.max_tokens = 16
+        config.data.channels = channels
     networks = nets.build(config, tokenizer.vocab_size)
     tokens = jnp.ones((1, 16), jnp.int32)
 

@@ -105,8 +105,8 @@ def _check_sizes(flat: Mapping[str, Any], where: str) -> None:
         raise UserError(
             f"{where}: config.data.image_size_px={flat['data.image_size_px']} must lie between 1 and {MAX_IMAGE_PX:,}"
         )
-    if flat["data.channels"] not in (1, 3):
-        raise UserError(f"{where}: config.data.channels={flat['data.channels']} must be 1 or 3")
+    if flat["data.channels"] not in (1, 3, 4):
+        raise UserError(f"{where}: config.data.channels={flat['data.channels']} must be 1, 3 or 4")
     if (blocks := sum(_blocks(flat, section) for section in DRAWING_SECTIONS)) > MAX_BLOCKS:
         raise UserError(f"{where}: its networks have {blocks:,} layers and blocks; {MAX_BLOCKS} at most are accepted")
 
