@@ -1,17 +1,17 @@
 """One visit to a GPU: pictures against the CPU's, steps of five shapes, then a training on the emoji.
 
     python -m benchmarks.gpu --minutes=8 --out=gpu_results
-    python -m benchmarks.gpu --minutes=4 --out=/tmp/tried --tiny          the same with tiny numbers, as on a CPU
+    python -m benchmarks.gpu --minutes=4 --out=/tmp/tried --tiny     the same with tiny numbers, as on a CPU
 
 In this order, each part in a process of its own with a time limit of its own, so that one that fails, hangs or kills
 its process takes nothing else with it:
 
-    pictures   of a snapshot (--snapshot, or base.py with weights drawn at random), on this device and on the CPU
+    pictures   of snapshots (--snapshots; the package's own of base.py and toon64.py), on this device and on the CPU
     steps      the adversarial step of base, toon64, avatars64, coco64, coco256, in float32 and bfloat16
     training   --train_config on its own data, for the time that is left, to a snapshot and a sheet
 
 What there is lies in --out as soon as it is known: `results.jsonl`, a line each; `results.md`, tables of it;
-`pictures.png`, `emoji.png`, `emoji.safetensors`, and `log.txt`, what the parts printed. A part that failed is a line
+`pictures_*.png`, `emoji.png`, `emoji.safetensors`, and `log.txt`, what the parts printed. A part that failed is a line
 with "error". The whole ends within --minutes, which includes starting JAX and compiling.
 
 Model FLOP utilisation (MFU) is the FLOP/s of the step, as XLA counts it before it simplifies, over the peak of the
@@ -34,6 +34,7 @@ from typing import Any
 
 from benchmarks.timing import ROOT, table
 
+SNAPSHOTS = ("models/pixel_avatars", "models/toon_avatars")
 CONFIGS = ("base", "toon64", "avatars64", "coco64", "coco256")
 DTYPES = ("float32", "bfloat16")
 ENDS_BEFORE_S = 10.0  # of the time, for the parent to write its last lines
@@ -116,7 +117,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--minutes", type=float, default=8.0, help="for everything")
     arguments.add_argument("--out", type=Path, required=True)
-    arguments.add_argument("--snapshot", type=Path, help="whose pictures are compared with the CPU's")
+    arguments.add_argument("--snapshots", nargs="+", default=list(SNAPSHOTS), help="whose pictures are compared")
     arguments.add_argument("--configs", nargs="+", default=list(CONFIGS), help="whose steps are timed")
     arguments.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
     arguments.add_argument("--train_config", default="emoji64", help="what is trained in the time that is left")
@@ -141,8 +142,9 @@ def main() -> None:
 
     if "pictures" in given.parts:
         begun = time.monotonic()
-        limit_s = min(PICTURES_SHARE * end, left())
-        finished("pictures", pictures(out, given.snapshot, tiny, limit_s), begun)
+        limit_s = PICTURES_SHARE * end if len(given.parts) > 1 else end
+        snapshots = [str(Path(name).absolute()) if Path(name).exists() else name for name in given.snapshots]
+        finished("pictures", pictures(out, snapshots, tiny, limit_s), begun)
     if "steps" in given.parts:
         begun = time.monotonic()
         until = STEPS_SHARE * end if "training" in given.parts else end
@@ -156,13 +158,13 @@ def main() -> None:
     print((out / "results.md").read_text(encoding="utf-8"), flush=True)
 
 
-def pictures(out: Path, snapshot: Path | None, tiny: list[str], limit_s: float) -> int:
+def pictures(out: Path, snapshots: list[str], tiny: list[str], limit_s: float) -> int:
     """Draws on the CPU and on the device, and compares; returns the exit code of the one that failed, or 0."""
-    words = [f"--out={out}", *([f"--snapshot={snapshot.absolute()}"] if snapshot else []), *tiny]
+    words = [f"--out={out}", *tiny, "--snapshots", *snapshots]
     begun = time.monotonic()
-    code = run_part("pictures", [*words, "--as=cpu"], limit_s, out, platform="cpu")
+    code = run_part("pictures", ["--as=cpu", *words], limit_s, out, platform="cpu")
     if code == 0:
-        code = run_part("pictures", [*words, "--as=device"], limit_s - (time.monotonic() - begun), out)
+        code = run_part("pictures", ["--as=device", *words], limit_s - (time.monotonic() - begun), out)
     if code:
         append(out, {"part": "pictures", "error": f"exit code {code}"})
     return code
