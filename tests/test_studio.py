@@ -10,7 +10,7 @@ from PIL import Image
 from served import PROMPTS, running
 from tiny import random_snapshot
 
-from t2igan.inference.pictures import PNG_KEY
+from t2igan.inference.provenance import PNG_KEY
 from t2igan.inference.serving.models import open_models
 from t2igan.inference.snapshot import save_snapshot
 
@@ -24,7 +24,7 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     folder.mkdir()
     save_snapshot(folder / "snapshot.safetensors", random_snapshot(PROMPTS))
-    with running(open_models([folder]), batch_images=8) as server:
+    with running(open_models([folder]), batch_images=8, timeout_s=300.0) as server:
         server.when_ready(120)
         yield server
 
@@ -136,8 +136,12 @@ def test_what_is_typed_is_drawn_kept_and_got_back(desktop):
 
 def test_words_that_are_new_to_the_model_are_named_gently(desktop):
     desktop.open()
-    desktop.page.fill("#caption", "a zeppelin and a cap")
+    desktop.page.fill("#caption", "a zeppelin cap")
     desktop.page.wait_for_selector("#words:has-text('never seen “zeppelin”')")
+    desktop.page.fill("#caption", "a bagpipe")  # the word that is being typed is left alone
+    desktop.page.wait_for_function("() => document.querySelector('#words').textContent === ''")
+    desktop.page.locator("#caption").blur()
+    desktop.page.wait_for_selector("#words:has-text('never seen “bagpipe”')")
     desktop.page.fill("#caption", "a person with a re")
     desktop.page.click("#suggestions button:has-text('red')")
     assert desktop.page.input_value("#caption") == "a person with a red"
@@ -194,6 +198,33 @@ def drop(page, data):
            }""",
         list(data),
     )
+
+
+def test_a_picture_is_varied_and_gets_another_caption(desktop, tmp_path):
+    page = desktop.page
+    desktop.context.set_default_timeout(300_000)  # programs for this are compiled when they are first wanted
+    desktop.open()
+    desktop.write(CAPTION)
+    page.click("#num label:has-text('4') >> nth=0")
+    desktop.drawn(4)
+    page.click("#wall li:nth-child(2) button")
+    page.click("#vary")
+    page.wait_for_selector("#spoken:has-text('4 variations of')")
+    desktop.drawn(4)
+    page.click("#wall li:nth-child(1) button")
+    desktop.downloaded("#download").save_as(tmp_path / "variation.png")
+    facts = json.loads(Image.open(tmp_path / "variation.png").text[PNG_KEY])
+    assert (facts["verb"], facts["caption"], facts["strength"]) == ("vary", CAPTION, 0.5)
+    page.keyboard.press("Escape")
+    page.click("#history .run .back")  # the pictures that the caption was typed for, or their variations: kept both
+    page.fill("#caption", CAPTION)
+    desktop.drawn(4)
+    page.click("#wall li:nth-child(1) button")
+    page.fill("#edit-caption", PROMPTS[1])
+    page.press("#edit-caption", "Enter")
+    page.wait_for_selector(f"#spoken:has-text('changed to “{PROMPTS[1]}”')")
+    desktop.drawn(1)
+    assert page.input_value("#caption") == PROMPTS[1] and page.is_disabled("#share")
 
 
 def test_all_pictures_come_in_a_zip(desktop, tmp_path):

@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 import t2igan
-from t2igan.inference.serving import images, metrics
+from t2igan.inference.serving import edits, hugging_face, images, metrics
 from t2igan.inference.serving.answers import ApiError, json_response
 from t2igan.inference.serving.guard import Guard, exchange_of
 from t2igan.inference.serving.models import Catalogue
@@ -41,6 +41,8 @@ def create_app(catalogue: Catalogue, settings: Settings) -> FastAPI:
     app = FastAPI(title="t2igan", version=t2igan.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
     app.include_router(images.ROUTER)
+    app.include_router(edits.ROUTER)
+    app.include_router(hugging_face.ROUTER)
     app.include_router(OPERATIONS)
     app.include_router(_studio())
     app.add_exception_handler(ApiError, _refuse)

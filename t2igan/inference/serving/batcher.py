@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from t2igan.errors import UserError
 from t2igan.inference.sample import BATCH_SIZES
 from t2igan.inference.serving.queueing import FairQueue, Full, Group, Job, Picture
 
@@ -26,8 +27,16 @@ Draw = Callable[[Group, Sequence[str], Sequence[int]], np.ndarray]
 Watch = Callable[[Group, int, float, bool], None]
 
 
+class NobodyWaits(Exception):
+    """Raised within a long work whose client has left."""
+
+
 class Batcher:
-    """Draws for many clients at once. `draw` is awaited on one event loop; everything else may be called anywhere."""
+    """Draws for many clients at once, for one event loop.
+
+    A job whose group has `work` is not drawn from its prompt: its one "picture" is what `work` returns, called on the
+    drawing thread with a function that it calls now and then, which raises once nobody waits for it any more.
+    """
 
     def __init__(self, draw: Draw, warm: Sequence[Group], largest_images: int, queue_images: int, watch: Watch):
         """Makes a batcher that does nothing until `start`.
@@ -140,19 +149,26 @@ class Batcher:
         for job, _ in batch:
             job.begun_s = job.begun_s or begun_s
             job.batch_images = len(batch)
-        images, error = None, None
+        images: Sequence[np.ndarray] | np.ndarray | None = None
+        error: Exception | None = None
         try:
-            images = self._draw(group, [job.prompt for job, _ in batch], [job.seeds[i] for job, i in batch])
+            if group.work is not None:
+                images = [group.work(lambda: _check_waited_for(batch[0].job))]
+            else:
+                images = self._draw(group, [job.prompt for job, _ in batch], [job.seeds[i] for job, i in batch])
             self._failures = 0
+        except (UserError, NobodyWaits) as refusal:
+            error = refusal
         except Exception as failure:  # whatever the device or XLA raises fails this batch and no other
             error = failure
             self._failures += 1
         seconds = time.monotonic() - begun_s
         self._drawn_s += seconds
-        if error is None:
+        if error is None and group.work is None:
             pace = len(batch) / max(seconds, 1e-6)
             self._images_per_s = 0.8 * (self._images_per_s or pace) + 0.2 * pace
-        self._watch(group, len(batch), seconds, error is not None)
+        if not isinstance(error, UserError | NobodyWaits):
+            self._watch(group, len(batch), seconds, error is not None)
         self._call(lambda: _deliver(batch, images, error))
 
     def _call(self, function: Callable[[], None]) -> None:
@@ -163,7 +179,12 @@ class Batcher:
             return
 
 
-def _deliver(batch: list[Picture], images: np.ndarray | None, error: Exception | None) -> None:
+def _check_waited_for(job: Job) -> None:
+    if job.future.done():
+        raise NobodyWaits
+
+
+def _deliver(batch: list[Picture], images: Sequence[np.ndarray] | np.ndarray | None, error: Exception | None) -> None:
     """Hands pictures, or what went wrong, to those who wait; on the event loop."""
     for place, (job, number) in enumerate(batch):
         if job.future.done():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from t2igan.data.alpha import composited, has_alpha
-from t2igan.inference.pictures import SHOWN_PX, enlarge, png_bytes
+from t2igan.inference.pictures import SHOWN_PX, enlarge
+from t2igan.inference.provenance import picture_bytes
 from t2igan.inference.serving.links import Recipe
 
 WHITE = (255, 255, 255)
@@ -42,24 +43,28 @@ def resized(image: np.ndarray, px: int) -> np.ndarray:
     return np.asarray(picture).reshape(px, px, image.shape[-1])
 
 
-def encode(image: np.ndarray, recipe: Recipe, version: str) -> bytes:
-    """Returns a picture as a file; a PNG holds how it was made, as those of `t2igan sample` do.
+def as_file(image: np.ndarray, px: int, form: str, quality: int, facts: Mapping[str, Any]) -> bytes:
+    """Returns a picture as a file; it says how it was made, as those of `t2igan sample` do.
 
     Args:
       image: uint8 [H, H, C] as drawn.
-      recipe: how it was made, and in which form it is wanted.
-      version: of t2igan.
+      px: its size in the file.
+      form: "png", "jpeg" or "webp".
+      quality: of the latter two, from 0 to 100.
+      facts: how it was made; a PNG holds them, as those of `t2igan sample` do.
     """
-    from PIL import Image
-
-    image = resized(image, recipe.px)
-    if recipe.form == "png":
-        facts: dict[str, Any] = {"model": recipe.model, "t2igan": version}
-        facts |= {"truncation": recipe.truncation, "guidance": recipe.guidance}
-        return png_bytes(image, facts | {"prompt": recipe.prompt, "seed": recipe.seed}, compress_level=1)
-    if recipe.form == "jpeg" and has_alpha(image):  # which knows no transparency
+    image = resized(image, px)
+    if form == "jpeg" and has_alpha(image):  # which knows no transparency
         image = composited(image, WHITE)
-    file = io.BytesIO()
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    picture.save(file, format=recipe.form.upper(), quality=recipe.quality)
-    return file.getvalue()
+    options: dict[str, Any] = {"compress_level": 1} if form == "png" else {"quality": quality}
+    return picture_bytes(image, form.upper(), facts, **options)
+
+
+def encode(image: np.ndarray, recipe: Recipe, version: str) -> bytes:
+    """Returns the picture of a recipe as a file; `version` is that of t2igan."""
+    facts: dict[str, Any] = {"model": recipe.model, "t2igan": version}
+    facts |= {"truncation": recipe.truncation, "guidance": recipe.guidance}
+    if recipe.negative:
+        facts["negative"] = recipe.negative
+    facts |= {"prompt": recipe.prompt, "seed": recipe.seed}
+    return as_file(image, recipe.px, recipe.form, recipe.quality, facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -15,9 +15,7 @@ from t2igan.inference.serving import links
 from t2igan.inference.serving.answers import ApiError, json_response
 from t2igan.inference.serving.encoding import MEDIA_TYPES
 from t2igan.inference.serving.guard import CLIENT_LEFT
-from t2igan.inference.serving.links import Recipe
-from t2igan.inference.serving.parameters import Generation, GenerationBody, checked, read_fields
-from t2igan.inference.serving.queueing import Group
+from t2igan.inference.serving.parameters import GenerationBody, Wanted, check_prompt, checked, group_of, read_fields
 from t2igan.inference.serving.service import ClientLeft, Service
 
 ROUTER = APIRouter()
@@ -33,24 +31,39 @@ def service_of(request: Request) -> Service:
 async def generations(request: Request) -> Response:
     """Draws pictures from a caption."""
     service = service_of(request)
-    wanted = checked(await read_fields(request), service.catalogue, service.settings)
+    asked = checked(await read_fields(request), service.catalogue, service.settings)
+    seeds = asked.wanted.seeds
     try:
-        images = await service.drawn(request, wanted.group, wanted.prompt, wanted.seeds)
+        images = await service.drawn(request, asked.group, asked.drawn, seeds)
     except ClientLeft:
         return Response(status_code=CLIENT_LEFT)
-    recipes = [wanted.recipe(seed) for seed in wanted.seeds]
+    recipes = [asked.recipe(seed) for seed in seeds]
     files = await service.encoded(images, recipes)
+    addresses = lambda: [service.link(request, recipe) for recipe in recipes]
+    return answer(asked.wanted, asked.prompt, files, addresses, "image_generation")
+
+
+def answer(
+    wanted: Wanted, prompt: str, files: Sequence[bytes], addresses: Callable[[], list[str]], event: str
+) -> Response:
+    """Returns pictures as OpenAI's clients read them, at once or as a stream of `event`s."""
+    facts = _facts(wanted, prompt)
     if wanted.stream:
-        return StreamingResponse(_events(wanted, files), media_type="text/event-stream")
-    data = [_item(service, request, wanted, recipe, file) for recipe, file in zip(recipes, files, strict=True)]
-    return json_response(_facts(wanted) | {"created": int(time.time()), "data": data})
+        return StreamingResponse(_events(wanted, facts, files, event), media_type="text/event-stream")
+    data: list[dict[str, Any]] = [{"seed": seed} for seed in wanted.seeds]
+    if "b64_json" in wanted.forms:
+        for item, file in zip(data, files, strict=True):
+            item["b64_json"] = base64.b64encode(file).decode()
+    if "url" in wanted.forms:
+        for item, address in zip(data, addresses(), strict=True):
+            item["url"] = address
+    return json_response(facts | {"created": int(time.time()), "data": data})
 
 
-def _facts(wanted: Generation) -> dict[str, Any]:
+def _facts(wanted: Wanted, prompt: str) -> dict[str, Any]:
     """What OpenAI's newer models say of a picture besides. A GAN has no quality levels and spends no image tokens."""
-    tokens = min(
-        int(wanted.served.model.tokenizer.lengths([wanted.prompt])[0]), wanted.served.model.tokenizer.max_tokens
-    )
+    tokenizer = wanted.served.model.tokenizer
+    tokens = min(int(tokenizer.lengths([prompt])[0]), tokenizer.max_tokens)
     usage = {
         "input_tokens": tokens,
         "input_tokens_details": {"text_tokens": tokens, "image_tokens": 0},
@@ -61,27 +74,17 @@ def _facts(wanted: Generation) -> dict[str, Any]:
     return {"background": "opaque", "output_format": wanted.output_format, "size": size, "usage": usage}
 
 
-def _item(service: Service, request: Request, wanted: Generation, recipe: Recipe, file: bytes) -> dict[str, Any]:
-    item: dict[str, Any] = {"seed": recipe.seed}
-    if "b64_json" in wanted.forms:
-        item["b64_json"] = base64.b64encode(file).decode()
-    if "url" in wanted.forms:
-        item["url"] = service.link(request, recipe)
-    return item
-
-
-async def _events(wanted: Generation, files: Sequence[bytes]) -> AsyncIterator[bytes]:
-    """One `image_generation.completed` a picture: there are no partial ones, which OpenAI's API leaves open."""
+async def _events(wanted: Wanted, facts: dict[str, Any], files: Sequence[bytes], kind: str) -> AsyncIterator[bytes]:
+    """One `completed` a picture: there are no partial ones, which OpenAI's API leaves open."""
     for seed, file in zip(wanted.seeds, files, strict=True):
-        event = _facts(wanted) | {
-            "type": "image_generation.completed",
+        event = facts | {
+            "type": f"{kind}.completed",
             "b64_json": base64.b64encode(file).decode(),
             "created_at": int(time.time()),
             "quality": "auto",
             "seed": seed,
         }
-        text = json.dumps(event, separators=(",", ":"))
-        yield f"event: image_generation.completed\ndata: {text}\n\n".encode()
+        yield f"event: {kind}.completed\ndata: {json.dumps(event, separators=(',', ':'))}\n\n".encode()
 
 
 @ROUTER.get("/v1/images/files/{name}")
@@ -89,37 +92,30 @@ async def file(name: str, request: Request) -> Response:
     """Draws the picture of a signed address again."""
     service = service_of(request)
     token, _, form = name.rpartition(".")
+    kept = service.kept.get(token) if form in MEDIA_TYPES else None
+    if kept is not None:
+        return _file(kept, form, token[:8], service.settings.link_s)
     recipe, expires_s = links.read(token, service.settings.link_secret)
     served = service.catalogue.of_digest(recipe.model)
     if served is None or form != recipe.form:
         raise ApiError(404, "The model that drew this picture is not here any more.", None, "model_not_found")
+    caption = check_prompt(recipe.prompt, recipe.negative, served, service.settings, recipe.as_caption)
+    group = group_of(served, recipe.truncation, recipe.guidance, recipe.negative, caption)
     try:
-        group = Group(served.id, recipe.truncation, recipe.guidance)
-        images = await service.drawn(request, group, recipe.prompt, [recipe.seed])
+        images = await service.drawn(request, group, caption or recipe.prompt, [recipe.seed])
     except ClientLeft:
         return Response(status_code=CLIENT_LEFT)
     (data,) = await service.encoded(images, [recipe])
+    return _file(data, form, f"seed{recipe.seed}", max(expires_s - int(time.time()), 0))
+
+
+def _file(data: bytes, form: str, name: str, seconds: int) -> Response:
     headers = {
-        "cache-control": f"private, max-age={max(expires_s - int(time.time()), 0)}, immutable",
-        "content-disposition": f'inline; filename="seed{recipe.seed}.{form}"',
+        "cache-control": f"private, max-age={seconds}, immutable",
+        "content-disposition": f'inline; filename="{name}.{form}"',
         "cross-origin-resource-policy": "cross-origin",  # the address is the right to see it, from any page
     }
     return Response(data, media_type=MEDIA_TYPES[form], headers=headers)
-
-
-@ROUTER.post("/v1/images/edits")
-@ROUTER.post("/v1/images/variations")
-async def not_offered(request: Request) -> Response:
-    """Says that edits and variations are not offered, in a way that clients show."""
-    what = request.scope["path"].rpartition("/")[2]
-    async for _ in request.stream():  # the body is read, so that the connection can go on
-        continue
-    raise ApiError(
-        400,
-        f"Image {what} are not offered by this model yet; /v1/images/generations is.",
-        None,
-        "unsupported_operation",
-    )
 
 
 @ROUTER.get("/v1/models")

@@ -16,6 +16,7 @@ import os
 import secrets
 import time
 import zlib
+from collections import OrderedDict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +38,8 @@ class Recipe(NamedTuple):
     px: int  # as handed out, enlarged
     form: str  # "png", "jpeg", "webp"
     quality: int
+    negative: str = ""
+    as_caption: bool = False
 
 
 def sign(recipe: Recipe, secret: bytes, expires_s: int) -> str:
@@ -64,6 +67,29 @@ def read(token: str, secret: bytes) -> tuple[Recipe, int]:
     if expires_s < time.time():
         raise ApiError(404, "This address has expired; ask for the picture again.", code="expired")
     return recipe, expires_s
+
+
+class Kept:
+    """Files that no recipe makes again (edits of a picture that somebody sent), in memory; the oldest are let go."""
+
+    def __init__(self, most_bytes: int = 64 * 2**20):
+        """Makes an empty store of at most so many bytes."""
+        self._most, self._bytes = most_bytes, 0
+        self._files: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+
+    def keep(self, file: bytes, seconds: int) -> str:
+        """Returns a token that nobody can guess, under which `get` finds the file."""
+        token = secrets.token_urlsafe(24)
+        self._files[token] = (time.time() + seconds, file)
+        self._bytes += len(file)
+        while self._bytes > self._most:
+            self._bytes -= len(self._files.popitem(last=False)[1][1])
+        return token
+
+    def get(self, token: str) -> bytes | None:
+        """Returns a file, None where it is not here (any more)."""
+        until, file = self._files.get(token, (0.0, b""))
+        return file if until > time.time() else None
 
 
 def kept_secret(path: Path) -> bytes:

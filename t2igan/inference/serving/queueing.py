@@ -11,7 +11,7 @@ import dataclasses
 import heapq
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,10 @@ class Group(NamedTuple):
     model: str
     truncation: float = 1.0
     guidance: float = 1.0
+    negative: str = ""
+    as_caption: bool = False  # cut where it is too long, and not read as a prompt with weights
+    composed: bool = False  # whether the prompts are made of several captions: another program draws them
+    work: Callable[[Callable[[], None]], np.ndarray] | None = None  # instead of drawing from prompts: see `Batcher`
 
 
 @dataclasses.dataclass(eq=False)

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from starlette.requests import Request
 
 import t2igan
+from t2igan.errors import UserError
 from t2igan.inference.serving import links
 from t2igan.inference.serving.answers import ApiError
 from t2igan.inference.serving.batcher import Batcher
@@ -45,6 +46,7 @@ class Service:
             settings.queue_images,
             self.metrics.drawn,
         )
+        self.kept = links.Kept()
         self.draining = False
         self.metrics.gauges(lambda: float(self.batcher.waiting_images), lambda: not self.why_unready())
 
@@ -63,6 +65,21 @@ class Service:
           ApiError: 429 the queue is full, 503 it took too long, 500 the device failed.
           ClientLeft: nobody waits any more.
         """
+        job = await self._done(request, group, prompt, seeds)
+        return [job.images[i] for i in range(len(seeds))]
+
+    async def worked(
+        self, request: Request, model: str, work: Callable[[Callable[[], None]], np.ndarray]
+    ) -> np.ndarray:
+        """Returns what a function draws on the drawing thread, in its turn; see `Batcher`.
+
+        Raises:
+          ApiError: as `drawn`; 400 where the function raises `UserError`.
+          ClientLeft: nobody waits any more.
+        """
+        return (await self._done(request, Group(model, work=work), "", [0])).images[0]
+
+    async def _done(self, request: Request, group: Group, prompt: str, seeds: Sequence[int]) -> Job:
         exchange = exchange_of(request.scope)
         try:
             job = self.batcher.submit(group, prompt, seeds, exchange.client)
@@ -89,11 +106,12 @@ class Service:
                 "deadline_exceeded",
                 retry=False,
             )
-        if job.future.exception() is not None:
-            raise ApiError(500, "The device failed to draw this batch.", None, "device_error") from (
-                job.future.exception()
-            )
-        return [job.images[i] for i in range(len(seeds))]
+        error = job.future.exception()
+        if isinstance(error, UserError):
+            raise ApiError(400, str(error), None) from error
+        if error is not None:
+            raise ApiError(500, "The device failed to draw this batch.", None, "device_error") from error
+        return job
 
     async def encoded(self, images: Sequence[np.ndarray], recipes: Sequence[Recipe]) -> list[bytes]:
         """Returns pictures as files; many pixels are encoded on a thread."""
@@ -107,11 +125,18 @@ class Service:
 
     def link(self, request: Request, recipe: Recipe) -> str:
         """Returns an address under which a picture is drawn again; it is good for `link_s`."""
+        token = links.sign(recipe, self.settings.link_secret, int(time.time()) + self.settings.link_s)
+        return self._address(request, f"{token}.{recipe.form}")
+
+    def kept_link(self, request: Request, file: bytes, form: str) -> str:
+        """Returns an address of a file that no recipe makes again; it is kept in memory for `link_s` at most."""
+        return self._address(request, f"{self.kept.keep(file, self.settings.link_s)}.{form}")
+
+    def _address(self, request: Request, name: str) -> str:
         base = self.settings.public_url.rstrip("/")
         if not base:
             base = f"{request.scope.get('scheme', 'http')}://{request.headers.get('host', 'localhost')}"
-        token = links.sign(recipe, self.settings.link_secret, int(time.time()) + self.settings.link_s)
-        return f"{base}/v1/images/files/{token}.{recipe.form}"
+        return f"{base}/v1/images/files/{name}"
 
     def _refusal(self, full: Full) -> ApiError:
         wait_s = min(max(math.ceil(self.batcher.seconds_to_go), 1), LONGEST_RETRY_S)
@@ -126,7 +151,7 @@ class Service:
         if job.begun_s is not None:
             facts["queue_ms"] = round(1e3 * (job.begun_s - job.arrived_s), 2)
             facts["batch_images"] = job.batch_images
-        if self.settings.log_prompts:
+        if self.settings.log_prompts and prompt:
             facts["prompt"] = prompt
         return facts
 

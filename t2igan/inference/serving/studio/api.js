@@ -20,10 +20,11 @@ async function ask(path, body, signal) {
   const headers = {};
   const key = localStorage.getItem(KEY);
   if (key) headers.Authorization = `Bearer ${key}`;
-  if (body) headers["Content-Type"] = "application/json";
+  const form = body instanceof FormData;
+  if (body && !form) headers["Content-Type"] = "application/json";
   let answer;
   try {
-    answer = await fetch(path, { method: body ? "POST" : "GET", body: body && JSON.stringify(body), headers, signal });
+    answer = await fetch(path, { method: body ? "POST" : "GET", body: form ? body : body && JSON.stringify(body), headers, signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refusal(0, "", "away", 2);
@@ -47,6 +48,17 @@ export async function draw(settings, seeds, px, signal) {
   if (settings.guidance !== 1) body.guidance = settings.guidance;
   if (px) body.size = `${px}x${px}`;
   const { data } = await ask("v1/images/generations", body, signal);
+  return data.map((item) => ({ seed: item.seed, blob: toBlob(item.b64_json) }));
+}
+
+/** Variations of a picture, or the picture as another caption has it; returns [{seed, blob}]. */
+export async function remake(picture, how, signal) {
+  const form = new FormData();
+  form.append("image", picture.blob, "picture.png");
+  const px = Math.ceil(512 / picture.px) * picture.px; // whole pixels, large enough to keep: no seed draws it again
+  const fields = { model: picture.model, caption: picture.caption, size: `${px}x${px}`, response_format: "b64_json", ...how };
+  for (const [name, value] of Object.entries(fields)) form.append(name, value);
+  const { data } = await ask(how.prompt ? "v1/images/edits" : "v1/images/variations", form, signal);
   return data.map((item) => ({ seed: item.seed, blob: toBlob(item.b64_json) }));
 }
 

@@ -5,7 +5,7 @@ import { rendered } from "./markdown.js";
 import { recipeOf } from "./png.js";
 import { Shelf } from "./shelf.js";
 import * as store from "./store.js";
-import { languageNow, listed, say, speak } from "./strings.js";
+import { languageNow, say, speak } from "./strings.js";
 import { Suggestions } from "./suggestions.js";
 import { Viewer, isSharp, save } from "./viewer.js";
 import { zip } from "./zip.js";
@@ -49,7 +49,7 @@ async function draw() {
   try {
     const pictures = await api.draw(wanted, seedsOf(wanted), nativePx(), mine.signal);
     notify("");
-    const run = { ...wanted, id: crypto.randomUUID?.() ?? String(Math.random()), time: Date.now(), px: nativePx(), digest: about().t2igan.digest, pictures };
+    const run = { ...wanted, id: newId(), time: Date.now(), px: nativePx(), digest: about().t2igan.digest, pictures };
     show(run);
     $("spoken").textContent = say("drawn", { num: run.num, caption: run.caption });
     history.replaceState(null, "", linkOf(run));
@@ -60,6 +60,32 @@ async function draw() {
     if (asking === mine) $("wall").setAttribute("aria-busy", "false");
   }
 }
+
+/** Hangs what was made of a picture on the wall: variations, or the picture with another caption. */
+async function remake(picture, made, how) {
+  clearTimeout(settling);
+  asking?.abort();
+  const mine = (asking = new AbortController());
+  const caption = how.prompt ?? picture.caption;
+  $("wall").setAttribute("aria-busy", "true");
+  notify(say("working"));
+  try {
+    const pictures = await api.remake(picture, how, mine.signal);
+    notify("");
+    set({ caption });
+    const run = { ...settingsOf(picture), caption, made, seed: picture.seed, num: pictures.length, id: newId(), time: Date.now(), px: picture.px, digest: picture.digest, pictures };
+    show(run);
+    $("spoken").textContent = say(made === "edit" ? "edited" : "varied1", { num: run.num, caption });
+    suggestions.update();
+    await keep(run);
+  } catch (error) {
+    if (error.name !== "AbortError") refused(error, () => remake(picture, made, how));
+  } finally {
+    if (asking === mine) $("wall").setAttribute("aria-busy", "false");
+  }
+}
+
+const newId = () => crypto.randomUUID?.() ?? String(Math.random()); // randomUUID is for secure origins alone
 
 function refused(error, again) {
   if (!(error instanceof api.Refusal)) throw error;
@@ -96,7 +122,8 @@ function show(run, placeholders = 0) {
   urls = run ? run.pictures.map((picture) => URL.createObjectURL(picture.blob)) : [];
   $("wall").dataset.num = run ? run.num : placeholders;
   $("wall").replaceChildren(...(run ? run.pictures.map(tile) : Array.from({ length: placeholders }, empty)));
-  $("share").disabled = $("zip").disabled = !run;
+  $("share").disabled = !run || Boolean(run.made);
+  $("zip").disabled = !run;
 }
 
 function empty() {
@@ -121,9 +148,10 @@ function tile(picture, i) {
 }
 
 /** The pictures of a run as the viewer and the favourites know them. */
-const pictures = (run) => run.pictures.map((one) => ({ ...settingsOf(run), ...one, px: run.px, digest: run.digest, id: favouriteId(run, one.seed) }));
+const pictures = (run) => run.pictures.map((one) => ({ ...settingsOf(run), ...madeOf(run), ...one, px: run.px, digest: run.digest, id: favouriteId(run, one.seed) }));
+const madeOf = (run) => (run.made ? { made: run.made } : {});
 const settingsOf = ({ model, caption, variety, guidance }) => ({ model, caption, variety, guidance });
-const favouriteId = (run, seed) => JSON.stringify([run.digest, run.caption, seed, run.variety, run.guidance]);
+const favouriteId = (run, seed) => JSON.stringify([run.digest, run.caption, seed, run.variety, run.guidance, ...(run.made ? [run.made, run.id] : [])]);
 
 // Arrow keys go from picture to picture.
 $("wall").addEventListener("keydown", (event) => {
@@ -269,7 +297,7 @@ $("zip").addEventListener("click", async () => {
   const run = wall;
   let large = run.pictures;
   try {
-    large = await api.draw(run, run.pictures.map((picture) => picture.seed), 0);
+    if (!run.made) large = await api.draw(run, run.pictures.map((picture) => picture.seed), 0);
   } catch {
     // The server is away: the pictures as they were drawn are here.
   }
@@ -325,6 +353,9 @@ const viewer = new Viewer({
     suggestions.update();
     draw();
   },
+  editable: (picture) => known.models.some((model) => model.id === picture.model && model.t2igan.digest === picture.digest && model.t2igan.editable),
+  vary: (picture) => remake(picture, "vary", { n: settings.num, strength: 0.5 }),
+  edit: (picture, caption) => remake(picture, "edit", { prompt: caption }),
   isFavourite: (picture) => favourites.has(picture.id),
   favour: async (picture) => {
     if (favourites.has(picture.id)) await store.remove("favourites", picture.id);
@@ -342,7 +373,7 @@ const shelf = new Shelf({
     else set({ model: known.models[0]?.id ?? "" });
     suggestions.update();
     show(run);
-    history.replaceState(null, "", linkOf(run));
+    if (!run.made) history.replaceState(null, "", linkOf(run));
     scrollTo({ top: 0 });
   },
   open: (pictures, i) => viewer.open(pictures, i),

@@ -19,7 +19,7 @@ export function save(blob, name) {
 }
 
 export class Viewer {
-  /** `actions` has similar(picture), favour(picture), isFavourite(picture) and nameOf(model). */
+  /** `actions`: similar, favour, isFavourite, editable, vary (of a picture), edit (picture, caption), nameOf (model). */
   constructor(actions) {
     Object.assign(this, { actions, pictures: [], at: 0, url: "" });
     this.dialog = $("viewer");
@@ -30,6 +30,17 @@ export class Viewer {
       this.dialog.close();
       actions.similar(this.picture);
     });
+    $("vary").addEventListener("click", () => {
+      this.dialog.close();
+      actions.vary(this.picture);
+    });
+    $("edit").addEventListener("submit", (event) => {
+      event.preventDefault();
+      const caption = $("edit-caption").value.trim();
+      if (!caption || caption === this.picture.caption) return $("edit-caption").focus();
+      this.dialog.close();
+      actions.edit(this.picture, caption);
+    });
     $("favourite").addEventListener("click", async () => {
       await actions.favour(this.picture);
       this.showFavourite();
@@ -38,7 +49,7 @@ export class Viewer {
     this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
     this.dialog.addEventListener("close", () => URL.revokeObjectURL(this.url));
     this.dialog.addEventListener("keydown", (event) => {
-      if (event.target.tagName === "SELECT") return;
+      if (/SELECT|INPUT/.test(event.target.tagName)) return;
       if (event.key === "ArrowLeft") this.step(-1);
       else if (event.key === "ArrowRight") this.step(1);
       else if (event.key === "f") $("favourite").click();
@@ -73,7 +84,10 @@ export class Viewer {
     image.classList.toggle("sharp", isSharp(picture.px));
     $("viewer-caption").textContent = picture.caption;
     const variety = Number(picture.variety).toLocaleString(languageNow());
-    $("viewer-meta").textContent = say("meta", { seed: picture.seed, variety, model: this.actions.nameOf(picture.model) });
+    $("edit-caption").value = picture.caption;
+    $("edit").hidden = $("vary").hidden = !this.actions.editable(picture);
+    $("size").hidden = $("similar").hidden = Boolean(picture.made); // no seed draws it again
+    $("viewer-meta").textContent = say(picture.made ? "metaMade" : "meta", { seed: picture.seed, variety, model: this.actions.nameOf(picture.model) });
     $("previous").disabled = $("next").disabled = this.pictures.length < 2;
     const sizes = [...new Set(SIZES.map((px) => Math.ceil(px / picture.px) * picture.px))].filter((px) => px <= 2048);
     const usual = sizes.find((px) => px >= 512) ?? sizes.at(-1);
@@ -98,6 +112,7 @@ export class Viewer {
   async download() {
     const picture = this.picture;
     let { blob } = picture;
+    if (picture.made) return save(blob, `t2igan_${picture.made}_seed${picture.seed}.png`);
     try {
       [{ blob }] = await api.draw(picture, [picture.seed], Number($("size").value));
     } catch (error) {
