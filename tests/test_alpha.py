@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from tiny import shrink
+from tiny import random_snapshot, shrink
 
 from configs import base
 from t2igan import Dataset, UserError, load, nets
@@ -30,6 +30,7 @@ from t2igan.inference.pictures import cut_sheet, save_png, sheet
 from t2igan.inference.sample import to_bytes
 from t2igan.inference.serving.encoding import encode
 from t2igan.inference.serving.links import Recipe
+from t2igan.inference.snapshot import save_snapshot
 from t2igan.method import automatic, phases
 from t2igan.method.techniques.augment import augment
 from t2igan.nets import patches
@@ -392,28 +393,38 @@ def test_patches_keep_transparency():
     assert np.abs(again - coarse)[..., 3].max() <= 1 and (np.abs(again - coarse) * seen).max() <= 1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("space", ["pixels", "autoencoder"])
-def test_a_training_draws_transparent_pictures(folder, tmp_path_factory, space):
-    config = data_of(folder, 4)
-    config = config if space == "pixels" else codes(config, space)
-    with config.unlocked():
-        config.phases = ("adversarial",) if space == "pixels" else ("autoencoder", "adversarial")
-        config.train.update(steps=2)
-        config.guard.num_images = 0
-    check(config)
-    workdir = tmp_path_factory.mktemp(space)
-    train(config, workdir)
-    model = load(workdir / "snapshot.safetensors")
+def drawn_and_kept(model, folder):
+    """Pictures of a model, after they are found to be what is in the files that `sample` writes of them."""
     images = model.sample(["a square number 3"] * 2, seed=[0, 1])
     assert images.shape == (2, 16, 16, 4) and images.dtype == np.uint8
     assert (images[images[..., 3] == 0] == 0).all()
-    save_files(workdir / "drawn", images, [("a square", 0), ("a square", 1)], 1, {})
-    files = sorted((workdir / "drawn").glob("*.png"))
+    save_files(folder / "drawn", images, [("a square", 0), ("a square", 1)], 1, {})
+    files = sorted((folder / "drawn").glob("*.png"))
     with Image.open(files[1]) as written:
         assert written.mode == "RGBA"
         np.testing.assert_array_equal(np.asarray(written), images[1])
-    assert "colour with transparency" in (workdir / "model_card.md").read_text()
+    return images
+
+
+def test_a_snapshot_draws_transparent_pictures(tmp_path):
+    snapshot = random_snapshot(["a square number 3", "another one"], {"data.channels": 4})
+    save_snapshot(tmp_path / "a.safetensors", snapshot)
+    model = load(tmp_path / "a.safetensors")
+    images = drawn_and_kept(model, tmp_path)
+    assert len(np.unique(images[..., 3])) > 2 and model.config["data"]["channels"] == 4
+
+
+@pytest.mark.slow
+def test_a_training_draws_transparent_pictures(folder, tmp_path):
+    config = codes(data_of(folder, 4), "autoencoder")
+    with config.unlocked():
+        config.phases = ("autoencoder", "adversarial")
+        config.train.update(steps=2)
+        config.guard.num_images = 0
+    check(config)
+    train(config, tmp_path / "run")
+    drawn_and_kept(load(tmp_path / "run"), tmp_path)
+    assert "colour with transparency" in (tmp_path / "run" / "model_card.md").read_text()
 
 
 def test_an_evaluation_looks_at_what_is_seen(tmp_path):

@@ -354,7 +354,7 @@ def test_a_model_that_draws_transparency_loads_and_explains(tmp_path):
     from t2igan.inference.pictures import save_png
     from t2igan.inference.verify import verify
 
-    save_snapshot(tmp_path / "x.safetensors", random_snapshot(["a red cap"], channels=4))
+    save_snapshot(tmp_path / "x.safetensors", random_snapshot(["a red cap"], changes={"data.channels": 4}))
     model = t2igan.load(tmp_path / "x.safetensors")
     drawn = model.sample("a cap", seed=1)
     assert drawn.shape == (1, 16, 16, 4)
