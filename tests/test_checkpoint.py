@@ -1,3 +1,4 @@
+import logging
 import os
 import stat
 import subprocess
@@ -77,6 +78,21 @@ def test_what_is_saved_does_not_change_when_the_state_is_used_up(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     np.testing.assert_array_equal(checkpoints.restore(1, live)["x"], np.zeros((256, 256)))
     checkpoints.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [
+        ("Requested `tracked_metric`; did not provide metrics.", False),
+        ("Waiting for previous save to complete took 1.2 seconds.", False),
+        ("Merge of the checkpoint failed", True),
+    ],
+)
+def test_what_orbax_says_at_many_saves_is_not_shown(tmp_path, caplog, said, seen):
+    caplog.set_level(logging.WARNING, logger="absl")  # which the command line sets higher
+    with Checkpoints(tmp_path / "checkpoints"):
+        logging.getLogger("absl").warning(said)
+    assert (said in caplog.messages) == seen
 
 
 def test_a_snapshot_comes_back(tmp_path):

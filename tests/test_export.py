@@ -5,6 +5,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 
 import t2igan
 from t2igan.errors import UserError
-from t2igan.inference.export import check, hub, source
+from t2igan.inference.export import FORMATS, Format, check, hub, source
 from t2igan.inference.snapshot import load_networks, load_snapshot, save_networks, save_snapshot
 
 CAPTIONS = ["a red square on blue", "a green square", "blue"]
@@ -154,6 +155,20 @@ def test_wrong_arguments_are_explained(snapshot, tmp_path, arguments, words):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_form_of_ones_own_is_written_by_its_module(snapshot, tmp_path, monkeypatch):
+    mine = types.ModuleType("my_form")
+    mine.write = lambda source, folder, *_: (folder / "names.txt").write_text("\n".join(source.drawing))
+    mine.check = lambda *given: [f"names.txt in {given[2]}"]
+    monkeypatch.setitem(sys.modules, "my_form", mine)
+    FORMATS.register("names", Format("my_form", "names of networks"))
+    try:
+        done = t2igan.export(snapshot, "names", tmp_path / "out")
+    finally:
+        FORMATS.unregister("names")
+    assert done.checks == ("names.txt in float32",) and set(done.size_bytes) == {"names.txt"}
+    assert set((tmp_path / "out" / "names.txt").read_text().split()) == {"text", "generator"}
+
+
 def test_a_run_without_a_generator_is_refused(snapshot, tmp_path):
     made = load_snapshot(snapshot)
     bare = tmp_path / "bare.safetensors"
@@ -169,7 +184,7 @@ def test_a_model_that_reads_captions_with_a_language_model_is_for_hub_and_snapsh
     made = load_snapshot(snapshot)
     with pytest.raises(UserError, match="built on 'minilm', which --format=onnx does not take along"):
         given = dataclasses.replace(made, pretrained={"name": "minilm"})
-        source.Source(given, t2igan.load(snapshot), CAPTIONS, [0]).check_reads_itself("onnx")
+        source.Source(given, t2igan.load(snapshot), CAPTIONS, [0], []).check_reads_itself("onnx")
 
 
 @pytest.mark.parametrize("kind", ["snapshot", "networks"])

@@ -21,6 +21,7 @@ ALLOWED = {
         "data",
         "method.phases",
         "inference",
+        "inference.serving",
         "evaluation",
         "evaluation.report",
         "training",
@@ -43,6 +44,7 @@ ALLOWED = {
     },
     "evaluation.extractors": {"config", "data", "nets", "method.losses", "method.optim", "method.phases", "inference"},
     "evaluation.metrics": set(),
+    "inference.serving": {"data", "inference"},
     "inference": {"config", "data", "nets", "method.techniques"},
     "method.phases": {
         *("config", "nets", "step", "inference", "method.game", "method.losses"),
@@ -53,8 +55,8 @@ ALLOWED = {
     "method.losses": {"config", "nets"},
     "method.techniques": {"config", "nets"},
     "method.optim": {"config"},
-    "method": {"config"},
-    "nets": {"config"},
+    "method": {"config", "data"},
+    "nets": {"config", "data"},
     "data": {"config"},
     "config": set(),
     "errors": set(),
@@ -72,6 +74,10 @@ ONLY_IN = {
     "matplotlib": {"evaluation.report"},
     "jinja2": {"evaluation.report"},
     "onnx": {"inference"},
+    "fastapi": {"inference.serving"},
+    "starlette": {"inference.serving"},
+    "uvicorn": {"inference.serving"},
+    "prometheus_client": {"inference.serving"},
 }
 WITHOUT_JAX = {"data", "evaluation.metrics", "config", "errors", "__init__"}
 

@@ -406,6 +406,7 @@ def wait_until_saved(workdir, step, started, timeout_s=600.0) -> None:
     while saved(workdir) < step and time.monotonic() < deadline:
         assert all(process.is_alive() for process, _ in started), [said.read_text() for _, said in started]
         time.sleep(0.005)
+    assert saved(workdir) >= step, f"not within {timeout_s} s"
 
 
 def ended(started, timeout_s=600.0) -> tuple[list[int], list[str]]:

@@ -65,10 +65,7 @@ def run(given: Given) -> None:
 VERB = Verb(
     name="edit",
     summary="change a picture so that another caption holds",
-    examples=(
-        'edit --workdir=runs/base --image=me.png --caption="a pixel person with a red cap, light skin" '
-        '--prompt="a pixel person with a green cap, light skin" --out=edited.png',
-    ),
+    examples=('edit --workdir=runs/base --image=me.png --caption="a red cap" --prompt="a green cap" --out=edited.png',),
     define=define,
     run=run,
 )

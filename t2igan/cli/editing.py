@@ -140,19 +140,21 @@ def save(out: Path, images: Any, scale: int, facts: dict[str, Any], seeds: Seque
     """Writes one picture as it is, several as a sheet, or, into a folder, a file each; says where they are."""
     from t2igan.inference.console import say
     from t2igan.inference.pictures import enlarge, save_png, sheet
+    from t2igan.inference.provenance import EDITED, GENERATED
 
     if scale < 0:
         raise UserError(f"--scale={scale} must be 0 or more")
+    source = EDITED if facts["verb"] in ("edit", "complete") else GENERATED  # of the others the model draws all
     if out.suffix.lower() == ".png":
         if len(images) == 1:
-            save_png(out, enlarge(images, scale)[0], facts | {"seed": seeds[0]})
+            save_png(out, enlarge(images, scale)[0], facts | {"seed": seeds[0]}, source)
         else:
             columns = min(len(images), 8)
-            save_png(out, sheet(images, [""] * len(images), columns, scale), facts | {"seeds": list(seeds)})
+            save_png(out, sheet(images, [""] * len(images), columns, scale), facts | {"seeds": list(seeds)}, source)
         say(f"{_pictures(len(images))} in {out}")
         return
     for i, (image, seed) in enumerate(zip(enlarge(images, scale), seeds, strict=True)):
-        save_png(out / f"{i:05d}_seed{seed}.png", image, facts | {"seed": seed})
+        save_png(out / f"{i:05d}_seed{seed}.png", image, facts | {"seed": seed}, source)
     say(f"{_pictures(len(images))} in {out}/")
 
 

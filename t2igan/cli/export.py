@@ -26,7 +26,9 @@ def define(given: FlagValues) -> None:
     )
     flags.DEFINE_string("weights", "inside", "of stablehlo: inside the programs, or beside them", flag_values=given)
     flags.DEFINE_string("license", None, "of the model, such as CC-BY-4.0; else as the run says", flag_values=given)
-    verb.define_path(given, "prompts", "text file with a caption a line to compare on; else made of known words")
+    verb.define_path(
+        given, "prompts", "text file, a caption a line: to compare on, the first to show; else made of known words"
+    )
     verb.define_plugin(given)
 
 
@@ -39,7 +41,8 @@ def run(given: Given) -> None:
     from t2igan.training.distributed import parallel
 
     if given.format is None:
-        raise UserError(f"--format is missing; give one of {FORMATS.listed()}")
+        forms = "".join(f"\n  {name}: {form.about}" for name, form in FORMATS.items())
+        raise UserError(f"--format is missing; give one of{forms}")
     form = FORMATS[given.format]
     workdir = verb.workdir(given, "export")
     if given.out is None:

@@ -83,12 +83,14 @@ def codes_of(given: Given, model: Any, files: list[Path]) -> tuple[Any, dict[str
 
 def save_gif(out: Path, images: Any, scale: int, frame_ms: int) -> None:
     """Writes frames, there and back, as a GIF that goes on for ever."""
+    import numpy as np
     from PIL import Image
 
+    from t2igan.data.alpha import on_checkerboard
     from t2igan.inference.console import say
     from t2igan.inference.pictures import enlarge
 
-    enlarged = enlarge(images, scale)
+    enlarged = enlarge(on_checkerboard(np.asarray(images)), scale)
     frames = [Image.fromarray(x[..., 0] if x.shape[-1] == 1 else x) for x in [*enlarged, *enlarged[-2:0:-1]]]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -101,10 +103,7 @@ def save_gif(out: Path, images: Any, scale: int, frame_ms: int) -> None:
 VERB = Verb(
     name="mix",
     summary="draw what lies between two pictures or captions",
-    examples=(
-        'mix --workdir=runs/base --prompt="a pixel person with a red cap" --prompt="a pixel person with a green hat" '
-        "--frames=16 --out=mix.gif",
-    ),
+    examples=('mix --workdir=runs/base --prompt="a red cap" --prompt="a green hat" --frames=16 --out=mix.gif',),
     define=define,
     run=run,
 )

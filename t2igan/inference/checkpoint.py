@@ -55,9 +55,14 @@ class PlainName:
             self._links.cleanup()
 
 
+# What Orbax says at many saves and nobody needs: that a save has no metrics, as most have none, and that the disk took
+# longer for one than the steps until the next.
+NO_NEWS = ("Requested `tracked_metric`", "Waiting for previous save to complete")
+
+
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether Orbax says more than that a save has no metrics, as most have none: it would say so at each."""
-    return "Requested `tracked_metric`" not in record.getMessage()
+    """Whether a line of the log is to be seen, in a notebook among others."""
+    return not record.getMessage().startswith(NO_NEWS)
 
 
 class Checkpoints:

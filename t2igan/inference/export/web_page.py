@@ -6,6 +6,7 @@ into the file. Where Node is at hand, what the page computes is compared with JA
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import html
@@ -33,7 +34,7 @@ from t2igan.nets.text_encoder import TextEncoder
 
 PARTS = Path(__file__).parent / "web"
 ENGINE = ("tokenizer.js", "noise.js", "engine.js", "product.js", "open.js")
-NUM_EXAMPLES = 5
+OLDEST_NODE = 18  # it has DecompressionStream
 SMALL = 256  # arrays with fewer values stay float32
 
 
@@ -44,6 +45,7 @@ def write_file(source: Source, path: Path, dtype: str) -> None:
       UserError: captions are read by a pretrained model, or a network is none of those that the page knows.
     """
     source.check_reads_itself("web")
+    source.check_opaque("web")
     script = engine() + "\n" + _plain("page.js")
     style = (PARTS / "page.css").read_text(encoding="utf-8")
     title = html.escape(title_of(source))
@@ -64,6 +66,7 @@ def knows(source: Source) -> bool:
     """Whether the page can draw with a model: no network of one's own, no pretrained text encoder."""
     try:
         source.check_reads_itself("web")
+        source.check_opaque("web")
         about(source)
     except UserError:
         return False
@@ -125,7 +128,6 @@ def about(source: Source) -> dict[str, Any]:
       UserError: a network is none of those that the page knows.
     """
     networks, config = source.model.networks, source.snapshot.config
-    captions = list(config["sample"]["captions"]) or example_captions(source)
     text = networks.text_encoder
     for module, known in ((text, (TextEncoder,)), (networks.generator, (Generator, MLPGenerator))):
         if type(module) not in known:
@@ -136,7 +138,7 @@ def about(source: Source) -> dict[str, Any]:
         "channels": config["data"]["channels"],
         "guidance": source.guided,
         "card": source.snapshot.model_card or "This model has no card.",
-        "examples": captions[:NUM_EXAMPLES],
+        "examples": source.examples or example_captions(source),
         "text": {
             "width": text.width,
             "layers": text.layers,
@@ -170,9 +172,11 @@ def _about_space(module: Any) -> dict[str, Any]:
 
 def example_captions(source: Source) -> list[str]:
     """Returns the caption that the model's card shows, or else words that the model knows."""
-    found = re.search(r"\.sample\(\[(.+)\], seed=", source.snapshot.model_card)
-    quoted = re.fullmatch(r"""(['"])(.*)\1""", found[1]) if found else None
-    return [quoted[2].encode().decode("unicode_escape")] if quoted else source.captions[:NUM_EXAMPLES]
+    found = re.search(r"""\.sample\(\[('.*'|".*")\], seed=""", source.snapshot.model_card)
+    try:
+        return [ast.literal_eval(found[1])] if found else source.captions[:3]
+    except (SyntaxError, ValueError):  # a card that somebody else wrote
+        return source.captions[:3]
 
 
 def _tokenizer(source: Source) -> dict[str, Any]:
@@ -204,9 +208,11 @@ def check_file(source: Source, path: Path, dtype: str) -> list[str]:
 
     Without Node there is only a line that says so.
     """
-    node = shutil.which("node")
+    node = node_path()
     if node is None:
-        return [f"{path.name}: not compared, for Node (https://nodejs.org) is not on this machine"]
+        return [
+            f"{path.name}: not compared, for Node {OLDEST_NODE} or newer (https://nodejs.org) is not on this machine"
+        ]
     with tempfile.TemporaryDirectory(prefix="t2igan-export-") as scratch:
         place = Path(scratch)
         given = {"captions": source.captions, "seeds": source.seeds}
@@ -228,6 +234,16 @@ def check_file(source: Source, path: Path, dtype: str) -> list[str]:
     return [f"{line}; {timed['each']:.1f} ms of CPU a picture in Node, by {timed['by']}"]
 
 
+def node_path() -> str | None:
+    """Returns where Node is, None where it is not there or too old for what the page asks of a browser."""
+    node = shutil.which("node")
+    if node is None:
+        return None
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+    major = re.match(r"v(\d+)\.", said)
+    return node if major and int(major[1]) >= OLDEST_NODE else None
+
+
 def _error_line(text: str) -> str:
     lines = [line for line in text.splitlines() if "Error" in line] or text.strip().splitlines() or ["no message"]
     return lines[0].strip()
@@ -241,7 +257,7 @@ const page = readFileSync(process.argv[2], 'utf-8');
 const script = page.match(/<script type="module">([^]*?)\\n\\/\\/ The page:/)[1];
 const data = page.match(/<script type="text\\/plain" id="data">([^]*?)<\\/script>/)[1];
 writeFileSync('engine.mjs', script + '\\nexport { bestProduct, openModel, picture };');
-const { bestProduct, openModel, picture } = await import(`${process.cwd()}/engine.mjs`);
+const { bestProduct, openModel, picture } = await import('./engine.mjs');
 const { captions, seeds } = JSON.parse(readFileSync('given.json', 'utf-8'));
 const { multiply, by } = await bestProduct(), model = await openModel(data, multiply), drawn = [];
 picture(model, captions[0], 0);

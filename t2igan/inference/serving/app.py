@@ -1,0 +1,122 @@
+"""The app: routes, what stands before them, and the page."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import mimetypes
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+import t2igan
+from t2igan.inference.serving import edits, hugging_face, images, metrics
+from t2igan.inference.serving.answers import ApiError, json_response
+from t2igan.inference.serving.guard import Guard, exchange_of
+from t2igan.inference.serving.models import Catalogue
+from t2igan.inference.serving.service import Service
+from t2igan.inference.serving.settings import Settings
+
+STUDIO = Path(__file__).parent / "studio"
+_TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
+OPERATIONS = APIRouter()
+
+
+def create_app(catalogue: Catalogue, settings: Settings) -> FastAPI:
+    """Returns the ASGI app; drawing starts and ends with its lifespan, so that any ASGI server can run it."""
+    service = Service(catalogue, settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        service.batcher.start(asyncio.get_running_loop())
+        yield
+        await asyncio.to_thread(service.batcher.close)
+
+    # The pages that FastAPI would add for its schema ask other hosts for scripts.
+    app = FastAPI(title="t2igan", version=t2igan.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.service = service
+    app.include_router(images.ROUTER)
+    app.include_router(edits.ROUTER)
+    app.include_router(hugging_face.ROUTER)
+    app.include_router(OPERATIONS)
+    app.include_router(_studio())
+    app.add_exception_handler(ApiError, _refuse)
+    app.add_exception_handler(HTTPException, _refuse_unknown)
+    app.add_middleware(Guard, settings=settings, metrics=service.metrics)
+    if settings.cors_origins:  # the outermost, so that pages can read refusals too
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],  # OpenAI's Node client adds seven of its own
+            expose_headers=["x-request-id", "retry-after", "x-should-retry"],
+            max_age=3600,
+        )
+    return app
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    exchange_of(request.scope).facts["code"] = error.code
+    return error.response()
+
+
+async def _refuse_unknown(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path, method = request.scope["path"][:100], request.scope["method"]
+    if error.status_code == 404:
+        refusal = ApiError(404, f"There is nothing at {path}.", None, "unknown_url")
+    elif error.status_code == 405:
+        refusal = ApiError(405, f"{path} does not take {method}.", None, "method_not_allowed")
+    else:
+        refusal = ApiError(error.status_code, str(error.detail), None, "http_error")
+    refusal.headers |= error.headers or {}
+    return await _refuse(request, refusal)
+
+
+@OPERATIONS.get("/healthz")
+async def healthz() -> Response:
+    """Says that the process answers."""
+    return json_response({"status": "ok"})
+
+
+@OPERATIONS.get("/readyz")
+async def readyz(request: Request) -> Response:
+    """Says whether requests should come here: 503 while compiling, while draining, and where the device fails."""
+    why = request.app.state.service.why_unready()
+    return json_response({"status": why or "ready"}, 503 if why else 200)
+
+
+@OPERATIONS.get("/metrics")
+async def prometheus(request: Request) -> Response:
+    """Returns what is counted, for Prometheus."""
+    return Response(request.app.state.service.metrics.text(), media_type=metrics.MEDIA_TYPE)
+
+
+def _studio() -> APIRouter:
+    """The routes of the page: files of the package, read once."""
+    router = APIRouter()
+    for path in sorted(STUDIO.rglob("*")):
+        if path.is_file() and path.suffix in (*_TYPES, ".png", ".webmanifest"):
+            address = "/" if path.name == "index.html" else f"/studio/{path.relative_to(STUDIO).as_posix()}"
+            _add_file(router, address, path.read_bytes(), path.name)
+    return router
+
+
+def _add_file(router: APIRouter, address: str, data: bytes, name: str) -> None:
+    media_type = _TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
+    headers = {"etag": tag, "cache-control": "no-cache", "cross-origin-resource-policy": "same-origin"}
+
+    async def file(request: Request) -> Response:
+        if tag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return Response(data, media_type=media_type, headers=headers)
+
+    file.__annotations__ = {"request": Request, "return": Response}
+    router.add_api_route(address, file, methods=["GET", "HEAD"], include_in_schema=False)

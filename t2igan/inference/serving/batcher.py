@@ -1,0 +1,197 @@
+"""One thread that draws: whatever waits, up to the largest batch; nobody waits so that a batch fills.
+
+A picture does not depend on its neighbours (`Model.sample`), so requests of all clients share batches. Batches are
+padded to powers of two. At the start each size is compiled, the small ones first; until then the largest compiled size
+is the largest batch, so that nobody waits for a compilation. A size that the device has no memory for is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from t2igan.errors import UserError
+from t2igan.inference.sample import BATCH_SIZES
+from t2igan.inference.serving.queueing import FairQueue, Full, Group, Job, Picture
+
+FAILURES_UNTIL_UNREADY = 3  # draws in a row
+
+
+# Draws prompts and seeds, as many of each: uint8 [N, H, W, C].
+Draw = Callable[[Group, Sequence[str], Sequence[int]], np.ndarray]
+# Is told of each batch, on the drawing thread: group, pictures, seconds, whether it failed.
+Watch = Callable[[Group, int, float, bool], None]
+
+
+class NobodyWaits(Exception):
+    """Raised within a long work whose client has left."""
+
+
+class Batcher:
+    """Draws for many clients at once, for one event loop.
+
+    A job whose group has `work` is not drawn from its prompt: its one "picture" is what `work` returns, called on the
+    drawing thread with a function that it calls now and then, which raises once nobody waits for it any more.
+    """
+
+    def __init__(self, draw: Draw, warm: Sequence[Group], largest_images: int, queue_images: int, watch: Watch):
+        """Makes a batcher that does nothing until `start`.
+
+        Args:
+          draw: called on the drawing thread only.
+          warm: what to compile, each in all sizes up to `largest_images`.
+          largest_images: the largest batch, a power of two.
+          queue_images: pictures that may wait.
+          watch: told of each batch.
+        """
+        self._draw, self._watch = draw, watch
+        self._largest = largest_images
+        self._queue = FairQueue(queue_images)
+        self._condition = threading.Condition()
+        self._closing = False
+        self._to_warm = [(size, group) for size in BATCH_SIZES if size <= largest_images for group in warm]
+        self._compiling_s = self._drawn_s = 0.0  # how long the last size took to compile; drawing since
+        self._images_per_s = 0.0  # of recent batches
+        self._failures = 0
+        self._thread = threading.Thread(target=self._work, name="t2igan-device", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Starts the drawing thread; answers are handed to this loop."""
+        self._loop = loop
+        self._thread.start()
+
+    def close(self) -> None:
+        """Draws what waits, takes no more, and ends the thread; returns when it has ended."""
+        with self._condition:
+            self._closing = True
+            self._to_warm = []
+            self._condition.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    @property
+    def warm(self) -> bool:
+        """Whether every size is compiled."""
+        return not self._to_warm
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the device draws: not so after several failures in a row, until one succeeds."""
+        return self._failures < FAILURES_UNTIL_UNREADY
+
+    @property
+    def waiting_images(self) -> int:
+        """Pictures in the queue."""
+        return self._queue.images
+
+    @property
+    def seconds_to_go(self) -> float:
+        """How long the queue will take at the pace of recent batches; 1 where there was none."""
+        return self._queue.images / self._images_per_s if self._images_per_s else 1.0
+
+    def submit(self, group: Group, prompt: str, seeds: Sequence[int], client: str) -> Job:
+        """Queues a picture a seed; `job.future` gets True when `job.images` has all of them.
+
+        A client that leaves cancels the future: what has not been drawn for it by then never is.
+
+        Raises:
+          Full: there is no room, or the batcher is closing.
+        """
+        assert self._loop is not None, "start() comes first"
+        job = Job(group, prompt, seeds, client, self._loop.create_future())
+        with self._condition:
+            if self._closing:
+                raise Full(whole=True)
+            self._queue.put(job)
+            self._condition.notify()
+        return job
+
+    def _work(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._queue.images or self._closing or self._to_warm)
+                if self._closing and not self._queue.images:
+                    return
+                batch = self._queue.take(self._largest_compiled())
+            if batch:
+                self._draw_batch(batch)
+            # Those who wait come first, but however many they are, a size is compiled after as long a time of drawing.
+            if self._to_warm and (not self._queue.images or self._drawn_s >= self._compiling_s):
+                self._warm_one()
+
+    def _largest_compiled(self) -> int:
+        if not self._to_warm:
+            return self._largest
+        return max(self._to_warm[0][0] // 2, 1)
+
+    def _warm_one(self) -> None:
+        size, group = self._to_warm[0]
+        begun_s = time.monotonic()
+        try:
+            self._draw(group, ["a"] * size, list(range(size)))
+            self._failures = 0
+            self._to_warm = self._to_warm[1:]
+        except Exception:  # too large for the device's memory, as a rule
+            self._watch(group, size, 0.0, True)
+            if size == 1:
+                self._failures = FAILURES_UNTIL_UNREADY
+            self._largest = max(size // 2, 1)
+            self._to_warm = [one for one in self._to_warm[1:] if one[0] <= self._largest]
+        self._compiling_s, self._drawn_s = time.monotonic() - begun_s, 0.0
+
+    def _draw_batch(self, batch: list[Picture]) -> None:
+        group, begun_s = batch[0].job.group, time.monotonic()
+        for job, _ in batch:
+            job.begun_s = job.begun_s or begun_s
+            job.batch_images = len(batch)
+        images: Sequence[np.ndarray] | np.ndarray | None = None
+        error: Exception | None = None
+        try:
+            if group.work is not None:
+                images = [group.work(lambda: _check_waited_for(batch[0].job))]
+            else:
+                images = self._draw(group, [job.prompt for job, _ in batch], [job.seeds[i] for job, i in batch])
+            self._failures = 0
+        except (UserError, NobodyWaits) as refusal:
+            error = refusal
+        except Exception as failure:  # whatever the device or XLA raises fails this batch and no other
+            error = failure
+            self._failures += 1
+        seconds = time.monotonic() - begun_s
+        self._drawn_s += seconds
+        if error is None and group.work is None:
+            pace = len(batch) / max(seconds, 1e-6)
+            self._images_per_s = 0.8 * (self._images_per_s or pace) + 0.2 * pace
+        if not isinstance(error, UserError | NobodyWaits):
+            self._watch(group, len(batch), seconds, error is not None)
+        self._call(lambda: _deliver(batch, images, error))
+
+    def _call(self, function: Callable[[], None]) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(function)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return
+
+
+def _check_waited_for(job: Job) -> None:
+    if job.future.done():
+        raise NobodyWaits
+
+
+def _deliver(batch: list[Picture], images: Sequence[np.ndarray] | np.ndarray | None, error: Exception | None) -> None:
+    """Hands pictures, or what went wrong, to those who wait; on the event loop."""
+    for place, (job, number) in enumerate(batch):
+        if job.future.done():
+            continue
+        if error is not None or images is None:
+            job.future.set_exception(error or RuntimeError("nothing was drawn"))
+            continue
+        job.images[number] = images[place]
+        if len(job.images) == len(job.seeds):
+            job.future.set_result(True)

@@ -1,0 +1,151 @@
+"""OpenAI's Images API: `/v1/images/generations`, the addresses of pictures, and `/v1/models`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response, StreamingResponse
+
+from t2igan.inference.serving import links
+from t2igan.inference.serving.answers import ApiError, json_response
+from t2igan.inference.serving.encoding import MEDIA_TYPES
+from t2igan.inference.serving.guard import CLIENT_LEFT
+from t2igan.inference.serving.parameters import GenerationBody, Wanted, check_prompt, checked, group_of, read_fields
+from t2igan.inference.serving.service import ClientLeft, Service
+
+ROUTER = APIRouter()
+_BODY = {"required": True, "content": {"application/json": {"schema": GenerationBody.model_json_schema()}}}
+
+
+def service_of(request: Request) -> Service:
+    """Returns the server's state."""
+    return request.app.state.service
+
+
+@ROUTER.post("/v1/images/generations", openapi_extra={"requestBody": _BODY})
+async def generations(request: Request) -> Response:
+    """Draws pictures from a caption."""
+    service = service_of(request)
+    asked = checked(await read_fields(request), service.catalogue, service.settings)
+    seeds = asked.wanted.seeds
+    try:
+        images = await service.drawn(request, asked.group, asked.drawn, seeds)
+    except ClientLeft:
+        return Response(status_code=CLIENT_LEFT)
+    recipes = [asked.recipe(seed) for seed in seeds]
+    files = await service.encoded(images, recipes)
+    addresses = lambda: [service.link(request, recipe) for recipe in recipes]
+    return answer(asked.wanted, asked.prompt, files, addresses, "image_generation")
+
+
+def answer(
+    wanted: Wanted, prompt: str, files: Sequence[bytes], addresses: Callable[[], list[str]], event: str
+) -> Response:
+    """Returns pictures as OpenAI's clients read them, at once or as a stream of `event`s."""
+    facts = _facts(wanted, prompt)
+    if wanted.stream:
+        return StreamingResponse(_events(wanted, facts, files, event), media_type="text/event-stream")
+    data: list[dict[str, Any]] = [{"seed": seed} for seed in wanted.seeds]
+    if "b64_json" in wanted.forms:
+        for item, file in zip(data, files, strict=True):
+            item["b64_json"] = base64.b64encode(file).decode()
+    if "url" in wanted.forms:
+        for item, address in zip(data, addresses(), strict=True):
+            item["url"] = address
+    return json_response(facts | {"created": int(time.time()), "data": data})
+
+
+def _facts(wanted: Wanted, prompt: str) -> dict[str, Any]:
+    """What OpenAI's newer models say of a picture besides. A GAN has no quality levels and spends no image tokens."""
+    tokenizer = wanted.served.model.tokenizer
+    tokens = min(int(tokenizer.lengths([prompt])[0]), tokenizer.max_tokens)
+    usage = {
+        "input_tokens": tokens,
+        "input_tokens_details": {"text_tokens": tokens, "image_tokens": 0},
+        "output_tokens": 0,
+        "total_tokens": tokens,
+    }
+    size = f"{wanted.px}x{wanted.px}"
+    return {"background": "opaque", "output_format": wanted.output_format, "size": size, "usage": usage}
+
+
+async def _events(wanted: Wanted, facts: dict[str, Any], files: Sequence[bytes], kind: str) -> AsyncIterator[bytes]:
+    """One `completed` a picture: there are no partial ones, which OpenAI's API leaves open."""
+    for seed, file in zip(wanted.seeds, files, strict=True):
+        event = facts | {
+            "type": f"{kind}.completed",
+            "b64_json": base64.b64encode(file).decode(),
+            "created_at": int(time.time()),
+            "quality": "auto",
+            "seed": seed,
+        }
+        yield f"event: {kind}.completed\ndata: {json.dumps(event, separators=(',', ':'))}\n\n".encode()
+
+
+@ROUTER.get("/v1/images/files/{name}")
+async def file(name: str, request: Request) -> Response:
+    """Draws the picture of a signed address again."""
+    service = service_of(request)
+    token, _, form = name.rpartition(".")
+    kept = service.kept.get(token) if form in MEDIA_TYPES else None
+    if kept is not None:
+        return _file(kept, form, token[:8], service.settings.link_s)
+    recipe, expires_s = links.read(token, service.settings.link_secret)
+    served = service.catalogue.of_digest(recipe.model)
+    if served is None or form != recipe.form:
+        raise ApiError(404, "The model that drew this picture is not here any more.", None, "model_not_found")
+    caption = check_prompt(recipe.prompt, recipe.negative, served, service.settings, recipe.as_caption)
+    group = group_of(served, recipe.truncation, recipe.guidance, recipe.negative, caption)
+    try:
+        images = await service.drawn(request, group, caption or recipe.prompt, [recipe.seed])
+    except ClientLeft:
+        return Response(status_code=CLIENT_LEFT)
+    (data,) = await service.encoded(images, [recipe])
+    return _file(data, form, f"seed{recipe.seed}", max(expires_s - int(time.time()), 0))
+
+
+def _file(data: bytes, form: str, name: str, seconds: int) -> Response:
+    headers = {
+        "cache-control": f"private, max-age={seconds}, immutable",
+        "content-disposition": f'inline; filename="{name}.{form}"',
+        "cross-origin-resource-policy": "cross-origin",  # the address is the right to see it, from any page
+    }
+    return Response(data, media_type=MEDIA_TYPES[form], headers=headers)
+
+
+@ROUTER.get("/v1/models")
+async def models(request: Request) -> Response:
+    """Lists the models."""
+    listed = [served.summary() for served in service_of(request).catalogue.values()]
+    return json_response({"object": "list", "data": listed})
+
+
+@ROUTER.get("/v1/models/{name:path}")
+async def model(name: str, request: Request) -> Response:
+    """Returns one model."""
+    return json_response(service_of(request).catalogue.find(name).summary())
+
+
+@ROUTER.get("/t2igan/v1/models/{name:path}")
+async def description(name: str, request: Request) -> Response:
+    """Returns what the page wants to know of a model: its words, example captions, its card, and the limits."""
+    service = service_of(request)
+    limits = {"images": service.settings.request_images, "largest_px": service.settings.largest_px}
+    return json_response(service.catalogue.find(name).description() | {"limits": limits})
+
+
+@ROUTER.post("/t2igan/v1/words")
+async def words(request: Request) -> Response:
+    """Returns the words of a prompt that the model has not learned, and whether that is certain."""
+    service = service_of(request)
+    fields = await read_fields(request)
+    prompt, name = fields.get("prompt"), fields.get("model")
+    if not isinstance(prompt, str) or not isinstance(name, str | None):
+        raise ApiError(400, "prompt and model must be texts.", "prompt")
+    vocabulary = service.catalogue.find(name).vocabulary
+    return json_response({"unseen": vocabulary.unseen(prompt[:2000]), "certain": vocabulary.complete})

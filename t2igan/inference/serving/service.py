@@ -1,0 +1,163 @@
+"""What the routes share: models, the batcher, and how a request waits for its pictures."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from starlette.requests import Request
+
+import t2igan
+from t2igan.errors import UserError
+from t2igan.inference.serving import links
+from t2igan.inference.serving.answers import ApiError
+from t2igan.inference.serving.batcher import Batcher
+from t2igan.inference.serving.encoding import encode
+from t2igan.inference.serving.guard import exchange_of
+from t2igan.inference.serving.links import Recipe
+from t2igan.inference.serving.metrics import Metrics
+from t2igan.inference.serving.models import Catalogue
+from t2igan.inference.serving.queueing import Full, Group, Job
+from t2igan.inference.serving.settings import Settings
+
+_INLINE_PIXELS = 2 * 256 * 256  # more are encoded on a thread: the event loop has others to serve
+LONGEST_RETRY_S = 30  # OpenAI's Python client takes no advice to wait above 120 s, its Node client any
+
+
+class ClientLeft(Exception):
+    """The client closed its connection before there was an answer."""
+
+
+class Service:
+    """A server's state."""
+
+    def __init__(self, catalogue: Catalogue, settings: Settings):
+        """Makes it; `batcher.start` sets it going."""
+        self.catalogue, self.settings = catalogue, settings
+        self.metrics = Metrics()
+        self.batcher = Batcher(
+            catalogue.draw,
+            catalogue.groups_to_warm(),
+            settings.batch_images,
+            settings.queue_images,
+            self.metrics.drawn,
+        )
+        self.kept = links.Kept()
+        self.draining = False
+        self.metrics.gauges(lambda: float(self.batcher.waiting_images), lambda: not self.why_unready())
+
+    def why_unready(self) -> str:
+        """Returns why no requests should come here, "" where they may."""
+        if self.draining:
+            return "draining"
+        if not self.batcher.healthy:
+            return "the device fails"
+        return "" if self.batcher.warm else "compiling"
+
+    async def drawn(self, request: Request, group: Group, prompt: str, seeds: Sequence[int]) -> list[np.ndarray]:
+        """Returns a picture a seed, uint8 [H, W, C] each.
+
+        Raises:
+          ApiError: 429 the queue is full, 503 it took too long, 500 the device failed.
+          ClientLeft: nobody waits any more.
+        """
+        job = await self._done(request, group, prompt, seeds)
+        return [job.images[i] for i in range(len(seeds))]
+
+    async def worked(
+        self, request: Request, model: str, work: Callable[[Callable[[], None]], np.ndarray]
+    ) -> np.ndarray:
+        """Returns what a function draws on the drawing thread, in its turn; see `Batcher`.
+
+        Raises:
+          ApiError: as `drawn`; 400 where the function raises `UserError`.
+          ClientLeft: nobody waits any more.
+        """
+        return (await self._done(request, Group(model, work=work), "", [0])).images[0]
+
+    async def _done(self, request: Request, group: Group, prompt: str, seeds: Sequence[int]) -> Job:
+        exchange = exchange_of(request.scope)
+        try:
+            job = self.batcher.submit(group, prompt, seeds, exchange.client)
+        except Full as full:
+            raise self._refusal(full) from full
+        left = asyncio.create_task(_disconnected(request))
+        try:
+            done, _ = await asyncio.wait(
+                {job.future, left}, timeout=self.settings.timeout_s, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            left.cancel()
+            if not job.future.done():
+                job.future.cancel()  # so that it is not drawn
+        exchange.facts |= self._facts(job, prompt)
+        if job.future not in done:
+            if left in done:
+                self.metrics.left.inc()
+                raise ClientLeft
+            raise ApiError(
+                503,
+                f"No picture within {self.settings.timeout_s:g} s: the server has too much to do.",
+                None,
+                "deadline_exceeded",
+                retry=False,
+            )
+        error = job.future.exception()
+        if isinstance(error, UserError):
+            raise ApiError(400, str(error), None) from error
+        if error is not None:
+            raise ApiError(500, "The device failed to draw this batch.", None, "device_error") from error
+        return job
+
+    async def encoded(self, images: Sequence[np.ndarray], recipes: Sequence[Recipe]) -> list[bytes]:
+        """Returns pictures as files; many pixels are encoded on a thread."""
+
+        def all_of_them() -> list[bytes]:
+            return [encode(image, one, t2igan.__version__) for image, one in zip(images, recipes, strict=True)]
+
+        if sum(recipe.px**2 for recipe in recipes) <= _INLINE_PIXELS:
+            return all_of_them()
+        return await asyncio.to_thread(all_of_them)
+
+    def link(self, request: Request, recipe: Recipe) -> str:
+        """Returns an address under which a picture is drawn again; it is good for `link_s`."""
+        token = links.sign(recipe, self.settings.link_secret, int(time.time()) + self.settings.link_s)
+        return self._address(request, f"{token}.{recipe.form}")
+
+    def kept_link(self, request: Request, file: bytes, form: str) -> str:
+        """Returns an address of a file that no recipe makes again; it is kept in memory for `link_s` at most."""
+        return self._address(request, f"{self.kept.keep(file, self.settings.link_s)}.{form}")
+
+    def _address(self, request: Request, name: str) -> str:
+        base = self.settings.public_url.rstrip("/")
+        if not base:
+            base = f"{request.scope.get('scheme', 'http')}://{request.headers.get('host', 'localhost')}"
+        return f"{base}/v1/images/files/{name}"
+
+    def _refusal(self, full: Full) -> ApiError:
+        wait_s = min(max(math.ceil(self.batcher.seconds_to_go), 1), LONGEST_RETRY_S)
+        if full.whole:
+            message = "The server has as many pictures waiting as it takes; try again shortly."
+            return ApiError(429, message, None, "queue_full", retry_after_s=wait_s)
+        message = "You have as many pictures waiting as one client may; wait for some of them."
+        return ApiError(429, message, None, "share_full", retry_after_s=wait_s)
+
+    def _facts(self, job: Job, prompt: str) -> dict[str, object]:
+        facts: dict[str, object] = {"model": job.group.model, "images": len(job.seeds)}
+        if job.begun_s is not None:
+            facts["queue_ms"] = round(1e3 * (job.begun_s - job.arrived_s), 2)
+            facts["batch_images"] = job.batch_images
+        if self.settings.log_prompts and prompt:
+            facts["prompt"] = prompt
+        return facts
+
+
+async def _disconnected(request: Request) -> None:
+    """Returns when the client closes its connection; the body has been read before."""
+    with contextlib.suppress(ApiError):
+        while (await request.receive())["type"] != "http.disconnect":
+            pass

@@ -1,0 +1,89 @@
+// Words that the model knows, while a caption is typed; and a gentle word about those that it does not know.
+
+import * as api from "./api.js";
+import { listed, say } from "./strings.js";
+
+const MOST = 8;
+
+export class Suggestions {
+  /** Offers chips that change the text of `field`; `changed` is told of the new caption. */
+  constructor(field, chips, note, changed) {
+    Object.assign(this, { field, chips, note, changed, about: null });
+    this.shown = "";
+    field.addEventListener("blur", () => this.about && this.look()); // the last word is whole now
+  }
+
+  of(about) {
+    this.about = about;
+    this.update();
+  }
+
+  update() {
+    if (!this.about) return;
+    const before = this.field.value.slice(0, this.field.selectionStart ?? this.field.value.length);
+    const begun = /[\p{L}'’-]+$/u.exec(before)?.[0].toLowerCase() ?? "";
+    const words = begun ? this.about.vocabulary.words.filter((word) => word.startsWith(begun) && word !== begun) : [];
+    const chips = words.length ? words.slice(0, MOST).map((word) => this.word(word)) : this.examples();
+    const key = chips.map((chip) => chip.textContent).join("\n");
+    if (key !== this.shown) this.chips.replaceChildren(...chips);
+    this.shown = key;
+    this.look();
+  }
+
+  /** Captions of the training, and words where they are few. */
+  examples() {
+    const caption = this.field.value.trim();
+    const captions = this.about.examples.filter((one) => one !== caption).slice(0, 6);
+    const said = new Set(caption.toLowerCase().match(/[\p{L}'’-]+/gu));
+    const words = captions.length < 3 ? this.about.vocabulary.words.filter((word) => word.length > 2 && !said.has(word)) : [];
+    return [...captions.map((one) => chip(one, () => this.changed(one))), ...words.slice(0, 12).map((word) => this.word(word))];
+  }
+
+  /** A chip that puts a word in place of the one that is being typed, or behind the caption. */
+  word(word, afterwards = () => {}) {
+    return chip(word, () => {
+      const at = this.field.selectionStart ?? this.field.value.length;
+      const before = this.field.value.slice(0, at);
+      const begun = /[\p{L}'’-]*$/u.exec(before)[0];
+      const completes = begun && word.startsWith(begun.toLowerCase());
+      const head = completes ? before.slice(0, before.length - begun.length) : before.replace(/(\S)$/, "$1 ");
+      const caption = head + word + this.field.value.slice(at);
+      this.changed(caption);
+      this.field.focus();
+      this.field.setSelectionRange(head.length + word.length, head.length + word.length);
+      this.update();
+      afterwards();
+    });
+  }
+
+  /** Says which words are new to the model; the word that is being typed is left alone. */
+  async look() {
+    this.asking?.abort();
+    const mine = (this.asking = new AbortController());
+    const typed = document.activeElement === this.field ? this.field.value.replace(/[\p{L}'’-]+$/u, "") : this.field.value;
+    if (!typed.trim()) return this.tell("");
+    try {
+      await new Promise((resolve) => setTimeout(resolve, 350));
+      if (mine.signal.aborted) return;
+      const { unseen, certain } = await api.unseenWords(this.about.id, typed, mine.signal);
+      this.tell(unseen.length ? say(certain ? "unseen" : "rare", { words: listed(unseen) }) : "");
+    } catch (error) {
+      if (error.name !== "AbortError" && !(error instanceof api.Refusal)) throw error; // drawing says what is wrong
+    }
+  }
+
+  tell(text) {
+    if (this.note.textContent !== text) this.note.textContent = text;
+  }
+}
+
+function chip(text, act) {
+  const button = document.createElement("button");
+  button.type = "button";
+  const inside = document.createElement("span");
+  inside.textContent = text;
+  button.title = text;
+  button.append(inside);
+  button.addEventListener("click", act);
+  return button;
+}

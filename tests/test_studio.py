@@ -1,0 +1,293 @@
+"""The studio in a real Chromium: what people do with it, on a desktop and on a phone. Skipped where there is none."""
+
+import io
+import json
+import zipfile
+
+import pytest
+from browser import CHROMIUM
+from PIL import Image
+from served import PROMPTS, running
+from tiny import random_snapshot
+
+from t2igan.inference.pictures import PNG_KEY
+from t2igan.inference.serving.models import open_models
+from t2igan.inference.snapshot import save_snapshot
+
+playwright = pytest.importorskip("playwright.sync_api")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+CAPTION = PROMPTS[0]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    folder.mkdir()
+    save_snapshot(folder / "snapshot.safetensors", random_snapshot(PROMPTS))
+    with running(open_models([folder]), batch_images=8, timeout_s=300.0) as server:
+        server.when_ready(120)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """A page whose console and requests are noted."""
+
+    def __init__(self, chromium, server, **screen):
+        self.context = chromium.new_context(accept_downloads=True, **{"locale": "en-GB"} | screen)
+        self.context.set_default_timeout(60_000)
+        self.page = self.context.new_page()
+        self.server, self.console, self.requests = server, [], []
+        self.page.on("console", lambda message: self.console.append(message.text))
+        self.page.on("pageerror", lambda error: self.console.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+
+    def open(self, path="/"):
+        self.page.goto(self.server.url + path)
+        self.drawn()
+
+    def drawn(self, num=8):
+        """Waits until so many pictures hang on the wall and nothing is under way."""
+        self.page.wait_for_function(
+            """num => document.querySelectorAll('#wall img').length === num
+                 && document.querySelector('#wall').getAttribute('aria-busy') === 'false'""",
+            arg=num,
+        )
+
+    def write(self, caption):
+        """Types a caption, as a person does, and waits for its pictures."""
+        with self.page.expect_response(lambda answer: "generations" in answer.url and answer.ok):
+            self.page.fill("#caption", caption)
+        self.page.wait_for_function("() => document.querySelector('#wall').getAttribute('aria-busy') === 'false'")
+
+    def wall(self):
+        """The pixels on the wall, one text for all of them."""
+        return self.page.evaluate(
+            """async () => {
+                 const pixels = async image => {
+                   await image.decode();
+                   const canvas = Object.assign(document.createElement('canvas'), {width: 16, height: 16});
+                   canvas.getContext('2d').drawImage(image, 0, 0);
+                   return [...canvas.getContext('2d').getImageData(0, 0, 16, 16).data];
+                 };
+                 return JSON.stringify(await Promise.all([...document.querySelectorAll('#wall img')].map(pixels)));
+               }"""
+        )
+
+    def downloaded(self, press):
+        with self.page.expect_download() as waiting:
+            self.page.click(press)
+        return waiting.value
+
+    def close(self):
+        foreign = [url for url in self.requests if not url.startswith((self.server.url, "blob:", "data:"))]
+        self.context.close()
+        assert self.console == [] and foreign == []
+
+
+@pytest.fixture
+def desktop(chromium, server):
+    watched = Watched(chromium, server, viewport={"width": 1440, "height": 900})
+    yield watched
+    watched.close()
+
+
+@pytest.fixture
+def phone(chromium, server):
+    watched = Watched(
+        chromium, server, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True, color_scheme="dark"
+    )
+    yield watched
+    watched.close()
+
+
+def test_what_is_typed_is_drawn_kept_and_got_back(desktop):
+    page = desktop.page
+    desktop.open()
+    desktop.write("a person with a blue")
+    assert page.inner_text("#spoken") == "8 pictures of “a person with a blue”"
+    desktop.write(CAPTION)
+    first = desktop.wall()
+    page.keyboard.press("Enter")  # now it goes into the history at once
+    page.wait_for_selector(f"#history .run:has-text('{CAPTION}')")
+    seed = page.input_value("#seed")
+    with page.expect_response(lambda answer: "generations" in answer.url):
+        page.click("#dice")
+    desktop.drawn()
+    assert page.input_value("#seed") != seed and desktop.wall() != first
+    with page.expect_response(lambda answer: "generations" in answer.url):
+        page.click("#num label:has-text('4') >> nth=0")
+    desktop.drawn(4)
+    page.click(f"#history .run:has-text('{CAPTION}') .back")
+    desktop.drawn(8)
+    assert page.input_value("#seed") == seed and desktop.wall() == first
+    page.reload()
+    page.wait_for_selector(f"#history .run:has-text('{CAPTION}')")
+    desktop.drawn(8)
+    assert desktop.wall() == first  # the link in the address bar draws the same
+
+
+def test_words_that_are_new_to_the_model_are_named_gently(desktop):
+    desktop.open()
+    desktop.page.fill("#caption", "a zeppelin cap")
+    desktop.page.wait_for_selector("#words:has-text('never seen “zeppelin”')")
+    desktop.page.fill("#caption", "a bagpipe")  # the word that is being typed is left alone
+    desktop.page.wait_for_function("() => document.querySelector('#words').textContent === ''")
+    desktop.page.locator("#caption").blur()
+    desktop.page.wait_for_selector("#words:has-text('never seen “bagpipe”')")
+    desktop.page.fill("#caption", "a person with a re")
+    desktop.page.click("#suggestions button:has-text('red')")
+    assert desktop.page.input_value("#caption") == "a person with a red"
+    desktop.page.wait_for_function("() => document.querySelector('#words').textContent === ''")
+
+
+def test_a_picture_is_enlarged_kept_and_downloaded_with_its_recipe(desktop, tmp_path):
+    page = desktop.page
+    desktop.open()
+    desktop.write(CAPTION)
+    page.click("#wall li:nth-child(2) button")
+    page.wait_for_selector("#viewer[open]")
+    assert page.inner_text("#viewer-caption") == CAPTION
+    width_px, rendering = page.evaluate(
+        "() => { const p = document.querySelector('#viewer-picture'); "
+        "return [p.width, getComputedStyle(p).imageRendering]; }"
+    )
+    assert width_px % 16 == 0 and width_px >= 256 and rendering == "pixelated"
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("f")
+    page.wait_for_selector("#favourite[aria-pressed=true]")
+    page.select_option("#size", "512")
+    saved = tmp_path / "one.png"
+    desktop.downloaded("#download").save_as(saved)
+    picture = Image.open(saved)
+    facts = json.loads(picture.text[PNG_KEY])
+    seed = int(page.input_value("#seed"))
+    assert picture.size == (512, 512) and (facts["prompt"], facts["seed"]) == (CAPTION, seed + 2)
+    page.keyboard.press("Escape")
+    page.click("#tab-favourites")
+    assert page.locator("#favourites img").count() == 1
+    page.reload()
+    desktop.drawn()
+    page.click("#tab-favourites")
+    page.wait_for_selector("#favourites img", state="attached")
+
+    page.click("#dice")
+    page.fill("#caption", "green hair")
+    desktop.drawn()
+    drop(page, saved.read_bytes())
+    page.wait_for_function("seed => document.querySelector('#seed').value === seed", arg=str(seed + 2))
+    assert page.input_value("#caption") == CAPTION
+    drop(page, b"no picture at all")
+    page.wait_for_selector("#notice:has-text('no settings')")
+
+
+def drop(page, data):
+    """Drops a file on the page."""
+    page.evaluate(
+        """data => {
+             const files = new DataTransfer();
+             files.items.add(new File([new Uint8Array(data)], "dropped.png", {type: "image/png"}));
+             window.dispatchEvent(new DragEvent("drop", {dataTransfer: files, bubbles: true, cancelable: true}));
+           }""",
+        list(data),
+    )
+
+
+def test_a_picture_is_varied_and_gets_another_caption(desktop, tmp_path):
+    page = desktop.page
+    desktop.context.set_default_timeout(300_000)  # programs for this are compiled when they are first wanted
+    desktop.open()
+    desktop.write(CAPTION)
+    page.click("#num label:has-text('4') >> nth=0")
+    desktop.drawn(4)
+    page.click("#wall li:nth-child(2) button")
+    page.click("#vary")
+    page.wait_for_selector("#spoken:has-text('4 variations of')")
+    desktop.drawn(4)
+    page.click("#wall li:nth-child(1) button")
+    desktop.downloaded("#download").save_as(tmp_path / "variation.png")
+    facts = json.loads(Image.open(tmp_path / "variation.png").text[PNG_KEY])
+    assert (facts["verb"], facts["caption"], facts["strength"]) == ("vary", CAPTION, 0.5)
+    page.keyboard.press("Escape")
+    page.click("#history .run .back")  # the pictures that the caption was typed for, or their variations: kept both
+    page.fill("#caption", CAPTION)
+    desktop.drawn(4)
+    page.click("#wall li:nth-child(1) button")
+    page.fill("#edit-caption", PROMPTS[1])
+    page.press("#edit-caption", "Enter")
+    page.wait_for_selector(f"#spoken:has-text('changed to “{PROMPTS[1]}”')")
+    desktop.drawn(1)
+    assert page.input_value("#caption") == PROMPTS[1] and page.is_disabled("#share")
+
+
+def test_all_pictures_come_in_a_zip(desktop, tmp_path):
+    desktop.open()
+    desktop.write(CAPTION)
+    desktop.downloaded("#zip").save_as(tmp_path / "all.zip")
+    with zipfile.ZipFile(tmp_path / "all.zip") as packed:
+        assert packed.testzip() is None and len(packed.namelist()) == 8
+        pictures = [Image.open(io.BytesIO(packed.read(name))) for name in packed.namelist()]
+    assert {json.loads(picture.text[PNG_KEY])["prompt"] for picture in pictures} == {CAPTION}
+    assert {picture.size for picture in pictures} == {(128, 128)}
+
+
+def test_a_link_draws_the_same_for_somebody_else(desktop, phone):
+    desktop.open()
+    desktop.write(CAPTION)
+    desktop.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    desktop.page.click("#share")
+    link = desktop.page.evaluate("() => navigator.clipboard.readText()")
+    phone.open(link.removeprefix(desktop.server.url))
+    assert phone.page.input_value("#caption") == CAPTION and phone.wall() == desktop.wall()
+
+
+def test_on_a_phone_in_chinese_nothing_sticks_out(phone):
+    phone.open()
+    phone.page.click("#language")
+    assert phone.page.inner_text("#draw") == "画" and phone.page.evaluate("document.documentElement.lang") == "zh-Hans"
+    assert phone.page.evaluate("document.documentElement.scrollWidth") == 390
+    assert phone.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 21, 23)"  # dark
+    phone.page.tap("#wall li:nth-child(1) button")
+    phone.page.wait_for_selector("#viewer[open]")
+    box = phone.page.locator("#viewer-picture").bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    phone.page.tap("#close")
+
+
+def test_a_server_that_is_away_is_waited_for(desktop):
+    desktop.open()
+    refuse = lambda route: route.fulfill(status=503, json={"error": {"message": "away"}})
+    desktop.page.route("**/v1/images/generations", refuse)
+    desktop.page.fill("#caption", CAPTION)
+    desktop.page.wait_for_selector("#notice:has-text('trying again')")
+    desktop.page.unroute("**/v1/images/generations")
+    desktop.page.wait_for_selector("#notice", state="hidden")
+    desktop.drawn()
+    desktop.console[:] = [
+        line for line in desktop.console if "503" not in line
+    ]  # the browser notes the refusals itself
+
+
+@pytest.mark.parametrize(
+    ("view", "scheme"), [("page", "light"), ("page", "dark"), ("viewer", "dark"), ("card", "light")]
+)
+def test_there_are_no_serious_barriers(chromium, server, view, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    watched = Watched(chromium, server, viewport={"width": 1280, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    watched.open()
+    watched.page.keyboard.press("Escape")
+    if view == "viewer":
+        watched.page.click("#wall li:nth-child(1) button")
+    elif view == "card":
+        watched.page.click("#about")
+    found = axe.Axe().run(watched.page).response["violations"]
+    serious = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
+    assert serious == []
+    watched.close()
