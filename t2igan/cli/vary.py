@@ -19,8 +19,8 @@ def define(given: FlagValues) -> None:
 
 def run(given: Given) -> None:
     """Draws a picture again with other noise."""
+    from t2igan.inference.arguments import check_number
     from t2igan.inference.editing import decoding_of, invert, read_picture, vary
-    from t2igan.inference.sample import check_number
 
     (file,) = editing.images_of(given, "vary")
     num = verb.number_of_pictures(given, 8)

@@ -121,7 +121,7 @@ class _Layout:
 def save_png(
     path: Path, image: np.ndarray, facts: Mapping[str, Any] | None = None, source_type: str | None = None
 ) -> None:
-    """Writes uint8 [H, W, C] as PNG, transparent with 4 channels, that says how it was made: `facts` and `source_type` as in `picture_bytes`."""
+    """Writes uint8 [H, W, C], also with transparency, as PNG; `facts` and `source_type` as in `picture_bytes`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(picture_bytes(image, "PNG", facts, source_type))

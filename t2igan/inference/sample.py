@@ -18,6 +18,7 @@ from t2igan.data.seen import Seen, Unseen
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, command
 from t2igan.inference import shipped
+from t2igan.inference.arguments import as_prompts, as_seeds, check_number
 from t2igan.inference.fitting import check_kinds, networks_of_stranger
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.pretrained.opening import WEIGHTS, reader_of_snapshot
@@ -175,36 +176,6 @@ def warn_of(unseen: Sequence[Unseen]) -> None:
     if unseen:
         more = f" (and {len(unseen) - 1:,} more prompts)" if len(unseen) > 1 else ""
         warnings.warn(f"{unseen[0].text}{more}; it means little to this model", PromptWarning, stacklevel=4)
-
-
-def as_prompts(prompts: Any) -> list[str]:
-    """Returns one or several prompts as a list; UserError where there is none, or one that is no text."""
-    listed = [prompts] if isinstance(prompts, str) or not isinstance(prompts, Iterable) else list(prompts)
-    if not listed:
-        raise UserError("there is no prompt; give at least one")
-    for prompt in listed:
-        if not isinstance(prompt, str):
-            raise UserError(f"a prompt is {prompt!r}; each must be a text")
-    return listed
-
-
-def as_seeds(seed: Any, num: int) -> list[int]:
-    """Returns a seed for each of `num` pictures; UserError where they are not as many, or no whole numbers in range."""
-    one = isinstance(seed, str) or not isinstance(seed, Iterable)
-    seeds = [seed] * num if one else list(seed)
-    if len(seeds) != num:
-        raise UserError(f"{num} prompts but {len(seeds)} seeds; give one seed for all or one each")
-    for value in seeds:
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or not 0 <= value < 2**32:
-            raise UserError(f"seed={value!r} must be a whole number from 0 to 4294967295; any other is another picture")
-    return [int(value) for value in seeds]
-
-
-def check_number(name: str, value: Any, most: int, usual: str) -> None:
-    """Raises `UserError` where a setting of `sample` is no number from 0 to `most`."""
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not number or not 0 <= value <= most:
-        raise UserError(f"{name}={value!r} must lie between 0 and {most}; {usual}")
 
 
 def _draw(networks: nets.Networks, params, tokens, seeds, truncation, guidance=None) -> jax.Array:

@@ -10,7 +10,7 @@ SEAM_SHARE = 1 / 16  # how deep a seam is evened out, as a share of the picture'
 PIXEL_ART_MAX_PX = 32  # pictures up to this side have hard edges, which are left hard
 
 
-def compose(image: np.ndarray, drawn: np.ndarray, hidden: np.ndarray, seam_px: float | None = None) -> np.ndarray:
+def compose(image: np.ndarray, drawn: np.ndarray, hidden: np.ndarray, seam_px: int | float | None = None) -> np.ndarray:
     """Returns what is kept of `image`, and of `drawn` the rest.
 
     Where they meet, what the drawing is off by at the last kept pixels is taken from the drawing too, less and less

@@ -18,10 +18,11 @@ from jaxtyping import Array, Float
 
 from t2igan import nets
 from t2igan.errors import UserError
+from t2igan.inference.arguments import check_number
 from t2igan.inference.editing.describing import describe
 from t2igan.inference.editing.inverting import draw_styles, drawn_codes, encode_text, styles_of
 from t2igan.inference.prompts import Prompt
-from t2igan.inference.sample import BATCH_SIZES, Model, check_number
+from t2igan.inference.sample import BATCH_SIZES, Model
 from t2igan.nets import Text
 
 MAX_STRENGTH = 3  # standard deviations of the noise; beyond, pictures break

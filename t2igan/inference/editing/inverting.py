@@ -12,12 +12,13 @@ import numpy as np
 
 from t2igan import nets
 from t2igan.errors import UserError, nearest
+from t2igan.inference.arguments import as_prompts, as_seeds
 from t2igan.inference.editing import inversion
 from t2igan.inference.editing.codes import Codes
 from t2igan.inference.editing.inversion import QUALITIES, Effort, Found, Target
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.prompts import Prompt
-from t2igan.inference.sample import BATCH_SIZES, Model, as_prompts, as_seeds, composed, encode_composed, noise, to_bytes
+from t2igan.inference.sample import BATCH_SIZES, Model, composed, encode_composed, noise, to_bytes
 from t2igan.nets import Text, to_unit
 from t2igan.nets.inverter import invert as apply_inverter
 

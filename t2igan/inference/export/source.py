@@ -17,8 +17,9 @@ from t2igan import __version__
 from t2igan import config as config_lib
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, command
+from t2igan.inference.arguments import as_prompts
 from t2igan.inference.pretrained.opening import WEIGHTS
-from t2igan.inference.sample import Model, as_prompts, from_snapshot, noise, snapshot_path
+from t2igan.inference.sample import Model, from_snapshot, noise, snapshot_path
 from t2igan.inference.snapshot import Snapshot, load_snapshot
 from t2igan.method.techniques.regularize import no_caption
 
