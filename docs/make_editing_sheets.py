@@ -63,7 +63,7 @@ def pictures(model, images, captions):
     lines.append(f"edit: {captions[0]}; other words, one by one")
     rows.append([images[2], *vary(model, codes[2:3], 0.5, num=5)])
     lines.append("vary: strength 0.5")
-    rows.append(list(mix(model, codes[:1], codes[1:], num=6)))
+    rows.append(list(mix(model, codes[:1], codes[1:2], num=6)))
     lines.append(f"mix: to {captions[1]}")
     drawn = drawn_codes(model, [PLAIN, SAID.format("a blue striped hat").replace("blond", "black")], 3)
     rows.append(list(mix(model, drawn[:1], drawn[1:], num=6)))

@@ -47,19 +47,15 @@ class Directions:
 
 @functools.partial(jax.jit, static_argnums=0)
 def jacobian_energy(
-    networks: nets.Networks, params: Any, noise: Float[Array, "B Z"], text: Text
+    networks: nets.Networks, params: Any, noise: Float[Array, "1 Z"], text: Text
 ) -> Float[Array, "Z Z"]:
-    """Returns the mean over pictures of J^T J, with J the derivatives of a picture's pixels by its noise."""
+    """Returns J^T J of one picture, with J the derivatives of its pixels by its noise."""
 
-    def pixels(z, text):
-        one = jax.tree.map(lambda x: x[None], text)
-        return networks.to_pixels(params, networks.generator.apply(params["generator"], z[None], one)).reshape(-1)
+    def pixels(z):
+        return networks.to_pixels(params, networks.generator.apply(params["generator"], z[None], text)).reshape(-1)
 
-    def energy(z, text):
-        jacobian = jax.jacfwd(pixels)(z, text)  # [P, Z]
-        return jacobian.T @ jacobian
-
-    return jax.vmap(energy)(noise, text).mean(0)
+    jacobian = jax.jacfwd(pixels)(noise[0])  # [P, Z]
+    return jacobian.T @ jacobian
 
 
 def directions(model: Model, captions: list[str], num: int = 6, seed: int = 0) -> Directions:
