@@ -26,7 +26,7 @@ def get_config():
     config.text_encoder.update(width=128, layers=3, sentence_dim=256)
     config.image_encoder.update(channels=(192, 128, 96), features=256, patch_px=2)  # 4, 8, 16
 
-    config.space.update(factor=4, channels=8, encoder_channels=(160, 80), decoder_channels=(256, 128))
+    config.space.update(factor=4, channels=16, encoder_channels=(160, 80), decoder_channels=(256, 128))
     channels = (384, 384, 256, 160)  # 4, 8, 16, 32
     config.generator.update(z_dim=128, channels=channels, blocks=2, style_dim=512)
     config.discriminator.update(channels=channels, blocks=2, features=512)

@@ -367,6 +367,29 @@ def test_the_log_has_a_line_a_request_and_no_prompt(gated):
             )  # an address is a right, and holds the prompt
 
 
+def test_a_plain_log_cannot_be_given_lines(gated, capfd):
+    with running(gated, log_format="plain") as server:
+        server.ask("GET", "/nothing%0A2026-01-01T00:00:00.000Z%20draining")
+    lines = capfd.readouterr().err.splitlines()
+    assert not [line for line in lines if line.startswith("2026-01-01")] and "unknown_url" in "".join(lines)
+
+
+def test_no_prompt_or_name_takes_long_to_refuse(gated):
+    with running(gated) as server:
+        begun = time.process_time()
+        for fields in (
+            {"prompt": ":" + "1" * 1_000_000},
+            {"prompt": "(a:" + "1" * 1_999},
+            {"prompt": "a", "model": "x" * 1_000_000},
+            {"prompt": "a", "x" * 1_000_000: 1},
+            {"prompt": "a", "negative_prompt": "a," * 500_000},
+            {"prompt": "a", "seeds": [1] * 500_000},
+        ):
+            status, _, answer = server.ask("POST", "/v1/images/generations", fields)
+            assert status in (400, 404) and len(answer["error"]["message"]) < 1000
+        assert time.process_time() - begun < 3
+
+
 # ---- settings and keys
 
 

@@ -77,7 +77,7 @@ def codes_of(given: Given, model: Any, files: list[Path]) -> tuple[Any, dict[str
     images = np.stack([picture.pixels for picture in pictures])
     progress = editing.show_progress("mix")
     codes = invert(model, images, captions, given.quality, seed=given.seed, progress=progress)
-    editing.say_how_near(codes, pictures)
+    editing.say_how_near(codes, pictures, given.quality)
     return codes, {"images": [editing.source_of(picture) for picture in pictures]}
 
 

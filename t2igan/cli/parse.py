@@ -48,7 +48,10 @@ def parse(verb: Verb, words: Sequence[str]) -> Given:
     overrides = [word for word in words if _is_override(word)]
     positional = _read(verb, own, [word for word in words if not _is_override(word)])
     given = Given(**{flag: own[flag].value for flag in own})
-    if positional:
+    if positional and verb.words:
+        paths = [config_lib.expanded(word, f"--{verb.words}") for word in positional]
+        setattr(given, verb.words, [*(getattr(given, verb.words) or ()), *paths])
+    elif positional:
         raise UserError(f"{positional[0]!r} is one word too many; flags look like --workdir=runs/base")
     load_plugins(getattr(given, "plugin", None) or ())
     if verb.configured:

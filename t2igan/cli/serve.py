@@ -50,6 +50,7 @@ OPTIONS = {
     "batch_images": Option(int, 64, "pictures that the device draws at once, a power of two"),
     "queue_images": Option(int, 512, "pictures that may wait; a client's share is half of it"),
     "request_images": Option(int, 16, "pictures a request"),
+    "prompt_characters": Option(int, 2000, "the longest prompt that is read; the model's own limit is lower"),
     "timeout_s": Option(float, 30.0, "seconds until a request that waits is given up"),
     "drain_s": Option(float, 1.0, "seconds for which requests are still taken after SIGTERM"),
     "largest_px": Option(int, 2048, "the largest size in which pictures are handed out"),

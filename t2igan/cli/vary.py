@@ -31,7 +31,7 @@ def run(given: Given) -> None:
     (caption,) = editing.captions_of(given, model, [picture])
     progress = editing.show_progress("vary")
     codes = invert(model, picture.pixels[None], caption, given.quality, seed=given.seed, progress=progress)
-    editing.say_how_near(codes, [picture])
+    editing.say_how_near(codes, [picture], given.quality)
     images = vary(model, codes, given.strength, num=num, seed=given.seed)
     facts = editing.facts_of(
         model,

@@ -31,6 +31,7 @@ class Verb:
     define: Callable[[FlagValues], None]
     run: Callable[[Given], None]
     configured: bool = False
+    words: str = ""  # the flag for paths that plain words are given to, as files are
 
 
 class PathParser(flags.ArgumentParser):

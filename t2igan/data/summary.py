@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from t2igan.data import personal
 from t2igan.data.alike import same_picture
 from t2igan.data.alpha import ALPHA_CHANNELS
 from t2igan.data.dataset import NONE, Dataset
@@ -17,6 +18,7 @@ from t2igan.errors import counted
 
 SHOWN_REASONS = 5
 SHOWN_VALUES = 6
+SHOWN_WORDS = 12
 FEW_PICTURES = 30  # held out; on fewer, a share of right answers is uncertain by a fifth
 FEW_TO_LEARN_FROM, VERY_FEW_TO_LEARN_FROM = 2_000, 100  # different pictures of the training split
 MAX_COUNTED = 100_000  # captions whose tokens are counted, evenly over all
@@ -46,6 +48,8 @@ def as_json(datasets: Sequence[Dataset]) -> dict[str, Any]:
         "same_picture_in_two_splits": _shared(datasets),
         "not_read": [{"file": s.file, "reason": s.reason} for s in datasets[0].unread],
         "notes": _notes(datasets),
+        "nearly_the_same_in_two_splits": _alike(datasets),
+        **personal.as_json(datasets),
     }
 
 
@@ -82,6 +86,7 @@ def lines(datasets: Sequence[Dataset], data_config: Any, tokenizer_config: Any) 
     found += transparency(datasets, data_config)
     found += few_held_out(datasets)
     found += [left_out(dataset) for dataset in datasets if dataset.skipped] or ["nothing was left out"]
+    found += personal.remarks(datasets)
     found += [
         f"{d.split}: {counted(doubles, 'picture')} again, byte by byte" for d in datasets if (doubles := _doubles(d))
     ]
@@ -232,6 +237,13 @@ def _captions(dataset: Dataset, tokenizer_config: Any) -> list[str]:
         f"{len(set(captions)):,} different; "
         f"{np.median(lengths):.0f} tokens of {tokenizer.vocab_size} kinds (median)"
     ]
+    rare = personal.rare_words(captions[:: len(captions) // MAX_COUNTED + 1], tokenizer)
+    if rare:
+        shown = ", ".join(printable(word) for word in rare[:SHOWN_WORDS]) + (", ..." if len(rare) > SHOWN_WORDS else "")
+        said.append(
+            f"tokenizer: {len(rare):,} words that at most {personal.FEW_CAPTIONS} captions have can be read from it, "
+            f"and snapshots hold it; is there a name among them? {shown}"
+        )
     return [*said, *cut_captions(dataset, tokenizer)]
 
 

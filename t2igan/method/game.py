@@ -105,7 +105,7 @@ class Method:
             augment_probability=augment.probability,
             augment_target=augment.target,
             augment_images=augment.adapt_images,
-            augment_alpha=config.data.channels == 4 and config.space.kind == "pixels",
+            augment_alpha=config.data.channels == 4 and networks.space is None,
             instance_noise=over_training(*noise) if any(noise) else None,
             sentence_noise=augment.sentence_noise,
             caption_dropout=augment.caption_dropout,

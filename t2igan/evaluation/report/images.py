@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from t2igan.data.alpha import on_checkerboard
+from t2igan.errors import UserError
 from t2igan.inference.pictures import cut_sheet, read_facts
 
 SHARP_PX = 48  # pictures up to this size are shown pixel by pixel and stored without loss
@@ -83,7 +84,7 @@ def read_sheets(folder: Path, image_px: int, most: int) -> list[Sheet]:
             images = cut_sheet(pixels, captions, len(seeds), image_px, facts.get("tops"))
             images = images.reshape(len(captions), len(seeds), *images.shape[1:])
             sheets.append(Sheet(int(path.stem), captions, seeds, images))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, UserError):
             continue
     if not sheets:
         return []

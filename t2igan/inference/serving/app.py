@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 import t2igan
-from t2igan.inference.serving import edits, images, metrics
+from t2igan.inference.serving import edits, hugging_face, images, metrics
 from t2igan.inference.serving.answers import ApiError, json_response
 from t2igan.inference.serving.guard import Guard, exchange_of
 from t2igan.inference.serving.models import Catalogue
@@ -42,6 +42,7 @@ def create_app(catalogue: Catalogue, settings: Settings) -> FastAPI:
     app.state.service = service
     app.include_router(images.ROUTER)
     app.include_router(edits.ROUTER)
+    app.include_router(hugging_face.ROUTER)
     app.include_router(OPERATIONS)
     app.include_router(_studio())
     app.add_exception_handler(ApiError, _refuse)

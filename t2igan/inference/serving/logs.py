@@ -28,8 +28,14 @@ class _Lines(logging.Formatter):
         if self._form == "json":
             return json.dumps(facts, ensure_ascii=False, default=str)
         trace = facts.pop("traceback", "")
-        rest = " ".join(f"{name}={value}" for name, value in list(facts.items())[3:])
+        rest = " ".join(f"{name}={_plain(value)}" for name, value in list(facts.items())[3:])
         return f"{when} {facts['event']} {rest}" + (f"\n{trace}" if trace else "")
+
+
+def _plain(value: Any) -> str:
+    """A value as it stands or, where a client could make it look like another line, in quotes."""
+    text = str(value)
+    return text if text.isascii() and text.isprintable() and " " not in text else json.dumps(text)
 
 
 def set_up(form: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import dataclasses
 import re
 from collections import Counter
@@ -18,11 +20,12 @@ from t2igan.inference.serving.answers import ApiError
 from t2igan.inference.serving.encoding import shown_px
 from t2igan.inference.serving.queueing import Group
 from t2igan.inference.serving.vocabulary import Vocabulary
-from t2igan.inference.snapshot import load_snapshot
+from t2igan.inference.snapshot import Snapshot, load_snapshot
 
 # Clients of OpenAI often name its models without being told to; they get the first of ours.
 _ALIAS = re.compile(r"(gpt-image|chatgpt-image|dall-e)[\w.-]*")
 _MOST_EXAMPLES = 12
+_CARD_EXAMPLE = re.compile(r"\.sample\((\[.*?\])[,)]")  # as `t2igan.evaluation.report.card` writes it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +95,7 @@ class Catalogue(Mapping[str, ServedModel]):
             known = ", ".join(self._models)
             raise ApiError(
                 404,
-                f"There is no model {name[:100]!r} here; there is: {known}{nearest(name, self._models)}",
+                f"There is no model {name[:100]!r} here; there is: {known}{nearest(name[:100], self._models)}",
                 "model",
                 "model_not_found",
             )
@@ -144,7 +147,9 @@ def open_model(path: Path, name: str) -> ServedModel:
     beside = path.parent.parent if path.parent.name == KEPT_FOLDER else path.parent
     model = from_snapshot(snapshot, beside=beside)
     vocabulary = Vocabulary(model.tokenizer, int(model.config["tokenizer"]["vocab_size"]))
-    return ServedModel(name, model, int(path.stat().st_mtime), snapshot.model_card, _examples(path, model), vocabulary)
+    return ServedModel(
+        name, model, int(path.stat().st_mtime), snapshot.model_card, _examples(path, snapshot), vocabulary
+    )
 
 
 def _snapshots(path: Path, which: str) -> list[Path]:
@@ -162,8 +167,8 @@ def _name(file: Path, longer: bool = False) -> str:
     return f"{own.parent.name}/{own.name}" if longer else own.name
 
 
-def _examples(path: Path, model: Model) -> tuple[str, ...]:
-    """Captions in the model's style: those of the sheets beside it, or those that its configuration names."""
+def _examples(path: Path, snapshot: Snapshot) -> tuple[str, ...]:
+    """Captions in the model's style: of the sheets beside it, or those that its configuration or its card names."""
     for sheet in sorted((path.parent / "samples").glob("*.png"), reverse=True):
         try:
             captions = read_facts(sheet).get("captions")
@@ -171,4 +176,8 @@ def _examples(path: Path, model: Model) -> tuple[str, ...]:
             continue
         if isinstance(captions, list) and captions:
             return tuple(dict.fromkeys(map(str, captions)))[:_MOST_EXAMPLES]
-    return tuple(map(str, model.config.get("sample", {}).get("captions", ())))[:_MOST_EXAMPLES]
+    named = tuple(map(str, snapshot.config.get("sample", {}).get("captions", ())))
+    if not named and (found := _CARD_EXAMPLE.search(snapshot.model_card)):
+        with contextlib.suppress(ValueError, SyntaxError):
+            named = tuple(map(str, ast.literal_eval(found[1])))
+    return named[:_MOST_EXAMPLES]

@@ -22,6 +22,7 @@ from t2igan.inference.serving.queueing import Group
 from t2igan.inference.serving.settings import Settings
 
 LARGEST_SEED = 2**32 - 1
+LONGEST_CAPTION = 32_000  # characters of one that is cut: OpenAI's own limit
 Body = TypeVar("Body", bound="PictureBody")
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
@@ -165,7 +166,7 @@ def typed(fields: dict[str, Any], kind: type[Body]) -> Body:
         first = error.errors(include_url=False, include_context=False)[0]
         name = str(first["loc"][0]) if first["loc"] else ""
         if first["type"] == "extra_forbidden":
-            message = f"There is no parameter {name[:100]!r}{nearest(name, kind.model_fields)}"
+            message = f"There is no parameter {name[:100]!r}{nearest(name[:100], kind.model_fields)}"
             raise ApiError(400, message, name[:100], "unknown_parameter") from error
         if first["type"] == "missing" or (name == "prompt" and fields.get("prompt") is None):
             raise ApiError(400, f"{name} is missing: say in words what to draw.", name, "missing") from error
@@ -178,8 +179,8 @@ def check_prompt(
 ) -> str | None:
     """Returns the caption that a prompt means, None for several. Raises `ApiError` for one that cannot be drawn."""
     for name, text in ((param, prompt), ("negative_prompt", negative)):
-        if len(text) > settings.prompt_characters:
-            most = settings.prompt_characters
+        most = LONGEST_CAPTION if as_caption else settings.prompt_characters
+        if len(text) > most:
             raise ApiError(400, f"{name} has {len(text):,} characters; at most {most:,} are taken.", name)
     try:
         if as_caption and prompt.strip():

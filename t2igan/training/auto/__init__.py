@@ -22,10 +22,17 @@ from t2igan.errors import UserError
 from t2igan.inference.files import shown
 from t2igan.training.auto import machine as machine_lib
 from t2igan.training.auto import written
-from t2igan.training.auto.choose import Decision, check_minutes, choose, choose_shape, configured, risks
+from t2igan.training.auto.choose import (
+    FILE_NAME,
+    Decision,
+    check_minutes,
+    choose,
+    choose_shape,
+    configured,
+    risks,
+)
 from t2igan.training.auto.facts import DataFacts, MachineFacts, data_facts
 from t2igan.training.auto.lengths import lengths
-from t2igan.training.auto.written import FILE_NAME
 from t2igan.training.distributed import parallel, processes
 from t2igan.training.logs import say, speak
 
@@ -134,7 +141,7 @@ def _choose(wished: ConfigDict, minutes: float, change: Change, given_keys: froz
     config = change(configured(shape, decisions))
     check(config)
     facts = [Decision("data", data_line(data)), Decision("machine", machine_line(machine))]
-    at_risk = risks(data, images)
+    at_risk = risks(data, images, machine)
     for decision in [*facts, *decisions]:
         say(f"  {decision.about:<13}{decision.why}")
     for risk in at_risk:

@@ -19,6 +19,7 @@ from t2igan.method.automatic import OFF_FROM_PICTURES_A_CAPTION
 from t2igan.training.auto.facts import DataFacts, MachineFacts, style_of
 from t2igan.training.auto.shapes import SHAPES, Shape, least_s
 
+FILE_NAME = "auto_config.py"  # in the run's folder
 MINUTES = 1.0, 20_160.0  # that can be asked for: up to two weeks
 LEAST_PICTURES = 16  # different ones to train on
 MOST_ENLARGED = 1.34  # how much larger than its shorter side a picture may be made
@@ -30,6 +31,9 @@ GREY_FROM = 0.98  # share of the pictures without colour
 NEW_WORDS = 0.05  # share of held-out captions with a word that training lacks
 FREE_WORDS = 1_000  # different words; a template has some dozens
 MEMORY_SHARE = 0.8  # of a device, for a step
+# Of the trial on emoji (docs/space.md), where a preset has those of completion.
+REGRESSION = {"pretrain_generator.batch_images": 32, "pretrain_generator.learning_rate": 2e-3}
+BUSY = 1.5  # processes that want a core, from which it is said that the machine was busy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,12 +131,10 @@ def configured(shape: Shape, decisions: list[Decision]) -> ConfigDict:
 def _space(shape: Shape, data: DataFacts) -> Decision:
     if not shape.on_codes:
         return Decision("space", "pixels: at this size codes would save nothing")
-    factor = shape.config().space.factor
-    maps = f"an autoencoder's codes, {shape.size_px // factor} x {shape.size_px // factor}"
-    if data.style == "photographs" and shape.config().space.channels < 16:
-        why = "16 numbers a place, since these look like photographs"
-        return Decision("space", f"{maps}: {why} ({data.flat_share:.0%} flat areas)", {"space.channels": 16})
-    return Decision("space", f"{maps}: {data.style} ({data.flat_share:.0%} flat areas)")
+    space = shape.config().space
+    px = shape.size_px // space.factor
+    flat = f"{data.style}, {data.flat_share:.0%} flat areas"
+    return Decision("space", f"an autoencoder's codes, {px} x {px} places of {space.channels} numbers ({flat})")
 
 
 def _squares(data: DataFacts) -> Decision:
@@ -170,7 +172,7 @@ def _method(shape: Shape, data: DataFacts) -> Decision:
         return Decision(
             "method", f"{why}, then plays",
             {"phases": (*before, "generator", "adversarial"), "pretrain_generator.task": "regress"} | weights
-            | {"pretrain_generator.batch_images": 32, "pretrain_generator.learning_rate": 2e-3},
+            | ({} if shape.on_codes else REGRESSION),
         )  # fmt: skip
     why = f"{data.pictures_a_caption:.1f} pictures a caption: to learn one of them would take their variety away"
     return Decision("method", f"{why}, so the game alone", {"phases": (*before, "adversarial")} | weights)
@@ -212,25 +214,29 @@ def _batches(shape: Shape, data: DataFacts, machine: MachineFacts) -> Decision |
     fitting = 8
     while 2 * fitting <= min(config.pretrain_text.batch_images, data.distinct // 2):
         fitting *= 2
-    wanted = {"pretrain_text": fitting}
     if fitting < config.pretrain_text.batch_images:
         whys.append(f"{fitting} captions are told apart at a time, of {data.distinct:,} pictures")
-    for section in ("pretrain_text", "pretrain_autoencoder", "pretrain_generator", "train"):
-        images = wanted.get(section, 32 if section == "pretrain_generator" else config[section].batch_images)
-        shared = -(-images // machine.devices) * machine.devices
-        if shared != config[section].batch_images:
-            values[f"{section}.batch_images"] = shared
-    if machine.memory_bytes:
-        parts = 1
-        while shape.memory_mb * 1e6 / parts > MEMORY_SHARE * machine.memory_bytes and parts < 8:
-            parts *= 2
-        if parts > 1:
-            values["train.microbatches"] = parts
-            whys.append(f"batches of the game in {parts} parts: a device has {machine.memory_bytes / 1e9:.0f} GB")
+    parts = 1
+    while machine.memory_bytes and shape.memory_mb * 1e6 / parts > MEMORY_SHARE * machine.memory_bytes and parts < 8:
+        parts *= 2
+    if parts > 1:
+        values["train.microbatches"] = parts
+        whys.append(f"batches of the game in {parts} parts: a device has {machine.memory_bytes / 1e9:.0f} GB")
+    wanted = {section: config[section].batch_images for section in ("pretrain_autoencoder", "train")}
+    wanted |= {"pretrain_text": fitting, "pretrain_generator": config.pretrain_generator.batch_images}
+    if not shape.on_codes:
+        wanted["pretrain_generator"] = REGRESSION["pretrain_generator.batch_images"]
+    for section, images in wanted.items():
+        unit = machine.devices * (parts if section == "train" else 1)
+        rounded = -(-images // unit) * unit
+        if rounded != images:
+            whys.append(f"{section} in multiples of {unit}, for {machine.devices} devices")
+        if rounded != config[section].batch_images:
+            values[f"{section}.batch_images"] = rounded
     if config.compute_dtype == "bfloat16" and machine.bfloat16_flop_s < 1.3 * machine.float32_flop_s:
         values["compute_dtype"] = "float32"
         whys.append("float32: bfloat16 is no faster here")
-    return Decision("batches", "; ".join(whys) or "as in the preset", values) if values else None
+    return Decision("batches", "; ".join(whys), values) if whys else None
 
 
 def _watching(data: DataFacts) -> Decision:
@@ -238,20 +244,26 @@ def _watching(data: DataFacts) -> Decision:
     return Decision("watching", f"{num} drawings are measured each time", {"evaluate.num_images": num})
 
 
-def risks(data: DataFacts, images: Mapping[str, int]) -> list[str]:
-    """Returns what is at risk, a line each: small data, few held-out pictures, doubles, captions that say little.
+def risks(data: DataFacts, images: Mapping[str, int], machine: MachineFacts) -> list[str]:
+    """Returns what is at risk, a line each: small data, few held-out pictures, doubles, a busy machine.
 
     Args:
       data: its facts.
       images: the lengths, pictures by phase.
+      machine: what the training was chosen for.
     """
     said = few_to_learn_from(data.distinct, images.get("adversarial", 0))
     if min(data.held_out) < FEW_PICTURES:
         said.append(f"{min(data.held_out)} held-out pictures: figures on so few say little")
     if data.pictures - data.distinct > 0.02 * data.pictures:
-        said.append(f"{data.pictures - data.distinct:,} of {data.pictures:,} pictures are there more than once")
+        said.append(f"{data.pictures - data.distinct:,} of {data.pictures:,} pictures equal another, or nearly")
     if data.captions < 2:
         said.append("all captions are the same: the text will decide nothing")
+    if machine.load > BUSY:
+        said.append(
+            f"this machine is busy ({machine.load:.1f} processes a core) and was timed like that: on a quiet one more "
+            f"would fit; delete {FILE_NAME} to have it chosen again"
+        )
     return said
 
 

@@ -83,7 +83,7 @@ class MachineFacts:
       memory_bytes: of a device; of the machine, where that is a CPU; 0 = not known.
       float32_flop_s, bfloat16_flop_s: of 3x3 convolutions, forward and backward, on one device.
       text_models: pretrained text encoders that are installed.
-      measured_s: how long it took to find out.
+      load: processes that wanted a core, before anything was measured; 0 = not known.
     """
 
     platform: str
@@ -94,7 +94,7 @@ class MachineFacts:
     float32_flop_s: float
     bfloat16_flop_s: float
     text_models: tuple[str, ...] = ()
-    measured_s: float = 0.0
+    load: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from t2igan.method import phases
+from t2igan.nets import SPACES
 from t2igan.training import plan
 from t2igan.training.auto.facts import MachineFacts, Rates, installed_text_models
 from t2igan.training.distributed import parallel
@@ -30,7 +31,7 @@ DRAWN_VALUES = 65_537  # again and again: a prime, so that rows differ
 
 def measure(devices: int = 0) -> MachineFacts:
     """Returns the facts of this machine, of so many devices (0 = all); takes seconds."""
-    start = time.perf_counter()
+    load = _load()
     device = jax.devices()[0]
     on_cpu = device.platform == "cpu"
     maps = SMALL_MAPS if on_cpu else LARGE_MAPS
@@ -45,7 +46,7 @@ def measure(devices: int = 0) -> MachineFacts:
         # A CPU computes bfloat16 in float32 and is slower by it (docs/scaling.md).
         bfloat16_flop_s=0.0 if on_cpu else convolutions_flop_s(jnp.bfloat16, *maps),
         text_models=installed_text_models(),
-        measured_s=time.perf_counter() - start,
+        load=load,
     )
 
 
@@ -79,7 +80,7 @@ def timed(config: Any) -> dict[str, Rates]:
     """
     mesh = parallel.make_mesh(config.devices, config.shard_devices)
     run, given, steps = plan._run_without_data(config, mesh), {}, []
-    if config.space.kind == "patches":
+    if SPACES[config.space.kind].fit is not None:
         given = {"space": plan._shapes_of(run, "space")}
     for name in config.phases:
         phase = phases.build(name, run, given)
@@ -124,6 +125,14 @@ def drawn(like: Any, whole: int = 0) -> jax.Array:
     else:
         values = np.full(like.shape, whole)
     return jax.device_put(values.astype(like.dtype), like.sharding)
+
+
+def _load() -> float:
+    """Processes that wanted a core, on average over the last minute."""
+    try:
+        return os.getloadavg()[0] / (os.cpu_count() or 1)
+    except (AttributeError, OSError):  # not on every system
+        return 0.0
 
 
 def _ram_bytes() -> int:

@@ -27,7 +27,7 @@ class Shape:
       size_px: of the pictures.
       gflop: multiplications and additions for a picture, by phase, as XLA counts them (`train --dry_run`), in 1e9.
       least_images: pictures of each phase below which it is not worth it.
-      memory_mb: of a device, at the preset's batch of the game.
+      memory_mb: of a device, at the preset's batch of the game; an estimate.
     """
 
     name: str

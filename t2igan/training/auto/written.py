@@ -13,9 +13,8 @@ from t2igan import config as config_lib
 from t2igan.config import get_config
 from t2igan.errors import UserError
 from t2igan.inference.files import write_text
-from t2igan.training.auto.choose import Decision
+from t2igan.training.auto.choose import FILE_NAME, Decision
 
-FILE_NAME = "auto_config.py"
 WIDTH = 116
 
 

@@ -30,11 +30,13 @@ export class Suggestions {
     this.look();
   }
 
+  /** Captions of the training, and words where they are few. */
   examples() {
-    return this.about.examples
-      .filter((caption) => caption !== this.field.value.trim())
-      .slice(0, 6)
-      .map((caption) => chip(caption, () => this.changed(caption)));
+    const caption = this.field.value.trim();
+    const captions = this.about.examples.filter((one) => one !== caption).slice(0, 6);
+    const said = new Set(caption.toLowerCase().match(/[\p{L}'’-]+/gu));
+    const words = captions.length < 3 ? this.about.vocabulary.words.filter((word) => word.length > 2 && !said.has(word)) : [];
+    return [...captions.map((one) => chip(one, () => this.changed(one))), ...words.slice(0, 12).map((word) => this.word(word))];
   }
 
   /** A chip that puts a word in place of the one that is being typed, or behind the caption. */
