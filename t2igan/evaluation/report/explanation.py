@@ -27,7 +27,7 @@ LIMITS = (
 _HOT = np.array([(255, 255, 255), (255, 200, 80), (220, 50, 30), (60, 0, 20)], np.float32)  # from 0 to the largest
 
 
-def attention_maps(model: Model, prompt: str, seeds: Sequence[int]) -> Float[np.ndarray, "W H W"] | None:
+def attention_maps(model: Model, prompt: str, seeds: Sequence[int]) -> Float[np.ndarray, "N h w"] | None:
     """Returns how much each place of the picture reads each word, mean over seeds; None for a generator without."""
     found = [attend(model, prompt, seed) for seed in seeds]
     maps = [one.weights for one in found if one is not None]
