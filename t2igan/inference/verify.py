@@ -148,5 +148,5 @@ def _pixels(path: Path, channels: int) -> np.ndarray:
     from PIL import Image
 
     with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
+        pixels = np.asarray(picture.convert({1: "L", 4: "RGBA"}.get(channels, "RGB")))
     return pixels[..., None] if channels == 1 else pixels

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from t2igan.data import Dataset
+from t2igan.data.alpha import on_checkerboard
 from t2igan.evaluation.explain import Explanation, nearest_training, rank_correlation
 from t2igan.evaluation.report.drawings import attend
 from t2igan.inference.pictures import sheet
@@ -103,4 +104,5 @@ def _to_size(weights: np.ndarray, size_px: int) -> np.ndarray:
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:
+    image = on_checkerboard(image)
     return image.repeat(3, -1) if image.shape[-1] == 1 else image
