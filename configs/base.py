@@ -34,17 +34,17 @@ def get_config() -> ConfigDict:
     config.data = data = ConfigDict()
     data.source = "pixel_avatars"  # (embedded), or a folder, an archive, a table... of your own: docs/data.md
     data.image_size_px = 16  # pictures become squares of this size
-    data.channels = 3  # 3 = RGB, 1 = grey
+    data.channels = 3  # 3 = RGB, 1 = grey, 4 = RGB with transparency, which is drawn too
     data.resize = "crop"  # to a square by its centre; "pad" adds `background`; "stretch" changes proportions
     data.resample = "auto"  # "lanczos", "area", "nearest"; "auto" keeps pixel art sharp and is "lanczos" otherwise
-    data.background = (255, 255, 255)  # what shines through transparent pixels
+    data.background = (255, 255, 255)  # what shines through transparent pixels; with 4 channels, for figures alone
     data.train_split = "train"
     data.val_split = "val"  # what chooses and watches looks at it: guard, best checkpoint, figures on the way
     data.test_split = "test"  # measured once, at the end
     data.val_fraction = 0.05  # share of the training pictures held out by a hash where the data has no such split
     data.test_fraction = 0.05  # the same for the test split
     data.min_held_out = 32  # pictures held out for each, at least, but no more than an eighth of the data
-    data.unlabelled_source = ""  # more pictures, without captions, for the phase "autoencoder"; a source like the above
+    data.unlabelled_source = ""  # more pictures, without captions, for what learns from pictures alone (docs/data.md)
     data.caption_field = ""  # which text field holds the caption; "" = "text", "caption", "captions", ...
     data.encoding = ""  # of texts that are not UTF-8: "cp1252", "cp932"...; "" = found out, or said that it cannot be
     data.captions = "all"  # of a picture with several, one is drawn at random each time; "first" = always that
@@ -154,6 +154,13 @@ def get_config() -> ConfigDict:
     loss.attack_steps = 0  # adversarial examples for the discriminator: 1 = fast gradient sign, more = projected
     loss.attack_size = 0.02  # their largest change of a value in [-1, 1]
     loss.reconstruction_weight = 0.0  # pictures reproduced by way of the inverter, which is trained along
+
+    # What keeps drawings different: attracted by real pictures and repelled by each other, as the real ones are spread
+    # (drifting); two of a caption as different as their noise (mode seeking). 10 and 0.01 are places to start from.
+    loss.drifting_weight = 0.0
+    loss.drifting_features = "tower"  # near in the features of the text phase's image tower; or "space": in the game's
+    loss.drifting_captions = 1.0  # how much the distance of captions counts beside that of pictures; 0 = not at all
+    loss.diversity_weight = 0.0
 
     # Of mean (x - G(z, c))^2, which draws a caption's one picture; "auto" = by pictures a caption, 0 from two on.
     loss.paired_weight = FieldReference(0.0, field_type=object)
@@ -352,6 +359,9 @@ def get_config() -> ConfigDict:
     config.checkpoint = checkpoint = ConfigDict()
     checkpoint.every_images = 32_000  # 0 = only at the end of a phase, and what did best at an evaluation
     checkpoint.keep_every_images = 0  # a snapshot that stays, in snapshots/; 0 = only the latest and the best
+    checkpoint.keep_words = (
+        True  # snapshots know a word of the captions when a prompt has it, and list none: docs/trust.md
+    )
     checkpoint.best_metric = ""  # or "frechet/probe", ...; "" = "attributes/mean", else "frechet/probe"
 
     # What only its owner can say of a model; it goes into the model card, and so into the snapshot.

@@ -20,7 +20,7 @@ def get_config():
     config.data.update(source="noto_emoji", test_split="heldout_combo")
     config.tokenizer.vocab_size = 1024
     config.pretrain_text.images = 96_000
-    config.pretrain_generator.images = 96_000
+    config.pretrain_generator.images = 128_000
     config.train.images = 12_000
     config.evaluate.num_images = 365
     # Attributes say little of an emoji; which picture belongs to which caption says more.

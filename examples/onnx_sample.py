@@ -63,10 +63,10 @@ class Model:
 
 
 def write_png(path, image):
-    """Writes uint8 [H, W, 1 or 3] as a PNG."""
+    """Writes uint8 [H, W, C] as a PNG: grey, RGB, or RGB with transparency."""
     height, width, channels = image.shape
     rows = b"".join(b"\0" + row.tobytes() for row in image)
-    header = struct.pack(">IIBBBBB", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)
     parts = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     chunks = [
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts

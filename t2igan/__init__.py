@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from t2igan.evaluation.runs import evaluate_run as evaluate
     from t2igan.inference.export import export
     from t2igan.inference.sample import Model, load
+    from t2igan.training.auto import auto_config
     from t2igan.training.train import train
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Model",
     "UserError",
     "__version__",
+    "auto_config",
     "evaluate",
     "export",
     "get_config",
@@ -38,6 +40,7 @@ _HOMES = {
     "Dataset": "t2igan.data:Dataset",
     "Model": "t2igan.inference.sample:Model",
     "UserError": "t2igan.errors:UserError",
+    "auto_config": "t2igan.training.auto:auto_config",
     "evaluate": "t2igan.evaluation.runs:evaluate_run",
     "export": "t2igan.inference.export:export",
     "get_config": "t2igan.config:get_config",

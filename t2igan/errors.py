@@ -44,7 +44,6 @@ _CALLS = {
     "train": "t2igan.train(config, {workdir!r})",
     "sample": "t2igan.load({workdir!r}).sample({prompt!r})",
     "evaluate": "t2igan.evaluate({workdir!r})",
-    "export": "t2igan.export({workdir!r}, ...)",
 }
 _program = ""
 

@@ -26,6 +26,7 @@ import optax
 from t2igan.method import losses
 from t2igan.method.game import Method
 from t2igan.method.losses.inversion import inversion_loss
+from t2igan.method.losses.variety import variety_loss
 from t2igan.method.optim import optimizers
 from t2igan.method.techniques import augment, regularize
 from t2igan.method.techniques.growing import by_stage
@@ -165,13 +166,13 @@ def update_generator(method: Method, state: State, real, tokens, key) -> tuple[S
 
 
 def discriminator_loss(
-    method: Method, params: dict[str, Params], step, real, tokens, key, z=None, control=None
+    method: Method, params: dict[str, Params], step, real, tokens, key, z=None, control=None, captioned=None
 ) -> tuple[jax.Array, Metrics]:
     """adversarial(real, fake) + weight * penalty [+ mismatched captions as fakes]; the mean, and metrics per sample."""
     if z is None:
         z_key, key = jax.random.split(key)
         z = noise(method, z_key, len(real))
-    text, fake = draw(method, params, tokens, z, key)
+    text, fake = draw(method, params, tokens, z, key, captioned)
     fake = jax.lax.stop_gradient(fake)
     weight = method.penalty_weight(step) * method.penalty_every
     critic = make_critic(method, params["discriminator"], step, key, len(real), control)
@@ -197,7 +198,7 @@ def discriminator_loss(
         mismatched = method.adversarial.discriminator(scores.real, scores.mismatched)
         rows = tokens.reshape(len(tokens), -1)
         same = (rows == jnp.roll(rows, 1, axis=0)).all(-1)  # the neighbour may have the same caption
-        if method.caption_dropout:  # or none, which goes with every picture
+        if method.caption_dropout or captioned is not None:  # or none, which goes with every picture
             same |= jnp.roll(regularize.has_caption(text), 1) == 0
         share = jnp.where(same, 0.0, method.mismatch_weight)
         adversarial = (1 - share) * adversarial + share * mismatched
@@ -216,9 +217,12 @@ def discriminator_loss(
 def generator_loss(
     method: Method, params: dict[str, Params], step, real, tokens, key, z=None, control=None
 ) -> tuple[jax.Array, Metrics]:
-    """adversarial(real, fake) [+ weight * (matching, inversion, mean (real - fake)^2)]; the mean, and per sample."""
+    """adversarial(real, fake) [+ weight * (matching, inversion, variety, mean (real - fake)^2)]; and metrics."""
     networks = method.networks
-    text, fake = draw(method, params, tokens, noise(method, key, len(real)) if z is None else z, key)
+    z = noise(method, key, len(real)) if z is None else z
+    text, blurred = read(method, params, tokens, key)
+    redraw = lambda z: networks.generator.apply(params["generator"], z, blurred)
+    fake = redraw(z)
     critic = make_critic(method, params["discriminator"], step, key, len(real), control)
     # Only relativistic losses look at the real logits; for the others XLA drops that pass.
     loss = method.adversarial.generator(critic(real, text), critic(fake, text))
@@ -237,6 +241,10 @@ def generator_loss(
         if method.cycle_weight:
             metrics["loss/cycle"] = with_caption * losses.angular_distance(matched.images, matched.sentences)
             loss = loss + method.cycle_weight * metrics["loss/cycle"]
+    if method.variety:
+        key_of_others = jax.random.fold_in(key, 2)
+        variety, terms = variety_loss(networks, params, real, fake, text, z, redraw, key_of_others, method.variety)
+        loss, metrics = loss + variety, metrics | terms
     if method.reconstruction_weight:
         visible = jnp.ones_like(real[..., :1])
         inversion, inversion_metrics = inversion_loss(
@@ -252,14 +260,21 @@ def noise(method: Method, key: jax.Array, num: int) -> jax.Array:
     return jax.random.normal(key, (num, method.networks.z_dim))
 
 
-def draw(method: Method, params: dict[str, Params], tokens, z, key) -> tuple[Text, jax.Array]:
-    """Encodes captions and draws them; returns the text as the discriminator reads it, and the pictures.
-
-    Captions may be dropped for both players, and blurred for the generator (`config.augment`).
-    """
-    text = regularize.drop_captions(jax.random.fold_in(key, 11), encode(method, params, tokens), method.caption_dropout)
-    blurred = regularize.blur_captions(jax.random.fold_in(key, 12), text, method.sentence_noise)
+def draw(method: Method, params: dict[str, Params], tokens, z, key, captioned=None) -> tuple[Text, jax.Array]:
+    """Encodes captions and draws them; returns the text as the discriminator reads it, and the pictures."""
+    text, blurred = read(method, params, tokens, key, captioned)
     return text, method.networks.generator.apply(params["generator"], z, blurred)
+
+
+def read(method: Method, params: dict[str, Params], tokens, key, captioned=None) -> tuple[Text, Text]:
+    """Encodes captions, as the discriminator and as the generator reads them.
+
+    They may be dropped for both players, and blurred for the generator (`config.augment`). Where `captioned` is 0 there
+    was none: see `regularize.drop_captions`.
+    """
+    text, key_of_drops = encode(method, params, tokens), jax.random.fold_in(key, 11)
+    text = regularize.drop_captions(key_of_drops, text, method.caption_dropout, captioned)
+    return text, regularize.blur_captions(jax.random.fold_in(key, 12), text, method.sentence_noise)
 
 
 def make_critic(
@@ -278,7 +293,8 @@ def make_critic(
 
     def critic(images, text):
         if method.augment_kinds:
-            images = augment.augment(augment_key, images, probability, method.augment_kinds, num)
+            kinds, alpha = method.augment_kinds, method.augment_alpha
+            images = augment.augment(augment_key, images, probability, kinds, num, alpha)
         if method.instance_noise is not None:
             grain = jax.random.normal(noise_key, (num, *images.shape[1:]), images.dtype)
             images = images + method.instance_noise(step) * jnp.tile(grain, (len(images) // num, 1, 1, 1))

@@ -1,13 +1,11 @@
 """Models with random weights, of any kind, whose pictures lie around [-1, 1] as those of trained ones."""
 
 import json
-import shutil
 import subprocess
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from t2igan.config.space import game_size_px
 from tiny import shrink
 
 from configs.base import get_config
@@ -15,17 +13,17 @@ from t2igan import config as config_lib
 from t2igan import nets
 from t2igan.config.checks import check
 from t2igan.data.tokenizer import Tokenizer
+from t2igan.inference.export.web_page import engine, node_path
 from t2igan.inference.snapshot import Snapshot
 from t2igan.nets.init import init_network
+from t2igan.nets.kinds import game_size_px
 
 SMALLER = {"Modulate": 0.1, "'pixels": 0.3, "decoder": 0.7}  # parts whose values would grow from layer to layer
-NODE = shutil.which("node")
+NODE = node_path()
 
 
 def run_node(program, folder, **given) -> bytes:
     """Runs JavaScript behind the page's engine; returns the bytes of the typed arrays that it gives to `save`."""
-    from t2igan.inference.export.web_page import engine
-
     (folder / "given.json").write_text(json.dumps(given))
     around = """
 import { readFileSync, writeFileSync } from 'node:fs';

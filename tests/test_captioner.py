@@ -102,7 +102,7 @@ def test_strangeness_is_1_on_the_average_of_what_was_counted_and_more_far_away()
     batches = [jnp.asarray(random.normal(size=(64, 5)) @ np.diag([1, 2, 0.1, 3, 1]) + 4, jnp.float32) for _ in range(3)]
     params = {"params": {"reference_mean": jnp.zeros(5), "reference_second": jnp.eye(5), "other": jnp.ones(1)}}
     for number, features in enumerate(batches):
-        params = with_reference(params, features, number)
+        params = with_reference(params, features, float(number))
     together = jnp.concatenate(batches)
     np.testing.assert_allclose(params["params"]["reference_mean"], together.mean(0), rtol=1e-5)
     assert float(strangeness(params, together).mean()) == pytest.approx(1, abs=0.1)
@@ -116,7 +116,9 @@ def test_beams_find_the_captions_and_no_less_likely_ones_than_greed(model, taugh
     assert (scores >= greedy_scores - 1e-6).all()
     assert [tokenizer.decode(row[row != PAD]) for row in rows] == CAPTIONS
     assert (rows[:, 0] == BEGIN).all()
-    logs = jax.nn.log_softmax(networks.captioner.apply(state.params["captioner"], features, jnp.asarray(rows[:, :-1])))
+    logs = jax.nn.log_softmax(
+        networks.captioner.apply(state.params["captioner"], jnp.asarray(features), jnp.asarray(rows[:, :-1]))
+    )
     logs = np.asarray(logs)
     logs = logs - np.log1p(-np.exp(logs[..., [PAD, BEGIN]]).sum(-1, keepdims=True))  # neither can follow
     taken = np.take_along_axis(logs, rows[:, 1:, None], axis=2)[..., 0] * (rows[:, 1:] != PAD)

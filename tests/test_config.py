@@ -75,7 +75,7 @@ REFUSED = {
     "unknown network": ({"generator.kind": "residul"}, ["config.generator.kind='residul'", "did you mean 'residual'?"]),
     "unknown judge": ({"discriminator.kind": "cnn"}, ["config.discriminator.kind='cnn'", "'mlp'"]),
     "unknown dtype": ({"compute_dtype": "float16"}, ["config.compute_dtype='float16'", "did you mean", "'bfloat16'"]),
-    "two channels": ({"data.channels": 2}, ["config.data.channels=2", "1, 3"]),
+    "two channels": ({"data.channels": 2}, ["config.data.channels=2", "1, 3, 4"]),
     "background of four": ({"data.background": (0, 0, 0, 0)}, ["config.data.background=(0, 0, 0, 0)", "three"]),
     "background by name": ({"data.background": ("r", "g", "b")}, ["config.data.background=", "three whole numbers"]),
     "no phase": ({"phases": ()}, ["config.phases", "'adversarial'"]),

@@ -71,7 +71,7 @@ def test_what_cannot_be_opened_is_said():
         list_splits(config)
     config.source = "pixel_avatars"
     for key, bad in (
-        ("channels", 4),
+        ("channels", 2),
         ("image_size_px", 0),
         ("test_fraction", 1.0),
         ("background", (1, 2, 300)),

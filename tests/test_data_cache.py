@@ -77,7 +77,7 @@ def test_pictures_are_decoded_once(places, data_config, monkeypatch):
     first = kept(places, HOW, data_config)
     assert first.images.shape == (6, 8, 8, 3) and (first.images[3] == (3, 6, 0)).all() and not first.failures
     assert first.sizes.tolist() == [[10, 10]] * 6 and len(np.unique(first.content, axis=0)) == 6
-    monkeypatch.setattr(cache, "decode", None)  # nothing may be decoded any more
+    monkeypatch.setattr(cache, "read_picture", None)  # nothing may be decoded any more
     again = kept(places, HOW, data_config)
     assert isinstance(again.images, np.memmap) and not again.images.flags.writeable
     for a, b in ((first.images, again.images), (first.content, again.content), (first.sizes, again.sizes)):
@@ -110,7 +110,7 @@ def test_what_cannot_be_decoded_is_remembered_too(places, data_config):
         assert found.failures == {2: "not a picture that Pillow can read", 4: "there is no such file"}
 
 
-@pytest.mark.parametrize("name", ["images.npy", "content.npy", "sizes.npy", "failures.json"])
+@pytest.mark.parametrize("name", ["images.npy", "content.npy", "sizes.npy", "transparent.npy", "failures.json"])
 @pytest.mark.parametrize("damage", ["cut", "empty", "gone"])
 def test_a_damaged_entry_is_made_anew(places, data_config, name, damage):
     expected = kept(places, HOW, data_config)
@@ -136,7 +136,7 @@ def test_a_process_killed_in_the_middle_leaves_nothing_to_be_taken_for_whole(tmp
         def slow(stored, how):
             open({str(tmp_path / "started")!r}, "w").close()
             time.sleep(60)
-        cache.decode = slow
+        cache.read_picture = slow
         config = get_config().data
         config.cache_dir = {data_config.cache_dir!r}
         files = {[place.path for place in places]!r}
@@ -157,7 +157,7 @@ def test_a_process_killed_in_the_middle_leaves_nothing_to_be_taken_for_whole(tmp
 def _open_slowly(places, config_dict, log):
     from ml_collections import ConfigDict
 
-    original = cache.decode
+    original = cache.read_picture
 
     def counted(stored, how):
         with Path(log).open("a") as file:
@@ -165,7 +165,7 @@ def _open_slowly(places, config_dict, log):
         time.sleep(0.05)
         return original(stored, how)
 
-    cache.decode = counted
+    cache.read_picture = counted
     found = kept(places, HOW, ConfigDict(config_dict))
     assert (found.images[5] == (5, 10, 0)).all()
 

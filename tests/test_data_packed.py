@@ -61,7 +61,7 @@ def folder(tmp_path):
 
 
 def test_a_folder_gives_all_its_pictures_without_a_caption(folder):
-    images = open_unlabelled(data_of("toon_avatars", unlabelled_source=str(folder)))
+    images = open_unlabelled(data_of("toon_avatars", unlabelled_source=str(folder))).images
     assert images.shape == (4, 64, 64, 3) and images.dtype == np.uint8
     assert sorted(int(image.mean().round(-1)) for image in images) == [0, 60, 120, 180]
 

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 
 import t2igan
 from t2igan.errors import UserError
-from t2igan.inference.export import check, hub, source
+from t2igan.inference.export import FORMATS, Format, check, hub, source
 from t2igan.inference.snapshot import load_networks, load_snapshot, save_networks, save_snapshot
 
 CAPTIONS = ["a red square on blue", "a green square", "blue"]
@@ -152,6 +153,20 @@ def test_wrong_arguments_are_explained(snapshot, tmp_path, arguments, words):
     with pytest.raises(UserError, match=words):
         t2igan.export(snapshot, **given)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_form_of_ones_own_is_written_by_its_module(snapshot, tmp_path, monkeypatch):
+    mine = types.ModuleType("my_form")
+    mine.write = lambda source, folder, *_: (folder / "names.txt").write_text("\n".join(source.drawing))
+    mine.check = lambda *given: [f"names.txt in {given[2]}"]
+    monkeypatch.setitem(sys.modules, "my_form", mine)
+    FORMATS.register("names", Format("my_form", "names of networks"))
+    try:
+        done = t2igan.export(snapshot, "names", tmp_path / "out")
+    finally:
+        FORMATS.unregister("names")
+    assert done.checks == ("names.txt in float32",) and set(done.size_bytes) == {"names.txt"}
+    assert set((tmp_path / "out" / "names.txt").read_text().split()) == {"text", "generator"}
 
 
 def test_a_run_without_a_generator_is_refused(snapshot, tmp_path):

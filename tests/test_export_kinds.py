@@ -38,6 +38,7 @@ KINDS = {
         "generator.attention_from_px": 0,
         "text_encoder.layers": 2,
     },
+    "transparent": {"data.channels": 4, "generator.attention_from_px": 0},
     "fully connected, guidance": {
         "generator.kind": "mlp",
         "generator.channels": (8, 16),

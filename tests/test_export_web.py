@@ -13,7 +13,7 @@ import t2igan
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.inference.export import web_page
 from t2igan.inference.export.source import source_of
-from t2igan.inference.sample import noise
+from t2igan.inference.sample import noise, to_bytes
 from t2igan.inference.snapshot import save_snapshot
 
 needs_node = pytest.mark.skipif(NODE is None, reason="Node is not there")
@@ -141,10 +141,15 @@ save(Uint8Array.from([by === 'JavaScript', multiply === product]));
 def test_bytes_are_rounded_as_in_python(tmp_path):
     """Halves to even numbers; what lies outside is clipped."""
     values = [*((level + 0.5 - 127.5) / 127.5 for level in range(8)), -1.5, 1.5, 0.0, 1.0, -1.0]
-    found = np.frombuffer(run_node("save(toBytes(Float32Array.from(given.x)));", tmp_path, x=values), np.uint8)
+    found = np.frombuffer(run_node("save(toBytes(Float32Array.from(given.x), 1));", tmp_path, x=values), np.uint8)
     x = np.float32(values)
     expected = np.round(np.clip(x * np.float32(127.5) + np.float32(127.5), 0, 255)).astype(np.uint8)
     assert found.tolist() == expected.tolist()
+    rgba = np.random.default_rng(0).uniform(-1.1, 1.1, (50, 4)).astype(np.float32)
+    rgba[:, 3] = np.linspace(-1.1, 1.1, 50)  # from nothing to all that is seen
+    found = run_node("save(toBytes(Float32Array.from(given.x), 4));", tmp_path, x=rgba.ravel().tolist())
+    expected = np.asarray(to_bytes(jnp.asarray(rgba[None, None])))
+    np.testing.assert_array_equal(np.frombuffer(found, np.uint8), expected.ravel())
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +204,27 @@ def test_a_picture_is_chosen_varied_and_downloaded(page, tmp_path):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is there")
+def test_frames_lead_from_one_picture_to_another(page, tmp_path):
+    act = """
+        const pick = (number) => inside.querySelector(`#sheet button:nth-child(${number})`);
+        pick(1).click();
+        inside.getElementById("mix").click();
+        pick(8).click();
+        setTimeout(() => {
+          pick(4).click();
+          const labels = [...inside.querySelectorAll("#sheet button")].map((b) => b.getAttribute("aria-label"));
+          const said = labels.map((label) => label.replace(/.*, /, "")).join("; ");
+          inside.getElementById("card").textContent = `${inside.getElementById("about_chosen").textContent} | ${said}`;
+        }, 1000);
+    """
+    seen = look(page[0], tmp_path, 1200, until="ms a picture", act=act)
+    assert not seen.console
+    between = "of the way from seed 0 to seed 7"
+    assert f"43 % {between} | seed 0; 14 % {between}; 29 % {between}; 43 %" in seen.text
+    assert seen.text.rstrip().endswith("; seed 7")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is there")
 @pytest.mark.parametrize(
     ("caption", "words"), [(" ", "Say in words what to draw"), ("red " * 40, "this model reads 14")]
 )
@@ -209,3 +235,14 @@ def test_a_caption_that_is_empty_or_too_long_is_explained(page, tmp_path, captio
     """
     seen = look(page[0], tmp_path, 360, until="ms a picture", act=act)
     assert words in seen.text and not seen.console
+
+
+@pytest.mark.parametrize("version", ["v16.20.2", "", "v18.0.0"])
+def test_without_a_node_that_can_the_page_is_written_and_not_said_to_be_compared(tmp_path, monkeypatch, version):
+    (tmp_path / "node").write_text(f"#!/bin/sh\necho {version}\n")
+    (tmp_path / "node").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert (web_page.node_path() is not None) == (version == "v18.0.0")
+    monkeypatch.setattr(web_page, "node_path", lambda: None)
+    (line,) = web_page.check_file(source_of(random_model(CAPTIONS), "x", ["a"]), tmp_path / "page.html", "int8")
+    assert line.startswith("page.html: not compared, for Node 18 or newer")

@@ -39,6 +39,8 @@ ALL_AT_RANDOM = {
     "loss.reconstruction_weight": 0.1,
     "loss.attack_steps": 1,
     "loss.mismatch_weight": 0.5,
+    "loss.drifting_weight": 0.1,
+    "loss.diversity_weight": 0.1,
 }
 BATCH = {"images": jax.ShapeDtypeStruct((8, 16, 16, 3), np.uint8), "tokens": jax.ShapeDtypeStruct((8, 32), np.int32)}
 

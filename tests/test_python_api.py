@@ -16,8 +16,8 @@ from t2igan import config as config_lib
 from t2igan.config.checks import check
 from t2igan.data import memory
 from t2igan.errors import UserError
+from t2igan.inference.arguments import as_prompts, as_seeds, check_number
 from t2igan.inference.checkpoint import Checkpoints
-from t2igan.inference.sample import as_prompts, as_seeds, check_number
 from t2igan.training.distributed import parallel
 
 

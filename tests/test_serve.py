@@ -15,7 +15,7 @@ from served import PROMPTS, running
 from tiny import random_snapshot
 
 import t2igan
-from t2igan.inference.pictures import PNG_KEY
+from t2igan.inference.provenance import PNG_KEY
 from t2igan.inference.serving import links
 from t2igan.inference.serving.models import open_models
 from t2igan.inference.snapshot import save_snapshot

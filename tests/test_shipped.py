@@ -25,7 +25,7 @@ def package(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setattr(shipped, "FOLDER", folder)
     licences = "- Licence of the model: CC0-1.0\n- Licence of the data: mine"
-    card = f"# Squares\n\n{licences}\n\n    images = model.sample(['a red square'], seed=0)\n"
+    card = f"# Squares\n\n{licences}\n\n    images = model.sample(['a red square'], seed=0)  # uint8 [N, H, W, C]\n"
     metrics = {"figures": {"attributes/mean": {"value": 0.75}}}
     save_snapshot(folder / "raw.safetensors", dataclasses.replace(random_model(["a red square"]), metrics=metrics))
     made = t2igan.export(folder / "raw.safetensors", "snapshot", folder / "squares.safetensors", "float16")

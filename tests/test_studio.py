@@ -10,7 +10,7 @@ from PIL import Image
 from served import PROMPTS, running
 from tiny import random_snapshot
 
-from t2igan.inference.pictures import PNG_KEY
+from t2igan.inference.provenance import PNG_KEY
 from t2igan.inference.serving.models import open_models
 from t2igan.inference.snapshot import save_snapshot
 

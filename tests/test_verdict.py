@@ -2,6 +2,7 @@
 
 import pytest
 
+from t2igan.evaluation.table import summary_line
 from t2igan.evaluation.verdict import LEVELS, verdict
 
 HEALTHY = {
@@ -91,6 +92,22 @@ def test_few_pictures_are_said_to_be_the_reason(num_real, said):
     assert finding["finding"] == "too_few_pictures" and said in finding["text"]
     assert "30 or more" in finding["text"] and "config.data.test_fraction" in finding["text"]
     assert verdict({}, None, 30)[-1]["finding"] == "incomplete"
+
+
+RETRIEVAL = {"retrieval/caption_at_1/probe": {"value": 0.4, "real": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("figures", "explained", "line"),
+    [
+        ({}, True, "test, 16 pictures: too few real pictures to measure by, 1 in all"),
+        (RETRIEVAL, True, "test, 16 pictures: finds its caption 0.400 (0.500) (in brackets: of real pictures)"),
+        (RETRIEVAL, False, "test, 16 pictures: finds its caption 0.400 (0.500)"),
+    ],
+)
+def test_brackets_are_explained_where_there_are_some(figures, explained, line):
+    counts = {"num_images": 16, "num_real": 1}
+    assert summary_line({"figures": figures, "split": "test", "counts": counts}, explained) == line
 
 
 # A run on photographs that drew blobs, with 44 real pictures: precision and coverage took them for pictures.

@@ -49,8 +49,11 @@ def impatient(steps):
     return Impatient
 
 
-def random_snapshot(captions):
-    """A snapshot in which every weight is drawn at random, so that words, places and noise all matter."""
+def random_snapshot(captions, changes=None):
+    """A snapshot in which every weight is drawn at random, so that words, places and noise all matter.
+
+    `changes` are values of the configuration by dotted key.
+    """
     from configs.base import get_config
     from t2igan import nets
     from t2igan.data.tokenizer import Tokenizer
@@ -60,6 +63,7 @@ def random_snapshot(captions):
     tokenizer = Tokenizer.train(captions, 300, 16)
     with config.unlocked():
         config.tokenizer.max_tokens = 16
+        config.update_from_flattened_dict(changes or {})
     networks = nets.build(config, tokenizer.vocab_size)
     tokens = jnp.ones((1, 16), jnp.int32)
 

@@ -108,16 +108,17 @@ def show_progress(text: str) -> Callable[[int, int], None]:
     return show
 
 
-def say_how_near(codes: Any, pictures: Sequence[Any], hint: bool = True) -> None:
+def say_how_near(codes: Any, pictures: Sequence[Any], quality: str) -> None:
     """Says how well pictures are reproduced by their codes, and of which nothing good is to be expected."""
     from t2igan.inference.console import say
     from t2igan.inference.editing import UNLIKE_DB
 
+    least_db = UNLIKE_DB[quality]
     for picture, value in zip(pictures, codes.psnr_db, strict=True):
         say(f"{picture.name}: reproduced to {value:.1f} dB")
-        if value < UNLIKE_DB and hint:
+        if value < least_db:
             say(
-                f"  that is far off ({UNLIKE_DB:g} dB is the least to go by): the picture, or its caption, is unlike "
+                f"  that is far off ({least_db:g} dB is the least to go by): the picture, or its caption, is unlike "
                 f"what this model draws, and what is made of it will not look like it"
             )
 
@@ -139,19 +140,21 @@ def save(out: Path, images: Any, scale: int, facts: dict[str, Any], seeds: Seque
     """Writes one picture as it is, several as a sheet, or, into a folder, a file each; says where they are."""
     from t2igan.inference.console import say
     from t2igan.inference.pictures import enlarge, save_png, sheet
+    from t2igan.inference.provenance import EDITED, GENERATED
 
     if scale < 0:
         raise UserError(f"--scale={scale} must be 0 or more")
+    source = EDITED if facts["verb"] in ("edit", "complete") else GENERATED  # of the others the model draws all
     if out.suffix.lower() == ".png":
         if len(images) == 1:
-            save_png(out, enlarge(images, scale)[0], facts | {"seed": seeds[0]})
+            save_png(out, enlarge(images, scale)[0], facts | {"seed": seeds[0]}, source)
         else:
             columns = min(len(images), 8)
-            save_png(out, sheet(images, [""] * len(images), columns, scale), facts | {"seeds": list(seeds)})
+            save_png(out, sheet(images, [""] * len(images), columns, scale), facts | {"seeds": list(seeds)}, source)
         say(f"{_pictures(len(images))} in {out}")
         return
     for i, (image, seed) in enumerate(zip(enlarge(images, scale), seeds, strict=True)):
-        save_png(out / f"{i:05d}_seed{seed}.png", image, facts | {"seed": seed})
+        save_png(out / f"{i:05d}_seed{seed}.png", image, facts | {"seed": seed}, source)
     say(f"{_pictures(len(images))} in {out}/")
 
 

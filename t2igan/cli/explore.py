@@ -34,10 +34,10 @@ def define(given: FlagValues) -> None:
 
 def run(given: Given) -> None:
     """Draws a row a direction, and says how much of what the noise does lies along it."""
+    from t2igan.inference.arguments import check_number
     from t2igan.inference.console import say
     from t2igan.inference.editing.exploring import MAX_STRENGTH, along, directions, names
     from t2igan.inference.pictures import save_png, sheet
-    from t2igan.inference.sample import check_number
 
     if not given.prompt:
         raise UserError('--prompt is missing; give a caption or more whose pictures are asked: --prompt="..."')

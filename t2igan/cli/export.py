@@ -41,7 +41,8 @@ def run(given: Given) -> None:
     from t2igan.training.distributed import parallel
 
     if given.format is None:
-        raise UserError(f"--format is missing; give one of {FORMATS.listed()}")
+        forms = "".join(f"\n  {name}: {form.about}" for name, form in FORMATS.items())
+        raise UserError(f"--format is missing; give one of{forms}")
     form = FORMATS[given.format]
     workdir = verb.workdir(given, "export")
     if given.out is None:

@@ -28,7 +28,7 @@ def run(given: Given) -> None:
     images = np.stack([picture.pixels for picture in pictures])
     progress = editing.show_progress("invert")
     codes = invert(model, images, captions, given.quality, seed=given.seed, progress=progress)
-    editing.say_how_near(codes, pictures)
+    editing.say_how_near(codes, pictures, given.quality)
     out = out if out.suffix else out / "codes.npz"
     codes.save(out)
     say(f"codes of {len(codes)} in {out}")

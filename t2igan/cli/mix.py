@@ -77,18 +77,20 @@ def codes_of(given: Given, model: Any, files: list[Path]) -> tuple[Any, dict[str
     images = np.stack([picture.pixels for picture in pictures])
     progress = editing.show_progress("mix")
     codes = invert(model, images, captions, given.quality, seed=given.seed, progress=progress)
-    editing.say_how_near(codes, pictures)
+    editing.say_how_near(codes, pictures, given.quality)
     return codes, {"images": [editing.source_of(picture) for picture in pictures]}
 
 
 def save_gif(out: Path, images: Any, scale: int, frame_ms: int) -> None:
     """Writes frames, there and back, as a GIF that goes on for ever."""
+    import numpy as np
     from PIL import Image
 
+    from t2igan.data.alpha import on_checkerboard
     from t2igan.inference.console import say
     from t2igan.inference.pictures import enlarge
 
-    enlarged = enlarge(images, scale)
+    enlarged = enlarge(on_checkerboard(np.asarray(images)), scale)
     frames = [Image.fromarray(x[..., 0] if x.shape[-1] == 1 else x) for x in [*enlarged, *enlarged[-2:0:-1]]]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

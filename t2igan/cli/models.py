@@ -49,7 +49,7 @@ def lines(name: str, path) -> list[str]:
         if "value" in figures.get(figure, {})
     ]
     card = snapshot.model_card.splitlines()
-    example = next((line.split("sample([")[1] for line in card if "sample([" in line), "").partition("], ")[0]
+    example = next((line.split("sample([")[1] for line in card if "sample([" in line), "").partition("], seed=")[0]
     said = [f"{name}: {', '.join(facts)}"]
     said += [f"    {line[2:]}" for line in card if line.startswith("- Licence")]
     return said + ([f"    {command('sample', workdir=name)} --prompt={example}"] if example else [])

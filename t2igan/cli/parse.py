@@ -7,13 +7,12 @@ from pathlib import Path
 
 from absl import flags
 from absl.flags import FlagValues
-from ml_collections import ConfigDict, config_flags
 
 from t2igan import config as config_lib
+from t2igan.cli.overrides import first_line, with_overrides
 from t2igan.cli.verb import Given, Verb, load_plugins
 from t2igan.cli.verbs import DEFAULT, VERBS
 from t2igan.errors import UserError, command, nearest
-from t2igan.inference.files import shown
 
 HELP = ("--help", "-help", "-h", "--h", "--helpfull", "--helpshort")
 
@@ -49,32 +48,17 @@ def parse(verb: Verb, words: Sequence[str]) -> Given:
     overrides = [word for word in words if _is_override(word)]
     positional = _read(verb, own, [word for word in words if not _is_override(word)])
     given = Given(**{flag: own[flag].value for flag in own})
-    if positional:
+    if positional and verb.words:
+        paths = [config_lib.expanded(word, f"--{verb.words}") for word in positional]
+        setattr(given, verb.words, [*(getattr(given, verb.words) or ()), *paths])
+    elif positional:
         raise UserError(f"{positional[0]!r} is one word too many; flags look like --workdir=runs/base")
     load_plugins(getattr(given, "plugin", None) or ())
     if verb.configured:
         given.config = with_overrides(config_lib.get_config(name), overrides)
-        given.config_name, given.overrides = config_lib.find(name)[0].stem, tuple(overrides)
+        given.config_file, given.overrides = config_lib.find(name)[0], tuple(overrides)
+        given.config_name = given.config_file.stem
     return given
-
-
-def with_overrides(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
-    """Returns the configuration with keys changed as by `--config.group.key=value`; UserError for a key it lacks."""
-    all_keys = shown(config_lib.PRESETS / "base.py")
-    try:
-        values = FlagValues()
-        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=["", *overrides])
-        values(["", *overrides])
-        return values.config
-    except flags.Error as error:
-        raise UserError(_first_line(error)) from error
-    except (AttributeError, KeyError) as error:
-        text = str(error.args[0] if error.args else error).splitlines()[0]
-        raise UserError(
-            f"the configuration has no such key: {text}; {all_keys} has every key with its default"
-        ) from error
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{_first_line(error)}; {all_keys} has every key with its type") from error
 
 
 def _config_name(verb: Verb, words: Sequence[str]) -> tuple[str, list[str]]:
@@ -116,7 +100,7 @@ def _read(verb: Verb, own: FlagValues, words: Sequence[str]) -> list[str]:
             f"`{verb.name}` has no flag --{error.flagname}{hint} `{command(verb.name)} --help` lists its flags"
         ) from error
     except flags.Error as error:
-        raise UserError(_first_line(error)) from error
+        raise UserError(first_line(error)) from error
 
 
 def plugins_among(words: Sequence[str]) -> list[Path]:
@@ -147,7 +131,3 @@ def _is_switch(word: str) -> bool:
 
 def _presets() -> str:
     return f"one of {', '.join(config_lib.presets())}, or a Python file with get_config()"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from absl.flags import FlagValues
 from t2igan.cli import verb
 from t2igan.cli.verb import Given
 from t2igan.errors import UserError, counted
+
+SHOWN_WARNINGS = 5  # prompts with words that were never seen
 
 
 def define(given: FlagValues) -> None:
@@ -29,6 +32,8 @@ def define(given: FlagValues) -> None:
     flags.DEFINE_float(
         "guidance", 1.0, "above 1 leans towards the caption, if the training allows it", flag_values=given
     )
+    verb.define_path(given, "deny", "text file, a word or phrase a line: prompts that have one are refused")
+    verb.define_path(given, "allow", "text file of words: prompts that have any other are refused")
     verb.define_path(given, "out", "a .png file for a sheet, or a folder for a file a picture; without it sample.png")
     flags.DEFINE_integer("scale", 0, "enlarge pixels so many times, or 0: to 128 px at least", flag_values=given)
     verb.define_plugin(given)
@@ -38,6 +43,8 @@ def run(given: Given) -> None:
     """Draws pictures from prompts into a sheet or a folder."""
     import t2igan
     from t2igan.inference.console import say
+    from t2igan.inference.rules import PromptRules
+    from t2igan.inference.sample import PromptWarning
     from t2igan.training.distributed import parallel
 
     prompts = read_prompts(given.prompt, given.prompts)
@@ -49,12 +56,17 @@ def run(given: Given) -> None:
         raise UserError(f"--out={out} must end in .png, or be a folder")
     parallel.start()
     generator = t2igan.load(verb.workdir(given, "sample"), given.which)
+    PromptRules.read(given.deny, given.allow).check(prompts)
+    for unseen in generator.unseen(prompts)[:SHOWN_WARNINGS]:
+        say(f"note: {unseen.text}; it means little to this model")
     everyone = [(prompt, given.seed + i) for prompt in prompts for i in range(num)]
     how = {"truncation": given.truncation, "guidance": given.guidance} | _given_negative(given)
     for note in dict.fromkeys(note for of in generator.understood(prompts, given.negative) for note in of.notes):
         say(note)
-    images = generator.sample([p for p, _ in everyone], [s for _, s in everyone], **how)
-    facts = {"model": generator.digest, "t2igan": t2igan.__version__} | how
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PromptWarning)  # said above
+        images = generator.sample([p for p, _ in everyone], [s for _, s in everyone], **how)
+    facts = {"model": generator.digest, "t2igan": t2igan.__version__, "scale": given.scale} | how
     if out.suffix.lower() == ".png":
         save_sheet(out, images, prompts, range(given.seed, given.seed + num), given.scale, facts)
         say(f"{counted(len(images), 'picture')} in {out}")

@@ -19,8 +19,8 @@ def define(given: FlagValues) -> None:
 
 def run(given: Given) -> None:
     """Draws a picture again with other noise."""
+    from t2igan.inference.arguments import check_number
     from t2igan.inference.editing import decoding_of, invert, read_picture, vary
-    from t2igan.inference.sample import check_number
 
     (file,) = editing.images_of(given, "vary")
     num = verb.number_of_pictures(given, 8)
@@ -31,7 +31,7 @@ def run(given: Given) -> None:
     (caption,) = editing.captions_of(given, model, [picture])
     progress = editing.show_progress("vary")
     codes = invert(model, picture.pixels[None], caption, given.quality, seed=given.seed, progress=progress)
-    editing.say_how_near(codes, [picture])
+    editing.say_how_near(codes, [picture], given.quality)
     images = vary(model, codes, given.strength, num=num, seed=given.seed)
     facts = editing.facts_of(
         model,

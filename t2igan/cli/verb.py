@@ -22,7 +22,7 @@ class Verb:
     `summary` is a line for the list of verbs; `examples` are command lines without the program's name, run by the
     tests; `define` adds the verb's flags to an empty `absl.flags.FlagValues`, and `run` gets their values by name. A
     verb with `configured` has `--config` and its overrides besides: `config` is the `ConfigDict`, `config_name` the
-    preset's or file's name, `overrides` the overrides as they were typed.
+    preset's or file's name, `config_file` where it lies, `overrides` the overrides as they were typed.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Verb:
     define: Callable[[FlagValues], None]
     run: Callable[[Given], None]
     configured: bool = False
+    words: str = ""  # the flag for paths that plain words are given to, as files are
 
 
 class PathParser(flags.ArgumentParser):

@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from t2igan.data.alpha import composited, has_alpha
+
 GRID = 8
 COLOUR_GRID = 2
 SIGNATURE_BYTES = GRID * GRID + 2 * COLOUR_GRID * COLOUR_GRID
@@ -25,11 +27,13 @@ def signature(pixels: np.ndarray) -> np.ndarray:
     """Returns the signature of a decoded picture.
 
     Args:
-      pixels: uint8 [H, W, C] with C 3 or 1.
+      pixels: uint8 [H, W, C] with C 3, 1 or 4; of four, as it looks on a board of black and white, a square a cell.
 
     Returns:
       uint8 [SIGNATURE_BYTES]: luma [8, 8], then half of red minus luma and of blue minus luma, plus 128, [2, 2, 2].
     """
+    if has_alpha(pixels):
+        pixels = composited(pixels, _board(*pixels.shape[:2]))
     grey = pixels.shape[2] == 1
     picture = Image.fromarray(pixels[..., 0] if grey else pixels)
     luma = np.asarray(picture.convert("L").resize((GRID, GRID), Image.Resampling.BOX))
@@ -39,6 +43,12 @@ def signature(pixels: np.ndarray) -> np.ndarray:
     grey_coarse = np.asarray(coarse.convert("L"), np.int16)[..., None]
     colour = (np.asarray(coarse, np.int16)[..., ::2] - grey_coarse) // 2 + 128
     return np.concatenate([luma.reshape(-1), np.clip(colour, 0, 255).astype(np.uint8).reshape(-1)])
+
+
+def _board(height: int, width: int) -> np.ndarray:
+    """Black and white in turns, int [H, W, 1]: on one background alone, all white icons would be one picture."""
+    rows, columns = (np.arange(side) * GRID // side for side in (height, width))
+    return 255 * ((rows[:, None, None] + columns[:, None]) % 2)
 
 
 def same_picture(content: np.ndarray, signatures: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@
                        content.npy    uint8 [N, 16]: hash of what was encoded; the same picture has the same
                        signatures.npy uint8 [N, 72]: how it looks, small (`t2igan.data.alike`)
                        sizes.npy      int32 [N, 2]: width and height before, in pixels
+                       transparent.npy bool [N]: whether anything was transparent; older caches do not have it
                        failures.json  {row: reason}
                        unread.json    rows of those among them that could not be read: tried again every time
 
@@ -33,7 +34,7 @@ import PIL
 from t2igan.config import cache_folder as user_cache
 from t2igan.config import expanded
 from t2igan.data.alike import SIGNATURE_BYTES, signature
-from t2igan.data.decode import Decoding, Unusable, decode
+from t2igan.data.decode import Decoding, Unusable, read_picture
 from t2igan.data.room import PICTURES, make_room
 from t2igan.data.stored import InMemory, Stored, reason_of
 from t2igan.errors import UserError, lacks_locks
@@ -62,6 +63,7 @@ class Decoded:
     content: np.ndarray
     signatures: np.ndarray
     sizes: np.ndarray
+    transparent: np.ndarray | None = None  # bool [N]; None = not known
     failures: dict[int, str] = field(default_factory=dict)
     unread: set[int] = field(default_factory=set)  # failures of the disk, not of the picture
     folder: Path | None = None  # where it is kept; None = in memory only
@@ -74,6 +76,7 @@ class Decoded:
             content=np.zeros((num, CONTENT_BYTES), np.uint8),
             signatures=np.zeros((num, SIGNATURE_BYTES), np.uint8),
             sizes=np.zeros((num, 2), np.int32),
+            transparent=np.zeros(num, bool),
         )
 
 
@@ -181,15 +184,18 @@ def _fill_row(result: Decoded, row: int, place: Stored, how: Decoding) -> None:
         return
     try:
         result.content[row] = content_hash(stored)
-        pixels, result.sizes[row] = decode(stored, how)
+        picture = read_picture(stored, how)
     except Unusable as error:
         result.failures[row] = str(error)
     except Exception as error:
         result.failures[row] = reason_of(error)
     else:
-        result.signatures[row] = signature(pixels)
+        result.sizes[row] = picture.size_px
+        result.signatures[row] = signature(picture.pixels)
+        if result.transparent is not None:
+            result.transparent[row] = picture.is_transparent
         if result.images is not None:
-            result.images[row] = pixels
+            result.images[row] = picture.pixels
 
 
 def _read_again(folder: Path, found: Decoded, places: Sequence[Stored], how: Decoding) -> Decoded | None:
@@ -243,7 +249,9 @@ def _write(folder: Path, places: Sequence[Stored], how: Decoding, keep_images: b
 
 def _save_facts(folder: Path, result: Decoded) -> None:
     """Writes all but the pictures; each file is whole or as it was."""
-    for name in ("content", "signatures", "sizes"):
+    for name in ("content", "signatures", "sizes", "transparent"):
+        if getattr(result, name) is None:
+            continue
         np.save(folder / f"{name}.new.npy", getattr(result, name))
         (folder / f"{name}.new.npy").replace(folder / f"{name}.npy")
     failures = dict(sorted(result.failures.items()))
@@ -268,6 +276,8 @@ def _load(folder: Path, num: int, how: Decoding, keep_images: bool) -> Decoded |
         content = np.load(folder / "content.npy", allow_pickle=False)
         signatures = np.load(folder / "signatures.npy", allow_pickle=False)
         sizes = np.load(folder / "sizes.npy", allow_pickle=False)
+        known = (folder / "transparent.npy").is_file()
+        transparent = np.load(folder / "transparent.npy", allow_pickle=False) if known else None
         unread = {int(row) for row in json.loads((folder / "unread.json").read_text("utf-8"))}
         failures = {int(i): str(r) for i, r in json.loads((folder / "failures.json").read_text("utf-8")).items()}
     except FileNotFoundError:
@@ -280,7 +290,9 @@ def _load(folder: Path, num: int, how: Decoding, keep_images: bool) -> Decoded |
     shapes = (num, CONTENT_BYTES), (num, SIGNATURE_BYTES), (num, 2)
     if (content.shape, signatures.shape, sizes.shape) != shapes:
         return None
-    return Decoded(images, content, signatures, sizes, failures, unread, folder)
+    if transparent is not None and transparent.shape != (num,):
+        return None
+    return Decoded(images, content, signatures, sizes, transparent, failures, unread, folder)
 
 
 @contextmanager

@@ -64,13 +64,13 @@ class Source(Protocol):
 class Dataset:
     """One split of captioned pictures.
 
-    `images` is uint8 [N, H, W, C] with C 3 or 1: an array, in memory or mapped from the cache, or for data larger than
-    that something that is indexed like one (`t2igan.data.rows`). Or they are codes of
-    pictures, float16 [N, h, w, c]. `captions` has N tuples of one or more captions;
-    `attributes` has N dicts (name -> value), or is None where the data has none at all. `content` is uint8 [N, 16],
-    equal for pictures whose encoded bytes are the same; `signatures` is uint8 [N, 72], nearly equal for one picture in
-    several formats (`t2igan.data.alike`); `sizes` is int32 [N, 2], width and height before decoding, in pixels. All
-    three are None for data that was made in memory.
+    `images` is uint8 [N, H, W, C] with C 3, 1 or 4 (with transparency, `t2igan.data.alpha`): an array, in memory or
+    mapped from the cache, or for data larger than that something that is indexed like one (`t2igan.data.rows`). Or they
+    are codes of pictures, float16 [N, h, w, c].
+    `captions` has N tuples of one or more captions; `attributes` has N dicts (name -> value), or is None where the data
+    has none at all. `content` is uint8 [N, 16], equal for pictures whose encoded bytes are the same; `signatures` is
+    uint8 [N, 72], nearly equal for one picture in several formats (`t2igan.data.alike`); `sizes` is int32 [N, 2], width
+    and height before decoding, in pixels. All three are None for data that was made in memory.
     `repeats` is int64 [N], how often training draws each picture in the time in which another is drawn once, or None
     where all are drawn alike. `unread` are files that might have captions and of which none was taken; `notes` say what
     was decided and might have been meant otherwise.
@@ -90,6 +90,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     signatures: np.ndarray | None = None
     decoding: str = ""  # how `content` became `images`; together they say what the pixels are
+    transparent: np.ndarray | None = None  # bool [N], whether a picture was so anywhere, before; None = not known
 
     def __post_init__(self):
         if self.images.ndim != 4 or self.images.dtype not in (np.uint8, np.float16):
@@ -107,6 +108,7 @@ class Dataset:
         attributes: Sequence[Mapping[str, str]] | None = None,
         *,
         size_px: int | None = None,
+        channels: int | None = None,
         name: str = "arrays",
         split: str = "train",
     ) -> Dataset:
@@ -118,13 +120,15 @@ class Dataset:
           captions: a text for each, or several texts.
           attributes: name -> value for each, where the data has them.
           size_px: pictures become squares of this size; None = they are squares of one size already.
+          channels: 1 = grey, 3 = RGB, on white where they are transparent, 4 = RGB with their transparency (colours
+            not premultiplied); None = 1 where all of them are grey, and otherwise 3.
           name: of the data, for messages and the model card.
           split: what the split is called.
 
         Raises:
           UserError: they are no pictures, there are not as many captions, or a caption is empty.
         """
-        pixels = squares(images, size_px)
+        pixels = squares(images, size_px, channels)
         return cls(
             name=str(name),
             split=str(split),
@@ -154,6 +158,7 @@ class Dataset:
             signatures=of_rows(self.signatures),
             sizes=of_rows(self.sizes),
             repeats=of_rows(self.repeats),
+            transparent=of_rows(self.transparent),
         )
 
     def spread(self, num: int) -> np.ndarray:
@@ -277,6 +282,7 @@ def part_of(listed: Listed, data_config: Any, part: Part, name: str, held: Held)
         repeats=repeats if part in ("all", "train") and (repeats > 1).any() else None,
         signatures=found.signatures[rows],
         decoding=repr(how),
+        transparent=None if found.transparent is None else found.transparent[rows],
         **said,
     )
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import io
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
+
+from t2igan.data.alpha import ALPHA_CHANNELS, clean, straight
 
 MAX_PIXELS = 89_478_485  # Pillow's own limit against decompression bombs, where it only warns
 PIXEL_ART_MAX_PX = 32  # pictures up to this side keep hard edges: nearest neighbour up, area down
@@ -49,6 +51,14 @@ class Decoding:
         )
 
 
+class Picture(NamedTuple):
+    """A decoded picture, and what is known of the one that it was."""
+
+    pixels: np.ndarray  # uint8 [size_px, size_px, channels]
+    size_px: tuple[int, int]  # width and height before
+    is_transparent: bool  # somewhere, before
+
+
 class Unusable(ValueError):
     """A picture that cannot be decoded; the message is the reason, for the user."""
 
@@ -56,9 +66,16 @@ class Unusable(ValueError):
 def decode(picture: bytes | np.ndarray, how: Decoding) -> tuple[np.ndarray, tuple[int, int]]:
     """Returns uint8 [size_px, size_px, channels], and the width and height that the picture had, in pixels.
 
-    The first frame, upright, in sRGB. Transparent pixels show `background`. `picture` is an encoded one, or
+    The first frame, upright, in sRGB. Transparent pixels show `background`; with four channels they stay transparent,
+    colours are straight, and black where nothing is seen (`t2igan.data.alpha`). `picture` is an encoded one, or
     uint8 [H, W] or [H, W, 1, 3 or 4]. Raises `Unusable` for whatever is none.
     """
+    decoded = read_picture(picture, how)
+    return decoded.pixels, decoded.size_px
+
+
+def read_picture(picture: bytes | np.ndarray, how: Decoding) -> Picture:
+    """Returns what `decode` does, and whether anything of the picture was transparent; raises as that does."""
     try:
         return _from_array(picture, how) if isinstance(picture, np.ndarray) else _from_bytes(picture, how)
     except Unusable:
@@ -87,24 +104,28 @@ def transparency(picture: bytes) -> np.ndarray | None:
         return None
 
 
-def _from_bytes(picture: bytes, how: Decoding) -> tuple[np.ndarray, tuple[int, int]]:
+def _from_bytes(picture: bytes, how: Decoding) -> Picture:
     with Image.open(io.BytesIO(picture), formats=_formats()) as opened:
         width, height = opened.size
         if width * height > MAX_PIXELS:
             raise Unusable(f"too big: {width}x{height} pixels, {MAX_PIXELS} are accepted")
         # JPEG decodes at 1/2, 1/4, 1/8 of its size much faster; 3x leaves the filter enough to work on.
         opened.draft(None, (3 * how.size_px, 3 * how.size_px))
-        return _finish(_upright(opened), opened.info.get("icc_profile"), how), (width, height)
+        pixels, is_transparent = _finish(_upright(opened), opened.info.get("icc_profile"), how)
+        return Picture(pixels, (width, height), is_transparent)
 
 
-def _from_array(pixels: np.ndarray, how: Decoding) -> tuple[np.ndarray, tuple[int, int]]:
+def _from_array(pixels: np.ndarray, how: Decoding) -> Picture:
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4)):
         raise Unusable(f"not a picture: {pixels.dtype} {pixels.shape}, uint8 [H, W] or [H, W, 1, 3 or 4] is accepted")
     size = (pixels.shape[1], pixels.shape[0])
     if pixels.shape == (how.size_px, how.size_px, how.channels):
-        return pixels, size
+        if how.channels != ALPHA_CHANNELS:
+            return Picture(pixels, size, is_transparent=False)
+        return Picture(clean(pixels), size, is_transparent=bool((pixels[..., 3] < 255).any()))
     flat = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
-    return _finish(Image.fromarray(flat), None, how), size
+    finished, is_transparent = _finish(Image.fromarray(flat), None, how)
+    return Picture(finished, size, is_transparent)
 
 
 @functools.cache
@@ -114,12 +135,31 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _finish(picture: Image.Image, profile: bytes | None, how: Decoding) -> np.ndarray:
-    picture = _opaque(picture, how.background)
+def _finish(picture: Image.Image, profile: bytes | None, how: Decoding) -> tuple[np.ndarray, bool]:
+    layer = _transparent_layer(picture)
+    is_transparent = layer is not None and bool((np.asarray(layer)[..., 3] < 255).any())
+    if layer is None:
+        picture = _opaque(picture)
+    else:
+        picture = layer if how.channels == ALPHA_CHANNELS else _on_background(layer, how.background)
     # Colours are converted when the picture is small: a profile costs time by the pixel.
-    picture = _in_srgb(_square(picture, how), profile)
-    picture = picture.convert("L" if how.channels == 1 else "RGB")
-    return np.asarray(picture, np.uint8).reshape(how.size_px, how.size_px, how.channels)
+    squared = _in_srgb(_square(picture, how), profile)
+    if how.channels == ALPHA_CHANNELS:
+        return _with_alpha(squared, picture.size, how), is_transparent
+    squared = squared.convert("L" if how.channels == 1 else "RGB")
+    return np.asarray(squared, np.uint8).reshape(how.size_px, how.size_px, how.channels), is_transparent
+
+
+def _with_alpha(squared: Image.Image, size: tuple[int, int], how: Decoding) -> np.ndarray:
+    """Returns four channels of a square picture; of an opaque one only what was added around it is transparent."""
+    as_rgba = squared if squared.mode == "RGBA" else squared.convert("RGB").convert("RGBA")
+    pixels = np.array(as_rgba, np.uint8)
+    if squared.mode != "RGBA" and how.resize == "pad":
+        left, top, width, height = _inner(size, how.size_px)
+        seen = np.zeros((how.size_px, how.size_px), bool)
+        seen[top : top + height, left : left + width] = True
+        pixels[..., 3] = np.where(seen, 255, 0)
+    return clean(pixels)
 
 
 def _upright(picture: Image.Image) -> Image.Image:
@@ -130,15 +170,23 @@ def _upright(picture: Image.Image) -> Image.Image:
         return picture
 
 
-def _opaque(picture: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """Returns the picture in a mode without transparency or palette that can be resized: L, RGB or CMYK."""
+def _transparent_layer(picture: Image.Image) -> Image.Image | None:
+    """Returns a picture that may be transparent as RGBA, colours straight; None for any other."""
+    deep = picture.mode.startswith("I") or picture.mode in ("F", "LAB")
+    return None if deep or not picture.has_transparency_data else picture.convert("RGBA")
+
+
+def _on_background(layer: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    canvas = Image.new("RGBA", layer.size, (*background, 255))
+    return Image.alpha_composite(canvas, layer).convert("RGB")
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    """Returns a picture without transparency in a mode without palette that can be resized: L, RGB or CMYK."""
     if picture.mode.startswith("I") or picture.mode == "F":
         return _deep_grey(picture)
     if picture.mode == "LAB":
         return _converted(picture, ImageCms.createProfile("LAB"))
-    if picture.has_transparency_data:
-        canvas = Image.new("RGBA", picture.size, (*background, 255))
-        return Image.alpha_composite(canvas, picture.convert("RGBA")).convert("RGB")
     return picture if picture.mode in ("L", "RGB", "CMYK") else picture.convert("RGB")
 
 
@@ -181,8 +229,12 @@ def _converted(picture: Image.Image, profile: Any) -> Image.Image:
 
 def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
     """Returns the picture in sRGB (or grey); a profile that is broken or of another kind of picture counts as none."""
-    if profile is None or picture.mode not in ("RGB", "CMYK"):
+    if profile is None or picture.mode not in ("RGB", "CMYK", "RGBA"):
         return picture
+    if picture.mode == "RGBA":
+        colours = _in_srgb(picture.convert("RGB"), profile)
+        colours.putalpha(picture.getchannel("A"))
+        return colours
     try:
         embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if "sRGB" in ImageCms.getProfileDescription(embedded):
@@ -198,16 +250,28 @@ def _square(picture: Image.Image, how: Decoding) -> Image.Image:
     if how.resize == "stretch":
         return _resized(picture, (size, size), (0, 0, width, height), how)
     if how.resize == "pad":
-        longer = max(width, height)
-        inner = (max(round(size * width / longer), 1), max(round(size * height / longer), 1))
-        background = Image.new("RGB", (1, 1), how.background).convert(picture.mode).getpixel((0, 0))
-        canvas = Image.new(picture.mode, (size, size), background)
-        resized = _resized(picture, inner, (0, 0, width, height), how)
-        canvas.paste(resized, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+        left, top, inner_width, inner_height = _inner(picture.size, size)
+        canvas = Image.new(picture.mode, (size, size), _around(picture.mode, how.background))
+        resized = _resized(picture, (inner_width, inner_height), (0, 0, width, height), how)
+        canvas.paste(resized, (left, top))
         return canvas
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
     return _resized(picture, (size, size), (left, top, left + side, top + side), how)
+
+
+def _inner(size: tuple[int, int], square_px: int) -> tuple[int, int, int, int]:
+    """Returns where a whole picture lies in a square: left, top, width and height."""
+    longer = max(size)
+    width, height = (max(round(square_px * side / longer), 1) for side in size)
+    return (square_px - width) // 2, (square_px - height) // 2, width, height
+
+
+def _around(mode: str, background: tuple[int, int, int]) -> Any:
+    """Returns the colour beside a picture that is padded: the background, or nothing where it can be transparent."""
+    if mode == "RGBA":
+        return (0, 0, 0, 0)
+    return Image.new("RGB", (1, 1), background).convert(mode).getpixel((0, 0))
 
 
 def _resized(picture: Image.Image, size: tuple[int, int], box: tuple[int, int, int, int], how: Decoding) -> Image.Image:
@@ -215,15 +279,20 @@ def _resized(picture: Image.Image, size: tuple[int, int], box: tuple[int, int, i
     if (width, height) == size:
         return picture.crop(box)
     if how.resample != "auto":
-        return picture.resize(size, RESAMPLING[how.resample], box, reducing_gap=_gap(how.resample))
+        return _scaled(picture, size, how.resample, box)
     if max(width, height) <= PIXEL_ART_MAX_PX:
         if size[0] % width == 0 and size[1] % height == 0:
-            return picture.resize(size, Image.Resampling.NEAREST, box)
+            return _scaled(picture, size, "nearest", box)
         if size[0] <= width and size[1] <= height:
-            return picture.resize(size, Image.Resampling.BOX, box)
-    return picture.resize(size, Image.Resampling.LANCZOS, box, reducing_gap=_gap("lanczos"))
+            return _scaled(picture, size, "area", box)
+    return _scaled(picture, size, "lanczos", box)
 
 
-def _gap(resample: str) -> float | None:
+def _scaled(picture: Image.Image, size: tuple[int, int], resample: str, box: tuple[int, int, int, int]) -> Image.Image:
     # Large reductions begin with a cheap exact one, down to three times the size; Pillow has none for nearest.
-    return 3.0 if resample == "lanczos" else None
+    gap = 3.0 if resample == "lanczos" else None
+    if picture.mode != "RGBA" or resample == "nearest":
+        return picture.resize(size, RESAMPLING[resample], box, reducing_gap=gap)
+    # Colours are mixed by how much of them is seen. Pillow does so too, but cuts fractions off on the way back.
+    mixed = picture.convert("RGBa").resize(size, RESAMPLING[resample], box, reducing_gap=gap)
+    return Image.fromarray(straight(np.asarray(mixed)))

@@ -52,7 +52,8 @@ def _check_fits(dataset: Dataset, what: str, config: ConfigDict) -> None:
         height, width, has = dataset.images.shape[1:]
         raise UserError(
             f"the pictures of {what} are {height} x {width} px with {has} channels, but config.data.image_size_px="
-            f"{size} and config.data.channels={channels}; change these, or give Dataset.from_arrays size_px={size}"
+            f"{size} and config.data.channels={channels}; change these, or give Dataset.from_arrays size_px={size}, "
+            f"channels={channels}"
         )
 
 

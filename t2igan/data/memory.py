@@ -16,12 +16,14 @@ from t2igan.errors import UserError
 ACCEPTED = "uint8 (or floats from 0 to 1) [N, H, W, C] with 1, 3 or 4 channels, [N, H, W], or a list of such pictures"
 
 
-def squares(images: Any, size_px: int | None) -> np.ndarray:
+def squares(images: Any, size_px: int | None, channels: int | None = None) -> np.ndarray:
     """Returns uint8 [N, size, size, C] of what `ACCEPTED` names, cut to squares by their centres; UserError for others.
 
-    `size_px` None keeps the size that they all have.
+    `size_px` None keeps the size that they all have; `channels` None is 1 where all are grey and otherwise 3.
     """
-    return _uniform([_bytes_of(image, i) for i, image in enumerate(_listed(images))], size_px)
+    if channels not in (None, 1, 3, 4):
+        raise UserError(f"channels={channels!r} must be 1 (grey), 3 (RGB), 4 (RGB and transparency) or None")
+    return _uniform([_bytes_of(image, i) for i, image in enumerate(_listed(images))], size_px, channels)
 
 
 def texts(captions: Any, num: int) -> tuple[tuple[str, ...], ...]:
@@ -74,7 +76,7 @@ def _bytes_of(image: Any, i: int) -> np.ndarray:
     return pixels
 
 
-def _uniform(pictures: list[np.ndarray], size_px: int | None) -> np.ndarray:
+def _uniform(pictures: list[np.ndarray], size_px: int | None, channels: int | None) -> np.ndarray:
     """Pictures of any shape as uint8 [N, size, size, C], cut to squares by their centres."""
     sizes = {picture.shape[:2] for picture in pictures}
     if size_px is None:
@@ -85,7 +87,8 @@ def _uniform(pictures: list[np.ndarray], size_px: int | None) -> np.ndarray:
         size_px = height
     if not isinstance(size_px, int) or size_px < 1:
         raise UserError(f"size_px={size_px!r} must be a whole number above 0: what the pictures are to measure")
-    channels = 1 if all(picture.ndim == 2 or picture.shape[-1] == 1 for picture in pictures) else 3
+    if channels is None:
+        channels = 1 if all(picture.ndim == 2 or picture.shape[-1] == 1 for picture in pictures) else 3
     made = np.empty((len(pictures), size_px, size_px, channels), np.uint8)
     for i, picture in enumerate(pictures):
         try:

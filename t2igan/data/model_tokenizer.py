@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from t2igan.data.tokenizer import Tokenizer, encodable
+from t2igan.data.tokenizer_file import panics_as_errors
 
 WORDPIECE_FILES = ("tokenizer.json", "vocab.txt")
 
@@ -24,11 +25,9 @@ class ModelTokenizer(Tokenizer):
         """Reads a `tokenizer.json`; ValueError where it is anything else."""
         import tokenizers
 
-        try:
+        with panics_as_errors("tokenizer.json"):
             self._tokenizer = tokenizers.Tokenizer.from_str(json)
             self._unbounded = tokenizers.Tokenizer.from_str(json)
-        except Exception as error:  # the library raises bare Exception
-            raise ValueError(f"tokenizer.json is not a tokenizer: {error}") from error
         self._json = json
         self.max_tokens = max_tokens
         self._own = own

@@ -1,6 +1,6 @@
-"""Pictures too many for memory, in the form of an array: some rows of a mapped file, or decoded at every visit.
+"""Pictures in the form of an array: rows of a mapped file, decoded at every visit, joined, or on a background.
 
-Both have `shape`, `dtype`, `ndim`, a length, and give uint8 [n, H, W, C] for an array of indices or a slice, [H, W, C]
+All have `shape`, `dtype`, `ndim`, a length, and give uint8 [n, H, W, C] for an array of indices or a slice, [H, W, C]
 for one index. `numpy.asarray` reads everything: for as few as fit in memory.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from t2igan.data.alpha import composited
 from t2igan.data.decode import Decoding, decode
 from t2igan.data.stored import Stored, reason_of
 from t2igan.data.workers import Workers
@@ -58,6 +59,34 @@ class Mapped(_Pictures):
 
     def _take(self, rows: np.ndarray) -> np.ndarray:
         return self._images[self._rows[rows]]
+
+
+class Composited(_Pictures):
+    """Pictures with transparency as they look on a background; composited whenever they are asked for."""
+
+    def __init__(self, images: Any, background: Sequence[int]):
+        super().__init__((*images.shape[:3], 3))
+        self._images = images
+        self._background = tuple(background)
+
+    def _take(self, rows: np.ndarray) -> np.ndarray:
+        return composited(self._images[rows], self._background)
+
+
+class Joined(_Pictures):
+    """The pictures of one array, and then those of another."""
+
+    def __init__(self, first: Any, second: Any):
+        super().__init__((len(first) + len(second), *first.shape[1:]))
+        self.dtype = np.dtype(first.dtype)
+        self._first, self._second = first, second
+
+    def _take(self, rows: np.ndarray) -> np.ndarray:
+        taken = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        of_first = rows < len(self._first)
+        taken[of_first] = self._first[rows[of_first]]
+        taken[~of_first] = self._second[rows[~of_first] - len(self._first)]
+        return taken
 
 
 class Streamed(_Pictures):

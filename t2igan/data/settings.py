@@ -12,7 +12,7 @@ from t2igan.errors import UserError, nearest
 
 CAPTION_GROUP = re.compile(r"\{caption\}|\(\?P<caption>")
 CHOICES = {
-    "channels": (1, 3),
+    "channels": (1, 3, 4),
     "resize": RESIZES,
     "resample": ("auto", *RESAMPLING),
     "captions": ("all", "first"),

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from t2igan.data import personal
 from t2igan.data.alike import same_picture
+from t2igan.data.alpha import ALPHA_CHANNELS
 from t2igan.data.dataset import NONE, Dataset
 from t2igan.data.reasons import kinds, reasons
 from t2igan.data.tokenizer import Tokenizer
@@ -16,7 +18,9 @@ from t2igan.errors import counted
 
 SHOWN_REASONS = 5
 SHOWN_VALUES = 6
+SHOWN_WORDS = 12
 FEW_PICTURES = 30  # held out; on fewer, a share of right answers is uncertain by a fifth
+FEW_TO_LEARN_FROM, VERY_FEW_TO_LEARN_FROM = 2_000, 100  # different pictures of the training split
 MAX_COUNTED = 100_000  # captions whose tokens are counted, evenly over all
 MIN_CUT = 0.02  # of a picture; less is a pixel or two
 MUCH_CUT = 0.2  # may be what the caption tells of: a head, a line below a letter
@@ -33,6 +37,7 @@ def as_json(datasets: Sequence[Dataset]) -> dict[str, Any]:
                 "pictures": len(dataset),
                 "captions": sum(map(len, dataset.captions)),
                 "left_out": len(dataset.skipped),
+                "transparent": None if dataset.transparent is None else int(dataset.transparent.sum()),
                 "reasons": dict(kinds(dataset.skipped).most_common()),
                 "same_picture_again": _doubles(dataset),
                 "fingerprint": dataset.fingerprint(),
@@ -43,6 +48,8 @@ def as_json(datasets: Sequence[Dataset]) -> dict[str, Any]:
         "same_picture_in_two_splits": _shared(datasets),
         "not_read": [{"file": s.file, "reason": s.reason} for s in datasets[0].unread],
         "notes": _notes(datasets),
+        "nearly_the_same_in_two_splits": _alike(datasets),
+        **personal.as_json(datasets),
     }
 
 
@@ -76,8 +83,10 @@ def lines(datasets: Sequence[Dataset], data_config: Any, tokenizer_config: Any) 
     found += ["", *_sizes(train, data_config), *_captions(train, tokenizer_config), *_attributes(train)]
     found += [f"note: {printable(note)}" for note in _notes(datasets)]
     found += [unread(train)] if train.unread else []
+    found += transparency(datasets, data_config)
     found += few_held_out(datasets)
     found += [left_out(dataset) for dataset in datasets if dataset.skipped] or ["nothing was left out"]
+    found += personal.remarks(datasets)
     found += [
         f"{d.split}: {counted(doubles, 'picture')} again, byte by byte" for d in datasets if (doubles := _doubles(d))
     ]
@@ -92,6 +101,23 @@ def lines(datasets: Sequence[Dataset], data_config: Any, tokenizer_config: Any) 
     return found
 
 
+def transparency(datasets: Sequence[Dataset], data_config: Any) -> list[str]:
+    """Returns a remark where transparency is lost, or where none is there to be kept."""
+    known = {dataset.split: dataset.transparent for dataset in datasets if dataset.transparent is not None}
+    total, count = sum(map(len, known.values())), sum(int(of_one.sum()) for of_one in known.values())
+    if data_config.channels != ALPHA_CHANNELS and count:
+        return [
+            f"transparent in places: {count:,} of {counted(total, 'picture')}, shown on config.data.background="
+            f"{tuple(data_config.background)}; config.data.channels=4 keeps their transparency"
+        ]
+    if data_config.channels == ALPHA_CHANNELS and total and not count:
+        return [
+            f"config.data.channels=4, but of {counted(total, 'picture')} none is transparent: what is drawn will be "
+            f"opaque, and config.data.channels=3 learns less for nothing"
+        ]
+    return []
+
+
 def few_held_out(datasets: Sequence[Dataset]) -> list[str]:
     """Returns a remark where splits after the first are too small to measure much on, with what to do."""
     few = [dataset for dataset in datasets[1:] if len(dataset) < FEW_PICTURES and dataset.split != datasets[0].split]
@@ -102,6 +128,29 @@ def few_held_out(datasets: Sequence[Dataset]) -> list[str]:
         f"only {counts}: figures on so few say little, and some cannot be had. Add pictures, or raise "
         "config.data.val_fraction and test_fraction"
     ]
+
+
+def different_pictures(dataset: Dataset) -> int:
+    """Returns how many pictures of a split differ; of several that are one in other files, one counts."""
+    if dataset.content is None or dataset.signatures is None or not len(dataset):
+        return len(dataset)
+    return len(np.unique(same_picture(dataset.content, dataset.signatures)))
+
+
+def few_to_learn_from(pictures: int, game_images: int) -> list[str]:
+    """Returns what is at risk where so few different pictures are trained on, shown so many times in the game."""
+    if pictures < VERY_FEW_TO_LEARN_FROM:
+        return [
+            f"{pictures} different pictures teach no more than themselves: expect copies and blends of them, and take "
+            f"no new combination of words for granted"
+        ]
+    if pictures < FEW_TO_LEARN_FROM:
+        return [
+            f"{pictures:,} different pictures are shown {game_images / pictures:.0f} times each in the game: they may "
+            f"be learned by heart, so look at the copies that the evaluation counts (memorisation) before you trust a "
+            f"drawing"
+        ]
+    return []
 
 
 def cut_captions(train: Dataset, tokenizer: Tokenizer) -> list[str]:
@@ -188,6 +237,13 @@ def _captions(dataset: Dataset, tokenizer_config: Any) -> list[str]:
         f"{len(set(captions)):,} different; "
         f"{np.median(lengths):.0f} tokens of {tokenizer.vocab_size} kinds (median)"
     ]
+    rare = personal.rare_words(captions[:: len(captions) // MAX_COUNTED + 1], tokenizer)
+    if rare:
+        shown = ", ".join(printable(word) for word in rare[:SHOWN_WORDS]) + (", ..." if len(rare) > SHOWN_WORDS else "")
+        said.append(
+            f"tokenizer: {len(rare):,} words that at most {personal.FEW_CAPTIONS} captions have can be read from it, "
+            f"and snapshots hold it; is there a name among them? {shown}"
+        )
     return [*said, *cut_captions(dataset, tokenizer)]
 
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from t2igan.data.tokenizer_file import SPECIAL_TOKENS, dress, finish, panics_as_errors, rebuilt
 from t2igan.errors import UserError
 
 PAD, BEGIN, END = 0, 1, 2
-SPECIAL_TOKENS = ("<pad>", "<begin>", "<end>")  # in the order of their ids
 MIN_VOCAB_SIZE = len(SPECIAL_TOKENS) + 256  # every byte is a token, so that no text is out of vocabulary
 MIN_MAX_TOKENS = 3  # begin, one token, end
 ROW_MULTIPLE = 4  # rows of ids are cut to the longest caption, rounded up to this
@@ -44,10 +44,8 @@ class Tokenizer:
         """Reads what `to_json` wrote; ValueError where `json` is anything else."""
         import tokenizers
 
-        try:
+        with panics_as_errors():
             self._tokenizer = tokenizers.Tokenizer.from_str(json)
-        except Exception as error:  # the library raises bare Exception
-            raise ValueError(f"not a tokenizer: {error}") from error
         truncation = self._tokenizer.truncation
         ids = [self._tokenizer.token_to_id(token) for token in SPECIAL_TOKENS]
         if ids != [PAD, BEGIN, END] or truncation is None or self._tokenizer.padding is None:
@@ -68,8 +66,8 @@ class Tokenizer:
 
         Few captions may give fewer tokens. UserError for a `vocab_size` below 259 or a `max_tokens` below 3.
         """
-        from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
         from tokenizers import Tokenizer as Backend
+        from tokenizers import models, pre_tokenizers, trainers
 
         if vocab_size < MIN_VOCAB_SIZE:
             raise UserError(
@@ -82,15 +80,7 @@ class Tokenizer:
                 f"(begin, one token, end). Try 40."
             )
         backend = Backend(models.BPE())
-        steps: list[normalizers.Normalizer] = [normalizers.NFKC()]
-        if lowercase:
-            steps.append(normalizers.Lowercase())
-        # Strip after lowercasing and NFKC: both may leave white space behind.
-        steps += [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
-        backend.normalizer = normalizers.Sequence(steps)
-        # With the prefix space a word is the same token at the start of a caption as anywhere else.
-        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-        backend.decoder = decoders.ByteLevel()
+        dress(backend, lowercase)
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
             special_tokens=list(SPECIAL_TOKENS),
@@ -98,12 +88,7 @@ class Tokenizer:
             show_progress=False,
         )
         backend.train_from_iterator(encodable(captions), trainer)
-        backend.post_processor = processors.TemplateProcessing(
-            single=f"{SPECIAL_TOKENS[BEGIN]} $A {SPECIAL_TOKENS[END]}",
-            special_tokens=[(SPECIAL_TOKENS[BEGIN], BEGIN), (SPECIAL_TOKENS[END], END)],
-        )
-        backend.enable_truncation(max_tokens)
-        backend.enable_padding(length=max_tokens, pad_id=PAD, pad_token=SPECIAL_TOKENS[PAD])
+        finish(backend, max_tokens)
         return cls(backend.to_str())
 
     @property
@@ -182,6 +167,10 @@ class Tokenizer:
         words = [Word(caption[start:end].strip(), tuple(positions)) for start, end, positions in spans.values()]
         return [word for word in words if word.text]
 
+    def unpadded(self, captions: Sequence[str]) -> list[list[int]]:
+        """Returns the ids of each caption, whole, by the run's own tokenizer, without begin, end and padding."""
+        return [e.ids[1:-1] for e in self.own._unbounded.encode_batch_fast(encodable(captions))]
+
     def lengths(self, captions: Sequence[str]) -> np.ndarray:
         """Returns int32 [len(captions)], begin and end included; what is above `max_tokens` is cut by `encode`."""
         encodings = self._unbounded.encode_batch_fast(encodable(captions))
@@ -197,8 +186,11 @@ class Tokenizer:
 
     @classmethod
     def from_json(cls, json: str) -> Tokenizer:
-        """Returns the tokenizer that `to_json` wrote; ValueError where `json` is anything else."""
-        return cls(json)
+        """Returns the tokenizer that `to_json` wrote; ValueError where `json` is anything else.
+
+        It is built anew from vocabulary, merges, length and lower case, so that a file can bring nothing else.
+        """
+        return cls(rebuilt(json))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tokenizer) and self._json == other._json

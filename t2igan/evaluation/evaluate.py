@@ -17,7 +17,7 @@ from t2igan.data import Dataset
 from t2igan.errors import UserError, nearest
 from t2igan.evaluation import metrics as metrics_lib
 from t2igan.evaluation.evaluators import alignment as follows
-from t2igan.evaluation.evaluators import distribution, robustness
+from t2igan.evaluation.evaluators import distribution, membership, robustness
 from t2igan.evaluation.evaluators import diversity as variety
 from t2igan.evaluation.evaluators import memorisation as overfitting
 from t2igan.evaluation.evaluators.samples import Draw, Evaluation, draw_and_see, real_rows, what_to_draw
@@ -34,6 +34,8 @@ GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {
     **overfitting.GROUPS,
     **robustness.GROUPS,
 }
+ON_REQUEST: dict[str, tuple[Callable[[Evaluation], None], ...]] = membership.GROUPS  # thousands of drawings more
+KNOWN = GROUPS | ON_REQUEST
 CHEAP = ("attributes", "frechet")  # what is looked at during training
 RESAMPLES = 1_000  # of the bootstrap
 
@@ -59,7 +61,7 @@ def evaluate(
       num_images: how many to draw, cycling through the split's pictures in an order that depends on `seed` alone. Each
         drawing has a seed of its own; a picture with several captions is drawn by another one in each cycle.
       seed: of that order, of the seeds given to `draw`, and of all that is drawn at random by the metrics.
-      metrics: groups of metrics, keys of `GROUPS`.
+      metrics: groups of metrics, keys of `GROUPS`, or of `ON_REQUEST`, which are measured only where they are named.
       extractor_names: whose features; None = all that the feature extractors have.
       discriminate: pictures and captions to logits [N] of the discriminator, for the group "discriminator".
       resamples: of the bootstrap intervals; 0 = no intervals, and no extrapolation of the Fréchet distance.
@@ -87,7 +89,7 @@ def evaluate(
     seconds = {"drawing": time.perf_counter() - start}
     for group in chosen:
         start = time.perf_counter()
-        for function in GROUPS[group]:
+        for function in KNOWN[group]:
             if resamples or function is not distribution.frechet_infinity:
                 function(evaluation)
         seconds[group] = time.perf_counter() - start
@@ -127,7 +129,7 @@ def evaluate(
         "seconds": {name: round(s, 3) for name, s in seconds.items()},
         "left_out": evaluation.left_out,
         "figures": figures,
-        "verdict": verdict(figures, evaluation.details.get("binding"), len(rows), chosen == list(GROUPS)),
+        "verdict": verdict(figures, evaluation.details.get("binding"), len(rows), set(GROUPS) <= set(chosen)),
         "details": evaluation.details,
     }
 
@@ -142,7 +144,7 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> Result:
         return dict(new)
     kept = {name: f for name, f in old["figures"].items() if f["group"] not in new["seconds"]}
     figures = {**new["figures"], **kept}
-    in_order = sorted(figures, key=lambda name: list(GROUPS).index(figures[name]["group"]))  # stable
+    in_order = sorted(figures, key=lambda name: list(KNOWN).index(figures[name]["group"]))  # stable
     left_out = {k: why for k, why in old["left_out"].items() if k.split("/")[0] not in new["seconds"]} | new["left_out"]
     details = {**old["details"], **new["details"]}
     figures = {name: figures[name] for name in in_order}
@@ -176,8 +178,8 @@ def without_details(result: Mapping[str, Any]) -> Result:
 
 
 def chosen_groups(names: Sequence[str]) -> list[str]:
-    """Returns groups of metrics in the order of `GROUPS`; UserError for one that is not known."""
-    return _chosen(names, GROUPS, "--metrics")
+    """Returns groups of metrics in the order of `KNOWN`; UserError for one that is not known."""
+    return _chosen(names, KNOWN, "--metrics")
 
 
 def _chosen(names: Sequence[str], known: Mapping[str, Any], where: str) -> list[str]:

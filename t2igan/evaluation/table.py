@@ -10,11 +10,11 @@ from t2igan.errors import counted
 ARROWS = {"higher": "higher is better", "lower": "lower is better", "real": "as real is best"}
 
 
-IN_BRACKETS = "in brackets: of real pictures"  # what the numbers in brackets of a summary line are
+def summary_line(result: Mapping[str, Any], explained: bool = False) -> str:
+    """Returns what matters of a result in one line, with the same figures of real pictures in brackets.
 
-
-def summary_line(result: Mapping[str, Any]) -> str:
-    """Returns what matters of a result in one line, with the same figures of real pictures in brackets."""
+    `explained` adds what the brackets are, where there are some.
+    """
     figures = result["figures"]
     parts = []
     if "attributes/mean" in figures:
@@ -25,7 +25,10 @@ def summary_line(result: Mapping[str, Any]) -> str:
     distances = [name for name in figures if name.startswith("frechet/")]
     if distances and figures[distances[0]]["real"] is not None:  # without a ceiling it says nothing by itself
         parts.append(f"Fréchet {_with_real(figures[distances[0]])} by {figures[distances[0]]['extractor']}")
-    parts = parts or [f"too few real pictures to measure by ({result['counts']['num_real']})"]
+    if explained and any("(" in part for part in parts):
+        parts[-1] += " (in brackets: of real pictures)"
+    num_real = result["counts"]["num_real"]
+    parts = parts or [f"too few real pictures to measure by, {num_real} in all"]
     return f"{result['split']}, {counted(result['counts']['num_images'], 'picture')}: " + " · ".join(parts)
 
 

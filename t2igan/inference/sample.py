@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,16 @@ from jaxtyping import Array, Float, UInt8, UInt32
 
 from t2igan import config as config_lib
 from t2igan import nets
+from t2igan.data.seen import Seen, Unseen
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, command
 from t2igan.inference import shipped
+from t2igan.inference.arguments import as_prompts, as_seeds, check_number
+from t2igan.inference.fitting import check_kinds, networks_of_stranger
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.pretrained.opening import WEIGHTS, reader_of_snapshot
 from t2igan.inference.prompts import Prompt, parse
-from t2igan.inference.snapshot import Snapshot, load_snapshot
+from t2igan.inference.snapshot import Snapshot, open_snapshot
 from t2igan.method.techniques.regularize import no_caption
 
 SNAPSHOT_NAME = "snapshot.safetensors"  # the latest
@@ -46,6 +50,7 @@ class Model:
         self.metrics = snapshot.metrics
         self.info = snapshot.info
         self.digest = snapshot.digest
+        self.seen = Seen.from_json(snapshot.seen)  # of the training captions; None where the snapshot does not say
         self._draw = jax.jit(_draw, static_argnums=0)
         self._draw_composed = jax.jit(_draw_composed, static_argnums=0)
 
@@ -58,7 +63,7 @@ class Model:
         guidance: float = 1.0,
         negative: str = "",
     ) -> np.ndarray:
-        """Returns a picture a prompt: uint8 [N, H, W, C].
+        """Returns a picture a prompt: uint8 [N, H, W, C]; with four channels, RGBA whose colours are not premultiplied.
 
         Args:
           prompts: one or several captions in the style of the training captions, or more in the language of
@@ -73,8 +78,27 @@ class Model:
 
         Raises:
           UserError: a prompt is empty or longer than the model's, its brackets are wrong, or a number is out of range.
+
+        Warns:
+          PromptWarning: a prompt has words, or words side by side, that no training caption had.
         """
         return np.concatenate(list(self.sample_batches(prompts, seed, truncation, cut_long, guidance, negative)))
+
+    def unseen(self, prompts: str | Iterable[str]) -> list[Unseen]:
+        """Returns, of each prompt with words or neighbours that no training caption had, which these are.
+
+        They mean little to the model, and are no error. [] for all prompts where the snapshot keeps no words.
+        """
+        if self.seen is None:
+            return []
+        found = []
+        for prompt in dict.fromkeys(as_prompts(prompts)):
+            captions = parse(prompt).captions
+            of_one = [self.seen.unseen(caption, self.tokenizer) for caption in captions]
+            words = tuple(dict.fromkeys(word for one in of_one for word in one.words))
+            # Of a prompt with weights only words are looked at: captions are made of it that lack a phrase.
+            found.append(Unseen(prompt, words, of_one[0].pairs if len(captions) == 1 else ()))
+        return [one for one in found if one]
 
     def sample_batches(
         self,
@@ -95,6 +119,7 @@ class Model:
             meant = [Prompt((prompt,), (1.0,), (prompt,)) for prompt in prompts]
         else:
             meant = self.understood(prompts, negative)
+            warn_of(self.unseen(prompts))
         for start in range(0, len(prompts), BATCH_SIZES[-1]):
             piece = slice(start, start + BATCH_SIZES[-1])
             yield self._drawn(meant[piece], np.asarray(seeds[piece], np.uint32), truncation, guidance)
@@ -142,34 +167,15 @@ class Model:
             )
 
 
-def as_prompts(prompts: Any) -> list[str]:
-    """Returns one or several prompts as a list; UserError where there is none, or one that is no text."""
-    listed = [prompts] if isinstance(prompts, str) or not isinstance(prompts, Iterable) else list(prompts)
-    if not listed:
-        raise UserError("there is no prompt; give at least one")
-    for prompt in listed:
-        if not isinstance(prompt, str):
-            raise UserError(f"a prompt is {prompt!r}; each must be a text")
-    return listed
+class PromptWarning(UserWarning):
+    """A prompt has what no training caption had."""
 
 
-def as_seeds(seed: Any, num: int) -> list[int]:
-    """Returns a seed for each of `num` pictures; UserError where they are not as many, or no whole numbers in range."""
-    one = isinstance(seed, str) or not isinstance(seed, Iterable)
-    seeds = [seed] * num if one else list(seed)
-    if len(seeds) != num:
-        raise UserError(f"{num} prompts but {len(seeds)} seeds; give one seed for all or one each")
-    for value in seeds:
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or not 0 <= value < 2**32:
-            raise UserError(f"seed={value!r} must be a whole number from 0 to 4294967295; any other is another picture")
-    return [int(value) for value in seeds]
-
-
-def check_number(name: str, value: Any, most: int, usual: str) -> None:
-    """Raises `UserError` where a setting of `sample` is no number from 0 to `most`."""
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not number or not 0 <= value <= most:
-        raise UserError(f"{name}={value!r} must lie between 0 and {most}; {usual}")
+def warn_of(unseen: Sequence[Unseen]) -> None:
+    """Warns, as Python does, of prompts with what was never seen: once for all of a call."""
+    if unseen:
+        more = f" (and {len(unseen) - 1:,} more prompts)" if len(unseen) > 1 else ""
+        warnings.warn(f"{unseen[0].text}{more}; it means little to this model", PromptWarning, stacklevel=4)
 
 
 def _draw(networks: nets.Networks, params, tokens, seeds, truncation, guidance=None) -> jax.Array:
@@ -250,8 +256,17 @@ def noise(seeds: UInt32[Array, " N"], z_dim: int) -> Float[Array, "N {z_dim}"]:
 
 
 def to_bytes(images: Float[Array, "N H W C"]) -> UInt8[Array, "N H W C"]:
-    """Returns pictures in [-1, 1] as bytes; what lies outside is clipped."""
-    return jnp.round(jnp.clip(images * 127.5 + 127.5, 0, 255)).astype(jnp.uint8)
+    """Returns pictures in [-1, 1] as bytes; what lies outside is clipped.
+
+    Four channels are taken for premultiplied colours and alpha (`t2igan.nets.to_unit`) and become straight ones: the
+    colour is divided by alpha as rounded, so that on any background the picture looks as it was meant, to a level.
+    """
+    levels = jnp.clip(images * 127.5 + 127.5, 0, 255)
+    if images.shape[-1] == 4:
+        alpha = jnp.round(levels[..., 3:])
+        colours = jnp.minimum(levels[..., :3] * 255 / jnp.maximum(alpha, 1), 255)
+        levels = jnp.concatenate([jnp.where(alpha > 0, colours, 0), alpha], axis=-1)
+    return jnp.round(levels).astype(jnp.uint8)
 
 
 def load(path: str | Path, which: str = "latest") -> Model:
@@ -269,7 +284,12 @@ def load(path: str | Path, which: str = "latest") -> Model:
     check_not_forked()
     found = snapshot_path(path, which)
     beside = found.parent.parent if found.parent.name == KEPT_FOLDER else found.parent
-    return from_snapshot(load_snapshot(found), beside=beside)
+    with open_snapshot(found) as file:
+        networks, tokenizer = networks_of_stranger(file.described, beside, str(found))
+        snapshot = file.read()
+    if WEIGHTS in snapshot.params:  # it reads captions with them, and so far there were only shapes
+        tokenizer = reader_of_snapshot(snapshot, tokenizer.max_tokens, beside)
+    return _model(networks, tokenizer, snapshot)
 
 
 def snapshot_path(path: str | Path, which: str = "latest") -> Path:
@@ -302,23 +322,24 @@ def from_snapshot(snapshot: Snapshot, tokenizer: Tokenizer | None = None, beside
 
     Args:
       snapshot: the snapshot.
-      tokenizer: what its text encoder reads captions with, where that is at hand; None = as the snapshot says.
+      tokenizer: what its text encoder reads captions with, where the snapshot is one's own and that is at hand; None =
+        as the snapshot says, and nothing that it says is believed.
       beside: the folder that it lies in, where a pretrained text encoder that it does not hold is looked for.
 
     Raises:
-      UserError: a pretrained text encoder is nowhere to be found, or a kind of network is not registered.
+      UserError: a pretrained text encoder is nowhere to be found, a kind of network is not registered, or weights,
+        configuration and tokenizer do not fit each other.
     """
-    config = config_lib.from_dict(snapshot.config)
-    tokenizer = tokenizer or reader_of_snapshot(snapshot, config.tokenizer.max_tokens, beside)
-    for role in nets.ROLES:
-        try:
-            nets.kind_of(config, role)
-        except UserError as error:
-            raise UserError(
-                f"{error}\nOne of your own is known once its file has run: --plugin=FILE on the command line, or an "
-                f"import in Python"
-            ) from error
-    networks = nets.build(config, tokenizer.vocab_size, tokenizer.pretrained)
+    if tokenizer is None:
+        networks, tokenizer = networks_of_stranger(snapshot, beside, "the snapshot")
+    else:
+        config = config_lib.from_dict(snapshot.config)
+        check_kinds(config)
+        networks = nets.build(config, tokenizer.vocab_size, tokenizer.pretrained)
+    return _model(networks, tokenizer, snapshot)
+
+
+def _model(networks: nets.Networks, tokenizer: Tokenizer, snapshot: Snapshot) -> Model:
     params = {name: of_one for name, of_one in snapshot.params.items() if name != WEIGHTS}
     # Small snapshots are stored in float16 (`t2igan export --format=snapshot --dtype=float16`).
     params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)

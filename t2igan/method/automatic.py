@@ -9,6 +9,7 @@ import numpy as np
 
 from t2igan.config import get
 from t2igan.config.auto import AUTO, PAIRED_WEIGHT, PENALTY_WEIGHTS, WEIGHTS, is_auto
+from t2igan.data.alpha import in_unit
 
 # R1's weight 0.1 was found for the pixel avatars of base.py, whose pictures have this total variance.
 BASE_PENALTY_WEIGHT, BASE_VARIANCE = 0.1, 203.4
@@ -29,7 +30,7 @@ def total_variance(images: Any) -> float:
     rows = np.arange(0, len(images), step)
     for part in np.array_split(rows, max(len(rows) // 256, 1)):
         values = np.asarray(images[part])
-        values = values.astype(np.float64) / 127.5 - 1 if values.dtype == np.uint8 else values.astype(np.float64)
+        values = in_unit(values) if values.dtype == np.uint8 else values.astype(np.float64)
         sums = values.sum(0) if sums is None else sums + values.sum(0)
         squares = (values**2).sum(0) if squares is None else squares + (values**2).sum(0)
     return float((squares / len(rows) - (sums / len(rows)) ** 2).sum())

@@ -11,6 +11,7 @@ import optax
 
 from t2igan.method import losses
 from t2igan.method.losses.inversion import InversionWeights
+from t2igan.method.losses.variety import VarietyWeights
 from t2igan.method.optim import optimizers
 from t2igan.method.optim.schedules import ema_decay, schedule
 from t2igan.method.techniques import regularize
@@ -40,6 +41,7 @@ class Method:
     reconstruction_weight: float
     paired_weight: float
     inversion: InversionWeights
+    variety: VarietyWeights  # false where there is no such term
     attack_size: float
     attack_steps: int
     normalise: Callable[[Any], Any]  # the discriminator's parameters, as they are used
@@ -48,6 +50,7 @@ class Method:
     augment_probability: float
     augment_target: float
     augment_images: int
+    augment_alpha: bool  # whether what is augmented has transparency: pictures with four channels, not codes
     instance_noise: Callable | None
     sentence_noise: float
     caption_dropout: float
@@ -93,6 +96,7 @@ class Method:
             reconstruction_weight=loss.reconstruction_weight,
             paired_weight=loss.paired_weight,
             inversion=InversionWeights.of(config),
+            variety=VarietyWeights.of(config),
             attack_size=loss.attack_size,
             attack_steps=loss.attack_steps,
             normalise=regularize.NORMALISATIONS[config.discriminator.normalisation],
@@ -101,6 +105,7 @@ class Method:
             augment_probability=augment.probability,
             augment_target=augment.target,
             augment_images=augment.adapt_images,
+            augment_alpha=config.data.channels == 4 and networks.space is None,
             instance_noise=over_training(*noise) if any(noise) else None,
             sentence_noise=augment.sentence_noise,
             caption_dropout=augment.caption_dropout,

@@ -91,13 +91,24 @@ class Networks(NamedTuple):
         return pixels if self.space is None else self.space.apply(params["space"], pixels, method="encode")
 
     def to_pixels(self, params: Mapping[str, Any], x: jax.Array) -> jax.Array:
-        """Returns pictures in [-1, 1], or a little beyond, of what the generator draws; float32 [B, H, W, C]."""
+        """Returns pictures in [-1, 1], or a little beyond, of what the generator draws; float32 [B, H, W, C].
+
+        Colours of four channels are premultiplied, as in `to_unit`; `t2igan.inference.sample.to_bytes` undoes it.
+        """
         return x if self.space is None else self.space.apply(params["space"], x, method="decode")
 
 
 def to_unit(images: jax.Array) -> jax.Array:
-    """Returns uint8 pictures as float32 in [-1, 1]."""
-    return images.astype(jnp.float32) / 127.5 - 1
+    """Returns uint8 pictures as float32 in [-1, 1].
+
+    Of pictures with four channels, red, green, blue and alpha, the colours become premultiplied: alpha c, alpha. So
+    what cannot be seen is -1 throughout, and mixing places or pictures mixes what is seen of them.
+    """
+    levels = images.astype(jnp.float32)
+    if images.shape[-1] == 4:
+        alpha = levels[..., 3:]
+        levels = jnp.concatenate([levels[..., :3] * (alpha / 255), alpha], axis=-1)
+    return levels / 127.5 - 1
 
 
 def build(config: Any, vocab_size: int, pretrained: LanguageModel | None = None) -> Networks:

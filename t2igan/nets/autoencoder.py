@@ -129,7 +129,7 @@ class Autoencoder(nn.Module):
 class PatchComponents(nn.Module):
     """A linear space: the first `channels` principal components of patches of `factor` x `factor` pixels.
 
-    `t2igan.method.patches.fit` gives the parameters; a fresh module has those of an arbitrary basis.
+    `t2igan.nets.patches.fit` gives the parameters; a fresh module has those of an arbitrary basis.
     """
 
     image_channels: int

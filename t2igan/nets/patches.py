@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from t2igan.data.alpha import in_unit
+
 MAX_PATCHES = 200_000  # that the components are computed from, taken evenly
 
 
@@ -26,8 +28,8 @@ def fit(
     """
     num, height, width, colours = images.shape
     patches = images.reshape(num, height // factor, factor, width // factor, factor, colours)
-    patches = patches.transpose(0, 1, 3, 2, 4, 5).reshape(-1, factor**2 * colours)
-    patches = patches[:: max(len(patches) // MAX_PATCHES, 1)].astype(np.float64) / 127.5 - 1
+    patches = patches.transpose(0, 1, 3, 2, 4, 5).reshape(-1, factor, factor, colours)
+    patches = in_unit(patches[:: max(len(patches) // MAX_PATCHES, 1)]).reshape(-1, factor**2 * colours)
     mean = patches.mean(0)
     variances, basis = np.linalg.eigh(np.cov((patches - mean).T))
     variances, basis = np.maximum(variances[::-1][:channels], 1e-8), basis[:, ::-1][:, :channels]

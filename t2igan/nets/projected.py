@@ -106,6 +106,11 @@ def _build(section: Any, common: Common) -> ProjectedDiscriminator:
 def _check(config: Any, section: str) -> None:
     d = config[section]
     require_positive(config, f"{section}.features")
+    if config.data.channels == 4:
+        raise UserError(
+            f"config.{section}.kind='projected' judges by features of opaque pictures, and config.data.channels=4; set "
+            f"the channels to 3, or the kind to 'residual'"
+        )
     if not d.features_from:
         raise UserError(
             f"config.{section}.kind='projected' judges by pretrained features, and config.{section}.features_from is "

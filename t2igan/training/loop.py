@@ -21,6 +21,7 @@ import numpy as np
 
 from t2igan import config as config_lib
 from t2igan.data import Batches, Dataset, prefetched
+from t2igan.data.unlabelled import columns_with_unlabelled
 from t2igan.inference.checkpoint import Checkpoints
 from t2igan.method import phases
 from t2igan.method.phases import Phase
@@ -87,7 +88,8 @@ def _go_on(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
         run.logs.start_phase(phase.name, start)
         bar = Progress(phase.name, phase.total_steps * phase.step_images, start * phase.step_images, run.leads)
         try:
-            return _loop(run, phase, training_data(run, phase.name), checkpoints, bar, state, start)
+            data = training_data(run, phase.name, phase.unlabelled)
+            return _loop(run, phase, data, checkpoints, bar, state, start)
         finally:
             bar.close()
 
@@ -97,6 +99,9 @@ def _loop(
 ) -> Any:
     config = run.config
     compiled: dict[tuple, Any] = {}  # a step by what its number decides: one, as a rule
+    columns, without_captions = phase.columns, len(data) - len(run.train_data)
+    if without_captions:
+        columns = columns_with_unlabelled(columns, len(run.train_data), without_captions)
     batches = Batches(
         data,
         run.tokenizer,
@@ -104,7 +109,7 @@ def _loop(
         batch_images=phase.step_images,
         process_index=processes.index(),
         process_count=processes.count(),
-        columns=phase.columns,
+        columns=columns,
     )
     rate, window = Rate(), []
     ahead = prefetched(batches.__getitem__, start, phase.total_steps)

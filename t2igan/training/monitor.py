@@ -17,7 +17,7 @@ from t2igan import __version__
 from t2igan import config as config_lib
 from t2igan.evaluation.evaluate import CHEAP, evaluate, flat_figures, without_details
 from t2igan.evaluation.runs import draw_with
-from t2igan.evaluation.table import IN_BRACKETS, summary_line
+from t2igan.evaluation.table import summary_line
 from t2igan.inference.pictures import row_tops, sheet
 from t2igan.inference.pretrained.opening import snapshot_parts
 from t2igan.inference.sample import BEST_SNAPSHOT_NAME, KEPT_FOLDER, SNAPSHOT_NAME, Model, from_snapshot
@@ -72,9 +72,9 @@ def evaluate_and_draw(run: Run, phase: Phase, state: Any, done: int) -> dict[str
     snapshot = snapshot_of(run, networks_of(state), done, phase.name)
     name = f"{phase.sheet_prefix}{images:09d}"
     if now.evaluates:
-        explained = "" if (run.workdir / BEST_SNAPSHOT_NAME).is_file() else f" ({IN_BRACKETS})"  # once a run
+        explained = not (run.workdir / BEST_SNAPSHOT_NAME).is_file()  # once a run
         snapshot, found = evaluated(run, snapshot)
-        say(f"{images:>9,} images: {summary_line(snapshot.metrics)}{explained}")
+        say(f"{images:>9,} images: {summary_line(snapshot.metrics, explained)}")
         figures |= found
     save_snapshot(run.workdir / SNAPSHOT_NAME, snapshot)
     if now.keeps:
@@ -168,5 +168,6 @@ def snapshot_of(run: Run, learned: Mapping[str, Any], done: int, phase: str) -> 
         tokenizer=run.tokenizer.own.to_json(),
         pretrained=description,
         metrics={},
+        seen=run.seen if run.config.checkpoint.keep_words else {},
         info={"phase": phase, "step": done, "t2igan": __version__, "jax": jax.__version__, "data": run.train_data.name},
     )

@@ -10,8 +10,18 @@ import jax
 import numpy as np
 
 from t2igan import nets
+from t2igan.config import total_steps
 from t2igan.data import Dataset, check_all_usable, different, open_datasets, split_names
-from t2igan.data.summary import as_json, cut_captions, few_held_out, left_out, unread
+from t2igan.data.summary import (
+    as_json,
+    cut_captions,
+    different_pictures,
+    few_held_out,
+    few_to_learn_from,
+    left_out,
+    transparency,
+    unread,
+)
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.evaluation.extractors import FeatureExtractors
@@ -31,6 +41,7 @@ from t2igan.training.logs import Logs, say
 from t2igan.training.record import check_same_data
 from t2igan.training.run import Run
 
+MANY_PICTURES = 20_000  # of which enough differ
 INHERITED_NAME = "inherited.safetensors"
 
 
@@ -103,7 +114,13 @@ def open_run(config, workdir: Path, mesh, data: tuple[Dataset, Dataset, Dataset]
         f"{len(val_data):,} to watch, {len(test_data):,} to test on; "
         f"{tokenizer.vocab_size} tokens; {mesh.size} x {mesh.devices.flat[0].platform}"
     )
-    for remark in [*train_data.notes, *few_held_out(opened), *cut_captions(train_data, tokenizer)]:
+    for remark in [
+        *train_data.notes,
+        *transparency(opened, config.data),
+        *few_held_out(opened),
+        *_at_risk(config, train_data),
+        *cut_captions(train_data, tokenizer),
+    ]:
         say(remark)
     if config.sample.captions:
         tokenizer.encode_prompts(config.sample.captions)  # too long, empty: better said now than at the first sheet
@@ -122,6 +139,14 @@ def open_run(config, workdir: Path, mesh, data: tuple[Dataset, Dataset, Dataset]
         extractors=extractors,
         logs=Logs(workdir, processes.leads(), project, config.to_dict()),
     )
+
+
+def _at_risk(config, train_data: Dataset) -> list[str]:
+    """Returns what small data puts at risk in a game."""
+    if "adversarial" not in config.phases or len(train_data) > MANY_PICTURES:
+        return []
+    game_images = total_steps(config.train, len(train_data)) * config.train.batch_images
+    return few_to_learn_from(different_pictures(train_data), game_images)
 
 
 def _tokenizer(config, workdir: Path, train_data: Dataset) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from t2igan import nets
 from t2igan.data.dataset import Dataset
+from t2igan.data.seen import Seen
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.evaluation.extractors import FeatureExtractors
@@ -59,6 +61,13 @@ class Run:
                 f'are given.\nSet it to "", or to frechet/ and one of {", ".join(self.extractors.by_name)}'
             )
         return metric, metric.startswith(("frechet", "kernel"))
+
+    @functools.cached_property
+    def seen(self) -> dict[str, Any]:
+        """What snapshots keep of the training captions, to warn of prompts with words that they did not have."""
+        held_out = [of_one[0] for of_one in self.val_data.captions]
+        captions = (caption for of_one in self.train_data.captions for caption in of_one)
+        return Seen.of(captions, held_out, self.tokenizer.own).to_json()
 
     @property
     def batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:

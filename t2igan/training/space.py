@@ -4,8 +4,9 @@ Codes are computed once, before the first phase that is played on them, and kept
 
     space.safetensors       the network of the space, as the phase `autoencoder`, a fit or another run left it
     codes_DIGEST.npy        float16 [N, h, w, c] of the training pictures, mapped into memory; DIGEST is the network's
+    unlabelled_codes_...    the same of pictures without captions, where a phase takes those
 
-Both can be deleted: they are made again from the checkpoint of the phase.
+All can be deleted: they are made again from the checkpoint of the phase.
 """
 
 from __future__ import annotations
@@ -79,16 +80,25 @@ def at_hand(run: Run, phase: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return dict(given) | load_networks(path)
 
 
-def training_data(run: Run, phase: str) -> Dataset:
-    """Returns what the batches of a phase are made of: pictures, or their codes, which are computed once."""
-    if _learns_space(run, phase):
-        if not run.config.data.unlabelled_source:
-            return run.train_data
-        return with_unlabelled(run.train_data, open_unlabelled(run.config.data))
-    if run.networks.space is None:
-        return run.train_data
-    path = processes.from_leader(lambda: str(_codes(run)))
-    return dataclasses.replace(run.train_data, images=np.load(path, mmap_mode="r"))
+def training_data(run: Run, phase: str, unlabelled: bool = False) -> Dataset:
+    """Returns what the batches of a phase are made of: pictures, or their codes, which are computed once.
+
+    With `unlabelled`, and where the space is learned, those of `config.data.unlabelled_source` come after the training
+    pictures, if there are any.
+    """
+    learns_space = _learns_space(run, phase)
+    more = (unlabelled or learns_space) and bool(run.config.data.unlabelled_source)
+    if learns_space or run.networks.space is None:
+        data = run.train_data
+        images = open_unlabelled(run.config.data).images if more else None
+    else:
+        coded = lambda make: np.load(processes.from_leader(lambda: str(make())), mmap_mode="r")
+        data = dataclasses.replace(run.train_data, images=coded(lambda: _codes(run, run.train_data, "codes")))
+        images = coded(lambda: _codes(run, open_unlabelled(run.config.data), "unlabelled_codes")) if more else None
+    if images is None:
+        return data
+    say(f"phase {phase}: {len(data):,} training pictures, and {len(images):,} without captions")
+    return with_unlabelled(data, images)
 
 
 def settled(run: Run, phase: str) -> Any:
@@ -128,28 +138,28 @@ def _of_checkpoint(run: Run) -> Any:
     return networks_of(found[1])["space"]
 
 
-def _codes(run: Run) -> Path:
-    """Returns the file with the codes of the training pictures, made now if it is not there."""
+def _codes(run: Run, data: Dataset, name: str) -> Path:
+    """Returns the file with the codes of pictures, `name` and a digest, made now if it is not there."""
     params = load_networks(run.workdir / SPACE_NAME)["space"]
-    path = run.workdir / f"codes_{_digest(params, run.train_data)}.npy"
+    path = run.workdir / f"{name}_{_digest(params, data)}.npy"
     if path.is_file():
         return path
     encode = jax.jit(lambda params, images: run.networks.to_network(params, images).astype(jnp.float16))
-    unfinished, num = path.with_name(path.name + ".unfinished"), len(run.train_data)
+    unfinished, num = path.with_name(path.name + ".unfinished"), len(data)
     with explain_write_errors(run.workdir):
-        for old in run.workdir.glob("codes_*.npy*"):
+        for old in run.workdir.glob(f"{name}_*.npy*"):
             old.unlink()
         shape = (num, *run.batch_shapes["images"].shape[1:])
         codes = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.float16, shape=shape)
         for start in range(0, num, ENCODED_AT_ONCE):
             rows = np.arange(start, min(start + ENCODED_AT_ONCE, num))
-            images = run.train_data.images[rows]
+            images = data.images[rows]
             padded = np.pad(images, [(0, ENCODED_AT_ONCE - len(rows))] + [(0, 0)] * 3, mode="edge")
             codes[rows] = np.asarray(encode({"space": params}, padded))[: len(rows)]
         codes.flush()
         del codes
         unfinished.replace(path)
-    say(f"codes of {num:,} training pictures: {shape[1]} x {shape[2]} x {shape[3]} numbers each")
+    say(f"codes of {num:,} pictures of {data.split!r}: {shape[1]} x {shape[2]} x {shape[3]} numbers each")
     return path
 
 

@@ -24,7 +24,7 @@ from t2igan.evaluation.evaluate import evaluate, without_details
 from t2igan.evaluation.report.card import CARD_NAME, model_card
 from t2igan.evaluation.report.facts import gather
 from t2igan.evaluation.runs import discriminate_with, draw_with
-from t2igan.evaluation.table import IN_BRACKETS, summary_line
+from t2igan.evaluation.table import summary_line
 from t2igan.inference.files import explain_write_errors, write_json, write_text
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.sample import BEST_SNAPSHOT_NAME, SNAPSHOT_NAME, from_snapshot
@@ -181,7 +181,7 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
     if sheets:
         say(f"pictures: {sheets[-1]}")
     if figures:
-        say(f"metrics:  {summary_line(figures)} ({IN_BRACKETS})")
+        say(f"metrics:  {summary_line(figures, explained=True)}")
         for finding in figures["verdict"]:
             say(f"verdict:  {finding['text']}")
     say(f"look:     {command('report', workdir=run.workdir)}")

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from t2igan.config.auto import PENALTY_WEIGHTS, check_auto, is_auto
 from t2igan.config.constraints import (
     listed,
+    require_among,
     require_below_one,
     require_exponential_ends,
     require_not_negative,
@@ -15,12 +16,13 @@ from t2igan.config.constraints import (
 )
 from t2igan.errors import UserError
 from t2igan.method.losses import ADVERSARIAL, PENALTIES, smoothable
+from t2igan.method.losses.variety import FEATURES
 from t2igan.method.phases import PHASES
 from t2igan.method.techniques.augment import AUGMENTATIONS
 
 NOT_NEGATIVE = (
     "cycle_weight attack_steps attack_size penalty_weight penalty_weight_end mismatch_weight contrastive_weight "
-    "reconstruction_weight paired_weight"
+    "reconstruction_weight paired_weight drifting_weight drifting_captions diversity_weight"
 ).split()
 
 
@@ -47,8 +49,10 @@ def _check_losses(config: ConfigDict) -> None:
     require_share(config, "loss.mismatch_weight")
     if not is_auto(config, "loss.penalty_weight"):
         require_exponential_ends(config, "loss.penalty_weight", "loss.penalty_weight_end")
+    require_among(config, "loss.drifting_features", FEATURES)
     teaches_images = any("image" in PHASES[phase].trains(config) for phase in config.phases)
-    for key in ("contrastive_weight", "cycle_weight"):
+    towers = ["contrastive_weight", "cycle_weight", *["drifting_weight"] * (loss.drifting_features == "tower")]
+    for key in towers:
         if loss[key] and not teaches_images and not config.init_from:
             raise UserError(
                 f"config.loss.{key}={loss[key]} needs the image tower of the phase 'text', which "
@@ -111,10 +115,10 @@ def _check_batch(config: ConfigDict, section: str) -> None:
             f"config.{section}.batch_images={batch_images} cannot be divided into config.train.microbatches="
             f"{microbatches} equal parts"
         )
-    for key in ("mismatch_weight", "contrastive_weight"):
+    for key in ("mismatch_weight", "contrastive_weight", "drifting_weight"):
         if config.loss[key] and batch_images // microbatches < 2:
             raise UserError(
-                f"config.loss.{key}={config.loss[key]} compares captions, but config.{section}.batch_images="
+                f"config.loss.{key}={config.loss[key]} compares pairs, but config.{section}.batch_images="
                 f"{batch_images} in config.train.microbatches={microbatches} parts has one at a time; set the batch to "
                 f"{2 * microbatches} or more, or have fewer parts"
             )

@@ -62,7 +62,7 @@ def _extractors(evaluation: Evaluation) -> list[str]:
 def _vectors(evaluation: Evaluation, name: str, images: np.ndarray) -> np.ndarray:
     """Features; or all pixels, 0..1."""
     if name == "pixels":
-        return images.reshape(len(images), -1) / np.float32(255)
+        return evaluation.extractors.shown(images).reshape(len(images), -1) / np.float32(255)
     return evaluation.extractors.see(name, images).features
 
 

@@ -14,6 +14,8 @@ from jaxtyping import Float, Int
 from t2igan.config.pretrained import require_separate, trained_on
 from t2igan.config.registry import Registry
 from t2igan.data import Dataset
+from t2igan.data.alpha import composited, has_alpha
+from t2igan.data.rows import Composited
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.evaluation.extractors.classifier import Classifier, learnable_attributes
 from t2igan.evaluation.extractors.extractor import Extractor, Matcher, extractor_px, in_parts
@@ -119,9 +121,11 @@ class FeatureExtractors:
         self.settings = settings or Settings()
         self.vocabulary = learnable_attributes(train)
         self._image_shape = tuple(train.images.shape[1:])
+        self._background = tuple(config.data.background)
+        train = on_background(train, self._background)  # what those that learn are shown
         self._remembered: dict[tuple, tuple[Any, Any]] = {}
         px = extractor_px(self._image_shape[0])
-        networks = extractor_networks(config, tokenizer, px, self._image_shape[-1], self.settings)
+        networks = extractor_networks(config, tokenizer, px, train.images.shape[-1], self.settings)
         self.train_hash = train_hash = train.fingerprint()
         own = train, train_hash, self.vocabulary, tokenizer, networks, px, folder, self.settings, progress
         opened = {name: make(Opening(*own, (weights or {}).get(name, ""))) for name, make in EXTRACTORS.items()}
@@ -183,12 +187,17 @@ class FeatureExtractors:
             )
         return images
 
+    def shown(self, images: np.ndarray) -> np.ndarray:
+        """Returns pictures as extractors and metrics look at them: with transparency, on `config.data.background`."""
+        return composited(images, self._background) if has_alpha(images) else images
+
     def train_rows(self, num_images: int) -> np.ndarray:
         """Returns the rows of at most `num_images` training pictures, always the same ones."""
         return training_rows(len(self.train), min(num_images, self.settings.max_images))
 
     def see(self, name: str, images: np.ndarray) -> Seen:
-        """Returns what an extractor makes of pictures."""
+        """Returns what an extractor makes of pictures, which are those that `shown` returns."""
+        images = self.shown(images)
         extractor = self.by_name[name]
         if isinstance(extractor, Classifier):
             classified = extractor.classify(images)
@@ -210,6 +219,14 @@ class FeatureExtractors:
         if key not in self._remembered:
             self._remembered[key] = (dataset, make())  # the data set too: its id must not be given to another
         return self._remembered[key][1]
+
+
+def on_background(dataset: Dataset, background: tuple[int, ...]) -> Dataset:
+    """Returns a split whose pictures, where they have transparency, are seen on a background; otherwise itself."""
+    if not has_alpha(dataset.images):
+        return dataset
+    seen = Composited(dataset.images, background)
+    return dataclasses.replace(dataset, images=seen, decoding=f"{dataset.decoding} on {background}")
 
 
 def joined(parts: Iterable[Seen]) -> Seen:

@@ -31,6 +31,7 @@ from t2igan.evaluation.metrics.intervals import (
     interval_of_share,
     resampled_counts,
 )
+from t2igan.evaluation.metrics.membership import copies_placed, membership_auc, near_share, true_positives
 from t2igan.evaluation.metrics.memorisation import closer_than, copies, distance_ratio, overfitting, quantiles
 from t2igan.evaluation.metrics.neighbours import Manifolds, manifolds, nearest
 from t2igan.evaluation.metrics.retrieval import Ranks, match_ranks
@@ -51,6 +52,7 @@ __all__ = [
     "closer_than",
     "confusion",
     "copies",
+    "copies_placed",
     "distance_ratio",
     "frechet_distance",
     "frechet_infinity",
@@ -61,9 +63,12 @@ __all__ = [
     "kernel_distance",
     "manifolds",
     "match_ranks",
+    "membership_auc",
+    "near_share",
     "nearest",
     "overfitting",
     "quantiles",
     "resampled_counts",
+    "true_positives",
     "within_groups",
 ]

@@ -9,8 +9,7 @@ import re
 from pathlib import PurePath
 from typing import Any
 
-from t2igan import config as config_lib
-from t2igan.evaluation.report.facts import RunFacts, SplitFacts
+from t2igan.evaluation.report.facts import LICENSES, RunFacts, SplitFacts
 from t2igan.evaluation.report.tables import duration, headlines, number
 
 CARD_NAME = "model_card.md"
@@ -39,7 +38,7 @@ def escape(text: Any) -> str:
 
 def _title(facts: RunFacts) -> str:
     size, channels = facts.config["data"]["image_size_px"], facts.config["data"]["channels"]
-    kind = "grey" if channels == 1 else "colour"
+    kind = {1: "grey", 4: "colour with transparency"}.get(channels, "colour")
     card = facts.config["model_card"]
     lines = [
         f"# {escape(facts.name)}",
@@ -191,6 +190,8 @@ def _sampling(facts: RunFacts) -> str:
 
 
 def _example(facts: RunFacts) -> str:
-    """A caption that the model knows."""
-    captions = list(config_lib.get(facts.config, "sample.captions")) or list(facts.example_captions)
+    """A caption that the model knows, of data that anybody can have; captions of one's own may be personal."""
+    source = str(facts.config["data"]["source"])
+    published = any(source == name or source.startswith((f"{name}:", f"{name}/")) for name in LICENSES)
+    captions = list(facts.example_captions) if published else []
     return captions[0].replace("`", "'") if captions else "a caption in the style of the training captions"

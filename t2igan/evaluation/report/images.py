@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from t2igan.data.alpha import on_checkerboard
+from t2igan.errors import UserError
 from t2igan.inference.pictures import cut_sheet, read_facts
 
 SHARP_PX = 48  # pictures up to this size are shown pixel by pixel and stored without loss
@@ -29,9 +31,13 @@ class Sheet:
 
 
 def data_uri(image: UInt8[np.ndarray, "H W C"]) -> str:
-    """Returns a picture as a data URI: PNG up to 48 px, above that JPEG of at most 104 px."""
+    """Returns a picture as a data URI: PNG up to 48 px, above that JPEG of at most 104 px.
+
+    Behind what is transparent there is a checkerboard, whatever the colour of the page.
+    """
     from PIL import Image
 
+    image = on_checkerboard(image)
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     file = io.BytesIO()
     if max(picture.size) <= SHARP_PX:
@@ -48,6 +54,7 @@ def lit(
     image: UInt8[np.ndarray, "H W C"], weights: Float[np.ndarray, "h w"], full: float
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Returns a picture lit where the weights are high: grey at 0, as it is at `full`; a grey one is lit in amber."""
+    image = on_checkerboard(image)
     height, width = image.shape[:2]
     rows = np.arange(height) * weights.shape[0] // height
     columns = np.arange(width) * weights.shape[1] // width
@@ -77,7 +84,7 @@ def read_sheets(folder: Path, image_px: int, most: int) -> list[Sheet]:
             images = cut_sheet(pixels, captions, len(seeds), image_px, facts.get("tops"))
             images = images.reshape(len(captions), len(seeds), *images.shape[1:])
             sheets.append(Sheet(int(path.stem), captions, seeds, images))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, UserError):
             continue
     if not sheets:
         return []

@@ -44,6 +44,10 @@ GROUPS = {
         "Memorisation",
         "Are generated pictures nearer to training pictures than real pictures that were held out are?",
     ),
+    "membership": (
+        "Membership",
+        "Can training pictures be told from others by what is drawn? 0.5 is a guess; the control shows what is found.",
+    ),
     "robustness": (
         "Robustness",
         "What is kept when captions are misspelt, reordered, paraphrased, or have unknown words.",

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from t2igan.errors import UserError
+from t2igan.inference.arguments import check_number
 from t2igan.inference.editing.codes import Codes
 from t2igan.inference.editing.composing import compose
 from t2igan.inference.editing.inverting import checked, draw_styles, invert, styles_of
 from t2igan.inference.prompts import Prompt
-from t2igan.inference.sample import Model, check_number, noise
+from t2igan.inference.sample import Model, noise
 
 CHANGED_LEVELS = 12  # of 255: what differs by more is changed by the caption
 WITNESSES = 8  # random noises that are asked where a caption changes pictures
@@ -41,7 +42,7 @@ def edit(
     codes: Codes | None = None,
     quality: str = "good",
     seed: int = 0,
-    seam_px: float | None = None,
+    seam_px: int | float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Edited:
     """Returns the picture as another caption has it; what the caption does not change stays, to the byte.

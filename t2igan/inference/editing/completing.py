@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from t2igan.errors import UserError
+from t2igan.inference.arguments import as_seeds
 from t2igan.inference.editing.composing import compose
 from t2igan.inference.editing.inversion import COMPLETIONS
 from t2igan.inference.editing.inverting import checked, effort_of, look
-from t2igan.inference.sample import BATCH_SIZES, Model, as_seeds
+from t2igan.inference.sample import BATCH_SIZES, Model
 
 
 def complete(
@@ -24,7 +25,7 @@ def complete(
     num: int = 1,
     seed: int = 0,
     quality: str = "good",
-    seam_px: float | None = None,
+    seam_px: int | float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """Returns versions of a picture whose hidden part is drawn anew: uint8 [num, S, S, C]; the rest is kept exactly.

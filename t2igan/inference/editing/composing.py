@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
+from t2igan.data.alpha import has_alpha, premultiplied, straight
+
 SEAM_SHARE = 1 / 16  # how deep a seam is evened out, as a share of the picture's side
 PIXEL_ART_MAX_PX = 32  # pictures up to this side have hard edges, which are left hard
 
 
-def compose(image: np.ndarray, drawn: np.ndarray, hidden: np.ndarray, seam_px: float | None = None) -> np.ndarray:
+def compose(image: np.ndarray, drawn: np.ndarray, hidden: np.ndarray, seam_px: int | float | None = None) -> np.ndarray:
     """Returns what is kept of `image`, and of `drawn` the rest.
 
     Where they meet, what the drawing is off by at the last kept pixels is taken from the drawing too, less and less
     with the distance: the membrane of "Poisson image editing" (Perez et al. 2003), screened. No kept pixel changes.
 
     Args:
-      image: uint8 [..., H, W, C].
+      image: uint8 [..., H, W, C]; of four channels, colours are mixed by how much of them is seen.
       drawn: uint8 [..., H, W, C].
       hidden: float32 [..., H, W, 1], 0 = kept, 1 = drawn; mixed between them.
       seam_px: how deep the seam is evened out, in pixels; 0 = not, None = a sixteenth of pictures above 32 px.
@@ -23,10 +25,11 @@ def compose(image: np.ndarray, drawn: np.ndarray, hidden: np.ndarray, seam_px: f
     side = image.shape[-2]
     if seam_px is None:
         seam_px = side * SEAM_SHARE if side > PIXEL_ART_MAX_PX else 0.0
-    filling = drawn.astype(np.float64)
+    kept, filling = premultiplied(image), premultiplied(drawn)
     if seam_px and (hidden == 0).any():
-        filling = filling + membrane(image.astype(np.float64) - filling, hidden == 0, seam_px)
-    mixed = np.rint(np.clip((1 - hidden) * image + hidden * filling, 0, 255)).astype(np.uint8)
+        filling = filling + membrane(kept - filling, hidden == 0, seam_px)
+    values = np.clip((1 - hidden) * kept + hidden * filling, 0, 255)
+    mixed = straight(values) if has_alpha(image) else np.rint(values).astype(np.uint8)
     return np.where(hidden == 0, image, mixed)
 
 

@@ -18,10 +18,11 @@ from jaxtyping import Array, Float
 
 from t2igan import nets
 from t2igan.errors import UserError
+from t2igan.inference.arguments import check_number
 from t2igan.inference.editing.describing import describe
 from t2igan.inference.editing.inverting import draw_styles, drawn_codes, encode_text, styles_of
 from t2igan.inference.prompts import Prompt
-from t2igan.inference.sample import BATCH_SIZES, Model, check_number
+from t2igan.inference.sample import BATCH_SIZES, Model
 from t2igan.nets import Text
 
 MAX_STRENGTH = 3  # standard deviations of the noise; beyond, pictures break
@@ -46,19 +47,15 @@ class Directions:
 
 @functools.partial(jax.jit, static_argnums=0)
 def jacobian_energy(
-    networks: nets.Networks, params: Any, noise: Float[Array, "B Z"], text: Text
+    networks: nets.Networks, params: Any, noise: Float[Array, "1 Z"], text: Text
 ) -> Float[Array, "Z Z"]:
-    """Returns the mean over pictures of J^T J, with J the derivatives of a picture's pixels by its noise."""
+    """Returns J^T J of one picture, with J the derivatives of its pixels by its noise."""
 
-    def pixels(z, text):
-        one = jax.tree.map(lambda x: x[None], text)
-        return networks.to_pixels(params, networks.generator.apply(params["generator"], z[None], one)).reshape(-1)
+    def pixels(z):
+        return networks.to_pixels(params, networks.generator.apply(params["generator"], z[None], text)).reshape(-1)
 
-    def energy(z, text):
-        jacobian = jax.jacfwd(pixels)(z, text)  # [P, Z]
-        return jacobian.T @ jacobian
-
-    return jax.vmap(energy)(noise, text).mean(0)
+    jacobian = jax.jacfwd(pixels)(noise[0])  # [P, Z]
+    return jacobian.T @ jacobian
 
 
 def directions(model: Model, captions: list[str], num: int = 6, seed: int = 0) -> Directions:

@@ -47,7 +47,7 @@ class Effort:
         return self.tries + self.noise_steps + self.offset_steps
 
 
-QUALITIES = {"fast": Effort(48, 0, 0), "good": Effort(48, 50, 100), "best": Effort(96, 100, 500)}
+QUALITIES = {"fast": Effort(48, 0, 0), "good": Effort(48, 100, 100), "best": Effort(96, 100, 500)}
 # To complete a picture offsets are of no use: what they do to visible pixels says nothing of hidden ones.
 COMPLETIONS = {"fast": Effort(16, 0, 0), "good": Effort(16, 50, 0), "best": Effort(32, 150, 0)}
 

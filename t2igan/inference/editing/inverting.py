@@ -12,16 +12,18 @@ import numpy as np
 
 from t2igan import nets
 from t2igan.errors import UserError, nearest
+from t2igan.inference.arguments import as_prompts, as_seeds
 from t2igan.inference.editing import inversion
 from t2igan.inference.editing.codes import Codes
 from t2igan.inference.editing.inversion import QUALITIES, Effort, Found, Target
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.prompts import Prompt
-from t2igan.inference.sample import BATCH_SIZES, Model, as_prompts, as_seeds, composed, encode_composed, noise, to_bytes
+from t2igan.inference.sample import BATCH_SIZES, Model, composed, encode_composed, noise, to_bytes
 from t2igan.nets import Text, to_unit
 from t2igan.nets.inverter import invert as apply_inverter
 
-UNLIKE_DB = 25.0  # a picture that is reproduced worse than this is none that the model could have drawn
+# A picture that is reproduced worse than this is none that the model could have drawn; base.py's own lie above.
+UNLIKE_DB = {"fast": 20.0, "good": 25.0, "best": 25.0}
 
 
 def invert(
@@ -41,8 +43,8 @@ def invert(
       model: its generator has styles.
       images: uint8 [N, S, S, C], of the model's size.
       captions: what they show, one each; the nearer they are to the truth, the better the codes.
-      quality: "fast" (the inverter where the snapshot has one, or the best of 48 noises), "good" (50 steps of noise and
-        100 of noise and offsets), or "best" (600 steps).
+      quality: "fast" (the inverter where the snapshot has one, or the best of 48 noises), "good" (100 steps of noise
+        and 100 of noise and offsets), or "best" (600 steps).
       visible: float32 [N, S, S, 1], 1 where a pixel counts and 0 where it does not; None = all.
       seed: of the noises that are tried.
       effort: instead of `quality`, how long to look.

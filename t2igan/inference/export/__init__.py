@@ -26,7 +26,7 @@ class Format:
     """A form that a model can be exported in.
 
     Attributes:
-      module: of `t2igan.inference.export`, with functions `write(source, folder, dtype, weights)` and
+      module: dotted name of a module with functions `write(source, folder, dtype, weights)` and
         `check(source, folder, dtype) -> lines`; where there is a suffix, `write_file` and `check_file` of a file.
       about: what it is for, in a line.
       dtypes: of the weights that it can store, the usual one first.
@@ -44,19 +44,32 @@ class Format:
 FORMATS: Registry[Format] = Registry("form of export")
 FORMATS.register(
     "onnx",
-    Format("onnx_files", "onnxruntime draws with it, in any language, for years", ("float32", "float16", "int8")),
+    Format(
+        f"{__name__}.onnx_files",
+        "onnxruntime draws with it, in any language, for years",
+        ("float32", "float16", "int8"),
+    ),
 )
 FORMATS.register(
-    "stablehlo", Format("stablehlo", "JAX alone draws with it, on CPU, CUDA, TPU and ROCm", weights=WEIGHTS)
+    "stablehlo", Format(f"{__name__}.stablehlo", "JAX alone draws with it, on CPU, CUDA, TPU and ROCm", weights=WEIGHTS)
 )
 FORMATS.register(
     "web",
-    Format("web_page", "one HTML page that draws by itself", ("int8", "float16", "float32"), suffix=".html"),
+    Format(
+        f"{__name__}.web_page", "one HTML page that draws by itself", ("int8", "float16", "float32"), suffix=".html"
+    ),
 )
-FORMATS.register("hub", Format("hub", "a folder in the layout of the Hugging Face Hub", ("float32", "float16")))
+FORMATS.register(
+    "hub", Format(f"{__name__}.hub", "a folder in the layout of the Hugging Face Hub", ("float32", "float16"))
+)
 FORMATS.register(
     "snapshot",
-    Format("hub", "one file for t2igan, half as large in float16", ("float32", "float16"), suffix=".safetensors"),
+    Format(
+        f"{__name__}.hub",
+        "one file for t2igan, half as large in float16",
+        ("float32", "float16"),
+        suffix=".safetensors",
+    ),
 )
 
 
@@ -112,7 +125,7 @@ def export(
     out = config_lib.expanded(out, "out")
     _check_place(out, format, form)
     source = open_source(path, which, captions, license)
-    writer = importlib.import_module(f"t2igan.inference.export.{form.module}")
+    writer = importlib.import_module(form.module)
     with explain_write_errors(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as unfinished:

@@ -63,7 +63,7 @@ def compare_bytes(
 ) -> str:
     """Returns a line that says how many levels of 255 two sets of pictures are apart; `UserError` for too many."""
     _check_shapes(name, found, expected)
-    difference = np.abs(found.astype(np.int64) - expected)
+    difference = np.abs(_seen(found) - _seen(expected))
     largest, differ, mean = int(difference.max()), int((difference > 0).sum()), float(difference.mean())
     line = (
         f"{name}: {len(found)} pictures, {differ} of {difference.size} values differ, by {largest} of 255 at most, "
@@ -74,6 +74,14 @@ def compare_bytes(
     if largest > target.levels or differ > expected_to + 4 * math.sqrt(expected_to) or mean > target.mean_levels:
         raise _too_far(line, f"{target.levels} levels, {target.share:g} of the values, {target.mean_levels:g} levels")
     return line
+
+
+def _seen(images: UInt8[np.ndarray, "*shape"]) -> np.ndarray:
+    """Bytes as whole numbers; of RGBA what is seen of the colours, which mean nothing where little is seen."""
+    levels = images.astype(np.int64)
+    if images.shape[-1] == 4:
+        levels[..., :3] = np.round(levels[..., :3] * levels[..., 3:] / 255)
+    return levels
 
 
 def _check_shapes(name: str, found: np.ndarray, expected: np.ndarray) -> None:

@@ -39,10 +39,11 @@ def write(source: Source, folder: Path, dtype: str, weights: str) -> None:
     """
     del weights
     source.check_reads_itself("onnx")
+    source.check_opaque("onnx")
     for library in ("onnx", "onnxruntime"):
         if importlib.util.find_spec(library) is None:
             raise UserError(f"--format=onnx wants {library}, which is not installed: {INSTALL}")
-    total = sum(array.nbytes for array in flatten(source.snapshot.params).values())
+    total = sum(array.nbytes for array in flatten(source.drawing).values())
     if total > LARGEST_BYTES:
         raise UserError(f"the weights are {total / 2**30:.1f} GiB, and an ONNX file ends at 2; give --format=stablehlo")
     for name, opset in OPSETS.items():
@@ -53,6 +54,7 @@ def write(source: Source, folder: Path, dtype: str, weights: str) -> None:
 
 def build(source: Source, from_seeds: bool, dtype: str = "float32", opset: int = 18) -> Any:
     """Returns one of the two as an `onnx.ModelProto`; `from_seeds` is the one that draws the noise itself."""
+    from t2igan.inference.export import onnx_layers as layers
     from t2igan.inference.export.graph import Graph
     from t2igan.inference.export.onnx_noise import write_noise
 
@@ -66,9 +68,7 @@ def build(source: Source, from_seeds: bool, dtype: str = "float32", opset: int =
     guidance = g.input("guidance", np.float32, []) if source.guided else None
     images = _pictures(g, source, tokens, z, guidance)
     if from_seeds:
-        levels = g.op("Add", g.op("Mul", images, g.constant(127.5)), g.constant(127.5))
-        levels = g.op("Round", g.op("Clip", levels, g.constant(0.0), g.constant(255.0)))  # halves to even, as in JAX
-        images = g.op("Cast", levels, to=_uint8())
+        images = layers.to_bytes(g, images, source.snapshot.config["data"]["channels"])
     about = source.description()
     metadata = {"t2igan": json.dumps(about), "tokenizer": source.tokenizer_json}
     shape = ["N", about["image_size_px"], about["image_size_px"], about["channels"]]
@@ -89,12 +89,6 @@ def _pictures(g: Graph, source: Source, tokens: str, z: str, guidance: str | Non
     if built.space is not None:
         images = networks.writer_of(built.space, networks.SPACE_WRITERS)(g, built.space, params["space"], images)
     return channels_last(g, images)
-
-
-def _uint8() -> int:
-    from onnx import TensorProto
-
-    return TensorProto.UINT8
 
 
 def check(source: Source, folder: Path, dtype: str) -> list[str]:

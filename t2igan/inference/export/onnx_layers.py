@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from t2igan.inference.export.graph import Graph
 from t2igan.nets.layers import SLOPE
@@ -117,3 +118,17 @@ def channels_last(g: Graph, x: str) -> str:
 def channels_first(g: Graph, x: str) -> str:
     """[N, H, W, C] -> [N, C, H, W]."""
     return g.op("Transpose", x, perm=[0, 3, 1, 2])
+
+
+def to_bytes(g: Graph, images: str, channels: int) -> str:
+    """`t2igan.inference.sample.to_bytes` of pictures [N, H, W, C]; of four channels colours are divided by alpha."""
+    levels = g.op("Add", g.op("Mul", images, g.constant(127.5)), g.constant(127.5))
+    levels = g.op("Clip", levels, g.constant(0.0), g.constant(255.0))
+    if channels == 4:
+        colours, alpha = g.op("Split", levels, g.ints(3, 1), outputs=2, axis=3)
+        alpha = g.op("Round", alpha)
+        straight = g.op("Div", g.op("Mul", colours, g.constant(255.0)), g.op("Max", alpha, g.constant(1.0)))
+        seen = g.op("Greater", alpha, g.constant(0.0))
+        straight = g.op("Where", seen, g.op("Min", straight, g.constant(255.0)), g.constant(0.0))
+        levels = g.op("Concat", straight, alpha, axis=3)
+    return g.op("Cast", g.op("Round", levels), to=TensorProto.UINT8)  # halves to even, as in JAX

@@ -17,8 +17,9 @@ from t2igan import __version__
 from t2igan import config as config_lib
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, command
+from t2igan.inference.arguments import as_prompts
 from t2igan.inference.pretrained.opening import WEIGHTS
-from t2igan.inference.sample import Model, as_prompts, from_snapshot, noise, snapshot_path
+from t2igan.inference.sample import Model, from_snapshot, noise, snapshot_path
 from t2igan.inference.snapshot import Snapshot, load_snapshot
 from t2igan.method.techniques.regularize import no_caption
 
@@ -31,14 +32,13 @@ PATHS = (
     *("evaluate.inception_weights", "evaluate.clip_weights", "evaluate.efficientnet_weights"),
     *("text_encoder.pretrained", "discriminator.features_from"),
 )
-USED = ("generator", "text", "space", "inverter")  # networks that a model in use may need; others are for training
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
     """A trained model, and captions and seeds on which its exports are compared with it.
 
-    `snapshot` has float32 weights of the networks in `USED`, and no paths of the machine it was trained on.
+    `snapshot` has float32 weights, and no paths of the machine it was trained on.
     """
 
     snapshot: Snapshot
@@ -57,12 +57,25 @@ class Source:
         """What `tokenizers.Tokenizer.from_str` reads; `encode_special_tokens` has to be set by whoever reads it."""
         return self.snapshot.tokenizer
 
+    @property
+    def drawing(self) -> dict[str, Any]:
+        """The parameters that drawing takes, by network; a snapshot may have others, for editing."""
+        return {name: params for name, params in self.snapshot.params.items() if name in ("text", "generator", "space")}
+
     def check_reads_itself(self, form: str) -> None:
         """Raises `UserError` where captions are read by a pretrained model, which `form` does not take along."""
         if self.snapshot.pretrained:
             raise UserError(
                 f"the text encoder is built on {self.snapshot.pretrained['name']!r}, which --format={form} does not "
                 f"take along; give --format=hub or snapshot, or train with config.text_encoder.pretrained=''"
+            )
+
+    def check_opaque(self, form: str) -> None:
+        """Raises `UserError` where the model draws transparent pictures, which `form` does not know."""
+        if self.snapshot.config["data"]["channels"] == 4:
+            raise UserError(
+                f"the model draws transparent pictures (config.data.channels=4), which --format={form} does not know; "
+                f"give --format=stablehlo, hub or snapshot"
             )
 
     def tokens(self) -> np.ndarray:
@@ -76,7 +89,7 @@ class Source:
     def bytes(self) -> np.ndarray:
         """Returns what `Model.sample` draws of captions and seeds, uint8 [N, H, W, C]."""
         with jax.default_matmul_precision("highest"):
-            return self.model.sample(self.captions, self.seeds)
+            return self.model.sample(self.captions, self.seeds, cut_long=True)  # captions as they stand
 
     def floats(self, guidance: float | None = None) -> np.ndarray:
         """Returns the same pictures before they become bytes, float32 [N, H, W, C] in [-1, 1] or a little beyond."""
@@ -128,8 +141,8 @@ def source_of(snapshot: Snapshot, label: str, captions: Sequence[str] | None = N
             f"or 'generator' first: `{command('train', config='...', workdir='...')}`"
         )
     config = without_paths(config_lib.from_dict(snapshot.config).to_dict())
-    of_use = {name: snapshot.params[name] for name in USED if name in snapshot.params}
-    params = jax.tree.map(lambda x: np.asarray(x, np.float32), of_use)
+    own = {name: params for name, params in snapshot.params.items() if name != WEIGHTS}
+    params = jax.tree.map(lambda x: np.asarray(x, np.float32), own)
     params |= {name: snapshot.params[name] for name in (WEIGHTS,) if name in snapshot.params}
     snapshot = dataclasses.replace(snapshot, config=config, params=params)
     model = in_float32(snapshot)

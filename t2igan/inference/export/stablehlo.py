@@ -48,8 +48,7 @@ def write(source: Source, folder: Path, dtype: str, weights: str) -> None:
     source.check_reads_itself("stablehlo")
     if not _has_flatbuffers():
         raise UserError("--format=stablehlo wants flatbuffers, which JAX does not install: pip install flatbuffers")
-    params = flatten(source.model.params)
-    params = {name: np.asarray(value) for name, value in params.items()}
+    params = flatten(source.drawing)
     for name, function in (("model", _from_seeds), ("model_z", _from_noise)):
         shapes = _shapes(source, name).values()
         if weights == "beside":

@@ -34,6 +34,7 @@ from t2igan.nets.text_encoder import TextEncoder
 
 PARTS = Path(__file__).parent / "web"
 ENGINE = ("tokenizer.js", "noise.js", "engine.js", "product.js", "open.js")
+OLDEST_NODE = 18  # it has DecompressionStream
 SMALL = 256  # arrays with fewer values stay float32
 
 
@@ -44,6 +45,7 @@ def write_file(source: Source, path: Path, dtype: str) -> None:
       UserError: captions are read by a pretrained model, or a network is none of those that the page knows.
     """
     source.check_reads_itself("web")
+    source.check_opaque("web")
     script = engine() + "\n" + _plain("page.js")
     style = (PARTS / "page.css").read_text(encoding="utf-8")
     title = html.escape(title_of(source))
@@ -64,6 +66,7 @@ def knows(source: Source) -> bool:
     """Whether the page can draw with a model: no network of one's own, no pretrained text encoder."""
     try:
         source.check_reads_itself("web")
+        source.check_opaque("web")
         about(source)
     except UserError:
         return False
@@ -205,9 +208,11 @@ def check_file(source: Source, path: Path, dtype: str) -> list[str]:
 
     Without Node there is only a line that says so.
     """
-    node = shutil.which("node")
+    node = node_path()
     if node is None:
-        return [f"{path.name}: not compared, for Node (https://nodejs.org) is not on this machine"]
+        return [
+            f"{path.name}: not compared, for Node {OLDEST_NODE} or newer (https://nodejs.org) is not on this machine"
+        ]
     with tempfile.TemporaryDirectory(prefix="t2igan-export-") as scratch:
         place = Path(scratch)
         given = {"captions": source.captions, "seeds": source.seeds}
@@ -229,6 +234,16 @@ def check_file(source: Source, path: Path, dtype: str) -> list[str]:
     return [f"{line}; {timed['each']:.1f} ms of CPU a picture in Node, by {timed['by']}"]
 
 
+def node_path() -> str | None:
+    """Returns where Node is, None where it is not there or too old for what the page asks of a browser."""
+    node = shutil.which("node")
+    if node is None:
+        return None
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+    major = re.match(r"v(\d+)\.", said)
+    return node if major and int(major[1]) >= OLDEST_NODE else None
+
+
 def _error_line(text: str) -> str:
     lines = [line for line in text.splitlines() if "Error" in line] or text.strip().splitlines() or ["no message"]
     return lines[0].strip()
@@ -242,7 +257,7 @@ const page = readFileSync(process.argv[2], 'utf-8');
 const script = page.match(/<script type="module">([^]*?)\\n\\/\\/ The page:/)[1];
 const data = page.match(/<script type="text\\/plain" id="data">([^]*?)<\\/script>/)[1];
 writeFileSync('engine.mjs', script + '\\nexport { bestProduct, openModel, picture };');
-const { bestProduct, openModel, picture } = await import(`${process.cwd()}/engine.mjs`);
+const { bestProduct, openModel, picture } = await import('./engine.mjs');
 const { captions, seeds } = JSON.parse(readFileSync('given.json', 'utf-8'));
 const { multiply, by } = await bestProduct(), model = await openModel(data, multiply), drawn = [];
 picture(model, captions[0], 0);

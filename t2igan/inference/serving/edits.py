@@ -22,7 +22,7 @@ import t2igan
 from t2igan.errors import UserError
 from t2igan.inference import editing
 from t2igan.inference.editing.given import Given
-from t2igan.inference.pictures import PNG_KEY
+from t2igan.inference.provenance import PNG_KEY
 from t2igan.inference.serving.answers import ApiError
 from t2igan.inference.serving.encoding import as_file
 from t2igan.inference.serving.guard import CLIENT_LEFT

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from t2igan.inference.pictures import SHOWN_PX, enlarge, png_bytes
+from t2igan.data.alpha import composited, has_alpha
+from t2igan.inference.pictures import SHOWN_PX, enlarge
+from t2igan.inference.provenance import picture_bytes
 from t2igan.inference.serving.links import Recipe
 
+WHITE = (255, 255, 255)
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 
@@ -42,7 +44,7 @@ def resized(image: np.ndarray, px: int) -> np.ndarray:
 
 
 def as_file(image: np.ndarray, px: int, form: str, quality: int, facts: Mapping[str, Any]) -> bytes:
-    """Returns a picture as a file.
+    """Returns a picture as a file; it says how it was made, as those of `t2igan sample` do.
 
     Args:
       image: uint8 [H, H, C] as drawn.
@@ -51,15 +53,11 @@ def as_file(image: np.ndarray, px: int, form: str, quality: int, facts: Mapping[
       quality: of the latter two, from 0 to 100.
       facts: how it was made; a PNG holds them, as those of `t2igan sample` do.
     """
-    from PIL import Image
-
     image = resized(image, px)
-    if form == "png":
-        return png_bytes(image, facts, compress_level=1)
-    file = io.BytesIO()
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    picture.save(file, format=form.upper(), quality=quality)
-    return file.getvalue()
+    if form == "jpeg" and has_alpha(image):  # which knows no transparency
+        image = composited(image, WHITE)
+    options: dict[str, Any] = {"compress_level": 1} if form == "png" else {"quality": quality}
+    return picture_bytes(image, form.upper(), facts, **options)
 
 
 def encode(image: np.ndarray, recipe: Recipe, version: str) -> bytes:

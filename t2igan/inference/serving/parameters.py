@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from t2igan.errors import UserError, nearest
-from t2igan.inference.sample import check_number
+from t2igan.inference.arguments import check_number
 from t2igan.inference.serving.answers import ApiError
 from t2igan.inference.serving.encoding import shown_px
 from t2igan.inference.serving.links import Recipe

@@ -20,6 +20,7 @@ from t2igan.method.losses.penalties import (
     wgan_gp,
     with_mismatched,
 )
+from t2igan.method.losses.variety import drift, drifting_loss, mode_seeking
 
 __all__ = [
     "ADVERSARIAL",
@@ -29,8 +30,11 @@ __all__ = [
     "Scores",
     "angular_distance",
     "contrastive",
+    "drift",
+    "drifting_loss",
     "finite_difference",
     "ma_gp",
+    "mode_seeking",
     "no_penalty",
     "normalize",
     "r1",

@@ -59,7 +59,9 @@ def players(config: Any) -> tuple[str, ...]:
 
 def teachers(config: Any) -> tuple[str, ...]:
     """Returns the networks that must have learned for the game's losses to mean something."""
-    return ("image", "matching") if config.loss.contrastive_weight or config.loss.cycle_weight else ()
+    loss = config.loss
+    near = loss.drifting_weight and loss.drifting_features == "tower"
+    return ("image", "matching") if loss.contrastive_weight or loss.cycle_weight or near else ()
 
 
 def build(run: Any, given: Mapping[str, Params]) -> Phase:  # noqa: ARG001

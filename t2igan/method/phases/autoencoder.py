@@ -143,6 +143,7 @@ def build(run: Any, given: Mapping[str, Params]) -> Phase:  # noqa: ARG001
         monitor=functools.partial(reconstruction, run, step_images),
         monitored=lambda done: done in looks,
         shapes=run.picture_shapes,
+        unlabelled=True,
         largest_map_px=run.batch_shapes["images"].shape[1] * 2 ** (len(run.config.space.decoder_channels) - 1),
     )
 

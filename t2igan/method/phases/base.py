@@ -89,6 +89,8 @@ class Phase:
       shown: metrics that stand behind the progress bar.
       decided: the number of a step, from 0 -> settings of `step`, as hashable pairs, for which it is compiled.
       columns: int32 [N, ...] by name, a row for each training picture, which batches have besides.
+      unlabelled: whether its batches take pictures of `config.data.unlabelled_source` too. Then they have a column
+        "captioned", int32 [N], 0 for pictures whose tokens are of no caption and whose `columns` are -1.
       monitor: (state, steps done) -> figures by name; called by the leader, with arrays of its own.
       monitored: steps done -> whether `monitor` is called; as it stands, at the end of the phase.
       evaluates: whether the generator is drawn with, measured and kept as a snapshot: never, when the phase ends, or on
@@ -107,6 +109,7 @@ class Phase:
     shown: tuple[str, ...]
     decided: Callable[[int], tuple] = lambda number: ()  # noqa: ARG005
     columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    unlabelled: bool = False
     monitor: Callable[[Any, int], dict[str, Any]] | None = None
     monitored: Callable[[int], bool] | None = None
     evaluates: Literal["never", "at_end", "on_the_way"] = "never"

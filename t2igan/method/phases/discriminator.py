@@ -102,19 +102,24 @@ def discriminator_step(
     """One step of the discriminator and the head on a batch; returns the next state and float32 scalars.
 
     The batch has "labels", int32 [N, A], besides pictures and tokens if the method is `labelled`; -1 is unknown.
-    `penalty_due` is as in `t2igan.step.train_step`.
+    With a column "captioned", pictures of which that is 0 have no caption: they are told from generated ones without,
+    and are asked about transforms, but not about attributes. `penalty_due` is as in `t2igan.step.train_step`.
     """
     game = dataclasses.replace(method.game, penalty_due=penalty_due)
     images = method.networks.to_network(state.frozen, batch["images"])
+    captioned = batch.get("captioned")
     question_key, game_key = jax.random.split(stream(method.seed, "discriminator phase", state.step))
 
     def loss_fn(params):
         everyone = state.frozen | params
         loss, right = ask(method, everyone, batch, question_key)
+        if captioned is not None and method.labelled:  # the mean is that over pictures that can be asked about
+            weight = captioned / jnp.maximum(captioned.mean(), 1 / len(captioned))
+            loss, right = weight * loss, weight * right
         metrics = {"loss/questions": loss, "accuracy": right}
         if method.plays(state.frozen):
             of_game, game_metrics = adversarial.discriminator_loss(
-                game, everyone, state.step, images, batch["tokens"], game_key
+                game, everyone, state.step, images, batch["tokens"], game_key, captioned=captioned
             )
             return loss.mean() + method.real_weight * of_game, metrics | game_metrics
         return loss.mean(), metrics
@@ -168,6 +173,7 @@ def build(run: Any, given: Mapping[str, Params]) -> Phase:
         shown=("loss/questions", "accuracy"),
         decided=functools.partial(adversarial.decided, method.game) if method.plays(given) else lambda number: (),  # noqa: ARG005
         columns={"labels": run.train_data.attribute_labels(vocabulary)} if method.labelled else {},
+        unlabelled=True,
         monitor=functools.partial(accuracy, run, method),
     )
 

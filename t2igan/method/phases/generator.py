@@ -1,9 +1,10 @@
 """Phase "generator": the generator learns to draw before it plays, by completing pictures or by regression.
 
 *Complete*: inverter and generator learn to complete pictures of which a part is hidden. The inverter sees what is
-visible and says which noise would draw the picture; the generator draws it, with the caption or, for captions that were
-dropped, without. The loss, a variational autoencoder's, is that of `t2igan.method.losses.inversion`. It leaves a
-generator that draws blurred but sensible pictures, for the adversarial phase to begin with, and an inverter.
+visible and says which noise would draw the picture; the generator draws it, with the caption or without: for captions
+that were dropped, and pictures that never had one (`config.data.unlabelled_source`). The loss, a variational
+autoencoder's, is that of `t2igan.method.losses.inversion`. It leaves a generator that draws blurred but sensible
+pictures, for the adversarial phase to begin with, and an inverter.
 
 *Regress*: the generator alone learns to draw its caption's picture, by mean (x - G(z, c))^2 with z at random. Where a
 caption has one picture, that is all there is to learn; where it has many, it is their mean, and noise counts for
@@ -73,7 +74,11 @@ def init_generator_state(method: GeneratorMethod, batch: dict, given: dict[str, 
 def generator_step(
     method: GeneratorMethod, state: PhaseState, batch: dict[str, jax.Array]
 ) -> tuple[PhaseState, Metrics]:
-    """One step of generator and inverter on a batch; returns the next state and float32 scalars."""
+    """One step of generator and inverter on a batch; returns the next state and float32 scalars.
+
+    Pictures without captions, by the batch's column "captioned", are completed without, as those whose caption was
+    dropped.
+    """
     if method.regresses:
         return _regression_step(method, state, batch)
     networks = method.networks
@@ -81,7 +86,7 @@ def generator_step(
     mask_key, drop_key, noise_key = jax.random.split(stream(method.seed, "generator phase", state.step), 3)
     visible = random_visible(mask_key, *images.shape[:3], method.masks)
     text = networks.text_encoder.apply(state.frozen["text"], batch["tokens"])
-    text = drop_captions(drop_key, text, method.caption_dropout)
+    text = drop_captions(drop_key, text, method.caption_dropout, batch.get("captioned"))
 
     def loss_fn(params):
         loss, metrics = inversion_loss(
@@ -134,6 +139,7 @@ def build(run: Any, given: Mapping[str, Params]) -> Phase:  # noqa: ARG001
         total_steps=total_steps,
         step_images=step_images,
         shown=("loss/regression",) if method.regresses else ("loss/reconstruction", "loss/prior"),
+        unlabelled=not method.regresses,
         monitor=look,
         evaluates="at_end" if method.regresses else "never",
         sheet_prefix="generator_",

@@ -37,6 +37,7 @@ class Draws:
     repeats: int
     image_px: int
     dtype: jnp.dtype
+    alpha: bool = False  # whether the pictures have transparency: four channels, colours premultiplied
 
     def happens(self) -> Float[Array, " B"]:
         """Returns 1 for pictures that are changed, and 0 for the others."""
@@ -73,6 +74,7 @@ def augment(
     probability: float | Float[Array, ""],
     kinds: Sequence[str],
     num: int | None = None,
+    alpha: bool = False,
 ) -> Float[Array, "B H W C"]:
     """Changes each picture by each of `kinds` with a probability, independently.
 
@@ -83,13 +85,15 @@ def augment(
       kinds: of `AUGMENTATIONS`. The affine ones become one map and one bilinear resampling, in which the picture goes
         on mirrored outside its borders; then come the others, all in the order in which they are registered.
       num: after so many pictures the changes begin anew; None = all are changed differently.
+      alpha: whether the pictures have transparency (`t2igan.nets.to_unit`): colours change, how much of them is seen
+        does not, and what is cut out is transparent.
     """
     num, repeats = (len(images), 1) if num is None else (num, len(images) // num)
     chosen = []
     for name, kind in AUGMENTATIONS.items():
         if name in kinds:
             keys = jax.random.split(jax.random.fold_in(key, zlib.crc32(name.encode())), 4)
-            chosen.append((kind, Draws(keys, probability, num, repeats, images.shape[1], images.dtype)))
+            chosen.append((kind, Draws(keys, probability, num, repeats, images.shape[1], images.dtype, alpha)))
     maps = [kind.affine(draws) for kind, draws in chosen if kind.affine is not None]
     if maps:
         affine = maps[0]
@@ -131,6 +135,8 @@ def _translate(draws: Draws) -> Float[Array, "B 3 3"]:
 
 def _colour(images: Float[Array, "B H W C"], draws: Draws) -> Float[Array, "B H W C"]:
     changes, each = draws.happens(), (slice(None), None, None, None)
+    if draws.alpha:
+        return _colour_seen(images, draws, changes[each])
     images = images + (changes * draws.uniform(1, -BRIGHTNESS, BRIGHTNESS))[each]
     grey = images.mean(-1, keepdims=True)
     images = images + (changes * (draws.uniform(2, *SATURATION) - 1))[each] * (images - grey)
@@ -138,11 +144,32 @@ def _colour(images: Float[Array, "B H W C"], draws: Draws) -> Float[Array, "B H 
     return images + (changes * (draws.uniform(3, *CONTRAST) - 1))[each] * (images - mean)
 
 
+def _colour_seen(
+    images: Float[Array, "B H W 4"], draws: Draws, changes: Float[Array, "B 1 1 1"]
+) -> Float[Array, "B H W 4"]:
+    """The same where colours are premultiplied: what is done to a colour c is done to a c, constants weighed by a.
+
+    The picture's mean, from which contrast is measured, is that of what is seen of it. Changes are written as what is
+    added, so that without them pictures stay as they are.
+    """
+    each = (slice(None), None, None, None)
+    seen = (images[..., 3:] + 1) / 2
+    colours = images[..., :3] + 1 - seen  # a c with c in [-1, 1], for p = 2 a (c + 1) / 2 - 1
+    brighter = changes * draws.uniform(1, -BRIGHTNESS, BRIGHTNESS)[each] * seen
+    x = colours + brighter
+    saturated = changes * (draws.uniform(2, *SATURATION) - 1)[each] * (x - x.mean(-1, keepdims=True))
+    x = x + saturated
+    mean = x.mean((1, 2, 3), keepdims=True) / jnp.maximum(seen.mean((1, 2, 3), keepdims=True), 1e-6)
+    contrasted = changes * (draws.uniform(3, *CONTRAST) - 1)[each] * (x - mean * seen)
+    return jnp.concatenate([images[..., :3] + brighter + saturated + contrasted, images[..., 3:]], axis=-1)
+
+
 def _cutout(images: Float[Array, "B H W C"], draws: Draws) -> Float[Array, "B H W C"]:
     place = jnp.linspace(0, 1, images.shape[1], dtype=images.dtype)
     down, right = (abs(place - draws.uniform(i, 0.0, 1.0)[:, None]) < CUTOUT / 2 for i in (1, 2))
     hole = (down[:, :, None] & right[:, None, :])[..., None]
-    return images * (1 - draws.happens()[:, None, None, None] * hole)
+    hole = draws.happens()[:, None, None, None] * hole
+    return images * (1 - hole) - hole if draws.alpha else images * (1 - hole)
 
 
 AUGMENTATIONS.register("flip", Augmentation(affine=_flip))

@@ -99,11 +99,19 @@ def blur_captions(key: jax.Array, text: Text, noise: float) -> Text:
     return text.replace(sentence=text.sentence + noise * jax.random.normal(key, text.sentence.shape))
 
 
-def drop_captions(key: jax.Array, text: Text, probability: float) -> Text:
-    """Replaces each caption by `no_caption` with a probability, so that one network also learns to draw without."""
+def drop_captions(key: jax.Array, text: Text, probability: float, captioned: jax.Array | None = None) -> Text:
+    """Replaces each caption by `no_caption` with a probability, so that one network also learns to draw without.
+
+    `captioned` is 0 for texts that are no captions at all, which are replaced too; None = there are no such texts.
+    """
+    if captioned is not None:
+        text = _without(text, captioned == 0)
     if not probability:
         return text
-    dropped = jax.random.bernoulli(key, probability, (len(text.sentence),))
+    return _without(text, jax.random.bernoulli(key, probability, (len(text.sentence),)))
+
+
+def _without(text: Text, dropped: jax.Array) -> Text:
     pick = lambda x, y: jnp.where(dropped.reshape(-1, *[1] * (x.ndim - 1)), y, x)
     return jax.tree.map(pick, text, no_caption(text))
 

@@ -295,10 +295,20 @@ function joined(a, b) {
   return y;
 }
 
-// Pictures around [-1, 1] as bytes; halves go to even numbers, as in Python.
-export function toBytes(data) {
-  return Uint8ClampedArray.from(data, (value) => {
-    const level = Math.fround(Math.fround(value * 127.5) + 127.5), down = Math.floor(level);
-    return level - down === 0.5 ? down + (down & 1) : Math.round(level);
-  });
+// Pictures around [-1, 1] as bytes; halves go to even numbers, as in Python. Of four channels the last is alpha, by which
+// the colours have been multiplied; as rounded it divides them.
+export function toBytes(data, channels) {
+  const f = Math.fround, levels = data.map((value) => Math.min(255, Math.max(0, f(f(value * 127.5) + 127.5))));
+  if (channels === 4) {
+    for (let i = 0; i < levels.length; i += 4) {
+      const alpha = rounded(levels[i + 3]);
+      for (let c = i; c < i + 3; c++) levels[c] = alpha ? Math.min(255, f(f(levels[c] * 255) / alpha)) : 0;
+    }
+  }
+  return Uint8Array.from(levels, rounded);
+}
+
+function rounded(level) {
+  const down = Math.floor(level);
+  return level - down === 0.5 ? down + (down & 1) : Math.round(level);
 }

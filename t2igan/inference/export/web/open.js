@@ -36,5 +36,6 @@ export async function openModel(text, multiply = product) {
 // The bytes [size, size, channels] of a caption and a seed, as t2igan draws them.
 export function picture(model, caption, seed, truncation = 1, guidance = 1) {
   const z = noise(seed, model.about.z_dim).map((value) => truncation * value);
-  return toBytes(model.networks.draw(z, model.networks.encode(model.tokenizer.encode(caption)), guidance).data);
+  const drawn = model.networks.draw(z, model.networks.encode(model.tokenizer.encode(caption)), guidance);
+  return toBytes(drawn.data, model.about.channels);
 }

@@ -2,7 +2,7 @@
 
 const $ = (id) => document.getElementById(id);
 const MOST_SEED = 2 ** 32 - 1;
-const state = { model: null, text: null, caption: '', round: 0, chosen: null };
+const state = { model: null, text: null, caption: '', round: 0, chosen: null, mixing: false };
 
 const say = (text) => { $('say').textContent = text; };
 const number = (id) => Number($(id).value);
@@ -12,26 +12,46 @@ const pause = () => new Promise((resolve) => setTimeout(resolve));
 function paint(canvas, bytes) {
   const { image_size_px: size, channels } = state.model.about, pixels = new ImageData(size, size);
   for (let i = 0; i < size * size; i++) {
-    for (let c = 0; c < 3; c++) pixels.data[4 * i + c] = bytes[i * channels + (channels === 3 ? c : 0)];
-    pixels.data[4 * i + 3] = 255;
+    for (let c = 0; c < 3; c++) pixels.data[4 * i + c] = bytes[i * channels + (channels === 1 ? 0 : c)];
+    pixels.data[4 * i + 3] = channels === 4 ? bytes[4 * i + 3] : 255;
   }
   canvas.width = canvas.height = size;
   canvas.getContext('2d').putImageData(pixels, 0, 0);
 }
 
 function drawn(z) {
-  return toBytes(state.model.networks.draw(z, state.text, state.model.about.guidance ? number('guidance') : 1).data);
+  const { guidance, channels } = state.model.about;
+  return toBytes(state.model.networks.draw(z, state.text, guidance ? number('guidance') : 1).data, channels);
 }
 
-// The noise of a picture: its seed's, and for a variation a share of another seed's that keeps its variance.
-function noiseOf({ seed, around, share }) {
-  const { z_dim } = state.model.about, truncation = number('variety');
-  let z = noise(seed, z_dim);
-  if (around !== undefined) {
-    const centre = noise(around, z_dim), keep = Math.sqrt(1 - share * share);
-    z = z.map((value, i) => keep * centre[i] + share * value);
-  }
-  return z.map((value) => truncation * value);
+// The noise of a picture before `variety`, by what it is: of a seed; a variation, cos(a) z + sin(a) n with a = share pi/2;
+// or between two pictures, on the great circle through both, as `t2igan vary` and `t2igan mix` have them.
+function pureNoise({ seed, around, from, to, share }) {
+  const { z_dim } = state.model.about;
+  if (from) return greatCircle(pureNoise(from), pureNoise(to), share);
+  const z = noise(seed, z_dim);
+  if (around === undefined) return z;
+  const centre = pureNoise(around), angle = (share * Math.PI) / 2;
+  return z.map((value, i) => Math.cos(angle) * centre[i] + Math.sin(angle) * value);
+}
+
+function noiseOf(one) {
+  const truncation = number('variety');
+  return pureNoise(one).map((value) => truncation * value);
+}
+
+function greatCircle(a, b, share) {
+  const length = (z) => Math.hypot(...z), [la, lb] = [length(a), length(b)];
+  const cosine = a.reduce((sum, value, i) => sum + value * b[i], 0) / (la * lb);
+  const angle = Math.acos(Math.min(1, Math.max(-1, cosine))), sine = Math.sin(angle);
+  const [wa, wb] = sine < 1e-4 ? [1 - share, share] : [Math.sin((1 - share) * angle) / sine, Math.sin(share * angle) / sine];
+  const size = (1 - share) * la + share * lb;
+  return a.map((value, i) => size * ((wa * value) / la + (wb * b[i]) / lb));
+}
+
+function named(one) {
+  if (one.from) return `${Math.round(100 * one.share)} % of the way from ${named(one.from)} to ${named(one.to)}`;
+  return one.around === undefined ? `seed ${one.seed}` : `a variation of ${named(one.around)}`;
 }
 
 function seeds() {
@@ -55,8 +75,7 @@ async function fill(sheet, wanted) {
     if (round !== state.round) return;
     const button = sheet.children[i];
     button.one = one;
-    const label = one.around === undefined ? `seed ${one.seed}` : `variation ${i + 1} of seed ${one.around}`;
-    button.setAttribute('aria-label', `${state.caption}, ${label}`);
+    button.setAttribute('aria-label', `${state.caption}, ${named(one)}`);
     button.setAttribute('aria-pressed', String(state.chosen !== null && same(state.chosen, one)));
     paint(button.firstChild, drawn(noiseOf(one)));
     if (!i) window.first_ms = performance.now() - start;
@@ -66,7 +85,7 @@ async function fill(sheet, wanted) {
   say([complaint(state.caption), `${each.toFixed(each < 10 ? 1 : 0)} ms a picture, ${state.by}`].filter(Boolean).join(' '));
 }
 
-const same = (a, b) => a.seed === b.seed && a.around === b.around && a.share === b.share;
+const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 function tile() {
   const button = document.createElement('button');
@@ -77,9 +96,10 @@ function tile() {
 }
 
 function choose(one) {
+  if (state.mixing && !same(one, state.chosen)) return mix(state.chosen, one);
   state.chosen = one;
   $('chosen').hidden = false;
-  $('about_chosen').textContent = one.around === undefined ? `Seed ${one.seed}` : `A variation of seed ${one.around}`;
+  $('about_chosen').textContent = named(one).replace(/^./, (letter) => letter.toUpperCase());
   paint($('large'), drawn(noiseOf(one)));
   $('large').setAttribute('aria-label', `${state.caption}, enlarged`);
   for (const button of $('sheet').children) button.setAttribute('aria-pressed', String(same(button.one, one)));
@@ -87,6 +107,7 @@ function choose(one) {
 
 function draw() {
   state.caption = $('caption').value;
+  state.mixing = false;
   remember();
   $('variety_value').textContent = number('variety').toFixed(2);
   if (state.model.about.guidance) $('guidance_value').textContent = number('guidance').toFixed(1);
@@ -105,9 +126,22 @@ function remember() {
 }
 
 function vary() {
-  const around = state.chosen.around ?? state.chosen.seed, share = number('share');
-  const others = Array.from({ length: number('count') }, (_, i) => (around + 7919 * (i + 1)) % (MOST_SEED + 1));
+  const around = state.chosen.around ?? state.chosen, share = number('share'), first = around.seed ?? 0;
+  const others = Array.from({ length: number('count') }, (_, i) => (first + 7919 * (i + 1)) % (MOST_SEED + 1));
   return fill($('sheet'), others.map((seed) => ({ seed, around, share })));
+}
+
+// Frames from one picture to another of the same caption.
+function mix(from, to) {
+  setMixing(false);
+  const last = number('count') - 1;
+  return fill($('sheet'), Array.from({ length: last + 1 }, (_, i) => (i === 0 ? from : i === last ? to : { from, to, share: i / last })));
+}
+
+function setMixing(mixing) {
+  state.mixing = mixing;
+  $('mix').setAttribute('aria-pressed', String(mixing));
+  if (mixing) say('Now choose the other picture.');
 }
 
 function download() {
@@ -117,7 +151,7 @@ function download() {
   context.imageSmoothingEnabled = false;
   context.drawImage(small, 0, 0, large.width, large.height);
   const link = document.createElement('a');
-  link.download = `${state.caption.replace(/[^\p{L}\p{N}]+/gu, '_').slice(0, 60)}_${state.chosen.seed}.png`;
+  link.download = `${state.caption.replace(/[^\p{L}\p{N}]+/gu, '_').slice(0, 60)}_${named(state.chosen).replace(/\W+/g, '_')}.png`;
   link.href = large.toDataURL('image/png');
   link.click();
 }
@@ -125,6 +159,7 @@ function download() {
 function showAbout() {
   const { about } = state.model;
   $('guidance_row').hidden = !about.guidance;
+  document.body.classList.toggle('transparent', about.channels === 4);
   $('card').textContent = about.card;
   for (const caption of about.examples) {
     const button = document.createElement('button');
@@ -145,6 +180,7 @@ function listen() {
     draw();
   });
   $('vary').addEventListener('click', vary);
+  $('mix').addEventListener('click', () => setMixing(!state.mixing));
   $('share').addEventListener('input', vary);
   $('download').addEventListener('click', download);
 }
