@@ -53,7 +53,10 @@ def pictures(model, images, captions):
         shown = np.where(hidden == 1, 160, images[0]).astype(np.uint8)
         rows.append([images[0], shown, *complete(model, images[0], hidden, captions[0], num=4)])
         lines.append(f"complete: {name} hidden, four seeds")
-    changes = (("green top", "red top"), ("light skin", "dark skin"), ("blond hair", "black hair"), (", sunglasses", ""))
+    changes = (
+        *(("green top", "red top"), ("light skin", "dark skin")),
+        *(("blond hair", "black hair"), (", sunglasses", "")),
+    )
     edited = [images[0]]
     for before, after in changes:
         prompt = captions[0].replace(before, after)
