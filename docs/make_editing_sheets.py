@@ -53,10 +53,13 @@ def pictures(model, images, captions):
         shown = np.where(hidden == 1, 160, images[0]).astype(np.uint8)
         rows.append([images[0], shown, *complete(model, images[0], hidden, captions[0], num=4)])
         lines.append(f"complete: {name} hidden, four seeds")
-    changes = (("green top", "red top"), ("light skin", "dark skin"), ("blond hair", "black hair"), ("glasses", ""))
+    changes = (
+        *(("green top", "red top"), ("light skin", "dark skin")),
+        *(("blond hair", "black hair"), (", sunglasses", "")),
+    )
     edited = [images[0]]
     for before, after in changes:
-        prompt = captions[0].replace(before, after).replace(", ,", ",")
+        prompt = captions[0].replace(before, after)
         if prompt != captions[0]:
             edited.append(edit(model, images[0], prompt, caption=captions[0], codes=codes[:1]).image)
     rows.append((edited + [np.full_like(images[0], 255)] * 6)[:6])

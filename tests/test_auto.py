@@ -371,6 +371,7 @@ def test_from_a_folder_to_a_model_and_on(tmp_path, capsys, monkeypatch):
     ):
         assert f"\n  {about:<13}" in said, about
     assert "chosen before" not in said and "phase adversarial: compiling" in said
+    assert said.count("teach no more than themselves") == 2  # the training says so by any configuration
     images = t2igan.load(workdir).sample(["a red square"], seed=0)
     assert images.shape == (1, 16, 16, 3)
     assert main([*command, "--minutes=1"]) == 0

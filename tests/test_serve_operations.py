@@ -390,6 +390,19 @@ def test_no_prompt_or_name_takes_long_to_refuse(gated):
         assert time.process_time() - begun < 3
 
 
+def test_an_owners_rules_are_kept(gated, tmp_path):
+    gated.gate.set()
+    (tmp_path / "deny.txt").write_text("red cap\n# a comment\n", encoding="utf-8")
+    given = parse(serve.VERB, [f"--deny={tmp_path / 'deny.txt'}", f"--link_secret={tmp_path / 'secret'}"])
+    rules = serve.settings_of(serve.resolve(given)).rules
+    with running(gated, rules=rules) as server:
+        ask = lambda prompt: server.ask("POST", "/v1/images/generations", {"prompt": prompt})
+        assert ask("a cap that is red")[0] == 200
+        for prompt in ("a Red cap", "(a red cap:1.2) and hair"):
+            status, _, answer = ask(prompt)
+            assert status == 400 and answer["error"]["code"] == "prompt_refused"
+
+
 # ---- settings and keys
 
 

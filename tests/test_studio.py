@@ -275,9 +275,7 @@ def test_a_server_that_is_away_is_waited_for(desktop):
     ]  # the browser notes the refusals itself
 
 
-@pytest.mark.parametrize(
-    ("view", "scheme"), [("page", "light"), ("page", "dark"), ("viewer", "dark"), ("card", "light")]
-)
+@pytest.mark.parametrize(("view", "scheme"), [("page", "light"), ("viewer", "dark"), ("card", "light")])
 def test_there_are_no_serious_barriers(chromium, server, view, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     watched = Watched(chromium, server, viewport={"width": 1280, "height": 900}, color_scheme=scheme, bypass_csp=True)

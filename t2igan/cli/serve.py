@@ -48,6 +48,8 @@ OPTIONS = {
     "link_secret": Option(Path, None, "file with the secret of the pictures' addresses; made where there is none"),
     "link_s": Option(int, 3600, "seconds for which an address of a picture is good"),
     "batch_images": Option(int, 64, "pictures that the device draws at once, a power of two"),
+    "deny": Option(Path, None, "file of words and phrases that no prompt may have, one a line"),
+    "allow": Option(Path, None, "file of all words that a prompt may have"),
     "queue_images": Option(int, 512, "pictures that may wait; a client's share is half of it"),
     "request_images": Option(int, 16, "pictures a request"),
     "prompt_characters": Option(int, 2000, "the longest prompt that is read; the model's own limit is lower"),
@@ -137,14 +139,17 @@ def resolve(given: Given) -> dict[str, Any]:
 
 def settings_of(options: dict[str, Any]) -> Any:
     """Returns the settings of a server. Raises `UserError` for values that it does not take."""
+    options = dict(options)
     from t2igan.config import cache_folder
+    from t2igan.inference.rules import PromptRules
     from t2igan.inference.serving.keys import read_keys
     from t2igan.inference.serving.links import kept_secret
     from t2igan.inference.serving.settings import Settings
 
+    rules = PromptRules.read(options.pop("deny"), options.pop("allow"))
     keys = read_keys(options["keys"]) if options["keys"] else ()
     secret = kept_secret(options["link_secret"] or cache_folder() / "link_secret")
-    return Settings(**options | {"keys": keys, "link_secret": secret})
+    return Settings(**options | {"keys": keys, "link_secret": secret, "rules": rules})
 
 
 def _value(option: Option, value: Any, where: str) -> Any:

@@ -104,5 +104,5 @@ def _to_size(weights: np.ndarray, size_px: int) -> np.ndarray:
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:
-    image = on_checkerboard(image[None])[0]
+    image = on_checkerboard(image)
     return image.repeat(3, -1) if image.shape[-1] == 1 else image

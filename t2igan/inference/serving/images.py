@@ -147,5 +147,4 @@ async def words(request: Request) -> Response:
     prompt, name = fields.get("prompt"), fields.get("model")
     if not isinstance(prompt, str) or not isinstance(name, str | None):
         raise ApiError(400, "prompt and model must be texts.", "prompt")
-    vocabulary = service.catalogue.find(name).vocabulary
-    return json_response({"unseen": vocabulary.unseen(prompt[:2000]), "certain": vocabulary.complete})
+    return json_response(service.catalogue.find(name).new_words(prompt[: service.settings.prompt_characters]))

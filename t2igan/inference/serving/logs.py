@@ -6,7 +6,10 @@ import json
 import logging
 import sys
 import time
+import warnings
 from typing import Any
+
+from t2igan.inference.sample import PromptWarning
 
 LOGGER = logging.getLogger("t2igan.serving")
 _SERVER_LOGGER = logging.getLogger("uvicorn.error")
@@ -42,6 +45,7 @@ def set_up(form: str) -> None:
     """Sends the lines of this server, and uvicorn's warnings, to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines(form))
+    warnings.simplefilter("ignore", PromptWarning)  # it names the prompt
     for logger, level in ((LOGGER, logging.INFO), (_SERVER_LOGGER, logging.WARNING)):
         logger.handlers[:] = [handler]
         logger.setLevel(level)

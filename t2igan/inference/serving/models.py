@@ -63,6 +63,16 @@ class ServedModel:
         }
         return {"id": self.id, "object": "model", "created": self.created_s, "owned_by": "t2igan", "t2igan": own}
 
+    def new_words(self, prompt: str) -> dict[str, Any]:
+        """Returns words of a prompt that training captions hardly had, and whether it is certain that none had them."""
+        if self.model.seen is None:  # a snapshot of before they were kept: the tokenizer knows a little
+            return {"unseen": self.vocabulary.unseen(prompt), "certain": self.vocabulary.complete}
+        try:
+            found = self.model.unseen([prompt])
+        except UserError:  # a bracket that is still being typed
+            found = []
+        return {"unseen": [word for one in found for word in one.words], "certain": False}
+
     def description(self) -> dict[str, Any]:
         """Returns what the page wants to know besides: words, example captions, the card."""
         words = {"words": self.vocabulary.words, "complete": self.vocabulary.complete}

@@ -9,6 +9,7 @@ import secrets
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from python_multipart.exceptions import FormParserError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -111,8 +112,9 @@ async def read_form(request: Request) -> tuple[dict[str, Any], dict[str, list[by
         raise ApiError(400, message, "image", "invalid_form")
     try:
         form = await request.form(max_files=20, max_fields=64)
-    except HTTPException as error:
-        raise ApiError(400, f"The form cannot be read: {error.detail}", None, "invalid_form") from error
+    except (HTTPException, FormParserError) as error:  # old versions of Starlette let the parser's own through
+        why = error.detail if isinstance(error, HTTPException) else error
+        raise ApiError(400, f"The form cannot be read: {why}", None, "invalid_form") from error
     fields: dict[str, Any] = {}
     files: dict[str, list[bytes]] = {}
     for name, value in form.multi_items():
@@ -182,6 +184,10 @@ def check_prompt(
         most = LONGEST_CAPTION if as_caption else settings.prompt_characters
         if len(text) > most:
             raise ApiError(400, f"{name} has {len(text):,} characters; at most {most:,} are taken.", name)
+    try:
+        settings.rules.check([prompt])
+    except UserError as error:
+        raise ApiError(400, f"{param}: {error}", param, "prompt_refused") from error
     try:
         if as_caption and prompt.strip():
             return prompt

@@ -42,6 +42,7 @@ async function draw() {
   clearTimeout(settling);
   asking?.abort();
   if (!settings.caption.trim() || !about()) return;
+  notify("", "file");
   const mine = (asking = new AbortController());
   const wanted = { ...settings };
   $("wall").setAttribute("aria-busy", "true");
@@ -101,7 +102,10 @@ function refused(error, again) {
   }
 }
 
-function notify(text) {
+/** Says something above the wall, or takes back what was said of the same thing. */
+function notify(text, about = "drawing") {
+  if (!text && $("notice").dataset.about !== about) return;
+  $("notice").dataset.about = about;
   $("notice").textContent = text;
   $("notice").hidden = !text;
 }
@@ -330,7 +334,7 @@ async function restore(file) {
   const recipe = await recipeOf(file);
   const caption = recipe?.prompt ?? recipe?.prompts?.[0];
   const seed = recipe?.seed ?? recipe?.seeds?.[0];
-  if (typeof caption !== "string" || !Number.isInteger(seed)) return notify(say("noRecipe"));
+  if (typeof caption !== "string" || !Number.isInteger(seed)) return notify(say("noRecipe"), "file");
   const model = known.models.find((one) => one.t2igan.digest === recipe.model);
   if (model) await choose(model.id);
   set({ caption, seed, num: recipe.seeds ? nearest(recipe.seeds.length) : settings.num, variety: Number(recipe.truncation ?? 1), guidance: about().t2igan.guidance ? Number(recipe.guidance ?? 1) : 1 });
