@@ -155,7 +155,7 @@ def test_help_lists_verbs_and_a_verbs_help_its_own_flags(run):
         lines = [line.split()[0] for line in shown.splitlines() if line.startswith("  --")]
         listed = {line.partition("=")[0].removeprefix("--") for line in lines}
         assert listed - {"config", "config.KEY"} == own, name
-        assert f"  t2igan {name} --" in shown and "run.py" not in shown
+        assert f"\n  t2igan {name} " in shown and "run.py" not in shown
         assert ("--config=NAME" in shown) == VERBS[name].configured
         assert max(map(len, shown.splitlines())) <= 125
     assert run("--version").stdout.startswith("t2igan 0.")
@@ -256,6 +256,18 @@ def test_a_plugin_runs_before_anything_is_loaded(run, tmp_path, monkeypatch):
         done = run(name, f"--plugin={tmp_path / f'plugin_of_{name}.py'}", *arguments)
         # `models` alone is content with nothing.
         assert done.returncode == (0 if name == "models" else 2) and mark.read_text() == "yes", (name, done.stderr)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["models"], ["data", "--help"]])
+def test_a_reader_that_leaves_is_no_traceback(arguments):
+    ours = subprocess.Popen(
+        [sys.executable, "-m", "t2igan.cli", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=Path(__file__).parents[1],
+    )
+    ours.stdout.close()
+    assert ours.wait(120) in (0, 141) and b"Traceback" not in ours.stderr.read()
 
 
 def test_tilde_is_the_home_folder_in_every_path(run, tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ def define(given: FlagValues) -> None:
     verb.define_path(given, "out", "makes a pair of keys: OUT.key, to be kept secret, and OUT.pub, to be given away")
     verb.define_paths(given, "sign", "file to sign, such as a snapshot: FILE.sig is written beside it; may repeat")
     verb.define_path(given, "key", "private key (.key) to sign with")
+    verb.define_plugin(given)
 
 
 def run(given: Given) -> None:

@@ -21,7 +21,7 @@ from t2igan.training.distributed import processes
 
 
 def main(argv: Sequence[str], program: str = errors.CONSOLE) -> int:
-    """Runs the command line; returns the exit code: 0, 2 for a user's mistake, 130 when interrupted.
+    """Runs the command line; returns the exit code: 0, 2 for a user's mistake, 130 when interrupted, 141 when not read.
 
     Args:
       argv: the program and its words, as `sys.argv`.
@@ -43,6 +43,10 @@ def main(argv: Sequence[str], program: str = errors.CONSOLE) -> int:
         print(f"{errors.program()}: {reason}", file=sys.stderr)
         processes.leave("interrupted", 130)
         return 130
+    except BrokenPipeError:  # what reads the lines has gone, as in `t2igan models | head -1`
+        # Python flushes it at its end, and would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as a shell says that a program ended by SIGPIPE
     except Exception as error:
         processes.fail(error)
         raise
