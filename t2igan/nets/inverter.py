@@ -26,7 +26,7 @@ class Inverted(NamedTuple):
 
 
 def invert(
-    inverter: nn.Module,
+    inverter: Any,  # a linen module, or one whose parameters are sharded
     params: Any,
     images: Float[Array, "B H W C"],
     visible: Float[Array, "B H W 1"],
