@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -35,6 +36,17 @@ def config():
     from configs.base import get_config
 
     return shrink(get_config())
+
+
+@pytest.fixture(autouse=True)
+def _as_started():
+    """A command line that a test runs in this process leaves its name, and how Ctrl-C is kept, to no other test."""
+    from t2igan import errors
+
+    hook = sys.unraisablehook
+    yield
+    sys.unraisablehook = hook
+    errors.started_as("")
 
 
 @pytest.fixture(scope="module", autouse=True)

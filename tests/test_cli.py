@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -406,8 +407,9 @@ def test_data_refuses_what_training_refuses(run, tmp_path, num_pictures, num_cap
 
 
 @pytest.mark.parametrize("where", ["callback", "finalizer"])
-def test_no_interruption_is_lost_in_the_garbage_collection(where, monkeypatch):
-    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # put back afterwards
+def test_no_interruption_is_lost_in_the_garbage_collection(where, request):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     main.interrupt_again()
     asked = [True]
 

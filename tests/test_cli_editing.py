@@ -1,6 +1,5 @@
 """The verbs that edit pictures: what they write, the recipe in it, and what is refused in a line."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("editing")
     snapshot = random_snapshot([HAT, HATLESS])
     save_snapshot(path / "model.safetensors", snapshot)
-    save_snapshot(path / "mlp.safetensors", dataclasses.replace(snapshot, config=_with_mlp(snapshot.config)))
+    save_snapshot(path / "mlp.safetensors", random_snapshot([HAT, HATLESS], {"generator.kind": "mlp"}))
     picture = from_snapshot(snapshot).sample(HAT, seed=1)
     save_png(path / "me.png", enlarge(picture, 2)[0])
     mask = np.zeros((32, 32, 1), np.uint8)
@@ -34,10 +33,6 @@ def folder(tmp_path_factory):
     save_png(path / "small.png", mask[:20])
     (path / "notes.png").write_text("not a picture")
     return path
-
-
-def _with_mlp(config):
-    return config | {"generator": config["generator"] | {"kind": "mlp"}}
 
 
 @pytest.fixture

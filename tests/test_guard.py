@@ -183,7 +183,7 @@ def test_networks_that_grow_are_looked_at_when_they_are_grown(config, tmp_path):
     config.evaluate.update(every_images=8, classifier_steps=2)
     config.guard.num_images = 8
     train.train(config, tmp_path)
-    assert [row["step"] for row in Logs(tmp_path).read() if "guard/overfit" in row] == [5, 6, 7]
+    assert [row["step"] for row in Logs(tmp_path).read() if "guard/overfit" in row] == [5, 6, 7, 8]
 
 
 def test_the_best_average_is_kept(quick, tmp_path, capsys, monkeypatch):

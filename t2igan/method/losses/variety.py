@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from t2igan.nets import Networks, Text
+from t2igan.nets import Text
 
 TEMPERATURES = (0.2, 0.5, 2.0)  # widths of the kernels, in units of the mean distance
 FLOOR = 0.01  # of the ratio of distances; the authors' code has 1e-5, of whose slope a dead generator would explode
@@ -53,7 +53,7 @@ class VarietyWeights:
 
 
 def variety_loss(
-    networks: Networks,
+    networks: Any,
     params: dict[str, Any],
     real: Float[Array, "B H W C"],
     fake: Float[Array, "B H W C"],
