@@ -202,7 +202,7 @@ def drop(page, data):
 
 def test_a_picture_is_varied_and_gets_another_caption(desktop, tmp_path):
     page = desktop.page
-    desktop.context.set_default_timeout(300_000)  # programs for this are compiled when they are first wanted
+    desktop.context.set_default_timeout(60_000)  # programs for this are compiled when they are first wanted
     desktop.open()
     desktop.write(CAPTION)
     page.click("#num label:has-text('4') >> nth=0")

@@ -87,6 +87,10 @@ def cache_folder(data_config: Any) -> Path:
     return user_cache()
 
 
+# What is kept of a picture besides its pixels: content, signature, two sizes, whether it is transparent.
+FOUND_BYTES = CONTENT_BYTES + SIGNATURE_BYTES + 2 * 4 + 1
+
+
 def images_bytes(num: int, how: Decoding) -> int:
     """Returns the size of `num` decoded pictures."""
     return num * how.size_px**2 * how.channels
@@ -116,7 +120,7 @@ def decoded(
             if found is not None and found.unread:
                 found = _read_again(folder, found, places, how)
             if found is None:
-                needed = images_bytes(len(places), how) if keep_images else 0
+                needed = len(places) * FOUND_BYTES + (images_bytes(len(places), how) if keep_images else 0)
                 make_room(root.parent, needed, limit_bytes=round(data_config.cache_gb * 1e9))
                 _write(folder, places, how, keep_images)
                 found = _load(folder, len(places), how, keep_images)
