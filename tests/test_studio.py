@@ -42,7 +42,7 @@ class Watched:
 
     def __init__(self, chromium, server, **screen):
         self.context = chromium.new_context(accept_downloads=True, **{"locale": "en-GB"} | screen)
-        self.context.set_default_timeout(60_000)
+        self.context.set_default_timeout(120_000)
         self.page = self.context.new_page()
         self.server, self.console, self.requests = server, [], []
         self.page.on("console", lambda message: self.console.append(message.text))
@@ -202,7 +202,7 @@ def drop(page, data):
 
 def test_a_picture_is_varied_and_gets_another_caption(desktop, tmp_path):
     page = desktop.page
-    desktop.context.set_default_timeout(60_000)  # programs for this are compiled when they are first wanted
+    desktop.context.set_default_timeout(120_000)  # programs for this are compiled when they are first wanted
     desktop.open()
     desktop.write(CAPTION)
     page.click("#num label:has-text('4') >> nth=0")

@@ -64,6 +64,8 @@ async function draw() {
 
 /** Hangs what was made of a picture on the wall: variations, or the picture with another caption. */
 async function remake(picture, made, how) {
+  clearTimeout(waiting); // a drawing that was about to begin would take back what is asked for now
+  clearTimeout(retrying);
   clearTimeout(settling);
   asking?.abort();
   const mine = (asking = new AbortController());
