@@ -8,14 +8,26 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+from tiny import random_snapshot
 
 from t2igan.inference.serving.app import create_app
 from t2igan.inference.serving.models import Catalogue
 from t2igan.inference.serving.server import Server, bound_socket
 from t2igan.inference.serving.settings import Settings
+from t2igan.inference.snapshot import save_snapshot
 
 PROMPTS = ["a person with a red cap", "a person with a blue top", "green hair"]
+
+
+def run_folder(root: Path) -> Path:
+    """Returns the folder of a run below `root`, with a snapshot of random weights that knows the words of `PROMPTS`."""
+    folder = root / "tiny"
+    folder.mkdir()
+    save_snapshot(folder / "snapshot.safetensors", random_snapshot(PROMPTS))
+    return folder
 
 
 class Running:

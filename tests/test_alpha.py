@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from tiny import random_snapshot, shrink
+from tiny import in_space, random_snapshot, shrink
 
 from configs import base
 from t2igan import Dataset, UserError, load, nets
@@ -348,18 +348,6 @@ def with_alpha(config, **settings):
     return config
 
 
-def codes(config, kind):
-    with config.unlocked():
-        config.space.update(kind=kind, factor=4, channels=6, encoder_channels=(8,), decoder_channels=(8, 8), blocks=1)
-        for name in ("generator", "discriminator"):
-            config[name].channels = (8, 8)
-        config.generator.base_px = 2
-        config.image_encoder.update(channels=(8,), patch_px=1)
-        config.inverter.update(channels=(8,))
-        config.pretrain_autoencoder.update(steps=4, images=0, batch_images=8, warmup_steps=1)
-    return config
-
-
 def test_the_game_grows_and_inverts_with_four_channels():
     """Traced, not compiled: the smallest stage of growing, with the inverter's term and all augmentations."""
     config = with_alpha(shrink(base.get_config()))
@@ -379,7 +367,7 @@ def test_the_game_grows_and_inverts_with_four_channels():
 
 
 def test_patches_keep_transparency():
-    config = codes(with_alpha(shrink(base.get_config())), "patches")
+    config = in_space(with_alpha(shrink(base.get_config())), "patches", autoencoder_steps=4)
     with config.unlocked():
         config.phases = ("adversarial",)
         config.space.channels = 24
@@ -416,7 +404,7 @@ def test_a_snapshot_draws_transparent_pictures(tmp_path):
 
 @pytest.mark.slow
 def test_a_training_draws_transparent_pictures(folder, tmp_path):
-    config = codes(data_of(folder, 4), "autoencoder")
+    config = in_space(data_of(folder, 4), "autoencoder", autoencoder_steps=4)
     with config.unlocked():
         config.phases = ("autoencoder", "adversarial")
         config.train.update(steps=2)

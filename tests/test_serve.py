@@ -11,7 +11,7 @@ import numpy as np
 import openai
 import pytest
 from PIL import Image
-from served import PROMPTS, running
+from served import PROMPTS, run_folder, running
 from tiny import random_snapshot
 
 import t2igan
@@ -25,10 +25,7 @@ SECRET = b"0123456789abcdef0123456789abcdef"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    folder.mkdir()
-    save_snapshot(folder / "snapshot.safetensors", random_snapshot(PROMPTS))
-    return folder
+    return run_folder(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")

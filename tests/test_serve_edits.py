@@ -9,23 +9,18 @@ import numpy as np
 import openai
 import pytest
 from PIL import Image
-from served import PROMPTS, running
-from tiny import random_snapshot
+from served import PROMPTS, run_folder, running
 
 import t2igan
 from t2igan.inference.pictures import enlarge, png_bytes
 from t2igan.inference.provenance import PNG_KEY
 from t2igan.inference.serving.links import Kept
 from t2igan.inference.serving.models import open_models
-from t2igan.inference.snapshot import save_snapshot
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    folder.mkdir()
-    save_snapshot(folder / "snapshot.safetensors", random_snapshot(PROMPTS))
-    return folder
+    return run_folder(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 import openai
 import pytest
-from served import PROMPTS, running, wait_until
-from tiny import random_snapshot
+from served import PROMPTS, run_folder, running, wait_until
 
 from t2igan.cli import serve
 from t2igan.cli.parse import parse
@@ -29,17 +28,13 @@ from t2igan.inference.serving.logs import LOGGER
 from t2igan.inference.serving.models import Catalogue, open_models
 from t2igan.inference.serving.queueing import FairQueue, Full, Group, Job
 from t2igan.inference.serving.settings import Settings
-from t2igan.inference.snapshot import save_snapshot
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    folder.mkdir()
-    save_snapshot(folder / "snapshot.safetensors", random_snapshot(PROMPTS))
-    return folder
+    return run_folder(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import impatient, shrink
+from tiny import impatient, in_space, shrink
 
 from configs import base
 from t2igan import load, nets
@@ -26,14 +26,7 @@ VOCAB = 300
 
 def codes(config, kind="autoencoder", **settings):
     """The tiny configuration on maps of 4 x 4 codes of 6 numbers."""
-    with config.unlocked():
-        config.space.update(kind=kind, factor=4, channels=6, encoder_channels=(8,), decoder_channels=(8, 8), blocks=1)
-        for name in ("generator", "discriminator"):
-            config[name].channels = (8, 8)
-        config.generator.base_px = 2
-        config.image_encoder.update(channels=(8,), patch_px=1)
-        config.inverter.update(channels=(8,))
-        config.pretrain_autoencoder.update(steps=6, images=0, batch_images=8, warmup_steps=1)
+    with in_space(config, kind, autoencoder_steps=6).unlocked():
         config.phases = ("text", "generator", "adversarial")
         if kind == "autoencoder":
             config.phases = ("autoencoder", *config.phases)

@@ -7,12 +7,10 @@ import zipfile
 import pytest
 from browser import CHROMIUM
 from PIL import Image
-from served import PROMPTS, running
-from tiny import random_snapshot
+from served import PROMPTS, run_folder, running
 
 from t2igan.inference.provenance import PNG_KEY
 from t2igan.inference.serving.models import open_models
-from t2igan.inference.snapshot import save_snapshot
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
@@ -21,9 +19,7 @@ CAPTION = PROMPTS[0]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    folder.mkdir()
-    save_snapshot(folder / "snapshot.safetensors", random_snapshot(PROMPTS))
+    folder = run_folder(tmp_path_factory.mktemp("runs"))
     with running(open_models([folder]), batch_images=8, timeout_s=300.0) as server:
         server.when_ready(120)
         yield server

@@ -28,6 +28,19 @@ def shrink(config):
     return config
 
 
+def in_space(config, kind, autoencoder_steps):
+    """The small networks again, on maps of 4 x 4 places of 6 numbers instead of pixels."""
+    with config.unlocked():
+        config.space.update(kind=kind, factor=4, channels=6, encoder_channels=(8,), decoder_channels=(8, 8), blocks=1)
+        for name in ("generator", "discriminator"):
+            config[name].channels = (8, 8)
+        config.generator.base_px = 2
+        config.image_encoder.update(channels=(8,), patch_px=1)
+        config.inverter.update(channels=(8,))
+        config.pretrain_autoencoder.update(steps=autoencoder_steps, images=0, batch_images=8, warmup_steps=1)
+    return config
+
+
 def impatient(steps):
     """A `loop.Interruption` that asks each training to stop after so many steps, as Ctrl-C would."""
     from t2igan.training import loop

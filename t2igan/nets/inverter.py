@@ -101,29 +101,24 @@ class ToldInverter(nn.Module):
         return Inverted(mean, jnp.clip(log_std, -5.0, 2.0), f, offsets)
 
 
+def _shape(section: Any, common: Common) -> dict[str, Any]:
+    return {
+        "z_dim": common.z_dim,
+        "channels": tuple(section.channels),
+        "features": section.features,
+        "blocks": section.blocks,
+        "patch_px": section.patch_px,
+        "dtype": common.dtype,
+    }
+
+
+def _build_residual(section: Any, common: Common) -> Inverter:
+    return Inverter(**_shape(section, common))
+
+
 def _build_told(section: Any, common: Common) -> ToldInverter:
-    return ToldInverter(
-        z_dim=common.z_dim,
-        channels=tuple(section.channels),
-        style_shape=common.style_shape,
-        features=section.features,
-        blocks=section.blocks,
-        patch_px=section.patch_px,
-        sentence_dim=common.sentence_dim,
-        dtype=common.dtype,
-    )
+    return ToldInverter(style_shape=common.style_shape, sentence_dim=common.sentence_dim, **_shape(section, common))
 
 
-def _build(section: Any, common: Common) -> Inverter:
-    return Inverter(
-        z_dim=common.z_dim,
-        channels=tuple(section.channels),
-        features=section.features,
-        blocks=section.blocks,
-        patch_px=section.patch_px,
-        dtype=common.dtype,
-    )
-
-
-INVERTERS.register("residual", NetworkKind(_build, check_tower))
+INVERTERS.register("residual", NetworkKind(_build_residual, check_tower))
 INVERTERS.register("told", NetworkKind(_build_told, check_tower))
