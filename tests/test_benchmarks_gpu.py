@@ -100,7 +100,8 @@ def test_pictures_are_compared_in_levels():
 def test_peaks_are_those_of_the_device():
     assert peak_flop_s("NVIDIA H100 80GB HBM3", "bfloat16") == peak_flop_s("NVIDIA H200", "bfloat16") == 989e12
     assert peak_flop_s("NVIDIA H100 PCIe", "float32") == 378e12
-    assert peak_flop_s("cpu", "float32") is None
+    assert peak_flop_s("NVIDIA A100-SXM4-40GB", "bfloat16") == 312e12
+    assert peak_flop_s("NVIDIA L40S", "bfloat16") is peak_flop_s("cpu", "float32") is None
 
 
 def test_all_parts_run_in_order_within_the_minutes(tmp_path, monkeypatch, capsys):

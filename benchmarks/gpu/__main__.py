@@ -47,7 +47,7 @@ PARTS = ("pictures", "steps", "training")
 def run_part(name: str, words: list[str], limit_s: float, out: Path, platform: str = "") -> int:
     """Runs `benchmarks.gpu.NAME` for `limit_s` seconds at most; returns its exit code, 124 where it was ended.
 
-    What it prints goes to `log.txt` and to the screen's end of it; it is asked to stop (SIGTERM) before it is killed,
+    What it prints goes to `log.txt`; it is asked to stop (SIGTERM) before it is killed,
     with all that it started.
     """
     environment = os.environ | ({"JAX_PLATFORMS": platform} if platform else {})

@@ -14,5 +14,6 @@ PEAKS = {
 
 def peak_flop_s(kind: str, dtype: str) -> float | None:
     """Returns the peak of a device, as JAX names it ("NVIDIA H100 80GB HBM3"); None where it is not known."""
-    found = next((peaks for name, peaks in PEAKS.items() if all(part in kind for part in name.split())), None)
+    words = kind.replace("-", " ").split()
+    found = next((peaks for name, peaks in PEAKS.items() if all(part in words for part in name.split())), None)
     return found[dtype] if found else None

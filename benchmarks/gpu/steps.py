@@ -18,7 +18,7 @@ from benchmarks.gpu.peaks import peak_flop_s
 from benchmarks.timing import load
 from t2igan.method import phases
 from t2igan.training import plan
-from t2igan.training.auto.machine import drawn
+from t2igan.training.auto.machine import compiled, drawn
 from t2igan.training.distributed import parallel
 from t2igan.training.warm_start import handed_on
 
@@ -45,7 +45,7 @@ def configured(name: str, dtype: str, tiny: bool) -> Any:
 
 def lowered(config: Any) -> tuple[Any, Any, Any, int]:
     """Returns the adversarial step of a configuration, lowered; shapes of its state and batch; pictures a step."""
-    run, given = plan._run_without_data(config, parallel.make_mesh(1)), {}
+    run, given = plan.without_data(config, parallel.make_mesh(1))
     for name in config.phases:
         phase = phases.build(name, run, given)
         if name == "adversarial":
@@ -54,14 +54,14 @@ def lowered(config: Any) -> tuple[Any, Any, Any, int]:
     raise ValueError("there is no adversarial phase")
 
 
-def measured(compiled: Any, state: Any, batch: Any, calls_s: float) -> float:
+def measured(program: Any, state: Any, batch: Any, calls_s: float) -> float:
     """Returns the median seconds of a step, by calls of which each is waited for."""
     held, batch = jax.tree.map(drawn, state), {name: drawn(like) for name, like in batch.items()}
     times: list[float] = []
     begun = math.inf
     for number in range(MOST_CALLS + 2):
         start = time.perf_counter()
-        held, metrics = compiled(held, batch)
+        held, metrics = program(held, batch)
         jax.block_until_ready(metrics)
         if number < 2:  # the first ones find nothing warm
             begun = time.perf_counter()
@@ -77,12 +77,12 @@ def row_of(
 ) -> dict[str, Any]:
     """Returns what is known of a step, timed."""
     step, state, batch, step_images = made
-    compiled, compiled_s = compiling.result()
+    program, compiled_s = compiling.result()
     disturbed = not all(other.done() for other in others)
-    seconds = measured(compiled, state, batch, TIMED_S)
+    seconds = measured(program, state, batch, TIMED_S)
     flop = float((step.cost_analysis() or {}).get("flops", math.nan))
     device = jax.devices()[0]
-    peak, memory = peak_flop_s(device.device_kind, dtype), compiled.memory_analysis()
+    peak, memory = peak_flop_s(device.device_kind, dtype), program.memory_analysis()
     planned = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     stats = device.memory_stats() or {}
     return {
@@ -95,12 +95,6 @@ def row_of(
         "traced_s": round(traced_s, 1), "compiled_s": round(compiled_s, 1), "device": device.device_kind,
         "disturbed": disturbed,
     }  # fmt: skip
-
-
-def compile_timed(step: Any) -> tuple[Any, float]:
-    """Returns the compiled step, and the seconds that it took."""
-    start = time.perf_counter()
-    return step.compile(), time.perf_counter() - start
 
 
 def main() -> None:
@@ -122,9 +116,7 @@ def main() -> None:
             start = time.perf_counter()
             config = configured(name, dtype, given.tiny)
             made = lowered(config)
-            waiting.append(
-                (name, dtype, config, made, pool.submit(compile_timed, made[0]), time.perf_counter() - start)
-            )
+            waiting.append((name, dtype, config, made, pool.submit(compiled, made[0]), time.perf_counter() - start))
         except Exception as error:
             failed(given.out, name, dtype, error)
     # Others that compile try their convolutions out on the device, and would disturb what is timed.

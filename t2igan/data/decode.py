@@ -95,7 +95,7 @@ def transparency(picture: bytes) -> np.ndarray | None:
     None, too, for whatever is no picture or too big: `decode` says so.
     """
     try:
-        with Image.open(io.BytesIO(picture), formats=_formats()) as opened:
+        with Image.open(io.BytesIO(picture), formats=formats()) as opened:
             width, height = opened.size
             if width * height > MAX_PIXELS or not opened.has_transparency_data:
                 return None
@@ -105,7 +105,7 @@ def transparency(picture: bytes) -> np.ndarray | None:
 
 
 def _from_bytes(picture: bytes, how: Decoding) -> Picture:
-    with Image.open(io.BytesIO(picture), formats=_formats()) as opened:
+    with Image.open(io.BytesIO(picture), formats=formats()) as opened:
         width, height = opened.size
         if width * height > MAX_PIXELS:
             raise Unusable(f"too big: {width}x{height} pixels, {MAX_PIXELS} are accepted")
@@ -129,7 +129,7 @@ def _from_array(pixels: np.ndarray, how: Decoding) -> Picture:
 
 
 @functools.cache
-def _formats() -> tuple[str, ...]:
+def formats() -> tuple[str, ...]:
     """Returns those of FORMATS that this Pillow has."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
@@ -137,7 +137,7 @@ def _formats() -> tuple[str, ...]:
 
 def _finish(picture: Image.Image, profile: bytes | None, how: Decoding) -> tuple[np.ndarray, bool]:
     layer = _transparent_layer(picture)
-    is_transparent = layer is not None and bool((np.asarray(layer)[..., 3] < 255).any())
+    is_transparent = layer is not None and bool((np.asarray(layer.getchannel("A")) < 255).any())
     if layer is None:
         picture = _opaque(picture)
     else:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from t2igan.data.decode import FORMATS
+from t2igan.data.decode import formats
 from t2igan.data.sources import open_source
 from t2igan.data.splits import find_splits
 from t2igan.data.stored import Stored
+from t2igan.data.summary import MUCH_CUT
 
 PEEKED_PICTURES = 200  # of many, evenly
 LOOKED_AT_PX = 128  # larger pictures are reduced to this, so that areas mean the same in all
@@ -50,9 +51,6 @@ class Peek:
     visible_level: float
     grey_share: float
     flat_share: float
-
-
-MUCH_CUT = 0.2  # as in `t2igan.data.summary`
 
 
 def peek(data_config: Any) -> Peek | None:
@@ -97,8 +95,7 @@ def _look(place: Stored) -> tuple[int, int, float, float, float] | None:
         if isinstance(stored, np.ndarray):
             opened = Image.fromarray(stored[..., 0] if stored.ndim == 3 and stored.shape[2] == 1 else stored)
         else:
-            Image.init()
-            opened = Image.open(io.BytesIO(stored), formats=[name for name in FORMATS if name in Image.OPEN])
+            opened = Image.open(io.BytesIO(stored), formats=formats())
         with opened:
             width, height = opened.size
             opened.draft(None, (2 * LOOKED_AT_PX, 2 * LOOKED_AT_PX))

@@ -43,7 +43,8 @@ class Bloom:
     @classmethod
     def of(cls, texts: Sequence[str]) -> Bloom:
         """Returns the filter of these texts, of -n ln(p) / ln(2)^2 bits and log2(1 / p) hashes."""
-        num_bits = max(MIN_BITS, math.ceil(-len(texts) * math.log(FALSE_POSITIVES) / math.log(2) ** 2))
+        num_bits = math.ceil(-len(texts) * math.log(FALSE_POSITIVES) / math.log(2) ** 2)
+        num_bits = min(max(num_bits, MIN_BITS), MAX_BITS)  # of more texts than that, more are taken for seen
         made = cls(np.zeros(-(-num_bits // 8), np.uint8), round(math.log2(1 / FALSE_POSITIVES)))
         for text in texts:
             for place in made._places(text):

@@ -29,6 +29,7 @@ ADVISE_SHARE = 0.1  # of the pictures that lose so much, from which to advise ag
 
 def as_json(datasets: Sequence[Dataset]) -> dict[str, Any]:
     """Returns what `data_report.json` holds: for each split counts and, with file and reason, all that was left out."""
+    exact = _shared(datasets)
     return {
         "source": datasets[0].name,
         "description": datasets[0].description,
@@ -45,10 +46,10 @@ def as_json(datasets: Sequence[Dataset]) -> dict[str, Any]:
             }
             for dataset in datasets
         },
-        "same_picture_in_two_splits": _shared(datasets),
+        "same_picture_in_two_splits": exact,
         "not_read": [{"file": s.file, "reason": s.reason} for s in datasets[0].unread],
         "notes": _notes(datasets),
-        "nearly_the_same_in_two_splits": _alike(datasets),
+        "nearly_the_same_in_two_splits": _alike(datasets, exact),
         **personal.as_json(datasets),
     }
 
@@ -90,13 +91,14 @@ def lines(datasets: Sequence[Dataset], data_config: Any, tokenizer_config: Any) 
     found += [
         f"{d.split}: {counted(doubles, 'picture')} again, byte by byte" for d in datasets if (doubles := _doubles(d))
     ]
+    exact = _shared(datasets)
     found += [
         f"{counted(count, 'picture')} in both {names}: figures on the one flatter what has learned the other"
-        for names, count in _shared(datasets).items()
+        for names, count in exact.items()
     ]
     found += [
         f"{counted(count, 'picture')} more in both {names}, in another file or nearly the same"
-        for names, count in _alike(datasets).items()
+        for names, count in _alike(datasets, exact).items()
     ]
     return found
 
@@ -276,8 +278,8 @@ def _shared(datasets: Sequence[Dataset]) -> dict[str, int]:
     return {names: count for names, count in counts.items() if count}
 
 
-def _alike(datasets: Sequence[Dataset]) -> dict[str, int]:
-    """How many pictures of later splits are in the first one in another file: "train and test" -> number."""
+def _alike(datasets: Sequence[Dataset], exact: dict[str, int]) -> dict[str, int]:
+    """How many pictures of later splits are in the first one in another file; names -> number without `exact`."""
     first, *others = datasets
     counts: dict[str, int] = {}
     for other in others:
@@ -286,5 +288,4 @@ def _alike(datasets: Sequence[Dataset]) -> dict[str, int]:
         content = np.concatenate([first.content, other.content])
         same = same_picture(content, np.concatenate([first.signatures, other.signatures]))
         counts[f"{first.split} and {other.split}"] = int((same[len(first) :] < len(first)).sum())
-    exact = _shared(datasets)
     return {names: more for names, count in counts.items() if (more := count - exact.get(names, 0)) > 0}

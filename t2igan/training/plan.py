@@ -73,17 +73,24 @@ class Plan:
 
 def make_plan(config, mesh: jax.sharding.Mesh) -> Plan:
     """Builds and compiles every phase's step of a configuration (checked by `t2igan.config`) over a mesh."""
-    run, given = _run_without_data(config, mesh), {}
-    if config.init_from:
-        given = {name: _shapes_of(run, name) for name in NETWORKS if getattr(run.networks, NETWORKS[name]) is not None}
-    elif nets.SPACES[config.space.kind].fit is not None:
-        given = {"space": _shapes_of(run, "space")}
+    run, given = without_data(config, mesh)
     plans = []
     for name in config.phases:
         phase = phases.build(name, run, given)
         plans.append(plan_phase(run, phase, given))
         given = handed_on(given, jax.eval_shape(phase.init, given))
     return Plan({name: _count(params) for name, params in given.items()}, tuple(plans), mesh)
+
+
+def without_data(config, mesh: jax.sharding.Mesh) -> tuple[Run, dict[str, Any]]:
+    """Returns what phases read of a run, with two blank pictures, and shapes of what the first phase is handed."""
+    run = _run_without_data(config, mesh)
+    if config.init_from:
+        there = [name for name, part in NETWORKS.items() if getattr(run.networks, part) is not None]
+        return run, {name: _shapes_of(run, name) for name in there}
+    if nets.SPACES[config.space.kind].fit is not None:
+        return run, {"space": _shapes_of(run, "space")}
+    return run, {}
 
 
 def plan_phase(run: Run, phase: Phase, given: Mapping[str, Any]) -> PhasePlan:
@@ -113,16 +120,21 @@ def plan_phase(run: Run, phase: Phase, given: Mapping[str, Any]) -> PhasePlan:
 
 def lower_step(run: Run, phase: Phase, given: Mapping[str, Any]) -> tuple[jax.stages.Lowered, Any, Any]:
     """Returns a phase's step, lowered but not compiled, and the shapes and places of its state and batch."""
-    state = parallel.abstract_on(run.mesh, phase.init, dict(given))
+    state, batch = abstract(run, phase, given)
+    every = run.config.loss.penalty_every
+    decided = phase.decided((phase.total_steps - 1) // every * every)  # a late step, with a penalty
+    step = functools.partial(phase.step, **dict(decided))
+    return parallel.compile_step(step, run.mesh, state, remat=run.config.remat).lower(state, batch), state, batch
+
+
+def abstract(run: Run, phase: Phase, given: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Returns shapes and places of a phase's state and of its batch."""
     split = parallel.split(run.mesh)
     batch = {
         name: jax.ShapeDtypeStruct((phase.step_images, *like.shape[1:]), like.dtype, sharding=split)
         for name, like in (phase.shapes or run.batch_shapes).items()
     }
-    every = run.config.loss.penalty_every
-    decided = phase.decided((phase.total_steps - 1) // every * every)  # a late step, with a penalty
-    step = functools.partial(phase.step, **dict(decided))
-    return parallel.compile_step(step, run.mesh, state, remat=run.config.remat).lower(state, batch), state, batch
+    return parallel.abstract_on(run.mesh, phase.init, dict(given)), batch
 
 
 def collectives(program: str) -> dict[str, int]:

@@ -19,7 +19,7 @@ from t2igan.config.checks import check
 from t2igan.data import check_all_usable, open_datasets, split_names
 from t2igan.data.peek import peek
 from t2igan.errors import UserError
-from t2igan.inference.files import shown
+from t2igan.inference.files import shown, write_text
 from t2igan.training.auto import machine as machine_lib
 from t2igan.training.auto import written
 from t2igan.training.auto.choose import (
@@ -111,7 +111,7 @@ def chosen(
     parallel.start(processes.local_cpu_devices(wished.devices))
     config, text = _choose(wished, minutes, change, given_keys)
     if keep:
-        written.write(path, text)
+        write_text(path, text)
         say(f"kept in {shown(path)}, to be read and edited")
     return config.lock()
 

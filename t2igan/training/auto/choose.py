@@ -12,7 +12,6 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from t2igan.data.peek import Peek
-from t2igan.data.settings import CHOICES
 from t2igan.data.summary import FEW_PICTURES, FEW_TO_LEARN_FROM, few_to_learn_from
 from t2igan.errors import UserError
 from t2igan.method.automatic import OFF_FROM_PICTURES_A_CAPTION
@@ -31,6 +30,7 @@ GREY_FROM = 0.98  # share of the pictures without colour
 NEW_WORDS = 0.05  # share of held-out captions with a word that training lacks
 FREE_WORDS = 1_000  # different words; a template has some dozens
 MEMORY_SHARE = 0.8  # of a device, for a step
+MOST_PARTS = 8  # microbatches that a step of the game is cut into, where memory is short
 # Of the trial on emoji (docs/space.md), where a preset has those of completion.
 REGRESSION = {"pretrain_generator.batch_images": 32, "pretrain_generator.learning_rate": 2e-3}
 BUSY = 1.5  # processes that want a core, from which it is said that the machine was busy
@@ -70,18 +70,18 @@ def choose_shape(seen: Peek, machine: MachineFacts, minutes: float, fixed_size_p
     compiling_s = COMPILING_S.get(machine.platform, COMPILING_S["gpu"])
     dear = ""
     for shape in allowed:
-        wanted_s = least_s(shape, tuple(shape.gflop), machine) + compiling_s * len(shape.gflop)
-        fits_in = not machine.memory_bytes or shape.memory_mb * 1e6 / 8 <= MEMORY_SHARE * machine.memory_bytes
+        wanted_s = least_s(shape, machine) + compiling_s * len(shape.gflop)
+        fits_in = not machine.memory_bytes or shape.memory_mb * 1e6 / MOST_PARTS <= MEMORY_SHARE * machine.memory_bytes
         if wanted_s <= usable_s and fits_in:
             return shape, f"{shape.name}: {of_pictures}{dear}"
         what = f"want {_duration(wanted_s / USED_SHARE)} here" if fits_in else "want more memory than there is"
         dear = dear or f"; {allowed[0].name} would {what}"
-    shape = allowed[-1]
-    wanted_s = least_s(shape, tuple(shape.gflop), machine) + compiling_s * len(shape.gflop)
-    return shape, (
-        f"{shape.name}: {of_pictures}. Even so, less than the {_duration(wanted_s / USED_SHARE)} that are worth it "
-        f"here: expect blobs"
+    lacking = (
+        f"less than the {_duration(wanted_s / USED_SHARE)} that are worth it here: expect blobs"
+        if wanted_s > usable_s
+        else "it wants more memory than there is"
     )
+    return shape, f"{shape.name}: {of_pictures}. Even so, {lacking}"
 
 
 def _allowed(seen: Peek, fixed_size_px: int) -> tuple[list[Shape], str]:
@@ -150,7 +150,7 @@ def _squares(data: DataFacts) -> Decision:
 
 
 def _colours(data: DataFacts) -> Decision | None:
-    if data.alpha_share > 0.5 and 4 in CHOICES["channels"]:
+    if data.alpha_share > 0.5:
         return Decision("colours", f"{data.alpha_share:.0%} are transparent: alpha is learned", {"data.channels": 4})
     if data.grey_share >= GREY_FROM and not data.alpha_share:
         return Decision("colours", f"grey: {data.grey_share:.0%} of the pictures have no colour", {"data.channels": 1})
@@ -165,7 +165,7 @@ def _colours(data: DataFacts) -> Decision | None:
 def _method(shape: Shape, data: DataFacts) -> Decision:
     before = ("autoencoder", "text") if shape.on_codes else ("text",)
     weights = {"loss.penalty_weight": "auto", "loss.penalty_weight_end": "auto", "loss.paired_weight": "auto"}
-    if shape.on_codes is False:
+    if not shape.on_codes:
         weights = {"loss.paired_weight": "auto"}
     if data.pictures_a_caption < OFF_FROM_PICTURES_A_CAPTION:
         why = f"{data.pictures_a_caption:.2f} pictures a caption: the generator first learns its caption's picture"
@@ -217,7 +217,11 @@ def _batches(shape: Shape, data: DataFacts, machine: MachineFacts) -> Decision |
     if fitting < config.pretrain_text.batch_images:
         whys.append(f"{fitting} captions are told apart at a time, of {data.distinct:,} pictures")
     parts = 1
-    while machine.memory_bytes and shape.memory_mb * 1e6 / parts > MEMORY_SHARE * machine.memory_bytes and parts < 8:
+    while (
+        machine.memory_bytes
+        and shape.memory_mb * 1e6 / parts > MEMORY_SHARE * machine.memory_bytes
+        and parts < MOST_PARTS
+    ):
         parts *= 2
     if parts > 1:
         values["train.microbatches"] = parts

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from t2igan.method import phases
-from t2igan.nets import SPACES
 from t2igan.training import plan
 from t2igan.training.auto.facts import MachineFacts, Rates, installed_text_models
 from t2igan.training.distributed import parallel
@@ -79,28 +78,22 @@ def timed(config: Any) -> dict[str, Rates]:
     at once, as far as there are cores, and timed one after the other.
     """
     mesh = parallel.make_mesh(config.devices, config.shard_devices)
-    run, given, steps = plan._run_without_data(config, mesh), {}, []
-    if SPACES[config.space.kind].fit is not None:
-        given = {"space": plan._shapes_of(run, "space")}
+    (run, given), steps = plan.without_data(config, mesh), []
     for name in config.phases:
         phase = phases.build(name, run, given)
-        state = parallel.abstract_on(mesh, phase.init, given)
-        split = parallel.split(mesh)
-        batch = {
-            key: jax.ShapeDtypeStruct((phase.step_images, *like.shape[1:]), like.dtype, sharding=split)
-            for key, like in (phase.shapes or run.batch_shapes).items()
-        }
+        state, batch = plan.abstract(run, phase, given)
         steps.append((phase, state, batch, compile_phase(run, phase, state).lower(state, batch)))
         given = handed_on(given, jax.eval_shape(phase.init, given))
     with ThreadPoolExecutor(max((os.cpu_count() or 1) // CORES_A_COMPILATION, 1)) as pool:
-        compiled = list(pool.map(lambda step: _compiled(step[-1]), steps))
+        found = list(pool.map(lambda step: compiled(step[-1]), steps))
     return {
-        phase.name: _timed(phase.step_images, state, batch, *found)
-        for (phase, state, batch, _), found in zip(steps, compiled, strict=True)
+        phase.name: _timed(phase.step_images, state, batch, *of_phase)
+        for (phase, state, batch, _), of_phase in zip(steps, found, strict=True)
     }
 
 
-def _compiled(lowered: Any) -> tuple[Any, float]:
+def compiled(lowered: Any) -> tuple[Any, float]:
+    """Returns a step compiled, and the seconds that it took."""
     start = time.perf_counter()
     return lowered.compile(), time.perf_counter() - start
 

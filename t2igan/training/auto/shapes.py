@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +43,11 @@ class Shape:
     def on_codes(self) -> bool:
         """Whether the game is played on an autoencoder's codes."""
         return "autoencoder" in self.gflop
+
+    @functools.cached_property
+    def compute_dtype(self) -> str:
+        """In which type its preset computes."""
+        return self.config().compute_dtype
 
     def config(self) -> ConfigDict:
         """Returns its configuration, unlocked."""
@@ -92,12 +98,12 @@ SHAPES = (
 def predicted_images_s(shape: Shape, phase: str, machine: MachineFacts) -> float:
     """Returns how many pictures a second a phase is expected to take, before any of its steps was run."""
     fastest = machine.float32_flop_s
-    if shape.config().compute_dtype == "bfloat16":
+    if shape.compute_dtype == "bfloat16":
         fastest = max(fastest, machine.bfloat16_flop_s)
     devices = 1 + SCALING * (machine.devices - 1)
     return EFFICIENCY[phase] * fastest * devices / (1e9 * shape.gflop[phase])
 
 
-def least_s(shape: Shape, phases: tuple[str, ...], machine: MachineFacts) -> float:
+def least_s(shape: Shape, machine: MachineFacts) -> float:
     """Returns the seconds in which a shape has seen as few pictures as are worth it."""
-    return sum(shape.least_images[phase] / predicted_images_s(shape, phase, machine) for phase in phases)
+    return sum(shape.least_images[phase] / predicted_images_s(shape, phase, machine) for phase in shape.gflop)

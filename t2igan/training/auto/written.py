@@ -12,7 +12,6 @@ from ml_collections import ConfigDict
 from t2igan import config as config_lib
 from t2igan.config import get_config
 from t2igan.errors import UserError
-from t2igan.inference.files import write_text
 from t2igan.training.auto.choose import FILE_NAME, Decision
 
 WIDTH = 116
@@ -59,11 +58,6 @@ def changes(config: ConfigDict) -> dict[str, Any]:
     flat = config_lib.flatten(config)
     original = {key: config_lib.get(config, key) for key in flat}
     return {key: original[key] for key in flat if flat[key] != base.get(key) or type(flat[key]) is not type(base[key])}
-
-
-def write(path: Path, text: str) -> None:
-    """Writes the file, whole or not at all."""
-    write_text(path, text)
 
 
 def read(path: Path, minutes: float, source: str) -> ConfigDict:
