@@ -2,7 +2,6 @@
 
 import functools
 import io
-import types
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +24,6 @@ from t2igan.evaluation.evaluate import evaluate
 from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.report.images import data_uri, lit
 from t2igan.inference.editing.composing import compose
-from t2igan.inference.export.source import Source
 from t2igan.inference.pictures import cut_sheet, save_png, sheet
 from t2igan.inference.sample import to_bytes
 from t2igan.inference.serving.encoding import encode
@@ -278,9 +276,6 @@ def test_files_that_know_no_transparency_are_on_white_or_refused(tmp_path):
     save_gif(tmp_path / "a.gif", np.stack([picture, picture[::-1]]), 1, 50)
     with Image.open(tmp_path / "a.gif") as moving:
         assert moving.n_frames >= 1
-    source = types.SimpleNamespace(snapshot=types.SimpleNamespace(config={"data": {"channels": 4}}))
-    with pytest.raises(UserError, match=r"config\.data\.channels=4.*--format=onnx.*stablehlo"):
-        Source.check_opaque(source, "onnx")
 
 
 # The data.

@@ -8,6 +8,7 @@ from tiny import random_snapshot
 from t2igan.cli.explain import read_exchanges
 from t2igan.cli.parse import named, parse
 from t2igan.data import Dataset
+from t2igan.data.seen import words_of
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.evaluation.explain import another_word, explain, nearest_training, rank_correlation, variants
@@ -56,7 +57,7 @@ def test_each_word_is_left_out_or_exchanged(prompt, exchanges, expected):
     ],
 )
 def test_the_other_word_is_the_commonest_between_the_same_neighbours(before, word, after, expected):
-    assert another_word(before, word, after, [*CAPTIONS, "cap, blond hair"]) == expected
+    assert another_word(before, word, after, map(words_of, [*CAPTIONS, "cap, blond hair"])) == expected
 
 
 def test_a_word_that_is_not_there_is_named(model):

@@ -132,6 +132,9 @@ def test_a_picture_that_was_changed_fails(run, tmp_path):
         ({"seed": "x"}, "a seed that is no whole number", True),
         ({"prompts": ["a"] * 100, "seeds": [1]}, "not one of 1 to 64", False),
         ({"truncation": 1e9}, "truncation=", True),
+        ({"negative": 5}, "a negative prompt that is no text", True),
+        ({"prompts": ["a"], "seed": 1}, "not checked", False),
+        ({"prompts": ["a"], "seeds": [1] * 64, "scale": 64}, "smaller than the sheet", False),
     ],
 )
 def test_recipes_of_strangers_do_no_harm(run, tmp_path, facts, words, failed):

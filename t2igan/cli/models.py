@@ -19,7 +19,7 @@ def define(given: FlagValues) -> None:
 def run(given: Given) -> None:
     """Lists the models of the package, or shows the card of one."""
     from t2igan.inference.console import say
-    from t2igan.inference.shipped import PREFIX, found, shipped
+    from t2igan.inference.shipped import PREFIX, shipped
     from t2igan.inference.snapshot import load_snapshot
 
     if given.card is not None:
@@ -28,7 +28,7 @@ def run(given: Given) -> None:
             raise UserError(
                 f"--card={given.card} is none of {', '.join(f'{PREFIX}/{known}' for known in shipped()) or 'no models'}"
             )
-        say(load_snapshot(found(shipped()[name]), with_weights=False).model_card)
+        say(load_snapshot(shipped()[name], with_weights=False).model_card)
         return
     for name, path in shipped().items():
         say("\n".join(lines(f"{PREFIX}/{name}", path)))

@@ -9,7 +9,6 @@ guesses a word can still ask for it, so words of a single caption are left out.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import itertools
 import math
@@ -63,7 +62,7 @@ class Bloom:
         """Returns what `to_json` gave; ValueError for anything else."""
         try:
             bits, hashes = np.frombuffer(base64.b64decode(value["bits"], validate=True), np.uint8), value["hashes"]
-        except (TypeError, KeyError, ValueError, binascii.Error) as error:
+        except (TypeError, KeyError, ValueError) as error:
             raise ValueError(f"not a filter of words: {error}") from error
         if not 8 <= 8 * len(bits) <= MAX_BITS or type(hashes) is not int or not 1 <= hashes <= MAX_HASHES:
             raise ValueError(f"not a filter of words: {8 * len(bits):,} bits, {str(hashes)[:20]} hashes")

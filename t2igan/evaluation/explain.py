@@ -108,7 +108,7 @@ def variants(
     found: list[Variant] = []
     end, named = 0, {word.casefold(): other for word, other in exchanges.items()}
     words = [word.text for word in tokenizer.words(prompt)]
-    used = set()
+    used, read = set(), [words_of(caption) for caption in captions]
     for place, word in enumerate(words):
         start = prompt.find(word, end)
         if start < 0:  # a character that has no UTF-8 form was replaced
@@ -119,7 +119,7 @@ def variants(
         without = _tidy(prompt[:start] + prompt[end:])
         if words_of(without):
             found.append(Variant(place, word, "", without))
-        instead = named.get(word.casefold()) or another_word(prompt[:start], word, prompt[end:], captions)
+        instead = named.get(word.casefold()) or another_word(prompt[:start], word, prompt[end:], read)
         used.add(word.casefold())
         if instead:
             found.append(Variant(place, word, instead, _tidy(prompt[:start] + instead + prompt[end:])))
@@ -130,13 +130,12 @@ def variants(
     return found
 
 
-def another_word(before: str, word: str, after: str, captions: Iterable[str]) -> str:
-    """Returns the word that captions have most often between the same neighbours, other than `word`; "" for none."""
+def another_word(before: str, word: str, after: str, captions: Iterable[Sequence[str]]) -> str:
+    """Returns what captions, lists of words, have most often between these neighbours, `word` apart; "" for none."""
     left, right = words_of(before)[-1:], words_of(after)[:1]
     own = words_of(word)
     counts: Counter[str] = Counter()
-    for caption in captions:
-        words = words_of(caption)
+    for words in captions:
         for i, other in enumerate(words):
             same = words[max(i - 1, 0) : i] == left and words[i + 1 : i + 2] == right
             counts.update([other] if same and [other] != own else [])

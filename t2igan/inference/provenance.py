@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
@@ -106,7 +106,7 @@ def xmp_packet(source_type: str, recipe: str, version: str) -> str:
     )
 
 
-def read_claims(path: Path) -> Claims:
+def read_claims(path: Path | BinaryIO) -> Claims:
     """Returns what a picture file says of itself; what is damaged in it counts as not there.
 
     Raises:

@@ -7,17 +7,15 @@ can say: a public key has to come by another way than the file.
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from t2igan.config.strict_json import read_group
 from t2igan.errors import UserError
-from t2igan.inference.files import explain_write_errors, write_text
+from t2igan.inference.files import explain_write_errors, write_json, write_text
 
 FORMAT = "t2igan signature 1"
 SUFFIX = ".sig"
@@ -96,7 +94,7 @@ def sign(path: Path, private: Path, password: str = "") -> tuple[Path, str]:
         "signature": base64.b64encode(key.sign(_message(digest))).decode(),
     }
     beside = path.with_name(path.name + SUFFIX)
-    write_text(beside, json.dumps(signature, indent=2) + "\n")
+    write_json(beside, signature)
     return beside, fingerprint_of(key.public_key())
 
 
@@ -118,7 +116,7 @@ def signed(path: Path, trusted: Path | None = None) -> Signed:
         found = read_group(_small(beside), str(beside))
         public = ed25519.Ed25519PublicKey.from_public_bytes(base64.b64decode(found["public_key"], validate=True))
         signature = base64.b64decode(found["signature"], validate=True)
-    except (UserError, KeyError, TypeError, ValueError, binascii.Error):
+    except (UserError, KeyError, TypeError, ValueError):
         return Signed("invalid", why="its file is damaged")
     fingerprint = fingerprint_of(public)
     if trusted is not None:

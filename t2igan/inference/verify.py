@@ -113,13 +113,19 @@ def _drawn_again(path: Path, claims: Claims, model: Model) -> tuple[str, bool]:
         return f"not checked: its recipe is not one of 1 to {MAX_DRAWN} pictures", False
     if not all(isinstance(prompt, str) for prompt in prompts) or not all(type(seed) is int for seed in seeds):
         return "checked: its recipe has a prompt that is no text, or a seed that is no whole number", True
+    if not isinstance(facts.get("negative", ""), str):
+        return "checked: its recipe has a negative prompt that is no text", True
+    if "prompts" in facts and len(seeds) * max(_scale(facts), 1) * model.config["data"]["image_size_px"] > max(
+        claims.size_px
+    ):
+        return f"not checked: it has {claims.size_px} px, which is smaller than the sheet of its recipe", False
     how = {name: facts[name] for name in ("truncation", "guidance", "negative") if name in facts}
     try:
         each = [(prompt, seed) for prompt in prompts for seed in seeds]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PromptWarning)
             images = model.sample([p for p, _ in each], [s for _, s in each], **how)
-        wanted = _laid_out(images, facts, claims.size_px)
+        wanted = _laid_out(images, facts, len(seeds), claims.size_px)
     except UserError as error:
         return f"checked: its recipe cannot be drawn: {error}", True
     found = _pixels(path, wanted.shape[-1])
@@ -137,16 +143,23 @@ def _drawn_again(path: Path, claims: Claims, model: Model) -> tuple[str, bool]:
     return f"checked: drawn again by {model.digest}, {share:.1%} of its pixels are others: it was changed", True
 
 
-def _laid_out(images: np.ndarray, facts: dict[str, Any], size_px: tuple[int, int]) -> np.ndarray:
+def _laid_out(images: np.ndarray, facts: dict[str, Any], num_seeds: int, size_px: tuple[int, int]) -> np.ndarray:
     if "prompts" not in facts:
-        return enlarge(images, max(size_px[0] // images.shape[2], 1))[0]
+        return enlarge(images, max(min(size_px) // images.shape[2], 1))[0]
+    return sheet(images, [str(p) for p in facts["prompts"]], num_seeds, _scale(facts))
+
+
+def _scale(facts: dict[str, Any]) -> int:
     scale = facts.get("scale", 0)
-    return sheet(images, [str(p) for p in facts["prompts"]], len(facts["seeds"]), scale if scale in range(65) else 0)
+    return scale if scale in range(65) else 0
 
 
 def _pixels(path: Path, channels: int) -> np.ndarray:
     from PIL import Image
 
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert({1: "L", 4: "RGBA"}.get(channels, "RGB")))
+    try:
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture.convert({1: "L", 4: "RGBA"}.get(channels, "RGB")))
+    except Exception as error:  # Pillow raises errors of many kinds for damaged files
+        raise UserError(f"{path} is no whole picture ({type(error).__name__}); get it anew") from error
     return pixels[..., None] if channels == 1 else pixels

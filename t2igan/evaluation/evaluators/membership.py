@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from t2igan.evaluation import metrics
-from t2igan.evaluation.evaluators.samples import DRAWN_AT_ONCE, Evaluation, digest, drawn
+from t2igan.evaluation.evaluators.samples import Evaluation, digest, drawn
 from t2igan.evaluation.extractors.extractor import in_parts
 from t2igan.evaluation.extractors.pixels import Pixels
 
@@ -93,10 +93,8 @@ def _distances(evaluation: Evaluation, dataset, rows: np.ndarray, stream: int) -
     seeds = np.random.default_rng([evaluation.seed, 6, stream]).integers(2**31, size=(len(rows), DRAWINGS))
     found = np.zeros((len(rows), DRAWINGS))
     for column in range(DRAWINGS):
-        for start in range(0, len(rows), DRAWN_AT_ONCE):
-            part = slice(start, start + DRAWN_AT_ONCE)
-            images = drawn(evaluation.draw, captions[part], seeds[part, column].tolist())
-            found[part, column] = np.sqrt(((Pixels().features(images) - wanted[part]) ** 2).mean(1))
+        images = drawn(evaluation.draw, captions, seeds[:, column].tolist())
+        found[:, column] = np.sqrt(((Pixels().features(images) - wanted) ** 2).mean(1))
     return found
 
 

@@ -12,6 +12,7 @@ import json
 import re
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from t2igan.errors import UserError
@@ -47,7 +48,7 @@ def write(source: Source, folder: Path, dtype: str, weights: str) -> None:
 def stored(snapshot: Snapshot, dtype: str) -> Snapshot:
     """Returns a snapshot with weights of `dtype`; a language model's that it holds are float16 already."""
     own = {name: params for name, params in snapshot.params.items() if name != WEIGHTS}
-    cast = _cast(own, np.dtype(dtype))
+    cast = jax.tree.map(lambda x: np.asarray(x, dtype), own)
     return dataclasses.replace(snapshot, params=cast | {k: v for k, v in snapshot.params.items() if k == WEIGHTS})
 
 
@@ -136,8 +137,3 @@ def _check_pictures(source: Source, path: Path, dtype: str) -> str:
     images = in_float32(load_snapshot(snapshot_path(path))).sample(source.captions, source.seeds, cut_long=True)
     expected = source.model.sample(source.captions, source.seeds, cut_long=True)
     return compare_bytes("t2igan.load", images, expected, TARGETS[dtype])
-
-
-def _cast(tree: dict, dtype: np.dtype) -> dict:
-    cast = lambda value: _cast(value, dtype) if isinstance(value, dict) else np.asarray(value, dtype)
-    return {key: cast(value) for key, value in tree.items()}

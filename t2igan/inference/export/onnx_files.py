@@ -39,7 +39,6 @@ def write(source: Source, folder: Path, dtype: str, weights: str) -> None:
     """
     del weights
     source.check_reads_itself("onnx")
-    source.check_opaque("onnx")
     for library in ("onnx", "onnxruntime"):
         if importlib.util.find_spec(library) is None:
             raise UserError(f"--format=onnx wants {library}, which is not installed: {INSTALL}")

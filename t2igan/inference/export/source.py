@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,6 +19,7 @@ from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, command
 from t2igan.inference.arguments import as_prompts
 from t2igan.inference.pretrained.opening import WEIGHTS
+from t2igan.inference.private import without_private
 from t2igan.inference.sample import Model, from_snapshot, noise, snapshot_path
 from t2igan.inference.snapshot import Snapshot, load_snapshot
 from t2igan.method.techniques.regularize import no_caption
@@ -26,12 +27,6 @@ from t2igan.method.techniques.regularize import no_caption
 NUM_CHECKED = 64  # pairs of a caption and a seed that every export is compared on
 NUM_EXAMPLES = 6
 GUIDANCE = 1.5  # with which models that know guidance are compared
-# Keys of a configuration that may be paths.
-PATHS = (
-    *("data.source", "data.unlabelled_source", "data.cache_dir", "data.tfds_dir", "data.tfds_files_dir", "init_from"),
-    *("evaluate.inception_weights", "evaluate.clip_weights", "evaluate.efficientnet_weights"),
-    *("text_encoder.pretrained", "discriminator.features_from"),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,14 +63,6 @@ class Source:
             raise UserError(
                 f"the text encoder is built on {self.snapshot.pretrained['name']!r}, which --format={form} does not "
                 f"take along; give --format=hub or snapshot, or train with config.text_encoder.pretrained=''"
-            )
-
-    def check_opaque(self, form: str) -> None:
-        """Raises `UserError` where the model draws transparent pictures, which `form` does not know."""
-        if self.snapshot.config["data"]["channels"] == 4:
-            raise UserError(
-                f"the model draws transparent pictures (config.data.channels=4), which --format={form} does not know; "
-                f"give --format=stablehlo, hub or snapshot"
             )
 
     def tokens(self) -> np.ndarray:
@@ -140,13 +127,13 @@ def source_of(snapshot: Snapshot, label: str, captions: Sequence[str] | None = N
             f"{label} has no {' and no '.join(missing)}, so there is nothing that draws; train the phase 'adversarial' "
             f"or 'generator' first: `{command('train', config='...', workdir='...')}`"
         )
-    config = without_paths(config_lib.from_dict(snapshot.config).to_dict())
+    full = config_lib.from_dict(snapshot.config).to_dict()
     own = {name: params for name, params in snapshot.params.items() if name != WEIGHTS}
     params = jax.tree.map(lambda x: np.asarray(x, np.float32), own)
     params |= {name: snapshot.params[name] for name in (WEIGHTS,) if name in snapshot.params}
-    snapshot = dataclasses.replace(snapshot, config=config, params=params)
+    snapshot = dataclasses.replace(snapshot, config=without_private(full), params=params)
     model = in_float32(snapshot)
-    examples = list(config["sample"]["captions"] if captions is None else as_prompts(captions))
+    examples = list(full["sample"]["captions"] if captions is None else as_prompts(captions))
     captions = made_captions(model.tokenizer) if captions is None else as_prompts(captions)
     model.tokenizer.check_prompts(captions)
     captions = [captions[i % len(captions)] for i in range(NUM_CHECKED)]
@@ -198,16 +185,3 @@ def made_captions(tokenizer: Tokenizer, num: int = NUM_CHECKED) -> list[str]:
             caption = caption.rpartition(" ")[0]
         made.append(caption)
     return made
-
-
-def without_paths(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a configuration in which of each path only the last part is left: it travels, and paths are private."""
-
-    def clean(value: Any, key: str) -> Any:
-        if isinstance(value, Mapping):
-            return {inner: clean(one, f"{key}.{inner}" if key else inner) for inner, one in value.items()}
-        if key in PATHS and isinstance(value, str) and not value.startswith(("tfds:", "hf:")):
-            return PurePath(value.replace("\\", "/")).name
-        return value
-
-    return clean(config, "")

@@ -45,7 +45,6 @@ def write_file(source: Source, path: Path, dtype: str) -> None:
       UserError: captions are read by a pretrained model, or a network is none of those that the page knows.
     """
     source.check_reads_itself("web")
-    source.check_opaque("web")
     script = engine() + "\n" + _plain("page.js")
     style = (PARTS / "page.css").read_text(encoding="utf-8")
     title = html.escape(title_of(source))
@@ -66,7 +65,6 @@ def knows(source: Source) -> bool:
     """Whether the page can draw with a model: no network of one's own, no pretrained text encoder."""
     try:
         source.check_reads_itself("web")
-        source.check_opaque("web")
         about(source)
     except UserError:
         return False

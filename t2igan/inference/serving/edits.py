@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +21,7 @@ import t2igan
 from t2igan.errors import UserError
 from t2igan.inference import editing
 from t2igan.inference.editing.given import Given
-from t2igan.inference.provenance import PNG_KEY
+from t2igan.inference.provenance import read_claims
 from t2igan.inference.serving.answers import ApiError
 from t2igan.inference.serving.encoding import as_file
 from t2igan.inference.serving.guard import CLIENT_LEFT
@@ -189,14 +188,11 @@ async def _of_file(param: str, read: Callable[..., Any], *arguments: Any) -> Any
 
 
 def _recipe(data: bytes) -> dict[str, Any]:
-    from PIL import Image
-
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            found = json.loads(getattr(picture, "text", {}).get(PNG_KEY, "{}"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        claims = read_claims(io.BytesIO(data))
+    except UserError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return claims.facts if claims.form == "PNG" else {}
 
 
 def _described(served: ServedModel, source: _Source) -> str:
