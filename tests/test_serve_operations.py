@@ -136,6 +136,17 @@ def test_who_has_left_takes_no_room():
     assert {picture.job.client for picture in queue.take(16)} == {"b"}
 
 
+def test_what_a_client_has_given_up_is_not_of_its_share():
+    queue = FairQueue(10)
+    given_up = job("a", 4)
+    queue.put(given_up)
+    with pytest.raises(Full):
+        queue.put(job("a", 4))
+    given_up.future.cancel()
+    queue.put(job("a", 4))
+    assert len(queue.take(16)) == 4
+
+
 # ---- the batcher
 
 
@@ -297,6 +308,8 @@ def test_with_keys_only_who_has_one_is_served(gated):
         ({"host": "127.0.0.1", "origin": "http://127.0.0.1"}, 200),
         ({"origin": "https://evil.example"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "file://"}, 403),
+        ({"origin": "http://["}, 403),
         ({"origin": "https://friend.example"}, 200),
     ],
 )
@@ -393,7 +406,7 @@ def test_an_owners_rules_are_kept(gated, tmp_path):
     with running(gated, rules=rules) as server:
         ask = lambda prompt: server.ask("POST", "/v1/images/generations", {"prompt": prompt})
         assert ask("a cap that is red")[0] == 200
-        for prompt in ("a Red cap", "(a red cap:1.2) and hair"):
+        for prompt in ("a Red cap", "(a red cap:1.2) and hair", "a (red:1.2) cap", "a r(e:1.2)d cap"):
             status, _, answer = ask(prompt)
             assert status == 400 and answer["error"]["code"] == "prompt_refused"
 

@@ -43,6 +43,7 @@ def run(given: Given) -> None:
     """Draws pictures from prompts into a sheet or a folder."""
     import t2igan
     from t2igan.inference.console import say
+    from t2igan.inference.prompts import parse
     from t2igan.inference.rules import PromptRules
     from t2igan.inference.sample import PromptWarning
     from t2igan.training.distributed import parallel
@@ -56,7 +57,8 @@ def run(given: Given) -> None:
         raise UserError(f"--out={out} must end in .png, or be a folder")
     parallel.start()
     generator = t2igan.load(verb.workdir(given, "sample"), given.which)
-    PromptRules.read(given.deny, given.allow).check(prompts)
+    # Of what is drawn: weights stand between the words of a prompt.
+    PromptRules.read(given.deny, given.allow).check(caption for prompt in prompts for caption in parse(prompt).captions)
     for unseen in generator.unseen(prompts)[:SHOWN_WARNINGS]:
         say(f"note: {unseen.text}; it means little to this model")
     everyone = [(prompt, given.seed + i) for prompt in prompts for i in range(num)]

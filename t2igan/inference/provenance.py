@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
@@ -106,8 +106,8 @@ def xmp_packet(source_type: str, recipe: str, version: str) -> str:
     )
 
 
-def read_claims(path: Path | BinaryIO) -> Claims:
-    """Returns what a picture file says of itself; what is damaged in it counts as not there.
+def read_claims(path: Path | io.BytesIO) -> Claims:
+    """Returns what a picture file, or its bytes, says of itself; what is damaged in it counts as not there.
 
     Raises:
       UserError: it is no picture that can be opened, or has more than `MAX_PIXELS`.

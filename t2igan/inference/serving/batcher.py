@@ -121,16 +121,16 @@ class Batcher:
             if batch:
                 self._draw_batch(batch)
             # Those who wait come first, but however many they are, a size is compiled after as long a time of drawing.
-            if self._to_warm and (not self._queue.images or self._drawn_s >= self._compiling_s):
-                self._warm_one()
+            to_warm = self._to_warm  # which `close` may empty at any time
+            if to_warm and (not self._queue.images or self._drawn_s >= self._compiling_s):
+                self._warm_one(*to_warm[0])
 
     def _largest_compiled(self) -> int:
         if not self._to_warm:
             return self._largest
         return max(self._to_warm[0][0] // 2, 1)
 
-    def _warm_one(self) -> None:
-        size, group = self._to_warm[0]
+    def _warm_one(self, size: int, group: Group) -> None:
         begun_s = time.monotonic()
         try:
             self._draw(group, ["a"] * size, list(range(size)))

@@ -104,8 +104,8 @@ class Guard:
 
     def _own(self, origin: str, host: str) -> bool:
         """Whether a page of this server asks. Behind a proxy that ends TLS the scheme is not ours to see."""
-        public = urlsplit(self._settings.public_url)
-        return urlsplit(origin).netloc.lower() in (host, public.netloc.lower()) and origin != "null"
+        own = origin.lower().partition("://")[2]
+        return own != "" and own in (host, urlsplit(self._settings.public_url).netloc.lower())
 
     def _note(self, exchange: _Exchange) -> None:
         route = getattr(exchange.scope.get("route"), "path", "none")

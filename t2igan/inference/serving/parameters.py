@@ -15,6 +15,7 @@ from starlette.requests import Request
 
 from t2igan.errors import UserError, nearest
 from t2igan.inference.arguments import check_number
+from t2igan.inference.prompts import parse
 from t2igan.inference.serving.answers import ApiError
 from t2igan.inference.serving.encoding import shown_px
 from t2igan.inference.serving.links import Recipe
@@ -148,7 +149,7 @@ def checked(fields: dict[str, Any], catalogue: Catalogue, settings: Settings) ->
 def group_of(served: ServedModel, truncation: float, guidance: float, negative: str, caption: str | None) -> Group:
     """Returns with which other pictures those of a checked prompt are drawn; `caption` as `check_prompt` returns it."""
     if caption is None:
-        return Group(served.id, truncation, guidance, negative, composed=True)
+        return Group(served.id, truncation, guidance, negative)
     return Group(served.id, truncation, guidance, as_caption=True)  # it has been read and measured: once is enough
 
 
@@ -184,19 +185,21 @@ def check_prompt(
         most = LONGEST_CAPTION if as_caption else settings.prompt_characters
         if len(text) > most:
             raise ApiError(400, f"{name} has {len(text):,} characters; at most {most:,} are taken.", name)
+    caption: str | None = prompt
+    captions: tuple[str, ...] = (prompt,)
+    if not (as_caption and prompt.strip()):
+        try:
+            (meant,) = served.model.understood([prompt], negative)
+            caption, captions = meant.caption, parse(prompt).captions
+            if caption is None:
+                served.model.check_styled("a prompt with weights, AND or a negative")
+        except UserError as error:
+            raise ApiError(400, str(error).replace("prompt 1 of 1", param), param) from error
     try:
-        settings.rules.check([prompt])
+        settings.rules.check(captions)  # of what is drawn: weights stand between the words of a prompt
     except UserError as error:
         raise ApiError(400, f"{param}: {error}", param, "prompt_refused") from error
-    try:
-        if as_caption and prompt.strip():
-            return prompt
-        (meant,) = served.model.understood([prompt], negative)
-        if meant.caption is None:
-            served.model.check_styled("a prompt with weights, AND or a negative")
-    except UserError as error:
-        raise ApiError(400, str(error).replace("prompt 1 of 1", param), param) from error
-    return meant.caption
+    return caption
 
 
 def _seeds(body: GenerationBody, settings: Settings) -> tuple[int, ...]:

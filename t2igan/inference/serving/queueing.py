@@ -25,7 +25,6 @@ class Group(NamedTuple):
     guidance: float = 1.0
     negative: str = ""
     as_caption: bool = False  # cut where it is too long, and not read as a prompt with weights
-    composed: bool = False  # whether the prompts are made of several captions: another program draws them
     work: Callable[[Callable[[], None]], np.ndarray] | None = None  # instead of drawing from prompts: see `Batcher`
 
 
@@ -81,7 +80,7 @@ class FairQueue:
         """Adds a job. Raises `Full` where there is no room for it, or it would be above its client's share."""
         if self.images + job.waiting > self._most:
             self._forget_those_that_left()
-        own = sum(other.waiting for other in self._jobs.get(job.client, ()))
+        own = sum(other.waiting for other in self._jobs.get(job.client, ()) if not other.future.done())
         if self.images + job.waiting > self._most:
             raise Full(whole=True)
         if own and own + job.waiting > self._share:

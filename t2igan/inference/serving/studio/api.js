@@ -3,13 +3,13 @@
 const KEY = "t2igan.key";
 
 export class Refusal extends Error {
-  constructor(status, message, code, retryS) {
+  constructor(status, message, final, retryS) {
     super(message);
-    Object.assign(this, { status, code, retryS });
+    Object.assign(this, { status, final, retryS });
   }
   /** Whether the same request may succeed in a moment. */
   get passing() {
-    return this.status === 0 || this.status === 429 || this.status === 502 || this.status === 503;
+    return !this.final && [0, 429, 502, 503].includes(this.status);
   }
 }
 
@@ -27,7 +27,7 @@ async function ask(path, body, signal) {
     answer = await fetch(path, { method: body ? "POST" : "GET", body: form ? body : body && JSON.stringify(body), headers, signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refusal(0, "", "away", 2);
+    throw new Refusal(0, "", false, 2);
   }
   const found = await answer.json().catch((error) => {
     if (error.name === "AbortError") throw error;
@@ -35,7 +35,8 @@ async function ask(path, body, signal) {
   });
   if (answer.ok) return found;
   const about = found.error ?? {};
-  throw new Refusal(answer.status, about.message ?? answer.statusText, about.code, Number(answer.headers.get("Retry-After")) || 2);
+  const final = answer.headers.get("x-should-retry") === "false";
+  throw new Refusal(answer.status, about.message ?? answer.statusText, final, Number(answer.headers.get("Retry-After")) || 2);
 }
 
 export const models = () => ask("v1/models").then((found) => found.data);

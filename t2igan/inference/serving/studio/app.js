@@ -27,7 +27,6 @@ const about = () => known.about.get(settings.model);
 const nativePx = () => about()?.t2igan.native_px ?? 0;
 const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0] % 4294967000;
 const seedsOf = (run) => Array.from({ length: run.num }, (_, i) => run.seed + i);
-const nameOf = (id) => known.models.find((model) => model.id === id)?.id ?? id;
 
 // ---- drawing
 
@@ -36,11 +35,16 @@ function soon(ms = DEBOUNCE_MS) {
   waiting = setTimeout(draw, ms);
 }
 
-async function draw() {
+/** What was to be drawn, or drawn again, or kept, is not any more. */
+function giveUp() {
   clearTimeout(waiting);
   clearTimeout(retrying);
   clearTimeout(settling);
   asking?.abort();
+}
+
+async function draw() {
+  giveUp();
   if (!settings.caption.trim() || !about()) return;
   notify("", "file");
   const mine = (asking = new AbortController());
@@ -64,10 +68,7 @@ async function draw() {
 
 /** Hangs what was made of a picture on the wall: variations, or the picture with another caption. */
 async function remake(picture, made, how) {
-  clearTimeout(waiting); // a drawing that was about to begin would take back what is asked for now
-  clearTimeout(retrying);
-  clearTimeout(settling);
-  asking?.abort();
+  giveUp();
   const mine = (asking = new AbortController());
   const caption = how.prompt ?? picture.caption;
   $("wall").setAttribute("aria-busy", "true");
@@ -202,8 +203,7 @@ function offerNumbers() {
 
 async function choose(model) {
   if (!known.about.has(model)) known.about.set(model, await api.describe(model));
-  const most = about()?.limits.images;
-  set({ model, num: Math.min(settings.num, most ?? settings.num) });
+  set({ model, num: Math.min(settings.num, known.about.get(model).limits.images) });
   offerNumbers();
   $("guidance-setting").hidden = !about().t2igan.guidance;
   if (!about().t2igan.guidance) set({ guidance: 1 });
@@ -368,12 +368,11 @@ const viewer = new Viewer({
     else await store.put("favourites", { ...picture, time: Date.now() });
     await readFavourites();
   },
-  nameOf,
 });
 const shelf = new Shelf({
   restore: (run) => {
-    clearTimeout(settling);
-    asking?.abort();
+    giveUp();
+    notify("");
     set({ ...settingsOf(run), seed: run.seed, num: run.num });
     if (known.models.some((model) => model.id === run.model)) choose(run.model);
     else set({ model: known.models[0]?.id ?? "" });

@@ -19,7 +19,7 @@ export function save(blob, name) {
 }
 
 export class Viewer {
-  /** `actions`: similar, favour, isFavourite, editable, vary (of a picture), edit (picture, caption), nameOf (model). */
+  /** `actions`: similar, favour, isFavourite, editable, vary (of a picture), edit (picture, caption). */
   constructor(actions) {
     Object.assign(this, { actions, pictures: [], at: 0, url: "" });
     this.dialog = $("viewer");
@@ -87,7 +87,7 @@ export class Viewer {
     $("edit-caption").value = picture.caption;
     $("edit").hidden = $("vary").hidden = !this.actions.editable(picture);
     $("size").hidden = $("similar").hidden = Boolean(picture.made); // no seed draws it again
-    $("viewer-meta").textContent = say(picture.made ? "metaMade" : "meta", { seed: picture.seed, variety, model: this.actions.nameOf(picture.model) });
+    $("viewer-meta").textContent = say(picture.made ? "metaMade" : "meta", { seed: picture.seed, variety, model: picture.model });
     $("previous").disabled = $("next").disabled = this.pictures.length < 2;
     const sizes = [...new Set(SIZES.map((px) => Math.ceil(px / picture.px) * picture.px))].filter((px) => px <= 2048);
     const usual = sizes.find((px) => px >= 512) ?? sizes.at(-1);
