@@ -180,6 +180,8 @@ SPOILED = {
     "base_px 1e5": config("generator", base_px=10**5),
     "z_dim 1e10": config("generator", z_dim=10**10),
     "layers 1e7": config("text_encoder", layers=10**7),
+    "captioner of 1e9 layers": lambda file: file.part("config", lambda c: c["captioner"].update(layers=10**9)),
+    "image tower of 65,536 blocks": config("image_encoder", blocks=65_536),
     "wrong channels": config("generator", channels=[16, 8, 8]),
     "one channel": config("data", channels=1),
     "tensor missing": weights(lambda arrays: dict(list(arrays.items())[1:])),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from absl import flags
 from absl.flags import FlagValues
 
@@ -68,7 +70,7 @@ def read_pad(words: list[str]) -> tuple[int, ...] | None:
     """Returns the four numbers of `--pad`, None where it is not given."""
     if not words:
         return None
-    if len(words) != 4 or not all(word.strip().lstrip("-").isdigit() for word in words):
+    if len(words) != 4 or not all(re.fullmatch(r"\s*-?[0-9]+\s*", word) for word in words):
         raise UserError(f"--pad={','.join(words)} must be four whole numbers of pixels: left,top,right,bottom")
     return tuple(int(word) for word in words)
 

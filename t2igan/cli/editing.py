@@ -45,7 +45,9 @@ def images_of(given: Given, name: str, least: int = 1, most: int | None = 1) -> 
 
 
 def check_out(given: Given, suffixes: Sequence[str], default: str) -> Path:
-    """Returns where to write; `UserError` for a file of another kind."""
+    """Returns where to write; `UserError` for a file of another kind, and for a scale that there is not."""
+    if (scale := getattr(given, "scale", 0)) < 0:
+        raise UserError(f"--scale={scale} must be 0 or more")
     out = given.out or Path(default)
     if out.suffix and out.suffix.lower() not in suffixes and not out.is_dir():
         raise UserError(f"--out={out} must end in {' or '.join(suffixes)}, or be a folder")
@@ -73,13 +75,13 @@ def captions_of(given: Given, model: Any, pictures: Sequence[Any]) -> list[str]:
     import numpy as np
 
     from t2igan.inference.console import say
-    from t2igan.inference.editing import describe
+    from t2igan.inference.editing import describe, has_captioner
 
     if given.caption:
         if len(given.caption) not in (1, len(pictures)):
             raise UserError(f"there are {len(pictures)} pictures and {len(given.caption)} captions; give one each")
         return list(given.caption) * (len(pictures) if len(given.caption) == 1 else 1)
-    if not {"captioner", "image"} <= model.params.keys():
+    if not has_captioner(model):
         raise UserError(
             f"--caption is missing, and this model has no captioner to describe {pictures[0].name}; say what it "
             f"shows, --caption=\"...\", or add the phase 'caption' to config.phases and train again"
@@ -142,8 +144,6 @@ def save(out: Path, images: Any, scale: int, facts: dict[str, Any], seeds: Seque
     from t2igan.inference.pictures import enlarge, save_png, sheet
     from t2igan.inference.provenance import EDITED, GENERATED
 
-    if scale < 0:
-        raise UserError(f"--scale={scale} must be 0 or more")
     source = EDITED if facts["verb"] in ("edit", "complete") else GENERATED  # of the others the model draws all
     if out.suffix.lower() == ".png":
         if len(images) == 1:

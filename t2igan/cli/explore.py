@@ -36,6 +36,7 @@ def run(given: Given) -> None:
     """Draws a row a direction, and says how much of what the noise does lies along it."""
     from t2igan.inference.arguments import check_number
     from t2igan.inference.console import say
+    from t2igan.inference.editing import has_captioner
     from t2igan.inference.editing.exploring import MAX_STRENGTH, along, directions, names
     from t2igan.inference.pictures import save_png, sheet
 
@@ -47,8 +48,7 @@ def run(given: Given) -> None:
     model = editing.load(given, "explore")
     found = directions(model, given.prompt, verb.number_of_pictures(given, 6), given.seed)
     rows = along(model, found, given.prompt[0], given.seed, given.strength, COLUMNS)
-    has_captioner = {"captioner", "image"} <= model.params.keys()
-    called = names(model, rows) if has_captioner else [""] * len(rows)
+    called = names(model, rows) if has_captioner(model) else [""] * len(rows)
     lines = [_line(i, share, name) for i, (share, name) in enumerate(zip(found.shares, called, strict=True), start=1)]
     for line in lines:
         say(line)

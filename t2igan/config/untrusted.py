@@ -22,11 +22,10 @@ MAX_ENTRIES = 64  # of a list
 MAX_WHOLE = 2**53  # of any whole number; larger ones are none of JSON's everywhere
 MAX_WIDTH = 65_536  # of whole numbers that say how large a network is
 MAX_VOCABULARY = 2**20  # and of those of the tokenizer
-MAX_BLOCKS = 128  # layers and blocks of all networks that draw, together
+MAX_BLOCKS = 128  # layers and blocks of all networks together
 MAX_IMAGE_PX = 4_096
 
-NETWORK_SECTIONS = ("space", "text_encoder", "image_encoder", "generator", "discriminator", "inverter")
-DRAWING_SECTIONS = ("text_encoder", "generator", "inverter", "space")
+NETWORK_SECTIONS = ("space", "text_encoder", "image_encoder", "generator", "discriminator", "inverter", "captioner")
 
 
 def check_untrusted(values: Any, where: str) -> None:
@@ -107,7 +106,7 @@ def _check_sizes(flat: Mapping[str, Any], where: str) -> None:
         )
     if flat["data.channels"] not in (1, 3, 4):
         raise UserError(f"{where}: config.data.channels={flat['data.channels']} must be 1, 3 or 4")
-    if (blocks := sum(_blocks(flat, section) for section in DRAWING_SECTIONS)) > MAX_BLOCKS:
+    if (blocks := sum(_blocks(flat, section) for section in NETWORK_SECTIONS)) > MAX_BLOCKS:
         raise UserError(f"{where}: its networks have {blocks:,} layers and blocks; {MAX_BLOCKS} at most are accepted")
 
 

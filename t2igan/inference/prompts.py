@@ -53,10 +53,10 @@ class Prompt:
         """The caption that this is, where it is one; None where the language says more."""
         return self.captions[0] if len(self.captions) == 1 and self.read == self.captions else None
 
-    @property
-    def text(self) -> str:
-        """The caption that comes nearest to the prompt: what it says, without weights."""
-        return ", ".join(dict.fromkeys(self.read))
+    @classmethod
+    def plain(cls, caption: str) -> Prompt:
+        """Returns what a caption means as it stands, brackets and all."""
+        return cls((caption,), (1.0,), (caption,))
 
 
 def parse(prompt: str, negative: str = "") -> Prompt:

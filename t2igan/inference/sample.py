@@ -116,7 +116,7 @@ class Model:
         check_number("truncation", truncation, 2, "1 is the noise of training")
         self.check_guidance(guidance)
         if cut_long and not negative:
-            meant = [Prompt((prompt,), (1.0,), (prompt,)) for prompt in prompts]
+            meant = [Prompt.plain(prompt) for prompt in prompts]
         else:
             meant = self.understood(prompts, negative)
             warn_of(self.unseen(prompts))

@@ -14,7 +14,7 @@ from t2igan.inference.editing.changing import Edited, edit, vary
 from t2igan.inference.editing.codes import Codes
 from t2igan.inference.editing.completing import complete
 from t2igan.inference.editing.composing import compose
-from t2igan.inference.editing.describing import Description, describe
+from t2igan.inference.editing.describing import Description, describe, has_captioner
 from t2igan.inference.editing.given import decoding_of, padded, read_mask, read_picture
 from t2igan.inference.editing.inverting import UNLIKE_DB, drawn_codes, invert
 from t2igan.inference.editing.mixing import mix, mix_styles
@@ -30,6 +30,7 @@ __all__ = [
     "describe",
     "drawn_codes",
     "edit",
+    "has_captioner",
     "invert",
     "mix",
     "mix_styles",

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from t2igan.errors import UserError
-from t2igan.inference.arguments import check_number
+from t2igan.inference.arguments import as_seeds, check_number
 from t2igan.inference.editing.codes import Codes
 from t2igan.inference.editing.composing import compose
 from t2igan.inference.editing.inverting import checked, draw_styles, invert, styles_of
+from t2igan.inference.forked import check_not_forked
 from t2igan.inference.prompts import Prompt
 from t2igan.inference.sample import Model, noise
 
@@ -72,7 +73,7 @@ def edit(
     if codes is None:
         codes = invert(model, images, caption, quality, seed=seed, progress=progress)
     check_codes(model, codes)
-    before = Prompt((caption,), (1.0,), (caption,))
+    before = Prompt.plain(caption)
     random = np.asarray(noise(jnp.arange(seed + 1, seed + 1 + WITNESSES, dtype=jnp.uint32), model.networks.z_dim))
     z = np.concatenate([codes.noise, random])
     offsets = np.concatenate([codes.offsets, np.zeros((WITNESSES, *codes.offsets.shape[1:]), np.float32)])
@@ -106,20 +107,22 @@ def vary(model: Model, codes: Codes, strength: float, *, num: int = 1, seed: int
     """
     check_number("strength", strength, 1, "0 is the picture itself, 1 any other picture of its caption")
     check_codes(model, codes)
-    if len(codes) != 1:
-        raise UserError(f"there are codes of {len(codes)} pictures; give those of one to vary")
     if num < 1:
         raise UserError(f"num={num} must be 1 or more")
     angle = strength * math.pi / 2
-    other = np.asarray(noise(jnp.arange(seed, seed + num, dtype=jnp.uint32), model.networks.z_dim))
+    seeds = jnp.asarray(as_seeds([seed + i for i in range(num)], num), jnp.uint32)
+    other = np.asarray(noise(seeds, model.networks.z_dim))
     z = math.cos(angle) * codes.noise + math.sin(angle) * other
-    meant = [Prompt(codes.captions, (1.0,), codes.captions)] * num
+    meant = [Prompt.plain(codes.captions[0])] * num
     return draw_styles(model, styles_of(model, z, meant) + math.cos(angle) * codes.offsets, meant)
 
 
 def check_codes(model: Model, codes: Codes) -> None:
-    """Raises `UserError` where codes are another model's."""
+    """Raises `UserError` where codes are another model's, or not of one picture."""
+    check_not_forked()
     if codes.model != model.digest:
         raise UserError(
             f"these codes are of the model {codes.model}, and this one is {model.digest}; invert the picture with it"
         )
+    if len(codes) != 1:
+        raise UserError(f"there are codes of {len(codes)} pictures; give those of one")

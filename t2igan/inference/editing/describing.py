@@ -42,9 +42,14 @@ class Description:
         return self.strangeness > UNLIKE
 
 
+def has_captioner(model: Model) -> bool:
+    """Whether a snapshot has what `describe` needs."""
+    return {"captioner", "image"} <= model.params.keys()
+
+
 def check_captioner(model: Model, what: str = "`describe`") -> None:
     """Raises `UserError` where a snapshot has no captioner."""
-    if not {"captioner", "image"} <= model.params.keys():
+    if not has_captioner(model):
         raise UserError(
             f"{what} needs a captioner, and this model has none; add the phase 'caption' to config.phases, as in "
             f"--config.phases=\"('text', 'adversarial', 'caption')\", and train again"

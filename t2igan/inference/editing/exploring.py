@@ -20,7 +20,7 @@ from t2igan import nets
 from t2igan.errors import UserError
 from t2igan.inference.arguments import check_number
 from t2igan.inference.editing.describing import describe
-from t2igan.inference.editing.inverting import draw_styles, drawn_codes, encode_text, styles_of
+from t2igan.inference.editing.inverting import draw_styles, drawn_noise, encode_text, styles_of
 from t2igan.inference.prompts import Prompt
 from t2igan.inference.sample import BATCH_SIZES, Model
 from t2igan.nets import Text
@@ -73,7 +73,7 @@ def directions(model: Model, captions: list[str], num: int = 6, seed: int = 0) -
     if not 1 <= num <= model.networks.z_dim:
         raise UserError(f"directions={num} must lie between 1 and {model.networks.z_dim}, the size of the noise")
     captions = captions[: BATCH_SIZES[-1]]
-    noise = drawn_codes(model, captions, list(range(seed, seed + len(captions)))).noise
+    noise = drawn_noise(model, captions, list(range(seed, seed + len(captions))))
     total = np.zeros((model.networks.z_dim,) * 2)
     for z, caption in zip(noise, captions, strict=True):  # one at a time: a Jacobian is as large as Z pictures
         energy = jacobian_energy(model.networks, model.params, jnp.asarray(z[None]), encode_text(model, [caption]))
@@ -108,11 +108,10 @@ def along(
       UserError: a strength out of range, or a caption that the model does not take.
     """
     check_number("strength", strength, MAX_STRENGTH, "beyond that pictures break")
-    of = drawn_codes(model, [caption], seed)
     steps = np.linspace(-strength, strength, columns, dtype=np.float32)
-    z = of.noise[0] + steps[None, :, None] * found.vectors[:, None]
+    z = drawn_noise(model, [caption], seed)[0] + steps[None, :, None] * found.vectors[:, None]
     z = z.reshape(-1, z.shape[-1])
-    meant = [Prompt((caption,), (1.0,), (caption,))] * len(z)
+    meant = [Prompt.plain(caption)] * len(z)
     images = draw_styles(model, styles_of(model, z, meant), meant)
     return images.reshape(len(found.vectors), columns, *images.shape[1:])
 

@@ -18,7 +18,7 @@ from t2igan.inference.editing.codes import Codes
 from t2igan.inference.editing.inversion import QUALITIES, Effort, Found, Target
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.prompts import Prompt
-from t2igan.inference.sample import BATCH_SIZES, Model, composed, encode_composed, noise, to_bytes
+from t2igan.inference.sample import BATCH_SIZES, Model, composed, encode_composed, noise, padded, to_bytes
 from t2igan.nets import Text, to_unit
 from t2igan.nets.inverter import invert as apply_inverter
 
@@ -54,7 +54,6 @@ def invert(
       UserError: pictures of another size, no quality of that name, captions that are too long or not as many, or a
         generator without styles.
     """
-    check_not_forked()
     effort = effort or effort_of(quality)
     images, captions = checked(model, images, captions)
     model.tokenizer.check_prompts(captions)
@@ -69,19 +68,24 @@ def invert(
         found.append(of_piece)
         psnr_db.append(psnr(drawn, images[piece], seen[piece]))
     z, offsets = (np.concatenate([np.asarray(of[i]) for of in found]) for i in (0, 1))
-    styles = styles_of(model, z, [Prompt((c,), (1.0,), (c,)) for c in captions])
+    styles = styles_of(model, z, [Prompt.plain(caption) for caption in captions])
     return Codes(z, styles, offsets, tuple(captions), np.concatenate(psnr_db), model.digest)
 
 
 def drawn_codes(model: Model, captions: Sequence[str], seed: int | Sequence[int] = 0) -> Codes:
     """Returns the codes of the pictures that `Model.sample` draws of captions: nothing is to be looked for."""
+    captions = as_prompts(captions)
+    z = drawn_noise(model, captions, seed)
+    styles = styles_of(model, z, [Prompt.plain(caption) for caption in captions])
+    return Codes(z, styles, np.zeros_like(styles), tuple(captions), np.full(len(z), np.inf, np.float32), model.digest)
+
+
+def drawn_noise(model: Model, captions: Sequence[str], seed: int | Sequence[int] = 0) -> np.ndarray:
+    """Returns the noise of those pictures alone, float32 [N, Z]."""
     check_not_forked()
     model.check_styled("editing")
-    captions = as_prompts(captions)
     model.tokenizer.check_prompts(captions)
-    z = np.asarray(noise(jnp.asarray(as_seeds(seed, len(captions)), jnp.uint32), model.networks.z_dim))
-    styles = styles_of(model, z, [Prompt((c,), (1.0,), (c,)) for c in captions])
-    return Codes(z, styles, np.zeros_like(styles), tuple(captions), np.full(len(z), np.inf, np.float32), model.digest)
+    return np.asarray(noise(jnp.asarray(as_seeds(seed, len(captions)), jnp.uint32), model.networks.z_dim))
 
 
 def look(
@@ -182,11 +186,8 @@ def _in_pieces(function: Callable, rows: np.ndarray, model: Model, meant: Sequen
     results = []
     arrays = (np.asarray(rows, np.float32), *encode_composed(model.tokenizer, meant))
     for start in range(0, len(rows), BATCH_SIZES[-1]):
-        piece = [array[start : start + BATCH_SIZES[-1]] for array in arrays]
-        filled = len(piece[0])
-        size = next(s for s in BATCH_SIZES if s >= filled)
-        whole = [np.pad(x, ((0, size - filled), *[(0, 0)] * (x.ndim - 1)), mode="edge") for x in piece]
-        results.append(np.asarray(function(*map(jnp.asarray, whole)))[:filled])
+        piece = tuple(array[start : start + BATCH_SIZES[-1]] for array in arrays)
+        results.append(np.asarray(function(*map(jnp.asarray, padded(piece))))[: len(piece[0])])
     return np.concatenate(results)
 
 
@@ -200,6 +201,7 @@ def effort_of(quality: str, efforts: dict[str, Effort] = QUALITIES) -> Effort:
 
 def checked(model: Model, images: np.ndarray, captions: Any) -> tuple[np.ndarray, list[str]]:
     """Returns pictures and as many captions; `UserError` where they are not what the model draws."""
+    check_not_forked()
     model.check_styled("editing")
     images, captions = np.asarray(images), as_prompts(captions)
     data = model.config["data"]

@@ -55,7 +55,7 @@ def mix_styles(model: Model, content: Codes, style: Codes, levels: int) -> np.nd
         raise UserError(f"levels={levels} must lie between 0 and {uses}: so many styles a picture of this model has")
     first, last = content.styles + content.offsets, style.styles + style.offsets
     mixed = np.concatenate([first[:, :levels], last[:, levels:]], axis=1)
-    return draw_styles(model, mixed, [Prompt(content.captions, (1.0,), content.captions)])
+    return draw_styles(model, mixed, [Prompt.plain(content.captions[0])])
 
 
 def caption_between(one: str, other: str, share: float) -> Prompt:
@@ -66,7 +66,7 @@ def caption_between(one: str, other: str, share: float) -> Prompt:
     rest = place - step
     nearer = captions[min(step + (rest >= 0.5), len(captions) - 1)]
     if rest in (0, 1) or len(captions) == 1:
-        return Prompt((nearer,), (1.0,), (nearer,))
+        return Prompt.plain(nearer)
     return Prompt((captions[step], captions[step + 1]), (1 - rest, rest), (nearer,))
 
 
@@ -102,5 +102,3 @@ def great_circle(one: np.ndarray, other: np.ndarray, share: float) -> np.ndarray
 def _check_pair(model: Model, one: Codes, other: Codes) -> None:
     for codes in (one, other):
         check_codes(model, codes)
-        if len(codes) != 1:
-            raise UserError(f"there are codes of {len(codes)} pictures on one side; give those of one picture each")

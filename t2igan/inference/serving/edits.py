@@ -144,7 +144,7 @@ class _Source:
         if self.recipe.get("verb") in ("edit", "complete") and not given:
             found = self.recipe.get("prompt") or ""
         if not isinstance(found, str) or not found:
-            if {"captioner", "image"} <= served.model.params.keys():
+            if editing.has_captioner(served.model):
                 return ""
             message = f"caption is missing: say what the picture shows, since {served.id} has no captioner to do so."
             raise ApiError(400, message, "caption", "missing")
