@@ -449,24 +449,37 @@ PROGRAM = """
 
     if __name__ == "__main__":
         files = sorted(Path(sys.argv[1]).glob("*.png"))
-        streamed = Streamed([InFile.of(file) for file in files], Decoding(8), workers=2)
-        rows = np.arange(len(files))
-        first = streamed[rows]
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # as a training does: to finish its step
             signal.signal(number, lambda *_: None)
-        print(" ".join(map(str, streamed._workers.pool._processes)), flush=True)
+        streamed = Streamed([InFile.of(file) for file in files], Decoding(8), workers=2)
+        rows = np.arange(len(files))
+        starting = streamed._started()
+        submit = starting.map
+
+        def submit_and_be_told(*arguments):
+            results = submit(*arguments)
+            print(*starting.pool._processes, flush=True)
+            if sys.argv[2:]:
+                os.killpg(0, int(sys.argv[2]))  # before they have begun
+            return results
+
+        starting.map = submit_and_be_told
+        first = streamed[rows]
+        starting.map = submit
         for line in sys.stdin:
             if line == "decode\\n":
                 print((streamed[rows] == first).all(), *streamed._workers.pool._processes, flush=True)
 """
 
 
-@pytest.fixture
-def program(tmp_path):
+@pytest.fixture(params=[None])
+def program(tmp_path, request):
     """A program that decodes in two processes, the leader of a group; and the ids of the processes."""
     Pictures(tmp_path / "pictures", 20)
     (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
     command = [sys.executable, str(tmp_path / "program.py"), str(tmp_path / "pictures")]
+    if request.param:
+        command.append(str(int(request.param)))
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -494,6 +507,13 @@ def is_running(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes as Linux has them")
+@pytest.mark.parametrize("program", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], indirect=True)
+def test_signals_to_the_group_do_not_end_workers_that_are_starting(program):
+    started, workers = program
+    assert decoded_by(started) == workers
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes as Linux has them")

@@ -125,7 +125,7 @@ class Streamed(_Pictures):
             workers = self._started()
             try:
                 # Not in this process's threads: Python's lock would have them wait for each other, and for training.
-                results = list(workers.pool.map(_decode_all, jobs, [self._how] * len(jobs)))
+                results = list(workers.map(_decode_all, jobs, [self._how] * len(jobs)))
             except (BrokenProcessPool, CancelledError, RuntimeError) as error:  # also of a pool another thread closed
                 self._forget(workers)
                 if last:

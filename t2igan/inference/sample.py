@@ -51,7 +51,7 @@ class Model:
         self.info = snapshot.info
         self.digest = snapshot.digest
         self.seen = Seen.from_json(snapshot.seen)  # of the training captions; None where the snapshot does not say
-        self._draw = jax.jit(_draw, static_argnums=0)
+        self._draw = jax.jit(draw, static_argnums=0)
         self._draw_composed = jax.jit(_draw_composed, static_argnums=0)
 
     def sample(
@@ -178,16 +178,23 @@ def warn_of(unseen: Sequence[Unseen]) -> None:
         warnings.warn(f"{unseen[0].text}{more}; it means little to this model", PromptWarning, stacklevel=4)
 
 
-def _draw(networks: nets.Networks, params, tokens, seeds, truncation, guidance=None) -> jax.Array:
-    """Tokens [N, T] and seeds [N] to pictures, uint8 [N, H, W, C]."""
+def pictures(networks: nets.Networks, params, tokens, z, guidance=None) -> Float[Array, "N H W C"]:
+    """Returns pictures in [-1, 1] or a little beyond, of tokens [N, T] and noise [N, Z]."""
     text = networks.text_encoder.apply(params["text"], tokens)
-    z = truncation * noise(seeds, networks.z_dim)
-    if guidance is None:
-        images = networks.generator.apply(params["generator"], z, text)
-    else:
-        text = jax.tree.map(lambda with_it, without: jnp.where(guidance > 0, with_it, without), text, no_caption(text))
-        images = networks.generator.apply(params["generator"], z, text, guidance)
-    return to_bytes(networks.to_pixels(params, images))
+    how = () if guidance is None else (guidance,)  # a generator of one's own need not know it
+    images = networks.generator.apply(params["generator"], z, _guided(text, guidance), *how)
+    return networks.to_pixels(params, images)
+
+
+def draw(networks: nets.Networks, params, tokens, seeds, truncation, guidance=None) -> UInt8[Array, "N H W C"]:
+    """Returns pictures as bytes, of tokens [N, T] and seeds [N]."""
+    return to_bytes(pictures(networks, params, tokens, truncation * noise(seeds, networks.z_dim), guidance))
+
+
+def _guided(text: nets.Text, guidance) -> nets.Text:
+    """Captions, or none where the guidance is 0."""
+    chosen = lambda with_it, without: jnp.where(guidance > 0, with_it, without)
+    return text if guidance is None else jax.tree.map(chosen, text, no_caption(text))
 
 
 def _draw_composed(
@@ -196,21 +203,18 @@ def _draw_composed(
     """Sums of styles to pictures, uint8 [N, H, W, C].
 
     Args:
-      networks: the networks; the generator has `styles` and `draw`.
+      networks: the generator has `styles` and `draw`.
       params: by network.
       tokens: [N, K, ...], the captions of which styles are made.
       shares: float32 [N, K], what each counts; 0 for what fills up.
       read: [N, R, ...], the captions whose words are read.
       counts: bool [N, R], whether there is such a caption.
       seeds: uint32 [N].
-      truncation: of the noise.
-      guidance: as in `Model.sample`; None = 1.
+      truncation, guidance: as in `Model.sample`; a guidance of None is 1.
     """
     z = truncation * noise(seeds, networks.z_dim)
     styles, text = composed(networks, params, z, tokens, shares, read, counts, guidance)
-    if guidance is not None:
-        text = jax.tree.map(lambda with_it, without: jnp.where(guidance > 0, with_it, without), text, no_caption(text))
-    images = networks.generator.apply(params["generator"], styles, text, method="draw")
+    images = networks.generator.apply(params["generator"], styles, _guided(text, guidance), method="draw")
     return to_bytes(networks.to_pixels(params, images))
 
 

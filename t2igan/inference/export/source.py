@@ -20,9 +20,8 @@ from t2igan.errors import UserError, command
 from t2igan.inference.arguments import as_prompts
 from t2igan.inference.pretrained.opening import WEIGHTS
 from t2igan.inference.private import without_private
-from t2igan.inference.sample import Model, from_snapshot, noise, snapshot_path
+from t2igan.inference.sample import Model, from_snapshot, noise, pictures, snapshot_path
 from t2igan.inference.snapshot import Snapshot, load_snapshot
-from t2igan.method.techniques.regularize import no_caption
 
 NUM_CHECKED = 64  # pairs of a caption and a seed that every export is compared on
 NUM_EXAMPLES = 6
@@ -154,18 +153,6 @@ def licensed(snapshot: Snapshot, license: str) -> Snapshot:
 def in_float32(snapshot: Snapshot) -> Model:
     """Returns the model of a snapshot computing in float32, as all exports do, however it was trained."""
     return from_snapshot(dataclasses.replace(snapshot, config=dict(snapshot.config) | {"compute_dtype": "float32"}))
-
-
-def pictures(networks: Any, params: Any, tokens: Any, z: Any, guidance: Any = None) -> jax.Array:
-    """Returns pictures in [-1, 1] or a little beyond, float32 [N, H, W, C], of tokens [N, T] and noise [N, Z].
-
-    With `guidance` it is as in `Model.sample`: below or at 0 nothing is known of the caption.
-    """
-    text = networks.text_encoder.apply(params["text"], tokens)
-    if guidance is not None:
-        text = jax.tree.map(lambda with_it, without: jnp.where(guidance > 0, with_it, without), text, no_caption(text))
-    images = networks.generator.apply(params["generator"], z, text, guidance)
-    return networks.to_pixels(params, images)
 
 
 def made_captions(tokenizer: Tokenizer, num: int = NUM_CHECKED) -> list[str]:

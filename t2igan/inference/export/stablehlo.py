@@ -19,9 +19,9 @@ import numpy as np
 from t2igan.errors import UserError
 from t2igan.inference.export.check import TARGETS, compare_bytes, compare_floats, run_alone
 from t2igan.inference.export.places import example
-from t2igan.inference.export.source import GUIDANCE, Source, pictures
+from t2igan.inference.export.source import GUIDANCE, Source
 from t2igan.inference.files import first_line, write_json, write_text
-from t2igan.inference.sample import noise, to_bytes
+from t2igan.inference.sample import draw, pictures
 from t2igan.inference.snapshot import flatten, unflatten
 
 PLATFORMS = ("cpu", "cuda", "tpu", "rocm")
@@ -116,8 +116,7 @@ save(**found)
 
 
 def _from_seeds(source: Source, params: Any, tokens: Any, seeds: Any, truncation: Any, guidance: Any = None) -> Any:
-    networks = source.model.networks
-    return to_bytes(pictures(networks, params, tokens, truncation * noise(seeds, networks.z_dim), guidance))
+    return draw(source.model.networks, params, tokens, seeds, truncation, guidance)
 
 
 def _from_noise(source: Source, params: Any, tokens: Any, z: Any, guidance: Any = None) -> Any:
