@@ -14,11 +14,13 @@ from tiny import impatient
 import t2igan
 from t2igan import step
 from t2igan.config import to_json
+from t2igan.data import open_datasets, split_names
+from t2igan.data.summary import counts
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.evaluation.runs import evaluate_run, evaluate_runs
 from t2igan.inference.checkpoint import Checkpoints
-from t2igan.training import loop, monitor, train
+from t2igan.training import loop, monitor, opening, train
 from t2igan.training.distributed import parallel
 from t2igan.training.logs import Logs
 
@@ -314,6 +316,19 @@ def test_a_run_that_may_not_go_on_leaves_its_data_report(tiny, tmp_path):
     with pytest.raises(UserError, match="are not those that"):
         train.train(tiny, tmp_path)
     assert (tmp_path / "data_report.json").read_text() == "{}"
+
+
+def test_the_data_report_is_written_again_where_the_data_is_another(tiny, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(opening, "as_json", lambda datasets: written.append(len(datasets)) or counts(datasets))
+    path, datasets = tmp_path / "data_report.json", open_datasets(tiny.data, split_names(tiny.data))
+    for text in (None, None, "no JSON", json.dumps({"splits": {}})):
+        if text is not None:
+            path.write_text(text)
+        opening._report_data(path, datasets)
+    assert written == [3, 3, 3] and json.loads(path.read_text()) == json.loads(json.dumps(counts(datasets)))
+    opening._report_data(path, (datasets[0], datasets[1], datasets[1]))
+    assert len(written) == 4
 
 
 def test_training_says_what_data_says(tiny, tmp_path, capsys):

@@ -89,15 +89,15 @@ class Model:
 
         They mean little to the model, and are no error. [] for all prompts where the snapshot keeps no words.
         """
-        if self.seen is None:
-            return []
+        return self._unseen({prompt: parse(prompt) for prompt in as_prompts(prompts)})
+
+    def _unseen(self, meant: dict[str, Prompt]) -> list[Unseen]:
         found = []
-        for prompt in dict.fromkeys(as_prompts(prompts)):
-            captions = parse(prompt).captions
-            of_one = [self.seen.unseen(caption, self.tokenizer) for caption in captions]
+        for prompt, of in meant.items() if self.seen is not None else ():
+            of_one = [self.seen.unseen(caption, self.tokenizer) for caption in of.captions]
             words = tuple(dict.fromkeys(word for one in of_one for word in one.words))
             # Of a prompt with weights only words are looked at: captions are made of it that lack a phrase.
-            found.append(Unseen(prompt, words, of_one[0].pairs if len(captions) == 1 else ()))
+            found.append(Unseen(prompt, words, of_one[0].pairs if len(of_one) == 1 else ()))
         return [one for one in found if one]
 
     def sample_batches(
@@ -119,7 +119,7 @@ class Model:
             meant = [Prompt.plain(prompt) for prompt in prompts]
         else:
             meant = self.understood(prompts, negative)
-            warn_of(self.unseen(prompts))
+            warn_of(self.unseen(prompts) if negative else self._unseen(dict(zip(prompts, meant, strict=True))))
         for start in range(0, len(prompts), BATCH_SIZES[-1]):
             piece = slice(start, start + BATCH_SIZES[-1])
             yield self._drawn(meant[piece], np.asarray(seeds[piece], np.uint32), truncation, guidance)
