@@ -91,10 +91,10 @@ def test_pixels_are_means_over_areas():
 
 def test_what_was_seen_of_a_split_is_remembered_and_seen_once(extractors, test, monkeypatch):
     rows = np.arange(0, 90, 3)
-    first = extractors.see_split("attributes", test, rows)
+    first = extractors.extract_split("attributes", test, rows)
     np.testing.assert_array_equal(first.features, extractors.by_name["attributes"].features(test.images[rows]))
     monkeypatch.setattr(extractors, "see", None)
-    assert extractors.see_split("attributes", test, rows) is first
+    assert extractors.extract_split("attributes", test, rows) is first
 
 
 def test_attributes_that_cannot_be_learned_are_left_out(train):

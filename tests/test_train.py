@@ -272,7 +272,7 @@ def test_batches_that_do_not_divide_are_refused_before_compiling(tiny, tmp_path)
     assert not (tmp_path / "config.json").exists()
 
 
-def test_what_chooses_and_watches_looks_at_val_and_test_is_measured_once(tiny, tmp_path, monkeypatch):
+def test_choices_and_monitoring_use_val_and_test_is_measured_once(tiny, tmp_path, monkeypatch):
     looked = []
 
     def spied(module, name, of):
@@ -346,7 +346,7 @@ def test_training_says_what_data_says(tiny, tmp_path, capsys):
     train.open_run(tiny, tmp_path / "run", parallel.make_mesh(2)).logs.close()
     said = capsys.readouterr().out
     for words in (
-        "30 training pictures of 16 px, 5 to watch, 5 to test on", "40 texts are not UTF-8 and read as cp1252",
+        "30 training pictures of 16 px, 5 to validate on, 5 to test on", "40 texts are not UTF-8 and read as cp1252",
         "30 of 30 are longer than config.tokenizer.max_tokens=8", "only 5 pictures in val and 5 pictures in test",
     ):  # fmt: skip
         assert words in said, said

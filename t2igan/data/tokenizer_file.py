@@ -99,7 +99,7 @@ def rebuilt(json: str) -> str:
 
 
 def check_parts(json: str) -> None:
-    """Judges the `tokenizer.json` of a pretrained model that a stranger may have written.
+    """Checks the `tokenizer.json` of a pretrained model that a stranger may have written.
 
     Raises:
       ValueError: it has a part or a regular expression that no model which t2igan reads has, or is far too large.

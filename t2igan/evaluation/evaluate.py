@@ -16,11 +16,8 @@ from t2igan import __version__
 from t2igan.data import Dataset
 from t2igan.errors import UserError, nearest
 from t2igan.evaluation import metrics as metrics_lib
-from t2igan.evaluation.evaluators import alignment as follows
-from t2igan.evaluation.evaluators import distribution, membership, robustness
-from t2igan.evaluation.evaluators import diversity as variety
-from t2igan.evaluation.evaluators import memorisation as overfitting
-from t2igan.evaluation.evaluators.samples import Draw, Evaluation, draw_and_see, real_rows, what_to_draw
+from t2igan.evaluation.evaluators import alignment, distribution, diversity, membership, memorisation, robustness
+from t2igan.evaluation.evaluators.samples import Draw, Evaluation, draw_and_extract, real_rows, what_to_draw
 from t2igan.evaluation.extractors import FeatureExtractors, Matcher
 from t2igan.evaluation.verdict import verdict
 
@@ -28,10 +25,10 @@ Result = dict[str, Any]
 
 FORMAT = "t2igan evaluation 1"
 GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {
-    **follows.GROUPS,
+    **alignment.GROUPS,
     **distribution.GROUPS,
-    **variety.GROUPS,
-    **overfitting.GROUPS,
+    **diversity.GROUPS,
+    **memorisation.GROUPS,
     **robustness.GROUPS,
 }
 ON_REQUEST: dict[str, tuple[Callable[[Evaluation], None], ...]] = membership.GROUPS  # thousands of drawings more
@@ -83,7 +80,7 @@ def evaluate(
     places, captions = what_to_draw(dataset, rows, num_images, seed)
     seeds = np.random.default_rng(seed).integers(2**31, size=num_images).tolist()
     seen_by = _seen_by(chosen, extractor_names, extractors)
-    drawn = draw_and_see(draw, extractors, seen_by, places, captions, seeds)
+    drawn = draw_and_extract(draw, extractors, seen_by, places, captions, seeds)
     counts = metrics_lib.resampled_counts(len(rows), resamples, seed=seed) if resamples and len(rows) > 1 else None
     evaluation = Evaluation(draw, dataset, extractors, seed, rows, drawn, tuple(extractor_names), counts, discriminate)
     seconds = {"drawing": time.perf_counter() - start}

@@ -113,7 +113,7 @@ def open_run(config, workdir: Path, mesh, data: tuple[Dataset, Dataset, Dataset]
     processes.from_leader(lambda: _describe(tokenizer, workdir))
     say(
         f"{train_data.name}: {len(train_data):,} training pictures of {config.data.image_size_px} px, "
-        f"{len(val_data):,} to watch, {len(test_data):,} to test on; "
+        f"{len(val_data):,} to validate on, {len(test_data):,} to test on; "
         f"{tokenizer.vocab_size} tokens; {mesh.size} x {mesh.devices.flat[0].platform}"
     )
     for remark in [

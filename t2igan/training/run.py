@@ -32,7 +32,7 @@ class Run:
     workdir: Path
     mesh: jax.sharding.Mesh
     train_data: Dataset
-    val_data: Dataset  # what everything that chooses or watches looks at
+    val_data: Dataset  # what every choice and every figure on the way is made on
     test_data: Dataset  # measured once, at the end
     tokenizer: Tokenizer
     networks: nets.Networks  # to be applied to parameters that lie whole on one device

@@ -105,7 +105,10 @@ def score(evaluation: Evaluation) -> None:
         return
     splits = np.cumsum(classifier.sizes)[:-1]
     of = lambda probabilities: np.split(probabilities, splits, axis=1)
-    fake, real = of(evaluation.drawn.seen["attributes"].probabilities), of(evaluation.real("attributes").probabilities)
+    fake, real = (
+        of(evaluation.drawn.extracted["attributes"].probabilities),
+        of(evaluation.real("attributes").probabilities),
+    )
     facts = {"group": "score", "extractor": "attributes", "num_images": len(fake[0]), "direction": "real"}
     value, ceiling = metrics.classifier_scores(fake), metrics.classifier_scores(real)
     evaluation.add("score/attributes", value, real=ceiling, label="classifier score", **facts)
@@ -118,7 +121,7 @@ def score(evaluation: Evaluation) -> None:
 def _three(evaluation: Evaluation, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features of the split's pictures, of drawings, and of as many training pictures."""
     num = evaluation.num_compared
-    drawn = evaluation.drawn.seen[name].features[:num]
+    drawn = evaluation.drawn.extracted[name].features[:num]
     return evaluation.real(name).features, drawn, evaluation.train(name, num).features
 
 

@@ -63,7 +63,7 @@ def _vectors(evaluation: Evaluation, name: str, images: np.ndarray) -> np.ndarra
     """Features; or all pixels, 0..1."""
     if name == "pixels":
         return evaluation.extractors.shown(images).reshape(len(images), -1) / np.float32(255)
-    return evaluation.extractors.see(name, images).features
+    return evaluation.extractors.extract(name, images).features
 
 
 def _repeated(evaluation: Evaluation) -> tuple[np.ndarray, list[str]]:

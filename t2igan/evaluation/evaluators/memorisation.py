@@ -27,7 +27,7 @@ def memorisation(evaluation: Evaluation) -> None:
     names = [name for name in dict.fromkeys(("pixels", *evaluation.extractor_names)) if name != "attributes"]
     for name in names:
         training = evaluation.train(name, len(train_rows)).features
-        distances, found = metrics.nearest(evaluation.drawn.seen[name].features[:compared], training)
+        distances, found = metrics.nearest(evaluation.drawn.extracted[name].features[:compared], training)
         of_real, _ = evaluation.extractors.remember(
             ("nearest", name, evaluation.dataset.split),
             evaluation.dataset,

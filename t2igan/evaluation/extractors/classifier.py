@@ -121,7 +121,7 @@ class Classifier:
         for number in range(s.classifier_steps):
             batch = next(batches)
             params, opt_state = step(params, opt_state, np.int32(number), images[batch], labels[batch])
-            learned.report(self._progress, "classifier", number + 1, s.classifier_steps, opt_state)
+            learned.say_how_far(self._progress, "classifier", number + 1, s.classifier_steps, opt_state)
         features = lambda x: in_batches(partial(_features, encoder), params["tower"], x)[0]
         return params | {"scale": learned.unit_scale(features, images)}
 

@@ -84,7 +84,7 @@ def unit_scale(features: Callable[[np.ndarray], np.ndarray], images: np.ndarray)
     return np.float32(1 / max(features(images[rows]).var(0).mean() ** 0.5, 1e-6))
 
 
-def report(progress: Progress | None, name: str, done: int, total: int, wait_for: Any) -> None:
+def say_how_far(progress: Progress | None, name: str, done: int, total: int, wait_for: Any) -> None:
     """Says now and then how far an extractor has learned."""
     if progress and (done % 50 == 0 or done == total):
         jax.block_until_ready(wait_for)  # a step is started in no time; say only what is done

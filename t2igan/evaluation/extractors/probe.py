@@ -98,7 +98,7 @@ class Probe:
             if state is None:
                 state = jax.jit(partial(init_text_state, method))(batch)
             state, _ = step(state, batch)
-            learned.report(self._progress, "probe", number + 1, s.probe_steps, state.step)
+            learned.say_how_far(self._progress, "probe", number + 1, s.probe_steps, state.step)
         encoder = self._networks.image_encoder
         features = lambda x: in_batches(partial(_tower, encoder), state.params["image"], x)[0]
         return state.params | {"scale": learned.unit_scale(features, images)}

@@ -1,4 +1,4 @@
-"""Checks how a training is watched and kept: `log`, `sample`, `evaluate`, `checkpoint`, and what it begins with."""
+"""Checks how a training is monitored and kept: `log`, `sample`, `evaluate`, `checkpoint`, and what it begins with."""
 
 from __future__ import annotations
 
