@@ -35,7 +35,7 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "method_val.jsonl"
-METRICS = ("attributes", "frechet", "diversity")  # groups of t2igan.evaluate
+METRICS = ("attributes", "frechet_distance", "diversity")  # groups of t2igan.evaluate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -347,7 +347,10 @@ def figures_of(splits: Sequence[str]) -> list[tuple[str, str, str]]:
     for split in splits:
         found += [(f"{split}: mean", split, "attributes/mean"), ("all", split, "attributes/all")]
     if splits:
-        found += [("Frechet", splits[-1], "frechet/attributes"), ("diversity", splits[0], "diversity_within/pixels")]
+        found += [
+            ("Frechet", splits[-1], "frechet_distance/attributes"),
+            ("diversity", splits[0], "diversity_within/pixels"),
+        ]
     return found
 
 

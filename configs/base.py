@@ -360,7 +360,9 @@ def get_config() -> ConfigDict:
     checkpoint.every_images = 32_000  # 0 = only at the end of a phase, and what did best at an evaluation
     checkpoint.keep_every_images = 0  # a snapshot that stays, in snapshots/; 0 = only the latest and the best
     checkpoint.keep_words = True  # snapshots can be asked for a word of the captions, and list none: docs/trust.md
-    checkpoint.best_metric = ""  # or "frechet/probe", ...; "" = "attributes/mean", else "frechet/probe"
+    checkpoint.best_metric = (
+        ""  # or "frechet_distance/probe", ...; "" = "attributes/mean", else "frechet_distance/probe"
+    )
 
     # What only its owner can say of a model; it goes into the model card, and so into the snapshot.
     config.model_card = card = ConfigDict()

@@ -211,7 +211,7 @@ def test_figures_are_logged_and_kept_with_the_best_checkpoint(tiny, tmp_path):
     result = train.train(tiny, tmp_path)
     assert 0 <= result["figures"]["attributes/mean"]["value"] <= 1
     assert 0 < result["figures"]["discriminator/auc"]["value"] < 1
-    rows = [row for row in Logs(tmp_path).read() if "frechet/attributes" in row]
+    rows = [row for row in Logs(tmp_path).read() if "frechet_distance/attributes" in row]
     assert [row["step"] for row in rows] == [2, 4, 6]
     assert all(0 <= row["attributes/mean"] <= 1 and "attributes/mean/real" in row for row in rows)
     saved = json.loads((tmp_path / "evaluation_test.json").read_text())
@@ -239,13 +239,13 @@ def test_figures_are_logged_and_kept_with_the_best_checkpoint(tiny, tmp_path):
 def test_the_best_metric_brings_its_extractor_and_must_be_there(tiny, tmp_path):
     with tiny.unlocked():
         tiny.evaluate.update(every_images=16, classifier_steps=3, probe_steps=3)
-        tiny.checkpoint.best_metric = "kernel/pixels"
+        tiny.checkpoint.best_metric = "kernel_distance/pixels"
     train.train(tiny, tmp_path / "run")
-    rows = [row for row in Logs(tmp_path / "run").read() if "kernel/pixels" in row]
+    rows = [row for row in Logs(tmp_path / "run").read() if "kernel_distance/pixels" in row]
     assert [row["step"] for row in rows] == [2, 4, 6]
     with tiny.unlocked():
-        tiny.checkpoint.best_metric = "frechet/clip"
-    with pytest.raises(UserError, match=r"best_metric='frechet/clip' cannot be had"):
+        tiny.checkpoint.best_metric = "frechet_distance/clip"
+    with pytest.raises(UserError, match=r"best_metric='frechet_distance/clip' cannot be had"):
         train.train(tiny, tmp_path / "other")
 
 
@@ -255,7 +255,9 @@ def test_runs_are_evaluated_side_by_side(tiny, tmp_path, capsys):
     for name in ("one", "two"):
         train.train(tiny, tmp_path / name)
     capsys.readouterr()
-    evaluated = evaluate_runs([tmp_path / "one", tmp_path / "two"], "test", 8, metrics=("attributes", "kernel"))
+    evaluated = evaluate_runs(
+        [tmp_path / "one", tmp_path / "two"], "test", 8, metrics=("attributes", "kernel_distance")
+    )
     printed = capsys.readouterr().out
     assert [one.result["counts"]["num_images"] for one in evaluated] == [8, 8]
     assert evaluated[0].result["figures"] == evaluated[1].result["figures"]  # the same training twice

@@ -33,7 +33,7 @@ GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {
 }
 ON_REQUEST: dict[str, tuple[Callable[[Evaluation], None], ...]] = membership.GROUPS  # thousands of drawings more
 KNOWN = GROUPS | ON_REQUEST
-CHEAP = ("attributes", "frechet")  # what is looked at during training
+CHEAP = ("attributes", "frechet_distance")  # what is looked at during training
 RESAMPLES = 1_000  # of the bootstrap
 
 
@@ -191,9 +191,9 @@ def _seen_by(groups: Sequence[str], extractor_names: Sequence[str], extractors: 
     """Returns the extractors that have to look at every drawing."""
     needed: set[str] = set()
     for group in groups:
-        if group in ("frechet", "kernel", "neighbours"):
+        if group in ("frechet_distance", "kernel_distance", "precision_recall"):
             needed |= set(extractor_names)
-        elif group in ("attributes", "binding", "score"):
+        elif group in ("attributes", "binding", "classifier_score"):
             needed |= {"attributes"}
         elif group == "memorisation":
             needed |= set(extractor_names) | {"pixels"}

@@ -54,13 +54,13 @@ class Run:
         """The metric by which the best checkpoint and average are kept, and whether lower is better."""
         metric = self.config.checkpoint.best_metric
         if not metric:
-            metric = "attributes/mean" if self.extractors.vocabulary else "frechet/probe"
+            metric = "attributes/mean" if self.extractors.vocabulary else "frechet_distance/probe"
         if not set(metric.split("/")) & set(self.extractors.by_name):
             raise UserError(
                 f"config.checkpoint.best_metric={metric!r} cannot be had: the data has no attributes, or no weights "
-                f'are given.\nSet it to "", or to frechet/ and one of {", ".join(self.extractors.by_name)}'
+                f'are given.\nSet it to "", or to frechet_distance/ and one of {", ".join(self.extractors.by_name)}'
             )
-        return metric, metric.startswith(("frechet", "kernel"))
+        return metric, metric.startswith(("frechet_distance", "kernel_distance"))
 
     @functools.cached_property
     def seen(self) -> dict[str, Any]:

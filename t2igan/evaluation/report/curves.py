@@ -52,7 +52,7 @@ class Spread:
 
 
 def charts(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Chart]]:
-    """Returns the charts of the rows of metrics.jsonl: phase -> what its steps measured, "figures" -> evaluations between."""
+    """Returns the charts of the rows of metrics.jsonl: phase -> what its steps measured, "figures" -> evaluations."""
     steps: dict[str, list] = {}
     evaluations = []
     for row in rows:
