@@ -92,12 +92,9 @@ class Model:
         return self._unseen({prompt: parse(prompt) for prompt in as_prompts(prompts)})
 
     def _unseen(self, meant: dict[str, Prompt]) -> list[Unseen]:
-        found = []
-        for prompt, of in meant.items() if self.seen is not None else ():
-            of_one = [self.seen.unseen(caption, self.tokenizer) for caption in of.captions]
-            words = tuple(dict.fromkeys(word for one in of_one for word in one.words))
-            # Of a prompt with weights only words are looked at: captions are made of it that lack a phrase.
-            found.append(Unseen(prompt, words, of_one[0].pairs if len(of_one) == 1 else ()))
+        if self.seen is None:
+            return []
+        found = [self.seen.unseen_of(prompt, of.captions, self.tokenizer) for prompt, of in meant.items()]
         return [one for one in found if one]
 
     def sample_batches(
