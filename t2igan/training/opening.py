@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,7 @@ def open_run(config, workdir: Path, mesh, data: tuple[Dataset, Dataset, Dataset]
     )
 
 
-def _report_data(path: Path, datasets: tuple[Dataset, ...]) -> None:
+def _report_data(path: Path, datasets: Sequence[Dataset]) -> None:
     """Writes what was found in the data, unless it is told there already: what a resumed run would find again."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
