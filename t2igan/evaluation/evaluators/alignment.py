@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from t2igan.evaluation import metrics
-from t2igan.evaluation.evaluators.samples import Evaluation, expected_labels, has_attributes, right_of
+from t2igan.evaluation.evaluators.samples import Evaluation, Group, expected_labels, has_attributes, right_of
 
 AT = (1, 5, 10)  # R-precision at so many
 SHOWN_CAPTIONS = 16  # best, and worst
@@ -195,8 +195,8 @@ def _best_and_worst(evaluation: Evaluation, ranks: np.ndarray, similarity: np.nd
     return {"best": shown(order[::-1]), "worst": shown(order)}
 
 
-GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {
-    "attributes": (attributes,),
-    "binding": (binding,),
-    "retrieval": (retrieval,),
+GROUPS = {
+    "attributes": Group((attributes,), ("attributes",)),
+    "binding": Group((binding,), ("attributes",)),
+    "retrieval": Group((retrieval,), ("attributes", "matchers")),
 }

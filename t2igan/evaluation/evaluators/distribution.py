@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from t2igan.evaluation import metrics
-from t2igan.evaluation.evaluators.samples import Evaluation
+from t2igan.evaluation.evaluators.samples import Evaluation, Group
 
 EXTRAPOLATED = 8  # drawings a feature, below which the distance is not yet linear in 1/N and the line misleads
 FEW_REAL = 30  # real pictures at most with which a Fréchet distance has no ceiling
@@ -125,9 +123,9 @@ def _three(evaluation: Evaluation, name: str) -> tuple[np.ndarray, np.ndarray, n
     return evaluation.real(name).features, drawn, evaluation.train(name, num).features
 
 
-GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {
-    "frechet_distance": (frechet_distance, frechet_infinity),
-    "kernel_distance": (kernel_distance,),
-    "precision_recall": (precision_recall,),
-    "classifier_score": (classifier_score,),
+GROUPS = {
+    "frechet_distance": Group((frechet_distance, frechet_infinity), ("chosen",)),
+    "kernel_distance": Group((kernel_distance,), ("chosen",)),
+    "precision_recall": Group((precision_recall,), ("chosen",)),
+    "classifier_score": Group((classifier_score,), ("attributes",)),
 }

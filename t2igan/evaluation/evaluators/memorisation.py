@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from t2igan.evaluation import metrics
-from t2igan.evaluation.evaluators.samples import Evaluation, digest, drawn
+from t2igan.evaluation.evaluators.samples import Evaluation, Group, digest, drawn
 from t2igan.evaluation.extractors.extractor import in_parts
 
 COMPARED_IMAGES = 2_000  # drawings, and held-out pictures, whose nearest training picture is looked for
@@ -141,7 +141,7 @@ def _interval(evaluation: Evaluation, figure: Callable[..., float], *logits: np.
     return metrics.interval(values[np.isfinite(values)]) if np.isfinite(values).any() else None
 
 
-GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {
-    "memorisation": (memorisation,),
-    "discriminator": (discriminator,),
+GROUPS = {
+    "memorisation": Group((memorisation,), ("chosen", "pixels")),
+    "discriminator": Group((discriminator,)),
 }

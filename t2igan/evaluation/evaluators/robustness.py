@@ -9,7 +9,14 @@ import numpy as np
 from t2igan.data import Dataset
 from t2igan.evaluation import metrics
 from t2igan.evaluation.evaluators.alignment import embed_captions, matchers
-from t2igan.evaluation.evaluators.samples import Evaluation, draw_and_extract, expected_labels, has_attributes, right_of
+from t2igan.evaluation.evaluators.samples import (
+    Evaluation,
+    Group,
+    draw_and_extract,
+    expected_labels,
+    has_attributes,
+    right_of,
+)
 
 CHANGED_CAPTIONS = 256  # drawn of each kind
 SHOWN_EXAMPLES = 8
@@ -152,4 +159,4 @@ def _key(attributes: Mapping[str, str]) -> tuple:
     return tuple(sorted(attributes.items()))
 
 
-GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {"robustness": (robustness,)}
+GROUPS = {"robustness": Group((robustness,), ("attributes", "matchers"))}

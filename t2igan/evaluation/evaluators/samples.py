@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
@@ -46,6 +46,14 @@ class Drawn:
     seeds: list[int]
     digests: Shaped[np.ndarray, " N"]  # of the pixels
     extracted: dict[str, Extracted]  # by extractor
+
+
+class Group(NamedTuple):
+    """What `--metrics` chooses: functions that add figures, and the extractors that have to see every drawing."""
+
+    functions: tuple[Callable[[Evaluation], None], ...]
+    # By name; "chosen" are all that were asked for, and "matchers" those of them that know captions too.
+    extractors: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass
