@@ -50,7 +50,7 @@ CHANGES = {
     "pictures taken away": lambda folder: [(folder / f"{i:02}.png").unlink() for i in range(5)],
     "pictures edited": lambda folder: [save(folder, f"{i:02}", (0, 50 * i, 0)) for i in range(5)],
 }
-SETTINGS = {"pretrain_text.steps": 4, "pretrain_text.batch_images": 4, "pretrain_text.learning_rate": 0.5}
+SETTINGS = {"pretrain_text.steps": 4, "pretrain_text.batch_images": 16, "pretrain_text.learning_rate": 0.5}
 
 
 def test_what_is_refused_names_the_way_to_use_what_was_learned(begun, tmp_path):
