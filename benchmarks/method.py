@@ -161,6 +161,7 @@ ROWS = (
     few("all augmentations, p 0.3", 4, augment__probability=0.3),
 )
 TRACK, GUIDANCE = "average of half-life x", "guidance"
+TEXT_PHASE = ("text", "image", "matching")  # the networks that it leaves
 
 
 def prepare(work: Path, base: Path | None = None) -> tuple[Any, Any, Any, Any, dict]:
@@ -185,7 +186,8 @@ def prepare(work: Path, base: Path | None = None) -> tuple[Any, Any, Any, Any, d
     if base is not None:
         source = warm_start.read(base)
         extractors = FeatureExtractors.of_run(config, data, source.tokenizer, base)
-        return config, data, source.tokenizer, extractors, {"text": source.params["text"]}
+        learned = {name: source.params[name] for name in TEXT_PHASE if name in source.params}
+        return config, data, source.tokenizer, extractors, learned
     t = config.tokenizer
     captions = [caption for of_one in data.captions for caption in of_one]
     tokenizer = Tokenizer.train(captions, t.vocab_size, t.max_tokens, t.lowercase)
@@ -422,14 +424,17 @@ def run_missing(given: argparse.Namespace, rows: list[Row]) -> None:
     done = {line["key"] for line in read(results)}
     keys = {(ROWS.index(row), seed): _at_length(row, given.images).key(seed) for seed in given.seeds for row in rows}
     waiting = [which for which, key in keys.items() if key not in done]
-    passed_on = [f"--work={work}", f"--images={given.images}", *([f"--base={given.base}"] if given.base else [])]
+    passed_on = [
+        f"--work={work}",
+        f"--images={given.images}",
+        *([f"--base={given.base.absolute()}"] if given.base else []),
+    ]
     running: dict[int, tuple[subprocess.Popen, tuple[int, int]]] = {}
     free = list(given.cores)
     results.parent.mkdir(parents=True, exist_ok=True)
     while waiting or running:
-        while (
-            waiting and free and (not running or given.base or (work / "extractors").is_dir())
-        ):  # the first one prepares
+        # The first one prepares what the others find.
+        while waiting and free and (not running or given.base or (work / "extractors").is_dir()):
             core, (i, seed) = free.pop(), waiting.pop(0)
             command = [
                 sys.executable,
