@@ -34,7 +34,7 @@ DRAWINGS = DataFacts(
     pictures_a_caption=1.04, caption_words=8, longest_tokens=17, vocabulary=120, unseen_share=0.0, english=True,
     sides_share=0.0,
 )  # fmt: skip
-SEEN = Peek(5500, 200, 512, 512, 512, 512, 0.0, 0.0, float("nan"), 0.0, 0.6)
+SEEN = Peek(512, 512, 512, 512, 0.0, 0.0, float("nan"), 0.0, 0.6)
 RATES = {
     "autoencoder": Rates(100.0, 10.0), "text": Rates(800.0, 10.0), "generator": Rates(500.0, 10.0),
     "adversarial": Rates(150.0, 10.0),
