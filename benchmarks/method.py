@@ -3,11 +3,17 @@
     python -m benchmarks.method --cores 0 1 --seeds 0 1 2       # run what is missing, then print the table
     python -m benchmarks.method --table                         # print the table of what there is
     python -m benchmarks.method --groups pairs --seeds 0        # some groups of rows only
-    python -m benchmarks.method --table --into docs/method.md   # put it between the two marks there
+    python -m benchmarks.method --images 8000 --base runs/base  # shorter, with what a run of base.py has learned
+    python -m benchmarks.method --table --into docs/method.md   # put it between its two marks there
 
 Every run is the adversarial phase of configs/base.py on as many pictures, from the same learned text encoder, in a
-process of its own that is pinned to one core. A run is a line of benchmarks/results/method.jsonl; what is there is not
-run again, so the same command goes on after whatever stopped it. Text phase and extractors are learned once, in --work.
+process of its own that is pinned to one core. It is measured on the validation split, because rows are compared in
+order to choose between them; --splits test unseen measures others. A run is a line of
+benchmarks/results/method_val.jsonl; what is there is not run again, so the same command goes on after whatever stopped
+it. Text phase and extractors are learned once, in --work, or taken from the run that --base names.
+
+benchmarks/results/method.jsonl has the runs from before the validation split was held out, measured on `test` and
+`unseen` (--table --results benchmarks/results/method.jsonl).
 """
 
 from __future__ import annotations
@@ -21,14 +27,15 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "method.jsonl"
-METRICS = ("attributes", "frechet", "diversity")  # groups of t2igan.evaluate
+RESULTS = ROOT / "benchmarks" / "results" / "method_val.jsonl"
+METRICS = ("attributes", "frechet_distance", "diversity")  # groups of t2igan.evaluate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,10 +161,14 @@ ROWS = (
     few("all augmentations, p 0.3", 4, augment__probability=0.3),
 )
 TRACK, GUIDANCE = "average of half-life x", "guidance"
+TEXT_PHASE = ("text", "image", "matching")  # the networks that it leaves
 
 
-def prepare(work: Path) -> tuple[Any, Any, Any, Any, dict]:
-    """Returns configuration, training data, tokenizer, extractors and the text phase's parameters, learned once."""
+def prepare(work: Path, base: Path | None = None) -> tuple[Any, Any, Any, Any, dict]:
+    """Returns configuration, training data, tokenizer, extractors and the text phase's parameters.
+
+    They are learned once, in `work`, or taken from `base`, the folder of a finished run of configs/base.py.
+    """
     from configs.base import get_config
     from t2igan import config as config_lib
     from t2igan import nets
@@ -167,10 +178,16 @@ def prepare(work: Path) -> tuple[Any, Any, Any, Any, dict]:
     from t2igan.evaluation.extractors import FeatureExtractors
     from t2igan.inference.checkpoint import Checkpoints
     from t2igan.method.phases.text import TextMethod, init_text_state, text_step
+    from t2igan.training import warm_start
     from t2igan.training.distributed import parallel
 
     config = get_config()
     data = open_dataset(config.data, config.data.train_split)
+    if base is not None:
+        source = warm_start.read(base)
+        extractors = FeatureExtractors.of_run(config, data, source.tokenizer, base)
+        learned = {name: source.params[name] for name in TEXT_PHASE if name in source.params}
+        return config, data, source.tokenizer, extractors, learned
     t = config.tokenizer
     captions = [caption for of_one in data.captions for caption in of_one]
     tokenizer = Tokenizer.train(captions, t.vocab_size, t.max_tokens, t.lowercase)
@@ -192,8 +209,8 @@ def prepare(work: Path) -> tuple[Any, Any, Any, Any, dict]:
     return config, data, tokenizer, extractors, state.params
 
 
-def run(row: Row, seed: int, work: Path) -> dict[str, Any]:
-    """Trains and measures one row; returns its line of the results."""
+def run(row: Row, seed: int, work: Path, splits: Sequence[str], base: Path | None = None) -> dict[str, Any]:
+    """Trains and measures one row on some splits; returns its line of the results."""
     import jax
 
     from t2igan import config as config_lib
@@ -208,7 +225,7 @@ def run(row: Row, seed: int, work: Path) -> dict[str, Any]:
     from t2igan.training.distributed import parallel
 
     parallel.start()
-    config, data, tokenizer, extractors, text_params = prepare(work)
+    config, data, tokenizer, extractors, text_params = prepare(work, base)
     extractors.learn()
     config.update_from_flattened_dict(row.changes)
     config.seed = seed
@@ -253,7 +270,7 @@ def run(row: Row, seed: int, work: Path) -> dict[str, Any]:
     if line["finite"]:
         used = state.frozen | state.ema
         snapshot = Snapshot({}, config.to_dict(), tokenizer.to_json(), {}, {})
-        test, unseen = (open_dataset(config.data, split) for split in ("test", "unseen"))
+        measured = [open_dataset(config.data, split) for split in splits]
 
         def figures(averages: dict, **settings: float) -> dict[str, Any]:
             learned = {name: (used | averages)[name] for name in ("generator", "text")}
@@ -262,7 +279,7 @@ def run(row: Row, seed: int, work: Path) -> dict[str, Any]:
                 split.split: flat_figures(
                     evaluate(drawn, split, extractors, num_images=len(split), seed=0, metrics=METRICS, resamples=0)
                 )
-                for split in (test, unseen)
+                for split in measured
             }
 
         line |= figures({})
@@ -295,14 +312,18 @@ def table(lines: list[dict[str, Any]]) -> str:
         for variant, figures in line.get("variants", {}).items():  # the same run, drawn from in another way
             groups[line["group"]][f"{line['name']}: {variant}"].append(line | figures)
     texts = []
+    splits = [split for split in SPLITS if any(split in line for line in lines)]
+    figures = figures_of(splits)
+    columns = ["row", "seeds", *(head for head, _, _ in figures), "core seconds"]
+    first = splits[0] if splits else ""
     for group, rows in groups.items():
-        shown = [f"**{group}**", "", HEADER, "|---" * HEADER.count(" | ") + "|---|"]
+        shown = [f"**{group}**", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
         order = sorted(
-            rows.items(), key=lambda item: -_mean([_figure(line, "test", "attributes/mean") for line in item[1]])
+            rows.items(), key=lambda item: -_mean([_figure(line, first, "attributes/mean") for line in item[1]])
         )
         for name, runs in order:
             cells = [name, f"{len(runs)}"]
-            for split, key in FIGURES:
+            for _, split, key in figures:
                 cells.append(_cell([_figure(line, split, key) for line in runs]))
             cells.append(_cell([float(line["train_cpu_s"]) for line in runs if "train_cpu_s" in line], missing=""))
             shown.append("| " + " | ".join(cells) + " |")
@@ -319,15 +340,20 @@ def is_default(line: dict[str, Any]) -> bool:
     return not line["train_images"] and changed == get_config()
 
 
-FIGURES = (
-    ("test", "attributes/mean"),
-    ("test", "attributes/all"),
-    ("unseen", "attributes/mean"),
-    ("unseen", "attributes/all"),
-    ("unseen", "frechet/attributes"),
-    ("test", "diversity_within/pixels"),
-)
-HEADER = "| row | seeds | test: mean | all | unseen: mean | all | Frechet | diversity | core seconds |"
+SPLITS = ("val", "test", "unseen")  # in the order of the columns; rows are sorted by the first that was measured
+
+
+def figures_of(splits: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Returns heading, split and figure of each column: attributes of all splits, the rest of one each."""
+    found = []
+    for split in splits:
+        found += [(f"{split}: mean", split, "attributes/mean"), ("all", split, "attributes/all")]
+    if splits:
+        found += [
+            ("Frechet", splits[-1], "frechet_distance/attributes"),
+            ("diversity", splits[0], "diversity_within/pixels"),
+        ]
+    return found
 
 
 def _figure(line: dict, split: str, key: str) -> float:
@@ -360,43 +386,63 @@ def main() -> None:
     arguments.add_argument("--rows", nargs="+", help="of these, only those whose name contains one of these texts")
     arguments.add_argument("--results", type=Path, default=RESULTS)
     arguments.add_argument("--work", type=Path, default=ROOT / "runs" / "method", help="text phase and extractors")
+    arguments.add_argument("--base", type=Path, help="take those from this folder of a finished run of base.py")
+    arguments.add_argument("--splits", nargs="+", default=["val"], help="what is measured on: val, test, unseen")
+    arguments.add_argument("--images", type=int, default=0, help="pictures a row instead of its own number")
     arguments.add_argument("--table", action="store_true", help="run nothing")
-    arguments.add_argument("--into", type=Path, help="a file with the marks <!-- table --> and <!-- end -->")
+    arguments.add_argument(
+        "--into", type=Path, help="a file with the marks <!-- NAME --> (of the results) and <!-- end -->"
+    )
     arguments.add_argument("--one", type=int, nargs=3, metavar=("ROW", "SEED", "CORE"), help=argparse.SUPPRESS)
     given = arguments.parse_args()
     if given.one:
         row, seed, core = given.one
         os.sched_setaffinity(0, {core})  # before XLA counts the cores
-        print(json.dumps(run(ROWS[row], seed, given.work)))
+        print(json.dumps(run(_at_length(ROWS[row], given.images), seed, given.work, given.splits, given.base)))
         return
     if not given.table:
         chosen = [row for row in ROWS if not given.groups or row.group in given.groups]
         chosen = [row for row in chosen if not given.rows or any(text in row.name for text in given.rows)]
-        run_missing(given.cores, given.seeds, chosen, given.results, given.work)
+        run_missing(given, chosen)
     tables = table(read(given.results))
     print(tables)
     if given.into:
         text = given.into.read_text(encoding="utf-8")
-        before, rest = text.split("<!-- table -->\n")
-        after = rest.split("<!-- end -->")[1]
-        given.into.write_text(f"{before}<!-- table -->\n{tables}\n<!-- end -->{after}", encoding="utf-8")
+        mark = f"<!-- {given.results.stem} -->\n"
+        before, rest = text.split(mark)
+        after = rest.partition("<!-- end -->")[2]
+        given.into.write_text(f"{before}{mark}{tables}\n<!-- end -->{after}", encoding="utf-8")
 
 
-def run_missing(cores: list[int], seeds: list[int], rows: list[Row], results: Path, work: Path) -> None:
+def _at_length(row: Row, images: int) -> Row:
+    return dataclasses.replace(row, images=images) if images else row
+
+
+def run_missing(given: argparse.Namespace, rows: list[Row]) -> None:
     """Runs each (row, seed) whose line is not there, a process each, one at a time on each core."""
+    results, work = given.results, given.work
     done = {line["key"] for line in read(results)}
-    waiting = [(ROWS.index(row), seed) for seed in seeds for row in rows if row.key(seed) not in done]
+    keys = {(ROWS.index(row), seed): _at_length(row, given.images).key(seed) for seed in given.seeds for row in rows}
+    waiting = [which for which, key in keys.items() if key not in done]
+    passed_on = [
+        f"--work={work}",
+        f"--images={given.images}",
+        *([f"--base={given.base.absolute()}"] if given.base else []),
+    ]
     running: dict[int, tuple[subprocess.Popen, tuple[int, int]]] = {}
-    free = list(cores)
+    free = list(given.cores)
     results.parent.mkdir(parents=True, exist_ok=True)
     while waiting or running:
-        while waiting and free and (len(running) == 0 or (work / "extractors").is_dir()):  # the first one prepares
+        # The first one prepares what the others find.
+        while waiting and free and (not running or given.base or (work / "extractors").is_dir()):
             core, (i, seed) = free.pop(), waiting.pop(0)
             command = [
                 sys.executable,
                 "-m",
                 "benchmarks.method",
-                f"--work={work}",
+                *passed_on,
+                "--splits",
+                *given.splits,
                 "--one",
                 f"{i}",
                 f"{seed}",
@@ -416,9 +462,8 @@ def run_missing(cores: list[int], seeds: list[int], rows: list[Row], results: Pa
             line = json.loads(output.splitlines()[-1])
             with results.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-            test = line.get("test", {})
             print(
-                f"{line['name']}, seed {seed}: attributes {test.get('attributes/mean', float('nan')):.3f}, "
+                f"{line['name']}, seed {seed}: attributes {_figure(line, given.splits[0], 'attributes/mean'):.3f}, "
                 f"{line['train_s']:.0f} s",
                 flush=True,
             )

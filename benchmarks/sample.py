@@ -31,23 +31,21 @@ def sample_process_s(workdir: Path, cache: Path) -> float:
         return time.perf_counter() - start
 
 
-def sample_calls_ms(generator, calls: int = 200) -> np.ndarray:
+def sample_calls_ms(model, calls: int = 200) -> np.ndarray:
     """Draws one picture again and again in this process; returns milliseconds of each call, the first ones left out."""
     times_ms = []
     for seed in range(calls + 10):
         start = time.perf_counter()
-        generator.sample(PROMPT, seed=seed)
+        model.sample(PROMPT, seed=seed)
         times_ms.append(1000 * (time.perf_counter() - start))
     return np.array(times_ms[10:])
 
 
-def images_per_s(generator, calls: int = 10) -> dict[int, float]:
+def images_per_s(model, calls: int = 10) -> dict[int, float]:
     """Returns pictures a second for each size of batch that is compiled; the median of calls."""
     from t2igan.inference.sample import BATCH_SIZES
 
-    works = {
-        str(size): lambda size=size: generator.sample([PROMPT] * size, seed=list(range(size))) for size in BATCH_SIZES
-    }
+    works = {str(size): lambda size=size: model.sample([PROMPT] * size, seed=list(range(size))) for size in BATCH_SIZES}
     return {int(size): int(size) / float(np.median(of_one)) for size, of_one in in_turns(works, calls).items()}
 
 
@@ -79,11 +77,11 @@ def environment(cache: Path) -> dict[str, str]:
     }
 
 
-def waits(workdir: Path, cache: Path, generator) -> list[tuple[str, str]]:
+def waits(workdir: Path, cache: Path, model) -> list[tuple[str, str]]:
     """Returns rows of label and value: how long one picture takes, from the shell and in a program."""
     rows = [("one picture from the shell, whole process, cold", f"{sample_process_s(workdir, cache):.1f} s")]
     rows.append(("  with the compilation cache", f"{sample_process_s(workdir, cache):.1f} s"))
-    p50, p99 = np.percentile(sample_calls_ms(generator), [50, 99])
+    p50, p99 = np.percentile(sample_calls_ms(model), [50, 99])
     return [*rows, ("one picture, warm call, p50 / p99", f"{p50:.1f} / {p99:.1f} ms")]
 
 
@@ -91,9 +89,9 @@ def measure(workdir: Path, cache: Path) -> list[tuple[str, str]]:
     """Returns rows of label and value."""
     import t2igan
 
-    generator = t2igan.load(workdir)
-    rows = waits(workdir, cache, generator)
-    rows += [(f"batches of {size}", f"{rate:,.0f} images/s") for size, rate in images_per_s(generator).items()]
+    model = t2igan.load(workdir)
+    rows = waits(workdir, cache, model)
+    rows += [(f"batches of {size}", f"{rate:,.0f} images/s") for size, rate in images_per_s(model).items()]
     return rows
 
 

@@ -39,7 +39,7 @@ def get_config() -> ConfigDict:
     data.resample = "auto"  # "lanczos", "area", "nearest"; "auto" keeps pixel art sharp and is "lanczos" otherwise
     data.background = (255, 255, 255)  # what shines through transparent pixels; with 4 channels, for figures alone
     data.train_split = "train"
-    data.val_split = "val"  # what chooses and watches looks at it: guard, best checkpoint, figures on the way
+    data.val_split = "val"  # choices are made on it: guard, best checkpoint, figures on the way
     data.test_split = "test"  # measured once, at the end
     data.val_fraction = 0.05  # share of the training pictures held out by a hash where the data has no such split
     data.test_fraction = 0.05  # the same for the test split
@@ -332,7 +332,7 @@ def get_config() -> ConfigDict:
     guard.rollbacks = 0  # times to go back to the last checkpoint instead, and on at a lower rate
     guard.rate_factor = 0.5  # by so much lower each time
 
-    # Watching and keeping. Every `..._images` is counted in pictures of the phases "adversarial" and "joint".
+    # Monitoring and keeping. Every `..._images` is counted in pictures of the phases "adversarial" and "joint".
     config.log = log = ConfigDict()
     log.every_images = 3_200  # metrics.jsonl, TensorBoard and the progress bar
     log.wandb = False  # Weights & Biases too: pip install 't2igan[wandb]'
@@ -360,7 +360,9 @@ def get_config() -> ConfigDict:
     checkpoint.every_images = 32_000  # 0 = only at the end of a phase, and what did best at an evaluation
     checkpoint.keep_every_images = 0  # a snapshot that stays, in snapshots/; 0 = only the latest and the best
     checkpoint.keep_words = True  # snapshots can be asked for a word of the captions, and list none: docs/trust.md
-    checkpoint.best_metric = ""  # or "frechet/probe", ...; "" = "attributes/mean", else "frechet/probe"
+    checkpoint.best_metric = (
+        ""  # or "frechet_distance/probe", ...; "" = "attributes/mean", else "frechet_distance/probe"
+    )
 
     # What only its owner can say of a model; it goes into the model card, and so into the snapshot.
     config.model_card = card = ConfigDict()

@@ -6,11 +6,12 @@
 
     t2igan train --config=coco64 --dry_run --dry_run_devices=8
 
-Not trained by us: we had no GPUs. The game is R3GAN's for 64 px (Huang et al. 2024, arXiv:2501.05441). Captions are
-brought in as text-to-image GANs do on this data: mismatched ones count as fakes (DF-GAN, Tao et al. 2022,
-arXiv:2008.05865), and the text phase's image tower finds the caption of a generated picture (XMC-GAN, Zhang et al.
-2021, arXiv:2101.04702). Text encoder and tower learn from COCO alone, so expect less of the captions' meaning than
-from peers with a pretrained CLIP.
+Not trained by us: we had no GPUs. From R3GAN (Huang et al. 2024, arXiv:2501.05441) are the loss with both penalties,
+their weight (1 for ImageNet at 64 px, falling to a tenth), the learning rates and beta2; batch, lengths, the average's
+half-life and the networks are ours, and guesses. Captions are brought in as text-to-image GANs do on this data:
+mismatched ones count as fakes (DF-GAN, Tao et al. 2022, arXiv:2008.05865), and the text phase's image tower finds the
+caption of a generated picture (XMC-GAN, Zhang et al. 2021, arXiv:2101.04702). Text encoder and tower learn from COCO
+alone, so expect less of the captions' meaning than from peers with a pretrained CLIP.
 
 Memory, parameters and work a step: docs/scaling.md, "Memory and --dry_run".
 """

@@ -24,5 +24,5 @@ def get_config():
     config.train.images = 12_000
     config.evaluate.num_images = 365
     # Attributes say little of an emoji; which picture belongs to which caption says more.
-    config.checkpoint.best_metric = "frechet/probe"
+    config.checkpoint.best_metric = "frechet_distance/probe"
     return config

@@ -41,10 +41,12 @@ def made_up_evaluation(digest, captions, split="test", values=("red", "blue", "n
         "seconds": {},
         "left_out": {"discriminator": "there is no checkpoint of the phase 'adversarial'"},
         "figures": {
-            "frechet/attributes": figure(
-                0.287, 0.25, 0.33, 2.44, None, "attributes", "lower", "frechet", "Fréchet distance"
+            "frechet_distance/attributes": figure(
+                0.287, 0.25, 0.33, 2.44, None, "attributes", "lower", "frechet_distance", "Fréchet distance"
             ),
-            "frechet/probe": figure(1.9, 1.7, 2.2, 1.4, None, "probe", "lower", "frechet", "Fréchet distance"),
+            "frechet_distance/probe": figure(
+                1.9, 1.7, 2.2, 1.4, None, "probe", "lower", "frechet_distance", "Fréchet distance"
+            ),
             "attributes/mean": figure(
                 0.998, 0.996, 0.999, 1.0, 0.41, "attributes", "higher", "attributes", "attributes right"
             ),

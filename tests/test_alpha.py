@@ -234,9 +234,11 @@ def test_extractors_see_pictures_on_the_background(tmp_path):
     of_four = FeatureExtractors(config, four, tokenizer, tmp_path)
     of_three = FeatureExtractors(config, three, tokenizer, tmp_path)
     assert of_four.by_name["probe"]._train.images.shape == (24, 16, 16, 3)
-    np.testing.assert_array_equal(of_four.see("pixels", images).features, of_three.see("pixels", three.images).features)
-    seen = of_four.see_split("pixels", four, np.arange(5)).features
-    np.testing.assert_array_equal(seen, of_three.see_split("pixels", three, np.arange(5)).features)
+    np.testing.assert_array_equal(
+        of_four.extract("pixels", images).features, of_three.extract("pixels", three.images).features
+    )
+    seen = of_four.extract_split("pixels", four, np.arange(5)).features
+    np.testing.assert_array_equal(seen, of_three.extract_split("pixels", three, np.arange(5)).features)
     assert of_four.check(images) is images
     with pytest.raises(ValueError, match="must be uint8"):
         of_four.check(images[..., :3])

@@ -75,6 +75,16 @@ def test_the_ablation_shows_the_defaults_among_rows_that_saw_as_much():
     assert rows(long) == [["| weak for long", "1", "0.990"]]
 
 
+def test_the_table_has_the_splits_that_were_measured():
+    figures = {"attributes/mean": 0.9, "attributes/all": 0.5, "frechet_distance/attributes": 2.0}
+    line = {"group": "g", "name": "x", "seed": 0, "changes": {"loss.penalty": "none"}, "images": 9, "train_images": 0}
+    _, _, head, _, row = method.table([line | {"val": figures}]).splitlines()
+    assert head == "| row | seeds | val: mean | all | Frechet | diversity | core seconds |"
+    assert row == "| x | 1 | 0.900 | 0.500 | 2.000 | not finite |  |"
+    head = method.table([line | {"test": figures, "unseen": figures}]).splitlines()[2]
+    assert head == "| row | seeds | test: mean | all | unseen: mean | all | Frechet | diversity | core seconds |"
+
+
 def test_the_benchmarks_are_listed(capsys):
     main()
     said = capsys.readouterr().out

@@ -11,41 +11,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from coloured import Pictures
 from PIL import Image
 
 from configs.base import get_config
 from t2igan.data import cache
 from t2igan.data.cache import cache_folder, decoded
-from t2igan.data.dataset import Record, read
+from t2igan.data.dataset import read
 from t2igan.data.decode import Decoding
 from t2igan.data.room import make_room
 from t2igan.data.rows import Mapped, Streamed
 from t2igan.data.splits import Held
-from t2igan.data.stored import InFile, InMemory, inner_name, is_inside, open_regular, read_text
+from t2igan.data.stored import InFile, InMemory
 from t2igan.errors import UserError
 
 HOW = Decoding(8)
-
-
-class Pictures:
-    """A source of so many pictures in files; number `i` has the colour (i, 2 i, 0)."""
-
-    name = "pictures"
-
-    def __init__(self, folder: Path, num: int):
-        folder.mkdir(exist_ok=True)
-        self.files = [folder / f"{i:03d}.png" for i in range(num)]
-        for i, file in enumerate(self.files):
-            Image.new("RGB", (10, 10), (i, 2 * i % 256, 0)).save(file)
-
-    def describe(self) -> str:
-        return "made for a test"
-
-    def splits(self) -> tuple[str, ...]:
-        return ()
-
-    def records(self, split):  # noqa: ARG002
-        return [Record(file.name, InFile.of(file), (f"number {i}",)) for i, file in enumerate(self.files)], []
 
 
 @pytest.fixture
@@ -379,164 +359,3 @@ def test_rows_are_indexed_like_an_array():
         np.testing.assert_array_equal(mapped[index], plain[index])
     with pytest.raises(IndexError):
         mapped[5]
-
-
-# Places
-
-
-def test_only_regular_files_are_opened(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    for path, what in ((tmp_path / "pipe", "a pipe"), ("/dev/zero", "a device"), (tmp_path, "folder|directory")):
-        with pytest.raises((ValueError, OSError), match=what):
-            open_regular(path)
-        with pytest.raises((ValueError, OSError), match=what):
-            InFile.of(path)
-
-
-def test_parts_of_files_are_read_exactly(tmp_path, monkeypatch):
-    path = tmp_path / "archive"
-    path.write_bytes(bytes(range(100)))
-    whole = InFile.of(path)
-    assert InFile(str(path), whole.mtime_ns, 10, 20).read() == bytes(range(20, 30))
-    with pytest.raises(ValueError, match="ends after 5 of 10 bytes"):
-        InFile(str(path), whole.mtime_ns, 10, 95).read()
-    monkeypatch.setattr("t2igan.data.stored.MAX_PICTURE_BYTES", 50)
-    with pytest.raises(ValueError, match="too big"):
-        whole.read()
-
-
-def test_texts_of_any_encoding(tmp_path):
-    path = tmp_path / "x.txt"
-    for data, text in (
-        (b"\xef\xbb\xbfcaf\xc3\xa9", "café"),
-        ("café".encode("utf-16"), "café"),
-        ("café".encode("utf-16-be"), "\0c\0a\0f\0�"),  # without its mark it is bytes like others
-        (b"caf\xe9", "caf�"),
-        (b"\xff\xfea", ""),
-    ):
-        path.write_bytes(data)
-        assert read_text(path) == text
-    path.write_bytes(b"x" * 100)
-    assert read_text(path, max_bytes=10) == "x" * 10
-
-
-def test_names_stay_inside(tmp_path):
-    for name, parent, expected in (
-        ("a/b.png", "", "a/b.png"), ("./a//b.png", "x/y", "x/y/a/b.png"), ("../b.png", "x", "b.png"),
-        ("..\\b.png", "x", "b.png"), ("../b.png", "", None), ("a/../../b", "", None), ("/etc/passwd", "x", None),
-        ("C:\\b.png", "", None), ("\\\\host\\share", "", None), ("a\0b", "", None), ("", "x", "x"), ("..", "x", None),
-    ):  # fmt: skip
-        assert inner_name(name, parent) == expected, name
-    (tmp_path / "root").mkdir()
-    (tmp_path / "out").touch()
-    (tmp_path / "root" / "link").symlink_to(tmp_path / "out")
-    (tmp_path / "root" / "loop").symlink_to(tmp_path / "root" / "loop")
-    (tmp_path / "root" / "fine").symlink_to(tmp_path / "root" / "target")
-    root = tmp_path / "root"
-    assert is_inside(root / "fine", root) and is_inside(root / "none", root)
-    assert not is_inside(root / "link", root)
-
-
-# Workers
-
-PROGRAM = """
-    import os, signal, sys, time
-    import numpy as np
-    from pathlib import Path
-    from t2igan.data.decode import Decoding
-    from t2igan.data.rows import Streamed
-    from t2igan.data.stored import InFile
-
-    if __name__ == "__main__":
-        files = sorted(Path(sys.argv[1]).glob("*.png"))
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # as a training does: to finish its step
-            signal.signal(number, lambda *_: None)
-        streamed = Streamed([InFile.of(file) for file in files], Decoding(8), workers=2)
-        rows = np.arange(len(files))
-        starting = streamed._started()
-        submit = starting.map
-
-        def submit_and_be_told(*arguments):
-            results = submit(*arguments)
-            print(*starting.pool._processes, flush=True)
-            if sys.argv[2:]:
-                os.killpg(0, int(sys.argv[2]))  # before they have begun
-            return results
-
-        starting.map = submit_and_be_told
-        first = streamed[rows]
-        starting.map = submit
-        for line in sys.stdin:
-            if line == "decode\\n":
-                print((streamed[rows] == first).all(), *streamed._workers.pool._processes, flush=True)
-"""
-
-
-@pytest.fixture(params=[None])
-def program(tmp_path, request):
-    """A program that decodes in two processes, the leader of a group; and the ids of the processes."""
-    Pictures(tmp_path / "pictures", 20)
-    (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
-    command = [sys.executable, str(tmp_path / "program.py"), str(tmp_path / "pictures")]
-    if request.param:
-        command.append(str(int(request.param)))
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
-    ) as started:
-        workers = [int(pid) for pid in started.stdout.readline().split()]
-        assert len(workers) == 2
-        yield started, workers
-        started.kill()
-
-
-def decoded_by(program):
-    program.stdin.write("decode\n")
-    program.stdin.flush()
-    right, *workers = program.stdout.readline().split()
-    assert right == "True"
-    return [int(pid) for pid in workers]
-
-
-def is_running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes as Linux has them")
-@pytest.mark.parametrize("program", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], indirect=True)
-def test_signals_to_the_group_do_not_end_workers_that_are_starting(program):
-    started, workers = program
-    assert decoded_by(started) == workers
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes as Linux has them")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_signals_to_the_group_are_left_to_the_parent(program, number):
-    started, workers = program
-    os.killpg(started.pid, number)
-    time.sleep(0.3)
-    assert decoded_by(started) == workers and all(map(is_running, workers))
-    started.stdin.close()
-    assert started.wait(20) == 0 and not any(map(is_running, workers))
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes as Linux has them")
-def test_workers_end_with_their_parent_and_are_replaced_when_they_die(program):
-    started, workers = program
-    os.kill(workers[0], signal.SIGKILL)
-    replaced = decoded_by(started)
-    assert len(replaced) == 2 and not set(replaced) & set(workers)
-    started.kill()
-    started.wait(20)
-    for _ in range(100):
-        if not any(map(is_running, [*workers, *replaced])):
-            break
-        time.sleep(0.1)
-    assert not any(map(is_running, [*workers, *replaced]))

@@ -1,4 +1,4 @@
-"""Which pictures are trained on, watched and tested on: splits of the data's own, and those a hash holds out."""
+"""Which pictures are trained, validated and tested on: splits of the data's own, and those a hash holds out."""
 
 import hashlib
 import io

@@ -127,7 +127,7 @@ def test_the_extractor_looks_at_pictures_in_batches(weights, tmp_path, monkeypat
     settings = {
         "num_images": 4,
         "seed": 0,
-        "metrics": ("kernel",),
+        "metrics": ("kernel_distance",),
         "extractor_names": ("efficientnet",),
         "resamples": 0,
     }

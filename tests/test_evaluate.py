@@ -75,7 +75,7 @@ def test_every_figure_is_finite_and_names_its_extractor_direction_and_group(heal
         assert figure["group"] in GROUPS, name
         if figure["low"] is not None:
             assert figure["low"] <= figure["value"] + 1e-9 and figure["value"] <= figure["high"] + 1e-9, name
-        if figure["group"] in ("frechet", "kernel", "neighbours", "retrieval", "diversity"):
+        if figure["group"] in ("frechet_distance", "kernel_distance", "precision_recall", "retrieval", "diversity"):
             assert name.split("/")[-1] == figure["extractor"], name
     assert {figure["group"] for figure in healthy["figures"].values()} == set(GROUPS) - {"binding", "discriminator"}
 
@@ -86,9 +86,9 @@ def test_a_generator_that_has_learned_the_data_reaches_the_ceiling(healthy):
     assert value(healthy, "attributes/mean") > figures["attributes/mean"]["real"] - 0.05
     assert figures["attributes/mean"]["floor"] < 0.5
     assert value(healthy, "attributes/all") > figures["attributes/all"]["real"] - 0.1
-    assert set(figures) >= {"attributes/each/color", "attributes/each/size", "score/attributes/color"}
+    assert set(figures) >= {"attributes/each/color", "attributes/each/size", "classifier_score/attributes/color"}
     for name in ("attributes", "probe"):
-        assert value(healthy, f"frechet/{name}") < 2 * figures[f"frechet/{name}"]["real"] + 0.1
+        assert value(healthy, f"frechet_distance/{name}") < 2 * figures[f"frechet_distance/{name}"]["real"] + 0.1
     assert value(healthy, "retrieval/caption_at_5/probe") > 0.9 > 0.5 > figures["retrieval/caption_at_5/probe"]["floor"]
     assert value(healthy, "memorisation/auc/pixels") == pytest.approx(0.5, abs=0.12)
     assert value(healthy, "memorisation/copies") == 0.0
@@ -148,7 +148,9 @@ def test_pictures_that_ignore_the_caption_get_the_floor(extractors, test, fresh,
     assert value(wrong, "attributes/mean") == pytest.approx(figures["attributes/mean"]["floor"], abs=0.1)
     assert value(wrong, "retrieval/caption_at_1/probe") < 0.2
     assert figures["attributes/all"]["real"] == healthy["figures"]["attributes/all"]["real"]
-    assert value(wrong, "frechet/probe") < 3 * figures["frechet/probe"]["real"]  # they are good pictures
+    assert (
+        value(wrong, "frechet_distance/probe") < 3 * figures["frechet_distance/probe"]["real"]
+    )  # they are good pictures
     assert "clean captions are hardly followed either" in wrong["left_out"].values()
 
 
@@ -156,10 +158,17 @@ def test_noise_is_far_by_every_distance(extractors, test, healthy):
     def noise(captions, seeds):
         return np.random.default_rng(seeds[0]).integers(0, 256, (len(captions), 8, 8, 3), np.uint8)
 
-    noisy = evaluate(noise, test, extractors, num_images=180, seed=0, metrics=("frechet", "kernel", "neighbours"))
+    noisy = evaluate(
+        noise,
+        test,
+        extractors,
+        num_images=180,
+        seed=0,
+        metrics=("frechet_distance", "kernel_distance", "precision_recall"),
+    )
     for name in ("attributes", "probe", "pixels"):
-        assert value(noisy, f"frechet/{name}") > 3 * value(healthy, f"frechet/{name}")
-        assert value(noisy, f"kernel/{name}") > 3 * abs(value(healthy, f"kernel/{name}"))
+        assert value(noisy, f"frechet_distance/{name}") > 3 * value(healthy, f"frechet_distance/{name}")
+        assert value(noisy, f"kernel_distance/{name}") > 3 * abs(value(healthy, f"kernel_distance/{name}"))
     assert value(noisy, "precision/pixels") == 0.0 and value(noisy, "coverage/pixels") < 0.05
     assert noisy["verdict"][0]["finding"] == "unlike_real"
 
@@ -175,7 +184,13 @@ def test_cheap_figures_are_the_same_and_few(extractors, test, fresh, healthy):
         extractor_names=("attributes",),
         resamples=0,
     )
-    names = {"attributes/mean", "attributes/all", "attributes/each/color", "attributes/each/size", "frechet/attributes"}
+    names = {
+        "attributes/mean",
+        "attributes/all",
+        "attributes/each/color",
+        "attributes/each/size",
+        "frechet_distance/attributes",
+    }
     assert set(cheap["figures"]) == names
     for name in names:
         assert value(cheap, name) == pytest.approx(value(healthy, name), rel=1e-5)
@@ -241,10 +256,10 @@ def test_without_attributes_captions_are_read_by_the_probe(tmp_path):
     settings = Settings(probe_steps=3, probe_batch_images=64, features=16)
     extractors = FeatureExtractors(get_config(), train, tokenizer_of(train), tmp_path, settings=settings)
     result = evaluate(any_pictures(test), test, extractors, num_images=30, seed=0)
-    assert {"attributes", "binding", "score"} <= set(result["left_out"])
+    assert {"attributes", "binding", "classifier_score"} <= set(result["left_out"])
     assert "attributes" not in {figure["extractor"] for figure in result["figures"].values()}
     # Of 20 real pictures a Fréchet distance is mostly bias, and so would its ceiling be.
-    assert result["figures"]["frechet/probe"]["real"] is None and "Fréchet" not in summary_line(result)
+    assert result["figures"]["frechet_distance/probe"]["real"] is None and "Fréchet" not in summary_line(result)
     assert "finds its caption" in summary_line(result)
     assert "left out: attributes (the data has no attributes" in table([result])
 
@@ -263,7 +278,7 @@ def test_pictures_of_another_kind_and_unknown_names_are_refused(extractors, test
         evaluate(lambda *_: test.images[:2], test, extractors, num_images=5, seed=0)
     with pytest.raises(UserError, match="-1 pictures"):
         evaluate(draw, test, extractors, num_images=-1, seed=0)
-    with pytest.raises(UserError, match="'frechett'; did you mean 'frechet'"):
+    with pytest.raises(UserError, match="'frechett'; did you mean 'frechet_distance'"):
         evaluate(draw, test, extractors, num_images=5, seed=0, metrics=("frechett",))
     with pytest.raises(UserError, match="There are attributes, probe, pixels"):
         evaluate(draw, test, extractors, num_images=5, seed=0, extractor_names=("inception",))
@@ -274,7 +289,7 @@ def test_a_single_picture_gets_the_figures_it_can_have(extractors, test):
     result = evaluate(real_pictures(alone), alone, extractors, num_images=3, seed=0)
     figure = result["figures"]["attributes/mean"]
     assert figure["value"] == figure["real"]
-    assert {"frechet", "kernel", "neighbours", "retrieval"} <= set(result["left_out"])
+    assert {"frechet_distance", "kernel_distance", "precision_recall", "retrieval"} <= set(result["left_out"])
     assert "attributes right" in summary_line(result)
     assert "attributes right" in table([result])
 

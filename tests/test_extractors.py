@@ -89,12 +89,12 @@ def test_pixels_are_means_over_areas():
     )
 
 
-def test_what_was_seen_of_a_split_is_remembered_and_seen_once(extractors, test, monkeypatch):
+def test_what_was_extracted_of_a_split_is_remembered(extractors, test, monkeypatch):
     rows = np.arange(0, 90, 3)
-    first = extractors.see_split("attributes", test, rows)
+    first = extractors.extract_split("attributes", test, rows)
     np.testing.assert_array_equal(first.features, extractors.by_name["attributes"].features(test.images[rows]))
-    monkeypatch.setattr(extractors, "see", None)
-    assert extractors.see_split("attributes", test, rows) is first
+    monkeypatch.setattr(extractors, "extract", None)
+    assert extractors.extract_split("attributes", test, rows) is first
 
 
 def test_attributes_that_cannot_be_learned_are_left_out(train):
@@ -207,7 +207,7 @@ def test_shrink_is_the_mean_over_areas():
     np.testing.assert_array_equal(shrink(ramp, 2)[0, :, 0, 0], [20, 100])
 
 
-def test_judging_compiles_once(extractors, test):
+def test_extracting_compiles_once(extractors, test):
     extractors.classifier.classify(test.images[:3])
     before = classifier._classify._cache_size()
     extractors.classifier.classify(test.images)

@@ -15,8 +15,8 @@ from t2igan.method.phases.inversion import (
     init_inversion_state,
     inversion_step,
     surprise,
-    visible_distance,
 )
+from t2igan.method.techniques.masks import visible_distance
 from t2igan.nets.inverter import Inverted, invert
 
 CAPTIONS = ["a person with a red hat", "a person with a blue top"]

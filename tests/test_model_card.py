@@ -11,8 +11,8 @@ from tiny import random_snapshot
 from t2igan.data import Dataset, Skipped
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.evaluation.report import facts
-from t2igan.evaluation.report.card import escape, model_card
 from t2igan.evaluation.report.environment import environment
+from t2igan.evaluation.report.model_card import escape, model_card
 from t2igan.inference.snapshot import Snapshot, load_snapshot, put_model_card, save_snapshot
 
 CAPTIONS = ["a person with a red cap", "a person with a blue top and glasses", "green hair"]
@@ -108,7 +108,7 @@ def test_the_card_says_what_matters(snapshot, tmp_path):
     assert "--config.seed=1" in card
     assert "/home/me" not in card  # a card travels; where its data lay stays at home
     assert str(tmp_path) not in card
-    assert "generator.sample(" in card
+    assert "model.sample(" in card
 
 
 def test_a_card_without_anything_measured_says_so(snapshot, tmp_path):

@@ -322,7 +322,7 @@ def test_evaluations_name_the_pretrained_extractors(clip_folder, inception_file,
         extractors,
         num_images=4,
         seed=0,
-        metrics=("kernel", "retrieval"),
+        metrics=("kernel_distance", "retrieval"),
         extractor_names=("inception", "clip"),
     )
     assert {figure["extractor"] for figure in result["figures"].values()} == {"inception", "clip"}

@@ -30,22 +30,45 @@ def begun(config, tmp_path):
     return config
 
 
-def test_data_may_move(begun, tmp_path):
+def test_data_may_move(begun, tmp_path, monkeypatch):
     shutil.move(tmp_path / "here", tmp_path / "there")
-    begun.data.source = str(tmp_path / "there")
-    train.train(begun, tmp_path / "run")
-    # But it must be the same: what is refused names the way to use what was learned.
-    (tmp_path / "there" / "07.txt").write_text("another caption")
-    with pytest.raises(
-        UserError, match=r"pictures or captions .* are not those.*\n.*--config\.init_from=.*run --workdir"
-    ):
+    monkeypatch.chdir(tmp_path)
+    for source in (str(tmp_path / "there"), "there"):
+        begun.data.source = source
         train.train(begun, tmp_path / "run")
+
+
+def save(folder, name, colour="red"):
+    Image.new("RGB", (16, 16), colour).save(folder / f"{name}.png")
+    (folder / f"{name}.txt").write_text(f"number {name}")
+
+
+# Of several pictures some are trained on, whichever are held out.
+CHANGES = {
+    "captions edited": lambda folder: [(folder / f"{i:02}.txt").write_text(f"another {i}") for i in range(5)],
+    "pictures added": lambda folder: [save(folder, 90 + i, (50 * i, 0, 0)) for i in range(5)],
+    "pictures taken away": lambda folder: [(folder / f"{i:02}.png").unlink() for i in range(5)],
+    "pictures edited": lambda folder: [save(folder, f"{i:02}", (0, 50 * i, 0)) for i in range(5)],
+}
+SETTINGS = {"pretrain_text.steps": 4, "pretrain_text.batch_images": 16, "pretrain_text.learning_rate": 0.5}
+
+
+def test_what_is_refused_names_the_way_to_use_what_was_learned(begun, tmp_path):
+    way = r".*\n.*--config\.init_from=.*run --workdir"
+    for key, value in SETTINGS.items():
+        changed = begun.copy_and_resolve_references()
+        changed.update_from_flattened_dict({key: value})
+        with pytest.raises(UserError, match=rf"{key} was .*, is {value}{way}"):
+            train.train(changed, tmp_path / "run")
+    for name, change in CHANGES.items():
+        begun.data.source = str(shutil.copytree(tmp_path / "here", tmp_path / name))
+        change(tmp_path / name)
+        with pytest.raises(UserError, match=rf"pictures or captions .* are not those{way}"):
+            train.train(begun, tmp_path / "run")
 
 
 def test_a_longer_training_is_a_new_run_that_begins_with_the_old_one(begun, tmp_path):
     begun.pretrain_text.steps = 4
-    with pytest.raises(UserError, match=r"pretrain_text\.steps was 2, is 4.*\n.*--config\.init_from=.*run --workdir"):
-        train.train(begun, tmp_path / "run")
     begun.init_from = str(tmp_path / "run")
     train.train(begun, tmp_path / "longer")
     assert read_checkpoint(tmp_path / "longer" / "checkpoints" / "text")[0] == 4

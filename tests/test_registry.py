@@ -105,10 +105,12 @@ def test_networks_of_an_unknown_kind_are_never_built(config, section):
 
 def test_the_best_metric_may_be_of_any_extractor(config):
     for name in EXTRACTORS:
-        config.checkpoint.best_metric = f"frechet/{name}"
+        config.checkpoint.best_metric = f"frechet_distance/{name}"
         check(config)
-    config.checkpoint.best_metric = "frechet/pixel"
-    with pytest.raises(UserError, match=r"best_metric='frechet/pixel'.*did you mean 'frechet/pixels'"):
+    config.checkpoint.best_metric = "frechet_distance/pixel"
+    with pytest.raises(
+        UserError, match=r"best_metric='frechet_distance/pixel'.*did you mean 'frechet_distance/pixels'"
+    ):
         check(config)
 
 

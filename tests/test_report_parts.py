@@ -62,7 +62,14 @@ def rows():
         for i in range(1, 1001)
     ]
     looks = [
-        {"phase": "a", "step": i, "images": 8 * i, "frechet/probe": 2.0 / i, "frechet/probe/real": 0.1, "seed": 0}
+        {
+            "phase": "a",
+            "step": i,
+            "images": 8 * i,
+            "frechet_distance/probe": 2.0 / i,
+            "frechet_distance/probe/real": 0.1,
+            "seed": 0,
+        }
         | {"attributes/each/hat": 0.5, "split": "test", "num_images": 9}
         for i in (10, 20)
     ]
@@ -167,7 +174,7 @@ def test_headlines_are_the_first_of_each_kind():
         "attributes/mean",
         "attributes/all",
         "retrieval/caption_at_1/probe",
-        "frechet/attributes",
+        "frechet_distance/attributes",
         "diversity_within/pixels",
         "memorisation/auc/pixels",
     ]

@@ -1,6 +1,5 @@
 """Waiting, refusing, leaving, failing, ending: what a server does when there is more than it can do."""
 
-import asyncio
 import json
 import logging
 import os
@@ -22,11 +21,9 @@ from served import PROMPTS, run_folder, running, wait_until
 from t2igan.cli import serve
 from t2igan.cli.parse import parse
 from t2igan.errors import UserError
-from t2igan.inference.serving.batcher import Batcher
 from t2igan.inference.serving.keys import Key, digest_of, new_key, owner_of, read_keys
 from t2igan.inference.serving.logs import LOGGER
 from t2igan.inference.serving.models import Catalogue, open_models
-from t2igan.inference.serving.queueing import FairQueue, Full, Group, Job
 from t2igan.inference.serving.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -72,130 +69,6 @@ def gated(models):
 
 def client_of(server, key="none"):
     return openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0)
-
-
-# ---- the queue
-
-
-def job(client, num, group=None):
-    return Job(group or Group("m"), "p", list(range(num)), client, asyncio.Future(loop=LOOP))
-
-
-LOOP = asyncio.new_event_loop()
-
-
-def test_who_wants_little_is_not_held_up_by_who_wants_much():
-    queue = FairQueue(100)
-    queue.put(job("many", 40))
-    assert {picture.job.client for picture in queue.take(8)} == {"many"}
-    queue.put(job("one", 1))
-    queue.put(job("two", 2))
-    batch = [picture.job.client for picture in queue.take(8)]
-    assert batch.count("one") == 1 and batch.count("two") == 2 and batch.count("many") == 5
-    assert queue.images == 43 - 16
-
-
-def test_two_greedy_clients_share_alike():
-    queue = FairQueue(100)
-    for client in ("a", "b"):
-        queue.put(job(client, 20))
-    batch = [picture.job.client for _ in range(3) for picture in queue.take(4)]
-    assert batch.count("a") == batch.count("b") == 6
-
-
-def test_a_batch_has_one_group_and_other_groups_come_too():
-    queue = FairQueue(100)
-    queue.put(job("a", 2, Group("m", 0.5)))
-    queue.put(job("a", 2, Group("m")))
-    queue.put(job("b", 3, Group("m")))
-    batches = []
-    while batch := queue.take(4):
-        assert len({picture.job.group for picture in batch}) == 1
-        batches.append(len(batch))
-    assert sum(batches) == 7 and len(batches) <= 3
-    assert [picture.number for picture in batch] == [] and queue.images == 0
-
-
-def test_the_queue_is_bounded_as_a_whole_and_by_client():
-    queue = FairQueue(10)
-    queue.put(job("a", 8))  # one request may be above the share
-    with pytest.raises(Full) as share:
-        queue.put(job("a", 1))
-    with pytest.raises(Full) as whole:
-        queue.put(job("b", 3))
-    assert not share.value.whole and whole.value.whole
-    queue.put(job("b", 2))
-
-
-def test_who_has_left_takes_no_room():
-    queue = FairQueue(10)
-    left = job("a", 8)
-    queue.put(left)
-    left.future.cancel()
-    queue.put(job("b", 9))
-    assert {picture.job.client for picture in queue.take(16)} == {"b"}
-
-
-def test_what_a_client_has_given_up_is_not_of_its_share():
-    queue = FairQueue(10)
-    given_up = job("a", 4)
-    queue.put(given_up)
-    with pytest.raises(Full):
-        queue.put(job("a", 4))
-    given_up.future.cancel()
-    queue.put(job("a", 4))
-    assert len(queue.take(16)) == 4
-
-
-# ---- the batcher
-
-
-def test_until_all_is_compiled_batches_are_no_larger_than_what_is():
-    sizes, release = [], threading.Event()
-
-    def draw(_group, prompts, _seeds):
-        sizes.append(len(prompts))
-        if len(sizes) == 2:  # while size 2 is compiled, five pictures arrive
-            assert release.wait(20)
-        return np.zeros((len(prompts), 4, 4, 3), np.uint8)
-
-    async def ask():
-        batcher = Batcher(draw, [Group("m")], 8, 64, lambda *_: None)
-        batcher.start(asyncio.get_running_loop())
-        while len(sizes) < 2:
-            await asyncio.sleep(0.01)
-        asked = batcher.submit(Group("m"), "p", range(5), "me")
-        release.set()
-        await asked.future
-        while not batcher.warm:
-            await asyncio.sleep(0.01)
-        await asyncio.to_thread(batcher.close)
-        return asked
-
-    asked = asyncio.run(ask())
-    assert sizes == [1, 2, 2, 2, 1, 4, 8] and sorted(asked.images) == [0, 1, 2, 3, 4]
-
-
-def test_a_size_that_does_not_fit_into_memory_is_left_out():
-    sizes, failures = [], []
-
-    def draw(_group, prompts, _seeds):
-        sizes.append(len(prompts))
-        if len(prompts) > 2:
-            raise MemoryError
-        return np.zeros((len(prompts), 4, 4, 3), np.uint8)
-
-    async def ask():
-        batcher = Batcher(draw, [Group("m")], 16, 64, lambda *told: failures.append(told[-1]))
-        batcher.start(asyncio.get_running_loop())
-        while not batcher.warm:
-            await asyncio.sleep(0.01)
-        await batcher.submit(Group("m"), "p", range(5), "me").future
-        assert batcher.healthy
-        await asyncio.to_thread(batcher.close)
-
-    asyncio.run(ask())
-    assert sizes == [1, 2, 4, 2, 2, 1] and failures.count(True) == 1
 
 
 # ---- a server with too much to do

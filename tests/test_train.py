@@ -14,11 +14,13 @@ from tiny import impatient
 import t2igan
 from t2igan import step
 from t2igan.config import to_json
+from t2igan.data import open_datasets, split_names
+from t2igan.data.summary import counts
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.evaluation.runs import evaluate_run, evaluate_runs
 from t2igan.inference.checkpoint import Checkpoints
-from t2igan.training import loop, monitor, train
+from t2igan.training import loop, monitor, opening, train
 from t2igan.training.distributed import parallel
 from t2igan.training.logs import Logs
 
@@ -209,7 +211,7 @@ def test_figures_are_logged_and_kept_with_the_best_checkpoint(tiny, tmp_path):
     result = train.train(tiny, tmp_path)
     assert 0 <= result["figures"]["attributes/mean"]["value"] <= 1
     assert 0 < result["figures"]["discriminator/auc"]["value"] < 1
-    rows = [row for row in Logs(tmp_path).read() if "frechet/attributes" in row]
+    rows = [row for row in Logs(tmp_path).read() if "frechet_distance/attributes" in row]
     assert [row["step"] for row in rows] == [2, 4, 6]
     assert all(0 <= row["attributes/mean"] <= 1 and "attributes/mean/real" in row for row in rows)
     saved = json.loads((tmp_path / "evaluation_test.json").read_text())
@@ -237,13 +239,13 @@ def test_figures_are_logged_and_kept_with_the_best_checkpoint(tiny, tmp_path):
 def test_the_best_metric_brings_its_extractor_and_must_be_there(tiny, tmp_path):
     with tiny.unlocked():
         tiny.evaluate.update(every_images=16, classifier_steps=3, probe_steps=3)
-        tiny.checkpoint.best_metric = "kernel/pixels"
+        tiny.checkpoint.best_metric = "kernel_distance/pixels"
     train.train(tiny, tmp_path / "run")
-    rows = [row for row in Logs(tmp_path / "run").read() if "kernel/pixels" in row]
+    rows = [row for row in Logs(tmp_path / "run").read() if "kernel_distance/pixels" in row]
     assert [row["step"] for row in rows] == [2, 4, 6]
     with tiny.unlocked():
-        tiny.checkpoint.best_metric = "frechet/clip"
-    with pytest.raises(UserError, match=r"best_metric='frechet/clip' cannot be had"):
+        tiny.checkpoint.best_metric = "frechet_distance/clip"
+    with pytest.raises(UserError, match=r"best_metric='frechet_distance/clip' cannot be had"):
         train.train(tiny, tmp_path / "other")
 
 
@@ -253,7 +255,9 @@ def test_runs_are_evaluated_side_by_side(tiny, tmp_path, capsys):
     for name in ("one", "two"):
         train.train(tiny, tmp_path / name)
     capsys.readouterr()
-    evaluated = evaluate_runs([tmp_path / "one", tmp_path / "two"], "test", 8, metrics=("attributes", "kernel"))
+    evaluated = evaluate_runs(
+        [tmp_path / "one", tmp_path / "two"], "test", 8, metrics=("attributes", "kernel_distance")
+    )
     printed = capsys.readouterr().out
     assert [one.result["counts"]["num_images"] for one in evaluated] == [8, 8]
     assert evaluated[0].result["figures"] == evaluated[1].result["figures"]  # the same training twice
@@ -270,7 +274,7 @@ def test_batches_that_do_not_divide_are_refused_before_compiling(tiny, tmp_path)
     assert not (tmp_path / "config.json").exists()
 
 
-def test_what_chooses_and_watches_looks_at_val_and_test_is_measured_once(tiny, tmp_path, monkeypatch):
+def test_choices_and_monitoring_use_val_and_test_is_measured_once(tiny, tmp_path, monkeypatch):
     looked = []
 
     def spied(module, name, of):
@@ -316,6 +320,19 @@ def test_a_run_that_may_not_go_on_leaves_its_data_report(tiny, tmp_path):
     assert (tmp_path / "data_report.json").read_text() == "{}"
 
 
+def test_the_data_report_is_written_again_where_the_data_is_another(tiny, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(opening, "as_json", lambda datasets: written.append(len(datasets)) or counts(datasets))
+    path, datasets = tmp_path / "data_report.json", open_datasets(tiny.data, split_names(tiny.data))
+    for text in (None, None, "no JSON", json.dumps({"splits": {}})):
+        if text is not None:
+            path.write_text(text)
+        opening._report_data(path, datasets)
+    assert written == [3, 3, 3] and json.loads(path.read_text()) == json.loads(json.dumps(counts(datasets)))
+    opening._report_data(path, (datasets[0], datasets[1], datasets[1]))
+    assert len(written) == 4
+
+
 def test_training_says_what_data_says(tiny, tmp_path, capsys):
     """Captions that are cut, splits too small to measure on, texts of another encoding."""
     folder = tmp_path / "data"
@@ -331,7 +348,7 @@ def test_training_says_what_data_says(tiny, tmp_path, capsys):
     train.open_run(tiny, tmp_path / "run", parallel.make_mesh(2)).logs.close()
     said = capsys.readouterr().out
     for words in (
-        "30 training pictures of 16 px, 5 to watch, 5 to test on", "40 texts are not UTF-8 and read as cp1252",
+        "30 training pictures of 16 px, 5 to validate on, 5 to test on", "40 texts are not UTF-8 and read as cp1252",
         "30 of 30 are longer than config.tokenizer.max_tokens=8", "only 5 pictures in val and 5 pictures in test",
     ):  # fmt: skip
         assert words in said, said

@@ -117,7 +117,7 @@ BLOBS = {
     "coverage/probe": {"value": 1.0, "real": 1.0, "floor": None},
     "recall/probe": {"value": 0.045, "real": 0.614, "floor": None},
     "recall/pixels": {"value": 0.0, "real": 0.636, "floor": None},
-    "kernel/probe": {"value": 0.183, "low": 0.07, "high": 0.29, "real": -0.002, "floor": None},
+    "kernel_distance/probe": {"value": 0.183, "low": 0.07, "high": 0.29, "real": -0.002, "floor": None},
     "diversity_across/pixels": {"value": 0.152, "real": 0.189, "floor": None},
     "diversity_within/pixels": {"value": 0.067, "real": 0.122, "floor": None},
     "memorisation/copies": {"value": 0.0, "real": 0.0, "floor": None},
@@ -137,11 +137,11 @@ def test_blobs_are_no_pictures():
     assert "healthy" not in {f["finding"] for f in found}
 
 
-@pytest.mark.parametrize("witness", ["kernel/probe", "recall/pixels", "precision/probe"])
+@pytest.mark.parametrize("witness", ["kernel_distance/probe", "recall/pixels", "precision/probe"])
 def test_one_more_figure_has_to_agree(witness):
-    agreeing = {"precision/probe": 0.3, "recall/pixels": 0.0, "kernel/probe": 0.183}
+    agreeing = {"precision/probe": 0.3, "recall/pixels": 0.0, "kernel_distance/probe": 0.183}
     figures = {name: dict(figure) for name, figure in BLOBS.items()}
-    figures["recall/pixels"]["value"], figures["kernel/probe"]["low"] = 0.6, -0.1
+    figures["recall/pixels"]["value"], figures["kernel_distance/probe"]["low"] = 0.6, -0.1
     assert "unlike_real" not in [f["finding"] for f in verdict(figures)]
     figures[witness] = BLOBS[witness] | {"value": agreeing[witness]}
     assert verdict(figures)[0]["finding"] == "unlike_real"
@@ -153,7 +153,7 @@ def test_one_more_figure_has_to_agree(witness):
 @pytest.mark.parametrize(("low", "finding"), [(0.05, "shifted"), (0.01, None), (-0.2, None)])
 def test_the_kernel_distance_counts_beyond_chance(low, finding):
     figures = {name: dict(zip(("value", "real", "floor"), of, strict=True)) for name, of in HEALTHY.items()}
-    figures["kernel/probe"] = {"value": 0.1, "low": low, "high": 0.3, "real": 0.02, "floor": None}
+    figures["kernel_distance/probe"] = {"value": 0.1, "low": low, "high": 0.3, "real": 0.02, "floor": None}
     assert [f["finding"] for f in verdict(figures)] == ([finding] if finding else []) + ["healthy"]
 
 

@@ -66,7 +66,7 @@ def by_transform(critic: Callable, *inputs: Tensor) -> tuple[Tensor, tuple[Tenso
     return logits, backward(torch.stack([torch.ones_like(logits[0]), torch.zeros_like(logits[1])]))
 
 
-def judge(
+def penalise(
     penalty: str, critic: Callable, real: Tensor, fake: Tensor, sentence: Tensor, slopes: Callable, once: Callable
 ) -> Scores:
     """As `t2igan.method.losses.PENALTIES[penalty]`; `critic` is differentiated twice, `once` is the same for once."""
@@ -96,14 +96,14 @@ def discriminator_loss(
     if config.loss.mismatch_weight:
         both = lambda critic: lambda images, sentence: critic(images, sentence, sentence.roll(1, 0))
         critic, once = both(critic), both(once)
-    judged = judge(config.loss.penalty, critic, real, fake, text.sentence, slopes, once)
-    adversarial = of_discriminator(judged.real, judged.fake)
+    scores = penalise(config.loss.penalty, critic, real, fake, text.sentence, slopes, once)
+    adversarial = of_discriminator(scores.real, scores.fake)
     if config.loss.mismatch_weight:
-        mismatched = of_discriminator(judged.real, judged.mismatched)
+        mismatched = of_discriminator(scores.real, scores.mismatched)
         same = (tokens == tokens.roll(1, 0)).all(1)
         share = config.loss.mismatch_weight * (~same).to(adversarial.dtype)
         adversarial = (1 - share) * adversarial + share * mismatched
-    return (adversarial + weight * judged.penalty).mean(), judged
+    return (adversarial + weight * scores.penalty).mean(), scores
 
 
 def generator_loss(config, critic: Callable, real: Tensor, fake: Tensor, text: Text) -> Tensor:
@@ -160,23 +160,23 @@ class Peer:
         if self.compiled == "whole":
             params = dict(self.discriminator.named_parameters())
             weight = settings.penalty_weight
-            grads, (loss, judged) = self.gradient(params, real, fake, tokens, text, weight)
-            judged = Scores(*judged)
+            grads, (loss, scores) = self.gradient(params, real, fake, tokens, text, weight)
+            scores = Scores(*scores)
             for name, parameter in params.items():
                 parameter.grad = grads[name].detach()
         else:
             critic, once = self.discriminator, self.judge_once
-            loss, judged = discriminator_loss(
+            loss, scores = discriminator_loss(
                 self.config, critic, real, fake, tokens, text, settings.penalty_weight, by_autograd, once
             )
             self.discriminator.zero_grad()
             loss.backward()
         norm = self._move("discriminator", settings.discriminator_rate, settings.beta2)
         return {
-            "loss/discriminator": loss.detach() - settings.penalty_weight * judged.penalty.detach().mean(),
-            "loss/penalty": judged.penalty.detach().mean(),
-            "logits/real": judged.real.detach().mean(),
-            "logits/fake": judged.fake.detach().mean(),
+            "loss/discriminator": loss.detach() - settings.penalty_weight * scores.penalty.detach().mean(),
+            "loss/penalty": scores.penalty.detach().mean(),
+            "logits/real": scores.real.detach().mean(),
+            "logits/fake": scores.fake.detach().mean(),
             "gradient_norm/discriminator": norm,
         }
 
@@ -195,10 +195,10 @@ class Peer:
         def gradient(params, real, fake, tokens, text, weight):
             def loss(params):
                 critic = lambda *inputs: torch.func.functional_call(self.discriminator, params, inputs)
-                loss, judged = discriminator_loss(
+                loss, scores = discriminator_loss(
                     self.config, critic, real, fake, tokens, text, weight, by_transform, critic
                 )
-                return loss, (loss, [each for each in judged if each is not None])  # torch.func wants tensors
+                return loss, (loss, [each for each in scores if each is not None])  # torch.func wants tensors
 
             return torch.func.grad(loss, has_aux=True)(params)
 

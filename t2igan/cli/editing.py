@@ -94,6 +94,23 @@ def captions_of(given: Given, model: Any, pictures: Sequence[Any]) -> list[str]:
     return [of.caption for of in found]
 
 
+def codes_of(given: Given, name: str, model: Any, files: Sequence[Path]) -> tuple[Any, list[Any]]:
+    """Returns the codes of pictures, found with the quality and the captions that are given, and the pictures.
+
+    It shows how far the search is, and says how well each picture is reproduced.
+    """
+    import numpy as np
+
+    from t2igan.inference.editing import decoding_of, invert, read_picture
+
+    pictures = [read_picture(file, decoding_of(model.config)) for file in files]
+    captions = captions_of(given, model, pictures)
+    images = np.stack([picture.pixels for picture in pictures])
+    codes = invert(model, images, captions, given.quality, seed=given.seed, progress=show_progress(name))
+    say_how_near(codes, pictures, given.quality)
+    return codes, pictures
+
+
 def show_progress(text: str) -> Callable[[int, int], None]:
     """Returns what shows steps done, of steps in all, as a bar."""
     from t2igan.inference.console import progress_bar

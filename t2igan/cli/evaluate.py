@@ -18,7 +18,9 @@ def define(given: FlagValues) -> None:
     )
     flags.DEFINE_integer("num", None, "pictures to draw; without it as many as the split has", flag_values=given)
     flags.DEFINE_integer("seed", 0, "seed of the noise", flag_values=given)
-    flags.DEFINE_list("metrics", [], "groups of metrics, such as attributes,frechet; without it all", flag_values=given)
+    flags.DEFINE_list(
+        "metrics", [], "groups of metrics, such as attributes,frechet_distance; without it all", flag_values=given
+    )
     verb.define_path(given, "inception_weights", "Inception-v3 for FID, a .safetensors file")
     verb.define_path(given, "clip_weights", "folder of a CLIP in Hugging Face's layout")
     flags.DEFINE_string("efficientnet_weights", None, "efficientnet_lite0, or its file of weights", flag_values=given)

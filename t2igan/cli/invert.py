@@ -15,20 +15,11 @@ def define(given: FlagValues) -> None:
 
 def run(given: Given) -> None:
     """Writes noise, styles, offsets and captions of pictures."""
-    import numpy as np
-
     from t2igan.inference.console import say
-    from t2igan.inference.editing import decoding_of, invert, read_picture
 
     files = editing.images_of(given, "invert", most=None)
     out = editing.check_out(given, (".npz",), "codes.npz")
-    model = editing.load(given, "invert")
-    pictures = [read_picture(file, decoding_of(model.config)) for file in files]
-    captions = editing.captions_of(given, model, pictures)
-    images = np.stack([picture.pixels for picture in pictures])
-    progress = editing.show_progress("invert")
-    codes = invert(model, images, captions, given.quality, seed=given.seed, progress=progress)
-    editing.say_how_near(codes, pictures, given.quality)
+    codes, _ = editing.codes_of(given, "invert", editing.load(given, "invert"), files)
     out = out if out.suffix else out / "codes.npz"
     codes.save(out)
     say(f"codes of {len(codes)} in {out}")

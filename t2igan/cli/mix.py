@@ -33,7 +33,7 @@ def define(given: FlagValues) -> None:
 
 def run(given: Given) -> None:
     """Draws what lies between two pictures."""
-    from t2igan.inference.editing import mix, mix_styles
+    from t2igan.inference.editing import drawn_codes, mix, mix_styles
 
     if bool(given.image) == bool(given.prompt):
         raise UserError("give either two pictures, --image=A --image=B, or two prompts, --prompt=A --prompt=B")
@@ -44,7 +44,11 @@ def run(given: Given) -> None:
     out = editing.check_out(given, (".gif", ".png"), "mixed.png")
     files = editing.images_of(given, "mix", 2, 2) if given.image else []
     model = editing.load(given, "mix")
-    codes, sources = codes_of(given, model, files)
+    if files:
+        codes, pictures = editing.codes_of(given, "mix", model, files)
+        sources = {"images": [editing.source_of(picture) for picture in pictures]}
+    else:
+        codes, sources = drawn_codes(model, given.prompt, given.seed), {}
     if given.levels is None:
         images = mix(model, codes[:1], codes[1:], given.frames)
     else:
@@ -62,23 +66,6 @@ def run(given: Given) -> None:
         save_gif(out, images, given.scale, given.frame_ms)
     else:
         editing.save(out, images, given.scale, facts, [given.seed] * len(images))
-
-
-def codes_of(given: Given, model: Any, files: list[Path]) -> tuple[Any, dict[str, Any]]:
-    """Returns the codes of the two pictures, found or, of prompts, as they are drawn; and where they are from."""
-    import numpy as np
-
-    from t2igan.inference.editing import decoding_of, drawn_codes, invert, read_picture
-
-    if not files:
-        return drawn_codes(model, given.prompt, given.seed), {}
-    pictures = [read_picture(file, decoding_of(model.config)) for file in files]
-    captions = editing.captions_of(given, model, pictures)
-    images = np.stack([picture.pixels for picture in pictures])
-    progress = editing.show_progress("mix")
-    codes = invert(model, images, captions, given.quality, seed=given.seed, progress=progress)
-    editing.say_how_near(codes, pictures, given.quality)
-    return codes, {"images": [editing.source_of(picture) for picture in pictures]}
 
 
 def save_gif(out: Path, images: Any, scale: int, frame_ms: int) -> None:

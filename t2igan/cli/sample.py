@@ -56,19 +56,19 @@ def run(given: Given) -> None:
     if out.suffix and out.suffix.lower() != ".png" and not out.is_dir():
         raise UserError(f"--out={out} must end in .png, or be a folder")
     parallel.start()
-    generator = t2igan.load(verb.workdir(given, "sample"), given.which)
+    model = t2igan.load(verb.workdir(given, "sample"), given.which)
     # Of what is drawn: weights stand between the words of a prompt.
     PromptRules.read(given.deny, given.allow).check(caption for prompt in prompts for caption in parse(prompt).captions)
-    for unseen in generator.unseen(prompts)[:SHOWN_WARNINGS]:
+    for unseen in model.unseen(prompts)[:SHOWN_WARNINGS]:
         say(f"note: {unseen.text}; it means little to this model")
     everyone = [(prompt, given.seed + i) for prompt in prompts for i in range(num)]
     how = {"truncation": given.truncation, "guidance": given.guidance} | _given_negative(given)
-    for note in dict.fromkeys(note for of in generator.understood(prompts, given.negative) for note in of.notes):
+    for note in dict.fromkeys(note for of in model.understood(prompts, given.negative) for note in of.notes):
         say(note)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PromptWarning)  # said above
-        images = generator.sample([p for p, _ in everyone], [s for _, s in everyone], **how)
-    facts = {"model": generator.digest, "t2igan": t2igan.__version__, "scale": given.scale} | how
+        images = model.sample([p for p, _ in everyone], [s for _, s in everyone], **how)
+    facts = {"model": model.digest, "t2igan": t2igan.__version__, "scale": given.scale} | how
     if out.suffix.lower() == ".png":
         save_sheet(out, images, prompts, range(given.seed, given.seed + num), given.scale, facts)
         say(f"{counted(len(images), 'picture')} in {out}")

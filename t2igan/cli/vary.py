@@ -20,24 +20,20 @@ def define(given: FlagValues) -> None:
 def run(given: Given) -> None:
     """Draws a picture again with other noise."""
     from t2igan.inference.arguments import check_number
-    from t2igan.inference.editing import decoding_of, invert, read_picture, vary
+    from t2igan.inference.editing import vary
 
-    (file,) = editing.images_of(given, "vary")
+    files = editing.images_of(given, "vary")
     num = verb.number_of_pictures(given, 8)
     check_number("--strength", given.strength, 1, "0 is the picture itself, 1 any other picture of its caption")
     out = editing.check_out(given, (".png",), "varied.png")
     model = editing.load(given, "vary")
-    picture = read_picture(file, decoding_of(model.config))
-    (caption,) = editing.captions_of(given, model, [picture])
-    progress = editing.show_progress("vary")
-    codes = invert(model, picture.pixels[None], caption, given.quality, seed=given.seed, progress=progress)
-    editing.say_how_near(codes, [picture], given.quality)
+    codes, (picture,) = editing.codes_of(given, "vary", model, files)
     images = vary(model, codes, given.strength, num=num, seed=given.seed)
     facts = editing.facts_of(
         model,
         "vary",
         **editing.source_of(picture),
-        caption=caption,
+        caption=codes.captions[0],
         strength=given.strength,
         quality=given.quality,
     )

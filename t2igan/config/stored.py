@@ -15,7 +15,8 @@ from ml_collections import ConfigDict
 from t2igan.config.files import get_config
 from t2igan.config.values import flatten
 
-# Keys and groups that change how a run is watched or placed, not what it computes: free to differ when a run goes on.
+# Keys and groups that change how a run is monitored or where it lies, not what it computes: they may differ when a run
+# goes on.
 FREE_TO_CHANGE = (
     *("log", "guard", "evaluate", "sample", "checkpoint", "model_card", "devices", "shard_devices", "remat"),
     *(

@@ -21,7 +21,7 @@ MAX_TEXT = 4_096  # characters of a text
 MAX_ENTRIES = 64  # of a list
 MAX_WHOLE = 2**53  # of any whole number; larger ones are none of JSON's everywhere
 MAX_WIDTH = 65_536  # of whole numbers that say how large a network is
-MAX_VOCABULARY = 2**20  # and of those of the tokenizer
+MAX_VOCABULARY = 2**20  # tokens of a tokenizer
 MAX_BLOCKS = 128  # layers and blocks of all networks together
 MAX_IMAGE_PX = 4_096
 

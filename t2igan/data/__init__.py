@@ -104,7 +104,7 @@ def check_all_usable(datasets: Sequence[Dataset], data_config: Any) -> None:
 
 
 def different(datasets: Sequence[Dataset]) -> list[Dataset]:
-    """Returns the splits without those that are there twice, as where a configuration watches the training split."""
+    """Returns the splits without those that are there twice, as where a run validates on the training split."""
     return list({dataset.split: dataset for dataset in reversed(datasets)}.values())[::-1]
 
 
@@ -127,7 +127,7 @@ def _too_few(listed: Listed, dataset: Dataset) -> str:
     count = "1 picture is" if num == 1 else f"{num} pictures are"
     return (
         f"{dataset.name}, split {dataset.split!r}: {count} too few{left_out}: three different ones are the least, one "
-        "each to train on, to watch (val) and to test on.\n"
+        "each to train on, to validate (val) and to test on.\n"
         "Add pictures, or set config.data.val_split=train and config.data.test_split=train to look at the training "
         "pictures themselves."
     )

@@ -28,8 +28,6 @@ class Peek:
     """What some pictures of the training split are like.
 
     Attributes:
-      listed: pictures with captions that the source lists, before any is held out or found unusable.
-      looked_at: how many of them were opened.
       width_px, height_px: medians.
       long_side_px: the median of the longer sides.
       short_side_px: the median of the shorter sides.
@@ -40,8 +38,6 @@ class Peek:
       flat_share: median share of pixels that equal their neighbours.
     """
 
-    listed: int
-    looked_at: int
     width_px: int
     height_px: int
     long_side_px: int
@@ -74,8 +70,6 @@ def peek(data_config: Any) -> Peek | None:
     short, long = np.minimum(widths, heights), np.maximum(widths, heights)
     transparent = ~np.isnan(visible)
     return Peek(
-        listed=len(places),
-        looked_at=len(seen),
         width_px=int(np.median(widths)),
         height_px=int(np.median(heights)),
         long_side_px=int(np.median(long)),

@@ -143,6 +143,15 @@ class Seen:
                 before = ends
         return Unseen(prompt, words, tuple(dict.fromkeys(pairs)))
 
+    def unseen_of(self, prompt: str, captions: Sequence[str], tokenizer: Tokenizer) -> Unseen:
+        """Returns what was not seen of the captions that a prompt means.
+
+        Of more than one only words are named: captions are made of a prompt with weights that lack a phrase.
+        """
+        of_one = [self.unseen(caption, tokenizer) for caption in captions]
+        words = tuple(dict.fromkeys(word for one in of_one for word in one.words))
+        return Unseen(prompt, words, of_one[0].pairs if len(of_one) == 1 else ())
+
     def to_json(self) -> dict[str, Any]:
         """Returns it as a snapshot keeps it."""
         return {

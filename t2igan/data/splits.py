@@ -1,6 +1,6 @@
 """Which splits there are: the data's own, and those that a hash of the pictures holds out of the training split.
 
-Training learns from `train`, everything that chooses or watches looks at `val`, and `test` is measured once, at the
+Training learns from `train`, choices and figures on the way are made on `val`, and `test` is measured once, at the
 end. Data seldom has all three. What is missing is held out of the training pictures by what is in them, so that a
 picture stays on its side whatever its name, its caption or its place; the test split takes the smallest hashes and the
 validation split the largest ones, so that neither depends on how large the other is.
@@ -143,7 +143,7 @@ def divide(ranks: np.ndarray, held: Held) -> np.ndarray:
     """Returns "train", "val" or "test" for each of float64 [N] ranks in [0, 1); equal ranks are in one part.
 
     At least `held.least` different ranks are held out for each, where that is no more than an eighth (rounded up) of
-    them; at least one is left to train on, and one to test on goes before one to watch.
+    them; at least one is left to train on, and one to test on goes before one to validate on.
     """
     different = np.unique(ranks)
     num = len(different)

@@ -28,8 +28,16 @@ ADVISE_SHARE = 0.1  # of the pictures that lose so much, from which to advise ag
 
 
 def as_json(datasets: Sequence[Dataset]) -> dict[str, Any]:
-    """Returns what `data_report.json` holds: for each split counts and, with file and reason, all that was left out."""
-    exact = _shared(datasets)
+    """Returns what `data_report.json` holds: `counts`, and what takes a look at all pictures and captions."""
+    return {
+        **counts(datasets),
+        "nearly_the_same_in_two_splits": _alike(datasets, _shared(datasets)),
+        **personal.as_json(datasets),
+    }
+
+
+def counts(datasets: Sequence[Dataset]) -> dict[str, Any]:
+    """Returns for each split counts and, with file and reason, all that was left out; quickly, for JSON."""
     return {
         "source": datasets[0].name,
         "description": datasets[0].description,
@@ -46,11 +54,9 @@ def as_json(datasets: Sequence[Dataset]) -> dict[str, Any]:
             }
             for dataset in datasets
         },
-        "same_picture_in_two_splits": exact,
+        "same_picture_in_two_splits": _shared(datasets),
         "not_read": [{"file": s.file, "reason": s.reason} for s in datasets[0].unread],
         "notes": _notes(datasets),
-        "nearly_the_same_in_two_splits": _alike(datasets, exact),
-        **personal.as_json(datasets),
     }
 
 
@@ -125,9 +131,9 @@ def few_held_out(datasets: Sequence[Dataset]) -> list[str]:
     few = [dataset for dataset in datasets[1:] if len(dataset) < FEW_PICTURES and dataset.split != datasets[0].split]
     if not few:
         return []
-    counts = " and ".join(f"{counted(len(dataset), 'picture')} in {dataset.split}" for dataset in few)
+    sizes = " and ".join(f"{counted(len(dataset), 'picture')} in {dataset.split}" for dataset in few)
     return [
-        f"only {counts}: figures on so few say little, and some cannot be had. Add pictures, or raise "
+        f"only {sizes}: figures on so few say little, and some cannot be had. Add pictures, or raise "
         "config.data.val_fraction and test_fraction"
     ]
 
@@ -252,8 +258,8 @@ def _captions(dataset: Dataset, tokenizer_config: Any) -> list[str]:
 def _attributes(dataset: Dataset) -> list[str]:
     said = []
     for name, values in dataset.attribute_values().items():
-        counts = Counter(attributes.get(name, NONE) for attributes in dataset.attributes or ())
-        listed = ", ".join(f"{value} {count:,}" for value, count in counts.most_common(SHOWN_VALUES))
+        numbers = Counter(attributes.get(name, NONE) for attributes in dataset.attributes or ())
+        listed = ", ".join(f"{value} {count:,}" for value, count in numbers.most_common(SHOWN_VALUES))
         more = f", and {len(values) - SHOWN_VALUES} more" if len(values) > SHOWN_VALUES else ""
         said.append(f"attribute {name}: {listed}{more}")
     return said
@@ -270,22 +276,22 @@ def _shared(datasets: Sequence[Dataset]) -> dict[str, int]:
     if first.content is None:
         return {}
     known = {row.tobytes() for row in first.content}
-    counts = {
+    found = {
         f"{first.split} and {other.split}": sum(row.tobytes() in known for row in other.content)
         for other in others
         if other.content is not None
     }
-    return {names: count for names, count in counts.items() if count}
+    return {names: count for names, count in found.items() if count}
 
 
 def _alike(datasets: Sequence[Dataset], exact: dict[str, int]) -> dict[str, int]:
     """How many pictures of later splits are in the first one in another file; names -> number without `exact`."""
     first, *others = datasets
-    counts: dict[str, int] = {}
+    found: dict[str, int] = {}
     for other in others:
         if any(one is None for one in (first.content, first.signatures, other.content, other.signatures)):
             continue
         content = np.concatenate([first.content, other.content])
         same = same_picture(content, np.concatenate([first.signatures, other.signatures]))
-        counts[f"{first.split} and {other.split}"] = int((same[len(first) :] < len(first)).sum())
-    return {names: more for names, count in counts.items() if (more := count - exact.get(names, 0)) > 0}
+        found[f"{first.split} and {other.split}"] = int((same[len(first) :] < len(first)).sum())
+    return {names: more for names, count in found.items() if (more := count - exact.get(names, 0)) > 0}

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from t2igan.config.strict_json import read_group
+from t2igan.config.untrusted import MAX_VOCABULARY
 from t2igan.errors import UserError
 
 SPECIAL_TOKENS = ("<pad>", "<begin>", "<end>")  # in the order of their ids
-MAX_VOCABULARY = 2**20
 MAX_TOKEN = 256  # characters of a token
 MAX_TOKENS = 65_536  # of a caption
 MAX_STEPS = 32  # normalizers, pre-tokenizers or decoders one after another
@@ -99,7 +99,7 @@ def rebuilt(json: str) -> str:
 
 
 def check_parts(json: str) -> None:
-    """Judges the `tokenizer.json` of a pretrained model that a stranger may have written.
+    """Checks the `tokenizer.json` of a pretrained model that a stranger may have written.
 
     Raises:
       ValueError: it has a part or a regular expression that no model which t2igan reads has, or is far too large.

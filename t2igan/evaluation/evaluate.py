@@ -16,27 +16,24 @@ from t2igan import __version__
 from t2igan.data import Dataset
 from t2igan.errors import UserError, nearest
 from t2igan.evaluation import metrics as metrics_lib
-from t2igan.evaluation.evaluators import alignment as follows
-from t2igan.evaluation.evaluators import distribution, membership, robustness
-from t2igan.evaluation.evaluators import diversity as variety
-from t2igan.evaluation.evaluators import memorisation as overfitting
-from t2igan.evaluation.evaluators.samples import Draw, Evaluation, draw_and_see, real_rows, what_to_draw
+from t2igan.evaluation.evaluators import alignment, distribution, diversity, membership, memorisation, robustness
+from t2igan.evaluation.evaluators.samples import Draw, Evaluation, Group, draw_and_extract, real_rows, what_to_draw
 from t2igan.evaluation.extractors import FeatureExtractors, Matcher
 from t2igan.evaluation.verdict import verdict
 
 Result = dict[str, Any]
 
 FORMAT = "t2igan evaluation 1"
-GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {
-    **follows.GROUPS,
+GROUPS: dict[str, Group] = {
+    **alignment.GROUPS,
     **distribution.GROUPS,
-    **variety.GROUPS,
-    **overfitting.GROUPS,
+    **diversity.GROUPS,
+    **memorisation.GROUPS,
     **robustness.GROUPS,
 }
-ON_REQUEST: dict[str, tuple[Callable[[Evaluation], None], ...]] = membership.GROUPS  # thousands of drawings more
+ON_REQUEST: dict[str, Group] = membership.GROUPS  # thousands of drawings more
 KNOWN = GROUPS | ON_REQUEST
-CHEAP = ("attributes", "frechet")  # what is looked at during training
+CHEAP = ("attributes", "frechet_distance")  # what is looked at during training
 RESAMPLES = 1_000  # of the bootstrap
 
 
@@ -82,14 +79,14 @@ def evaluate(
     rows = real_rows(len(dataset))
     places, captions = what_to_draw(dataset, rows, num_images, seed)
     seeds = np.random.default_rng(seed).integers(2**31, size=num_images).tolist()
-    seen_by = _seen_by(chosen, extractor_names, extractors)
-    drawn = draw_and_see(draw, extractors, seen_by, places, captions, seeds)
+    needed = _needed(chosen, extractor_names, extractors)
+    drawn = draw_and_extract(draw, extractors, needed, places, captions, seeds)
     counts = metrics_lib.resampled_counts(len(rows), resamples, seed=seed) if resamples and len(rows) > 1 else None
     evaluation = Evaluation(draw, dataset, extractors, seed, rows, drawn, tuple(extractor_names), counts, discriminate)
     seconds = {"drawing": time.perf_counter() - start}
     for group in chosen:
         start = time.perf_counter()
-        for function in KNOWN[group]:
+        for function in KNOWN[group].functions:
             if resamples or function is not distribution.frechet_infinity:
                 function(evaluation)
         seconds[group] = time.perf_counter() - start
@@ -190,18 +187,8 @@ def _chosen(names: Sequence[str], known: Mapping[str, Any], where: str) -> list[
     return [name for name in known if name in set(names)]
 
 
-def _seen_by(groups: Sequence[str], extractor_names: Sequence[str], extractors: FeatureExtractors) -> list[str]:
-    """Returns the extractors that have to look at every drawing."""
-    needed: set[str] = set()
-    for group in groups:
-        if group in ("frechet", "kernel", "neighbours"):
-            needed |= set(extractor_names)
-        elif group in ("attributes", "binding", "score"):
-            needed |= {"attributes"}
-        elif group == "memorisation":
-            needed |= set(extractor_names) | {"pixels"}
-        elif group in ("retrieval", "robustness"):
-            needed |= {name for name in extractor_names if isinstance(extractors.by_name[name], Matcher)} | {
-                "attributes"
-            }
+def _needed(groups: Sequence[str], chosen: Sequence[str], extractors: FeatureExtractors) -> list[str]:
+    """Returns the extractors that have to see every drawing."""
+    several = {"chosen": chosen, "matchers": [n for n in chosen if isinstance(extractors.by_name[n], Matcher)]}
+    needed = {name for group in groups for asked in KNOWN[group].extractors for name in several.get(asked, (asked,))}
     return [name for name in extractors.by_name if name in needed]

@@ -52,7 +52,7 @@ def evaluate_run(
     train_dataset: Dataset | None = None,
     which: str = "latest",
 ) -> Result:
-    """Evaluates a run's generator on a split of its data; prints a table and writes `evaluation_SPLIT.json`.
+    """Evaluates a run's model on a split of its data; prints a table and writes `evaluation_SPLIT.json`.
 
     Args:
       workdir: the run's folder.
@@ -114,21 +114,21 @@ def _evaluate_one(
     data: tuple[Dataset | None, Dataset | None],
     which: str,
 ) -> Evaluated:
-    generator = load(workdir, which)
-    config = from_dict(generator.config)
+    model = load(workdir, which)
+    config = from_dict(model.config)
     split = split or config.data.test_split
     dataset, train = data
     dataset = open_dataset(config.data, split) if dataset is None else dataclasses.replace(dataset, split=split)
     train = open_dataset(config.data, config.data.train_split) if train is None else train
-    extractors = FeatureExtractors.of_run(config, train, generator.tokenizer, workdir, weights)
-    found = _game_of(workdir, generator.info if which == "best" else None) if "discriminator" in metrics else None
+    extractors = FeatureExtractors.of_run(config, train, model.tokenizer, workdir, weights)
+    found = _game_of(workdir, model.info if which == "best" else None) if "discriminator" in metrics else None
     discriminate = None
     if found is not None:
-        params = generator.params | {"discriminator": found[1]["params"]["discriminator"]}
+        params = model.params | {"discriminator": found[1]["params"]["discriminator"]}
         normalisation = config.discriminator.normalisation
-        discriminate = discriminate_with(generator.networks, params, generator.tokenizer, normalisation)
+        discriminate = discriminate_with(model.networks, params, model.tokenizer, normalisation)
     result = evaluate(
-        draw_with(generator),
+        draw_with(model),
         dataset,
         extractors,
         num_images=len(dataset) if num_images is None else num_images,
@@ -136,7 +136,7 @@ def _evaluate_one(
         metrics=metrics,
         discriminate=discriminate,
     )
-    result |= {"model": generator.digest, "step": generator.info.get("step")}
+    result |= {"model": model.digest, "step": model.info.get("step")}
     if found is not None and "discriminator" in result["details"]:
         result["details"]["discriminator"]["step"] = found[0]
     path = _result_path(workdir, split, which, result)
@@ -176,9 +176,9 @@ def _read(path: Path) -> Result:
     return found if isinstance(found, dict) else {}
 
 
-def draw_with(generator: Model) -> Draw:
-    """Returns how `evaluate` draws with a generator: captions that are too long for it are cut, as in training."""
-    return functools.partial(generator.sample, cut_long=True)
+def draw_with(model: Model) -> Draw:
+    """Returns how `evaluate` draws with a model: captions that are too long for it are cut, as in training."""
+    return functools.partial(model.sample, cut_long=True)
 
 
 def discriminate_with(

@@ -22,7 +22,7 @@ def summary_line(result: Mapping[str, Any], explained: bool = False) -> str:
         parts.append(f"{line}, all at once {_with_real(figures['attributes/all'])}")
     elif "retrieval/caption_at_1/probe" in figures:
         parts.append(f"finds its caption {_with_real(figures['retrieval/caption_at_1/probe'])}")
-    distances = [name for name in figures if name.startswith("frechet/")]
+    distances = [name for name in figures if name.startswith("frechet_distance/")]
     if distances and figures[distances[0]]["real"] is not None:  # without a ceiling it says nothing by itself
         parts.append(f"Fréchet {_with_real(figures[distances[0]])} by {figures[distances[0]]['extractor']}")
     if explained and any("(" in part for part in parts):

@@ -28,7 +28,7 @@ FEW_PICTURES = 30  # of a split: fewer leave out figures, and make the others un
 SWAPPED, LEAST_SWAPS = 3.0, 5  # times more often than by chance, and at least so many drawings
 
 LEARNED = ("attributes", "probe")  # extractors that know what there is to see in such pictures
-KERNELS = tuple(f"kernel/{extractor}" for extractor in LEARNED)
+KERNELS = tuple(f"kernel_distance/{extractor}" for extractor in LEARNED)
 LEVELS = ("bad", "note", "good")
 Finding = dict[str, Any]
 
@@ -145,8 +145,8 @@ def _unlike_real(figures: Mapping) -> list[Finding]:
 def _said(figures: Mapping, name: str) -> str:
     """A figure beside that of training pictures, in words."""
     figure, (metric, extractor) = figures[name], name.split("/")
-    number = "{:.3f}".format if metric == "kernel" else "{:.0%}".format
-    label = "the kernel distance" if metric == "kernel" else metric
+    number = "{:.3f}".format if metric == "kernel_distance" else "{:.0%}".format
+    label = "the kernel distance" if metric == "kernel_distance" else metric
     return f"{label} by {extractor} is {number(figure['value'])}, that of training pictures {number(figure['real'])}"
 
 

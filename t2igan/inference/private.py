@@ -1,4 +1,4 @@
-"""What a snapshot does not tell of its owner: where files lay, and captions that somebody chose to watch."""
+"""What a snapshot does not tell of its owner: where files lay, and captions that somebody chose for the sheets."""
 
 from __future__ import annotations
 

@@ -89,15 +89,12 @@ class Model:
 
         They mean little to the model, and are no error. [] for all prompts where the snapshot keeps no words.
         """
+        return self._unseen({prompt: parse(prompt) for prompt in as_prompts(prompts)})
+
+    def _unseen(self, meant: dict[str, Prompt]) -> list[Unseen]:
         if self.seen is None:
             return []
-        found = []
-        for prompt in dict.fromkeys(as_prompts(prompts)):
-            captions = parse(prompt).captions
-            of_one = [self.seen.unseen(caption, self.tokenizer) for caption in captions]
-            words = tuple(dict.fromkeys(word for one in of_one for word in one.words))
-            # Of a prompt with weights only words are looked at: captions are made of it that lack a phrase.
-            found.append(Unseen(prompt, words, of_one[0].pairs if len(captions) == 1 else ()))
+        found = [self.seen.unseen_of(prompt, of.captions, self.tokenizer) for prompt, of in meant.items()]
         return [one for one in found if one]
 
     def sample_batches(
@@ -119,7 +116,7 @@ class Model:
             meant = [Prompt.plain(prompt) for prompt in prompts]
         else:
             meant = self.understood(prompts, negative)
-            warn_of(self.unseen(prompts))
+            warn_of(self.unseen(prompts) if negative else self._unseen(dict(zip(prompts, meant, strict=True))))
         for start in range(0, len(prompts), BATCH_SIZES[-1]):
             piece = slice(start, start + BATCH_SIZES[-1])
             yield self._drawn(meant[piece], np.asarray(seeds[piece], np.uint32), truncation, guidance)

@@ -67,7 +67,7 @@ class TensorFile:
 
 
 def open_tensors(path: Path, file: BinaryIO, file_format: str) -> TensorFile:
-    """Judges the header of an open `.safetensors` file.
+    """Checks the header of an open `.safetensors` file.
 
     Args:
       path: the file's name, for messages.

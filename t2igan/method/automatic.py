@@ -40,8 +40,8 @@ def penalty_weight(variance: float) -> float:
     """0.1 * V / 203.4: gamma of R1 for pictures of total variance V.
 
     R1 weighs |dD/dx|^2. If x is multiplied by s, the gradient of the same judgement is divided by s, and V is
-    multiplied by s^2: so gamma V^-1 is what stays the same. It agrees with StyleGAN's gamma that grows with the number
-    of pixels (Karras et al. 2020, arXiv:1912.04958).
+    multiplied by s^2: so gamma V^-1 is what stays the same. Like the automatic gamma of StyleGAN2-ADA (Karras et al.
+    2020, arXiv:2006.06676) it grows with the number of pixels. It was tried on two data sets of 64 px (docs/space.md).
     """
     return BASE_PENALTY_WEIGHT * variance / BASE_VARIANCE
 

@@ -1,4 +1,4 @@
-"""Pictures to vectors: the image tower that teaches the text encoder, and the classifiers that judge.
+"""Pictures to vectors: the image tower that teaches the text encoder, and the classifiers that evaluate.
 
 An image encoder is applied as `apply(params, images)` with images float32 [B, H, W, C] in [-1, 1], and returns features
 float32 [B, F] with F = `config.image_encoder.features`.

@@ -168,15 +168,15 @@ class GrowingTower(nn.Module):
         stage, fade = (len(self.channels) - 1, 1.0) if grown is None else grown
         first = len(self.channels) - 1 - stage
 
-        def look(level: int):
+        def stem(level: int):
             reduced = images
             for _ in range(level):
                 reduced = downsample(reduced)
             reduced = space_to_depth(reduced.astype(self.dtype), self.patch_px)
             return conv3x3(largest_first[level], dtype=self.dtype, name=f"stem_{level}")(reduced)
 
-        looks = {level: look(level) for level in range(len(self.channels)) if self.is_initializing() or level == first}
-        x = looks[first]
+        stems = {level: stem(level) for level in range(len(self.channels)) if self.is_initializing() or level == first}
+        x = stems[first]
         for level in range(first, len(self.channels)):
             channels = largest_first[level]
             if level > first:
@@ -184,7 +184,7 @@ class GrowingTower(nn.Module):
                 x = dense(channels, use_bias=False, dtype=self.dtype, name=f"transition_{level}")(x)
             if level == first + 1 and grown is not None:
                 fade = jnp.asarray(fade, self.dtype)  # a float32 array would make float32 of the maps
-                x = fade * x + (1 - fade) * look(level)
+                x = fade * x + (1 - fade) * stem(level)
             for block in range(self.blocks):
                 named = functools.partial(_residual_block, name=f"block_{level}_{block}")
                 x = recomputed(named, self.remat)(self, x)

@@ -1,4 +1,4 @@
-"""Where pictures and captions meet: the heads that the text phase learns with, thrown away or kept as a judge."""
+"""Where pictures and captions meet: the heads that the text phase learns with, thrown away or kept to compare them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A whole training: the run's folder, the loop, what is watched on the way, checkpoints, several processes."""
+"""A whole training: the run's folder, the loop, monitoring, checkpoints, several processes."""

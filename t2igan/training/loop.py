@@ -1,4 +1,4 @@
-"""The loop of one phase: batches ahead of the device, metrics behind it, looks, checkpoints, a clean stop, rollbacks.
+"""The loop of one phase: batches ahead of the device, metrics behind it, monitoring, checkpoints, a clean stop.
 
 A phase goes on from its latest checkpoint. Nothing is saved or shown before it is known to be finite.
 """
@@ -28,7 +28,7 @@ from t2igan.method.phases import Phase
 from t2igan.training import guard
 from t2igan.training.distributed import parallel, processes
 from t2igan.training.logs import Progress, Rate, say
-from t2igan.training.monitor import watch, watches
+from t2igan.training.monitor import is_due, monitor
 from t2igan.training.run import Run
 from t2igan.training.space import settled, training_data
 
@@ -127,8 +127,8 @@ def _loop(
                 bar.reach((done - STEPS_AHEAD) * phase.step_images)
             passed = functools.partial(config_lib.crossed, (done - 1) * phase.step_images, done * phase.step_images)
             saves = passed(config.checkpoint.every_images) or done == phase.total_steps
-            looks = watches(run, phase, done)
-            waits = saves or looks or passed(config.log.every_images)
+            monitored = is_due(run, phase, done)
+            waits = saves or monitored or passed(config.log.every_images)
             stops = processes.stops(interruption.asked)
             saves = saves or stops
             if waits or stops:
@@ -142,7 +142,7 @@ def _loop(
                 if times := len(guard.rollbacks(run.workdir, phase.name)):
                     values["rollbacks"] = float(times)
                 run.logs.scalars(phase.name, done, done * phase.step_images, values)
-            figures = _look(run, phase, state, done) if looks else {}
+            figures = _monitor(run, phase, state, done) if monitored else {}
             if figures:
                 run.logs.scalars(phase.name, done, done * phase.step_images, figures)
                 rate.take()  # pictures a second of training, not of evaluation
@@ -153,10 +153,10 @@ def _loop(
     return state
 
 
-def _look(run: Run, phase: Phase, state: Any, done: int) -> dict[str, Any]:
-    """The leader looks at the state; returns its figures, or raises its `Collapse`, in all processes."""
+def _monitor(run: Run, phase: Phase, state: Any, done: int) -> dict[str, Any]:
+    """Returns the leader's figures of the state, or raises its `Collapse`, in all processes."""
     alone = parallel.local(state.replace(opt_state=()))
-    return _from_leader_or_collapse(lambda: watch(run, phase, alone, done))
+    return _from_leader_or_collapse(lambda: monitor(run, phase, alone, done))
 
 
 def _from_leader_or_collapse(make: Callable[[], Any]) -> Any:

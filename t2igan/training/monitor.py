@@ -1,6 +1,6 @@
-"""What is looked at while a generator learns: sheets, cheap figures, snapshots, and signs of collapse.
+"""How a model is monitored while it learns: sheets, cheap figures, snapshots, and signs of collapse.
 
-Of several processes the leader alone looks, at arrays that are its own (`t2igan.training.distributed.parallel.local`).
+Of several processes the leader does it, with arrays that are its own (`t2igan.training.distributed.parallel.local`).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from t2igan.training.run import Run
 from t2igan.training.warm_start import networks_of
 
 
-def watches(run: Run, phase: Phase, done: int) -> bool:
-    """Whether there is anything to look at after `done` steps of a phase."""
+def is_due(run: Run, phase: Phase, done: int) -> bool:
+    """Whether there is anything to evaluate, draw or keep after `done` steps of a phase."""
     return phase.is_monitored(done) or any(due(run.config, phase, done))
 
 
-def watch(run: Run, phase: Phase, state: Any, done: int) -> dict[str, Any]:
-    """Looks at what is due of a phase's state, with arrays of this process alone; returns figures by name."""
+def monitor(run: Run, phase: Phase, state: Any, done: int) -> dict[str, Any]:
+    """Evaluates, draws and keeps what is due of a phase's state, whose arrays are this process's; returns figures."""
     figures = phase.monitor(state, done) if phase.is_monitored(done) else {}
     return figures | (evaluate_and_draw(run, phase, state, done) if any(due(run.config, phase, done)) else {})
 
@@ -123,8 +123,8 @@ def signs_of_collapse(run: Run, phase: Phase, state: Any, done: int) -> dict[str
     return figures
 
 
-def cheap_figures(run: Run, generator: Model, num_images: int) -> dict[str, Any]:
-    """Evaluates a generator on the validation split by the cheap groups of metrics, and by that of the best metric."""
+def cheap_figures(run: Run, model: Model, num_images: int) -> dict[str, Any]:
+    """Evaluates a model on the validation split by the cheap groups of metrics, and by that of the best metric."""
     group, _, rest = run.best_metric[0].partition("/")
     groups, extractor_names = list(CHEAP), [run.extractors.main]
     if group not in groups:
@@ -132,7 +132,7 @@ def cheap_figures(run: Run, generator: Model, num_images: int) -> dict[str, Any]
     if rest in run.extractors.by_name and rest not in extractor_names:
         extractor_names.append(rest)
     return evaluate(
-        draw_with(generator),
+        draw_with(model),
         run.val_data,
         run.extractors,
         num_images=num_images,
@@ -143,13 +143,13 @@ def cheap_figures(run: Run, generator: Model, num_images: int) -> dict[str, Any]
     )
 
 
-def draw_sheet(run: Run, generator: Model, name: str, done: int) -> Path:
+def draw_sheet(run: Run, model: Model, name: str, done: int) -> Path:
     """Draws the fixed captions, a row each, with the same seeds at every step; returns the file."""
     s = run.config.sample
     data = run.val_data
     captions = list(s.captions) or [data.captions[row][0] for row in data.spread(s.num_captions)]
     prompts = [caption for caption in captions for _ in range(s.num_seeds)]
-    images = generator.sample(prompts, seed=list(range(s.num_seeds)) * len(captions), cut_long=True)
+    images = model.sample(prompts, seed=list(range(s.num_seeds)) * len(captions), cut_long=True)
     facts = {"captions": captions, "seeds": list(range(s.num_seeds)), "step": done}
     facts["tops"] = row_tops(captions, s.num_seeds, run.config.data.image_size_px)
     return run.logs.sheet(name, done, sheet(images, captions, columns=s.num_seeds), facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from t2igan.config import total_steps
 from t2igan.data import Dataset, check_all_usable, different, open_datasets, split_names
 from t2igan.data.summary import (
     as_json,
+    counts,
     cut_captions,
     different_pictures,
     few_held_out,
@@ -43,6 +45,7 @@ from t2igan.training.run import Run
 
 MANY_PICTURES = 20_000  # of which enough differ
 INHERITED_NAME = "inherited.safetensors"
+DATA_REPORT_NAME = "data_report.json"
 
 
 def inherit(run: Run) -> dict[str, Any]:
@@ -98,12 +101,12 @@ def open_run(config, workdir: Path, mesh, data: tuple[Dataset, Dataset, Dataset]
     train_data, val_data, test_data = opened
     check_same_data(config, workdir, train_data)
     if processes.leads():
-        write_json(workdir / "data_report.json", as_json(opened))
+        _report_data(workdir / DATA_REPORT_NAME, opened)
     if train_data.unread:
-        say(f"{unread(train_data)}; all are listed in {workdir / 'data_report.json'}")
+        say(f"{unread(train_data)}; all are listed in {workdir / DATA_REPORT_NAME}")
     for dataset in different(opened):
         if dataset.skipped:
-            say(f"{left_out(dataset)}; all are listed in {workdir / 'data_report.json'}")
+            say(f"{left_out(dataset)}; all are listed in {workdir / DATA_REPORT_NAME}")
     check_all_usable(opened, config.data)
     agreement.check_data(train_data, config.data.source)
     own = Tokenizer.from_json(processes.from_leader(lambda: _tokenizer(config, workdir, train_data)))
@@ -111,7 +114,7 @@ def open_run(config, workdir: Path, mesh, data: tuple[Dataset, Dataset, Dataset]
     processes.from_leader(lambda: _describe(tokenizer, workdir))
     say(
         f"{train_data.name}: {len(train_data):,} training pictures of {config.data.image_size_px} px, "
-        f"{len(val_data):,} to watch, {len(test_data):,} to test on; "
+        f"{len(val_data):,} to validate on, {len(test_data):,} to test on; "
         f"{tokenizer.vocab_size} tokens; {mesh.size} x {mesh.devices.flat[0].platform}"
     )
     for remark in [
@@ -139,6 +142,17 @@ def open_run(config, workdir: Path, mesh, data: tuple[Dataset, Dataset, Dataset]
         extractors=extractors,
         logs=Logs(workdir, processes.leads(), project, config.to_dict()),
     )
+
+
+def _report_data(path: Path, datasets: Sequence[Dataset]) -> None:
+    """Writes what was found in the data, unless it is told there already: what a resumed run would find again."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        told = {}
+    found = json.loads(json.dumps(counts(datasets)))
+    if found != {key: told.get(key) for key in found}:
+        write_json(path, as_json(datasets))
 
 
 def _at_risk(config, train_data: Dataset) -> list[str]:

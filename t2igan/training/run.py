@@ -32,7 +32,7 @@ class Run:
     workdir: Path
     mesh: jax.sharding.Mesh
     train_data: Dataset
-    val_data: Dataset  # what everything that chooses or watches looks at
+    val_data: Dataset  # what every choice and every figure on the way is made on
     test_data: Dataset  # measured once, at the end
     tokenizer: Tokenizer
     networks: nets.Networks  # to be applied to parameters that lie whole on one device
@@ -54,13 +54,13 @@ class Run:
         """The metric by which the best checkpoint and average are kept, and whether lower is better."""
         metric = self.config.checkpoint.best_metric
         if not metric:
-            metric = "attributes/mean" if self.extractors.vocabulary else "frechet/probe"
+            metric = "attributes/mean" if self.extractors.vocabulary else "frechet_distance/probe"
         if not set(metric.split("/")) & set(self.extractors.by_name):
             raise UserError(
                 f"config.checkpoint.best_metric={metric!r} cannot be had: the data has no attributes, or no weights "
-                f'are given.\nSet it to "", or to frechet/ and one of {", ".join(self.extractors.by_name)}'
+                f'are given.\nSet it to "", or to frechet_distance/ and one of {", ".join(self.extractors.by_name)}'
             )
-        return metric, metric.startswith(("frechet", "kernel"))
+        return metric, metric.startswith(("frechet_distance", "kernel_distance"))
 
     @functools.cached_property
     def seen(self) -> dict[str, Any]:

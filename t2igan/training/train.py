@@ -21,8 +21,8 @@ from t2igan.data import Dataset, different
 from t2igan.data.given import given_data
 from t2igan.errors import UserError, command, lacks_locks
 from t2igan.evaluation.evaluate import evaluate, without_details
-from t2igan.evaluation.report.card import CARD_NAME, model_card
 from t2igan.evaluation.report.facts import gather
+from t2igan.evaluation.report.model_card import CARD_NAME, model_card
 from t2igan.evaluation.runs import discriminate_with, draw_with
 from t2igan.evaluation.table import summary_line
 from t2igan.inference.files import explain_write_errors, write_json, write_text
@@ -61,7 +61,7 @@ def train(
       config: a configuration, the name of a preset ("base"), or a file with `get_config()`.
       workdir: the run's folder.
       dataset: pictures to train on instead of those that `config.data` names; `Dataset.from_arrays` makes one.
-      val_dataset: pictures to watch it on; None = `config.data.val_fraction` of `dataset`.
+      val_dataset: pictures to validate on; None = `config.data.val_fraction` of `dataset`.
       test_dataset: pictures to test on; None = `config.data.test_fraction` of `dataset`.
       overrides: what changed the configuration, noted in config.json.
 

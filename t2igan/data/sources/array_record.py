@@ -7,7 +7,6 @@ The names of features are TFDS's own ("image", "text", "label") or those of Tens
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
@@ -15,10 +14,10 @@ from t2igan.data.sources.captions import captions_of_row, chosen_captions
 from t2igan.data.sources.columns import IMAGE_FIELDS
 from t2igan.data.sources.examples import InExample, parse, picture_in, values
 from t2igan.data.sources.fields import caption_fields, plain
-from t2igan.data.sources.found import Found, FoundSource
+from t2igan.data.sources.found import Found
 from t2igan.data.sources.record_files import open_records
 from t2igan.data.sources.row_files import listed
-from t2igan.data.sources.shards import common_folder, relative_name, splits_by_name, whole_files
+from t2igan.data.sources.shards import ShardedSource, relative_name
 from t2igan.data.stored import InFile, reason_of
 from t2igan.errors import UserError, counted
 
@@ -26,23 +25,15 @@ PICTURE_NAMES = (*IMAGE_FIELDS, "encoded", "image_raw")
 FOREIGN_RECORDS = 100  # where none of so many, the first, is an example, none is
 
 
-class ArrayRecords(FoundSource):
+class ArrayRecords(ShardedSource):
     """Captioned pictures in one or more ArrayRecord or TFRecord files.
 
     The names of the files say the splits: "train.array_record-00000-of-00002".
     """
 
-    def __init__(self, data_config: Any, files: Sequence[Path]):
-        """Reads nothing yet."""
-        super().__init__(data_config)
-        self._files = list(files)
-        self._root = common_folder(files, data_config)
-
     def _find(self) -> Found:
-        splits = splits_by_name(self._files, self._root, self._config)
-        files, lost = whole_files(self._files, self._root, self._config)
+        splits, files, skipped = self._readable()
         records: list[tuple[str | None, Record]] = []
-        skipped: list[tuple[str | None, Skipped]] = [(None, s) for s in lost]
         for file, place in files.items():
             try:
                 for found in self._examples(relative_name(file, self._root), place):

@@ -11,10 +11,27 @@ from typing import Any
 from t2igan.config import expanded
 from t2igan.data.dataset import Skipped
 from t2igan.data.sources.captions import SPLITS
+from t2igan.data.sources.found import FoundSource
 from t2igan.data.sources.names import shown_name
 from t2igan.data.stored import InFile, is_inside, reason_of
 
 LEADS_OUT = "a link that leads out of the folder (config.data.follow_links=True follows it)"
+
+
+class ShardedSource(FoundSource):
+    """A source that is one or more files of one format."""
+
+    def __init__(self, data_config: Any, files: Sequence[Path]):
+        """Reads nothing yet."""
+        super().__init__(data_config)
+        self._files = list(files)
+        self._root = common_folder(files, data_config)
+
+    def _readable(self) -> tuple[dict[Path, str | None], dict[Path, InFile], list[tuple[str | None, Skipped]]]:
+        """Returns the split of each file, the files that may be read, and those that may not."""
+        splits = splits_by_name(self._files, self._root, self._config)
+        files, lost = whole_files(self._files, self._root, self._config)
+        return splits, files, [(None, skipped) for skipped in lost]
 
 
 def common_folder(files: Sequence[Path], data_config: Any) -> Path:

@@ -8,34 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from t2igan.data.dataset import Record, Skipped
 from t2igan.data.sources.columns import Columns, choose_columns, file_of, read_rows, to_record
-from t2igan.data.sources.found import Found, FoundSource
+from t2igan.data.sources.found import Found
 from t2igan.data.sources.parquet import InParquet, arrow_errors, open_parquet, text_batches
-from t2igan.data.sources.shards import common_folder, relative_name, splits_by_name, whole_files
+from t2igan.data.sources.shards import ShardedSource, relative_name
 from t2igan.data.stored import InFile, reason_of
 from t2igan.errors import UserError, counted
 
 
-class Table(FoundSource):
+class Table(ShardedSource):
     """Captioned pictures in one or more Parquet files.
 
     The splits are the values of a `split` column, or what the names of files say: "train-00000-of-00002".
     """
 
-    def __init__(self, data_config: Any, files: Sequence[Path]):
-        """Reads nothing yet."""
-        super().__init__(data_config)
-        self._files = list(files)
-        self._root = common_folder(files, data_config)
-
     def _find(self) -> Found:
-        splits = splits_by_name(self._files, self._root, self._config)
-        files, unreadable = whole_files(self._files, self._root, self._config)
+        splits, files, skipped = self._readable()
         records: list[tuple[str | None, Record]] = []
-        skipped: list[tuple[str | None, Skipped]] = [(None, lost) for lost in unreadable]
         used: dict[Path, Columns] = {}
         for file, place in files.items():
             name = relative_name(file, self._root)

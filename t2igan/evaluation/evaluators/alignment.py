@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from t2igan.evaluation import metrics
-from t2igan.evaluation.evaluators.samples import Evaluation, expected_labels, has_attributes, right_of
+from t2igan.evaluation.evaluators.samples import Evaluation, Group, expected_labels, has_attributes, right_of
 
 AT = (1, 5, 10)  # R-precision at so many
 SHOWN_CAPTIONS = 16  # best, and worst
@@ -23,7 +23,7 @@ def attributes(evaluation: Evaluation) -> None:
     names = sorted(vocabulary)
     expected_real = expected_labels(evaluation)
     expected = expected_real[evaluation.drawn.places]
-    labels, labels_real = evaluation.drawn.seen["attributes"].labels, evaluation.real("attributes").labels
+    labels, labels_real = evaluation.drawn.extracted["attributes"].labels, evaluation.real("attributes").labels
     fake = metrics.attributes_right(labels, expected)
     real = metrics.attributes_right(labels_real, expected_real)
     floor = metrics.attributes_right(labels, expected[evaluation.shuffled()])
@@ -58,7 +58,7 @@ def binding(evaluation: Evaluation) -> None:
         return
     expected = expected_labels(evaluation)
     fake = metrics.binding(
-        evaluation.drawn.seen["attributes"].labels,
+        evaluation.drawn.extracted["attributes"].labels,
         expected[evaluation.drawn.places],
         evaluation.extractors.vocabulary,
     )
@@ -92,7 +92,7 @@ def retrieval(evaluation: Evaluation) -> None:
         if len(set(identities)) < 2:
             evaluation.left_out["retrieval"] = "it needs two different captions"
             return
-        images, sentences = drawn.seen[name].embedding, embed_captions(matcher, drawn.captions)
+        images, sentences = drawn.extracted[name].embedding, embed_captions(matcher, drawn.captions)
         once = np.sort(np.unique(drawn.places, return_index=True)[1])  # the first drawing of each real picture
         real_images = evaluation.real(name).embedding[drawn.places[once]]
         real_identities = [identities[i] for i in once]
@@ -135,7 +135,7 @@ def retrieval(evaluation: Evaluation) -> None:
 
 def matchers(evaluation: Evaluation) -> list[str]:
     """The extractors that read captions, of those that look."""
-    return [name for name, seen in evaluation.drawn.seen.items() if seen.embedding is not None]
+    return [name for name, seen in evaluation.drawn.extracted.items() if seen.embedding is not None]
 
 
 def embed_captions(matcher: Any, captions: list[str]) -> np.ndarray:
@@ -154,10 +154,10 @@ def _ranks(sought: str, images: np.ndarray, sentences: np.ndarray, **kwargs: Any
 def _best_and_worst(evaluation: Evaluation, ranks: np.ndarray, similarity: np.ndarray) -> dict[str, list[dict]]:
     """One drawing a caption: by attributes right, then by rank, then by similarity."""
     share, wrong_of = np.zeros(len(ranks)), lambda i: {}  # noqa: ARG005
-    known = has_attributes(evaluation) and "attributes" in evaluation.drawn.seen
+    known = has_attributes(evaluation) and "attributes" in evaluation.drawn.extracted
     if known:
         labels, expected = (
-            evaluation.drawn.seen["attributes"].labels,
+            evaluation.drawn.extracted["attributes"].labels,
             expected_labels(evaluation)[evaluation.drawn.places],
         )
         right = right_of(labels, expected)
@@ -195,8 +195,8 @@ def _best_and_worst(evaluation: Evaluation, ranks: np.ndarray, similarity: np.nd
     return {"best": shown(order[::-1]), "worst": shown(order)}
 
 
-GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {
-    "attributes": (attributes,),
-    "binding": (binding,),
-    "retrieval": (retrieval,),
+GROUPS = {
+    "attributes": Group((attributes,), ("attributes",)),
+    "binding": Group((binding,), ("attributes",)),
+    "retrieval": Group((retrieval,), ("attributes", "matchers")),
 }

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from t2igan.evaluation import metrics
-from t2igan.evaluation.evaluators.samples import Evaluation
+from t2igan.evaluation.evaluators.samples import Evaluation, Group
 
 EXTRAPOLATED = 8  # drawings a feature, below which the distance is not yet linear in 1/N and the line misleads
 FEW_REAL = 30  # real pictures at most with which a Fréchet distance has no ceiling
@@ -15,14 +13,14 @@ FRECHET_RESAMPLES = 200  # each takes an eigendecomposition, and the interval fo
 RESAMPLED_FEATURES = 256  # with more features a resample of the Fréchet distance takes too long
 
 
-def frechet(evaluation: Evaluation) -> None:
+def frechet_distance(evaluation: Evaluation) -> None:
     """The Fréchet distance, and what it would be with endlessly many drawings."""
     for name in evaluation.extractor_names:
         real, fake, train = _three(evaluation, name)
         if min(len(real), len(fake)) < 2:
-            evaluation.left_out["frechet"] = "it needs two drawings and two real pictures"
+            evaluation.left_out["frechet_distance"] = "it needs two drawings and two real pictures"
             return
-        facts = {"group": "frechet", "extractor": name, "num_images": len(fake)}
+        facts = {"group": "frechet_distance", "extractor": name, "num_images": len(fake)}
         value = metrics.frechet_distance(real, fake)
         interval = None
         if evaluation.counts is not None and real.shape[1] <= RESAMPLED_FEATURES:
@@ -34,7 +32,7 @@ def frechet(evaluation: Evaluation) -> None:
         # Of few real pictures it is mostly the bias, which nobody would take for a ceiling.
         ceiling = metrics.frechet_distance(real, train) if len(train) > 1 and len(real) > FEW_REAL else None
         facts |= {"direction": "lower"}
-        evaluation.add(f"frechet/{name}", value, interval, real=ceiling, label="Fréchet distance", **facts)
+        evaluation.add(f"frechet_distance/{name}", value, interval, real=ceiling, label="Fréchet distance", **facts)
 
 
 def frechet_infinity(evaluation: Evaluation) -> None:
@@ -49,18 +47,18 @@ def frechet_infinity(evaluation: Evaluation) -> None:
         ceiling = None
         if len(train) >= EXTRAPOLATED * train.shape[1]:
             ceiling = metrics.frechet_infinity(real, train, seed=evaluation.seed).value
-        facts = {"group": "frechet", "extractor": name, "num_images": len(fake), "direction": "lower"}
+        facts = {"group": "frechet_distance", "extractor": name, "num_images": len(fake), "direction": "lower"}
         evaluation.add(f"frechet_infinity/{name}", found.value, real=ceiling, label="Fréchet, extrapolated", **facts)
-        points = {"num_images": found.num_images.tolist(), "frechet": found.frechet.tolist()}
+        points = {"num_images": found.num_images.tolist(), "frechet_distance": found.frechet.tolist()}
         evaluation.details.setdefault("frechet_infinity", {})[name] = points
 
 
-def kernel(evaluation: Evaluation) -> None:
+def kernel_distance(evaluation: Evaluation) -> None:
     """The kernel distance."""
     for name in evaluation.extractor_names:
         real, fake, train = _three(evaluation, name)
         if min(len(real), len(fake)) < 2:
-            evaluation.left_out["kernel"] = "it needs two drawings and two real pictures"
+            evaluation.left_out["kernel_distance"] = "it needs two drawings and two real pictures"
             return
         found = metrics.kernel_distance(real, fake, seed=evaluation.seed)
         interval = None
@@ -68,16 +66,16 @@ def kernel(evaluation: Evaluation) -> None:
             reach = 1.96 * found.standard_error
             interval = metrics.Interval(found.value - reach, found.value + reach)
         ceiling = metrics.kernel_distance(real, train, seed=evaluation.seed).value if len(train) > 1 else None
-        facts = {"group": "kernel", "extractor": name, "num_images": len(fake), "direction": "lower"}
-        evaluation.add(f"kernel/{name}", found.value, interval, real=ceiling, label="kernel distance", **facts)
+        facts = {"group": "kernel_distance", "extractor": name, "num_images": len(fake), "direction": "lower"}
+        evaluation.add(f"kernel_distance/{name}", found.value, interval, real=ceiling, label="kernel distance", **facts)
 
 
-def neighbours(evaluation: Evaluation) -> None:
+def precision_recall(evaluation: Evaluation) -> None:
     """Precision, recall, density, coverage."""
     for name in evaluation.extractor_names:
         real, fake, train = _three(evaluation, name)
         if min(len(real), len(fake)) <= 5:
-            evaluation.left_out["neighbours"] = "they need six drawings and six real pictures"
+            evaluation.left_out["precision_recall"] = "they need six drawings and six real pictures"
             return
         found = metrics.manifolds(real, fake)
         ceiling = metrics.manifolds(real, train) if len(train) > 5 else None
@@ -90,41 +88,44 @@ def neighbours(evaluation: Evaluation) -> None:
                 evaluation.interval_of_mean(values, all_real if of_real else None),
                 real=None if ceiling is None else getattr(ceiling, figure).mean(),
                 label=figure,
-                group="neighbours",
+                group="precision_recall",
                 extractor=name,
                 num_images=len(fake),
                 direction="real" if figure == "density" else "higher",
             )
 
 
-def score(evaluation: Evaluation) -> None:
+def classifier_score(evaluation: Evaluation) -> None:
     """The Inception score with the data's own classifier: the geometric mean over attributes."""
     classifier = evaluation.extractors.classifier
     if classifier is None:
-        evaluation.left_out["score"] = "it needs a classifier, and the data has no attributes"
+        evaluation.left_out["classifier_score"] = "it needs a classifier, and the data has no attributes"
         return
     splits = np.cumsum(classifier.sizes)[:-1]
     of = lambda probabilities: np.split(probabilities, splits, axis=1)
-    fake, real = of(evaluation.drawn.seen["attributes"].probabilities), of(evaluation.real("attributes").probabilities)
-    facts = {"group": "score", "extractor": "attributes", "num_images": len(fake[0]), "direction": "real"}
+    fake, real = (
+        of(evaluation.drawn.extracted["attributes"].probabilities),
+        of(evaluation.real("attributes").probabilities),
+    )
+    facts = {"group": "classifier_score", "extractor": "attributes", "num_images": len(fake[0]), "direction": "real"}
     value, ceiling = metrics.classifier_scores(fake), metrics.classifier_scores(real)
-    evaluation.add("score/attributes", value, real=ceiling, label="classifier score", **facts)
+    evaluation.add("classifier_score/attributes", value, real=ceiling, label="classifier score", **facts)
     if len(fake) > 1:
         for name, of_fake, of_real in zip(sorted(classifier.vocabulary), fake, real, strict=True):
             value, ceiling = metrics.classifier_score(of_fake), metrics.classifier_score(of_real)
-            evaluation.add(f"score/attributes/{name}", value, real=ceiling, label=f"  {name}", **facts)
+            evaluation.add(f"classifier_score/attributes/{name}", value, real=ceiling, label=f"  {name}", **facts)
 
 
 def _three(evaluation: Evaluation, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features of the split's pictures, of drawings, and of as many training pictures."""
     num = evaluation.num_compared
-    drawn = evaluation.drawn.seen[name].features[:num]
+    drawn = evaluation.drawn.extracted[name].features[:num]
     return evaluation.real(name).features, drawn, evaluation.train(name, num).features
 
 
-GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {
-    "frechet": (frechet, frechet_infinity),
-    "kernel": (kernel,),
-    "neighbours": (neighbours,),
-    "score": (score,),
+GROUPS = {
+    "frechet_distance": Group((frechet_distance, frechet_infinity), ("chosen",)),
+    "kernel_distance": Group((kernel_distance,), ("chosen",)),
+    "precision_recall": Group((precision_recall,), ("chosen",)),
+    "classifier_score": Group((classifier_score,), ("attributes",)),
 }

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from t2igan.evaluation import metrics
-from t2igan.evaluation.evaluators.samples import Evaluation, drawn, new_seeds
+from t2igan.evaluation.evaluators.samples import Evaluation, Group, drawn, new_seeds
 
 CAPTIONS, SEEDS = 64, 4  # drawn to see what noise changes
 REAL_GROUPS, REAL_PICTURES = 256, 8  # captions of the training split, and pictures of each, that show what is natural
@@ -63,7 +61,7 @@ def _vectors(evaluation: Evaluation, name: str, images: np.ndarray) -> np.ndarra
     """Features; or all pixels, 0..1."""
     if name == "pixels":
         return evaluation.extractors.shown(images).reshape(len(images), -1) / np.float32(255)
-    return evaluation.extractors.see(name, images).features
+    return evaluation.extractors.extract(name, images).features
 
 
 def _repeated(evaluation: Evaluation) -> tuple[np.ndarray, list[str]]:
@@ -78,4 +76,4 @@ def _repeated(evaluation: Evaluation) -> tuple[np.ndarray, list[str]]:
     return np.array([row for row, _ in pairs], np.int64), [caption for _, caption in pairs]
 
 
-GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {"diversity": (diversity,)}
+GROUPS = {"diversity": Group((diversity,))}

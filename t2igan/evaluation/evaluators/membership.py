@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from t2igan.evaluation import metrics
-from t2igan.evaluation.evaluators.samples import Evaluation, digest, drawn
+from t2igan.evaluation.evaluators.samples import Evaluation, Group, digest, drawn
 from t2igan.evaluation.extractors.extractor import in_parts
 from t2igan.evaluation.extractors.pixels import Pixels
 
@@ -102,4 +102,4 @@ def _digests(dataset, rows: np.ndarray) -> np.ndarray:
     return np.concatenate([digest(dataset.images[part]) for part in in_parts(rows)])
 
 
-GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {"membership": (membership,)}
+GROUPS = {"membership": Group((membership,))}

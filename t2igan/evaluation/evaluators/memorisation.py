@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from t2igan.evaluation import metrics
-from t2igan.evaluation.evaluators.samples import Evaluation, digest, drawn
+from t2igan.evaluation.evaluators.samples import Evaluation, Group, digest, drawn
 from t2igan.evaluation.extractors.extractor import in_parts
 
 COMPARED_IMAGES = 2_000  # drawings, and held-out pictures, whose nearest training picture is looked for
@@ -27,7 +27,7 @@ def memorisation(evaluation: Evaluation) -> None:
     names = [name for name in dict.fromkeys(("pixels", *evaluation.extractor_names)) if name != "attributes"]
     for name in names:
         training = evaluation.train(name, len(train_rows)).features
-        distances, found = metrics.nearest(evaluation.drawn.seen[name].features[:compared], training)
+        distances, found = metrics.nearest(evaluation.drawn.extracted[name].features[:compared], training)
         of_real, _ = evaluation.extractors.remember(
             ("nearest", name, evaluation.dataset.split),
             evaluation.dataset,
@@ -141,7 +141,7 @@ def _interval(evaluation: Evaluation, figure: Callable[..., float], *logits: np.
     return metrics.interval(values[np.isfinite(values)]) if np.isfinite(values).any() else None
 
 
-GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {
-    "memorisation": (memorisation,),
-    "discriminator": (discriminator,),
+GROUPS = {
+    "memorisation": Group((memorisation,), ("chosen", "pixels")),
+    "discriminator": Group((discriminator,)),
 }

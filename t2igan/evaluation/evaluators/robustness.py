@@ -9,7 +9,14 @@ import numpy as np
 from t2igan.data import Dataset
 from t2igan.evaluation import metrics
 from t2igan.evaluation.evaluators.alignment import embed_captions, matchers
-from t2igan.evaluation.evaluators.samples import Evaluation, draw_and_see, expected_labels, has_attributes, right_of
+from t2igan.evaluation.evaluators.samples import (
+    Evaluation,
+    Group,
+    draw_and_extract,
+    expected_labels,
+    has_attributes,
+    right_of,
+)
 
 CHANGED_CAPTIONS = 256  # drawn of each kind
 SHOWN_EXAMPLES = 8
@@ -36,9 +43,11 @@ def robustness(evaluation: Evaluation) -> None:
 
 def _one(evaluation: Evaluation, kind: str, rows: np.ndarray, changed: list[str]) -> None:
     """Draws the changed captions of some drawings and compares."""
-    names = [name for name in ("attributes", *matchers(evaluation)[:1]) if name in evaluation.drawn.seen]
+    names = [name for name in ("attributes", *matchers(evaluation)[:1]) if name in evaluation.drawn.extracted]
     seeds = [evaluation.drawn.seeds[i] for i in rows]
-    again = draw_and_see(evaluation.draw, evaluation.extractors, names, evaluation.drawn.places[rows], changed, seeds)
+    again = draw_and_extract(
+        evaluation.draw, evaluation.extractors, names, evaluation.drawn.places[rows], changed, seeds
+    )
     clean = [evaluation.drawn.captions[i] for i in rows]
     details = {"clean": {}, "changed": {}, "examples": []}
     for name in names:
@@ -46,10 +55,10 @@ def _one(evaluation: Evaluation, kind: str, rows: np.ndarray, changed: list[str]
             if not has_attributes(evaluation):
                 continue
             expected = expected_labels(evaluation)[evaluation.drawn.places]
-            labels = evaluation.drawn.seen[name].labels
+            labels = evaluation.drawn.extracted[name].labels
             floor = right_of(labels, expected[evaluation.shuffled()]).mean()
             values = right_of(labels[rows], expected[rows]).mean(1)
-            values_again = right_of(again.seen[name].labels, expected[rows]).mean(1)
+            values_again = right_of(again.extracted[name].labels, expected[rows]).mean(1)
             measured = "attributes/mean"
         else:
             matcher = evaluation.extractors.by_name[name]
@@ -57,9 +66,9 @@ def _one(evaluation: Evaluation, kind: str, rows: np.ndarray, changed: list[str]
             if len(set(texts)) < 2:
                 continue
             find = lambda x, s=sentences, t=texts: metrics.match_ranks(x, s, captions=t, seed=evaluation.seed)
-            found = find(evaluation.drawn.seen[name].embedding[rows])
+            found = find(evaluation.drawn.extracted[name].embedding[rows])
             floor = 1 / found.candidates
-            values, values_again = found.ranks == 1, find(again.seen[name].embedding).ranks == 1
+            values, values_again = found.ranks == 1, find(again.extracted[name].embedding).ranks == 1
             measured = f"retrieval/caption_at_1/{name}"
         details["clean"][measured], details["changed"][measured] = float(values.mean()), float(values_again.mean())
         if values.mean() - floor < LEAST_FOLLOWED:
@@ -150,4 +159,4 @@ def _key(attributes: Mapping[str, str]) -> tuple:
     return tuple(sorted(attributes.items()))
 
 
-GROUPS: dict[str, tuple[Callable[[Evaluation], None], ...]] = {"robustness": (robustness,)}
+GROUPS = {"robustness": Group((robustness,), ("attributes", "matchers"))}

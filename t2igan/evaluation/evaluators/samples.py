@@ -6,14 +6,14 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
 from t2igan.data import Dataset
 from t2igan.evaluation import metrics
-from t2igan.evaluation.extractors import FeatureExtractors, Seen, joined
+from t2igan.evaluation.extractors import Extracted, FeatureExtractors, joined
 
 Draw = Callable[[list[str], list[int]], np.ndarray]  # captions, seeds -> uint8 [N, H, W, C]
 
@@ -45,7 +45,15 @@ class Drawn:
     captions: list[str]
     seeds: list[int]
     digests: Shaped[np.ndarray, " N"]  # of the pixels
-    seen: dict[str, Seen]  # by extractor
+    extracted: dict[str, Extracted]  # by extractor
+
+
+class Group(NamedTuple):
+    """What `--metrics` chooses: functions that add figures, and the extractors that have to see every drawing."""
+
+    functions: tuple[Callable[[Evaluation], None], ...]
+    # By name; "chosen" are all that were asked for, and "matchers" those of them that know captions too.
+    extractors: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass
@@ -70,13 +78,13 @@ class Evaluation:
         """As many drawings as there are training pictures to compare with, so that their figures are alike."""
         return min(len(self.drawn.captions), len(self.extractors.train_rows(len(self.drawn.captions))))
 
-    def real(self, extractor: str) -> Seen:
+    def real(self, extractor: str) -> Extracted:
         """Returns what an extractor sees in the split's pictures."""
-        return self.extractors.see_split(extractor, self.dataset, self.real_rows)
+        return self.extractors.extract_split(extractor, self.dataset, self.real_rows)
 
-    def train(self, extractor: str, num_images: int) -> Seen:
+    def train(self, extractor: str, num_images: int) -> Extracted:
         """Returns what an extractor sees in so many training pictures."""
-        return self.extractors.see_split(extractor, self.extractors.train, self.extractors.train_rows(num_images))
+        return self.extractors.extract_split(extractor, self.extractors.train, self.extractors.train_rows(num_images))
 
     def add(
         self,
@@ -131,7 +139,7 @@ def what_to_draw(dataset: Dataset, rows: np.ndarray, num_images: int, seed: int)
     return places, [of_one[cycle % len(of_one)] for of_one, cycle in zip(captions, cycles, strict=True)]
 
 
-def draw_and_see(
+def draw_and_extract(
     draw: Draw,
     extractors: FeatureExtractors,
     extractor_names: list[str],
@@ -140,14 +148,14 @@ def draw_and_see(
     seeds: list[int],
 ) -> Drawn:
     """Draws and forgets pictures bit by bit: only what the feature extractors see is kept."""
-    parts: dict[str, list[Seen]] = {name: [] for name in extractor_names}
+    parts: dict[str, list[Extracted]] = {name: [] for name in extractor_names}
     digests = []
     for start in range(0, len(captions), DRAWN_AT_ONCE):
         part = slice(start, start + DRAWN_AT_ONCE)
         images = extractors.check(drawn(draw, captions[part], seeds[part]))
         digests.append(digest(images))
         for name in extractor_names:
-            parts[name].append(extractors.see(name, images))
+            parts[name].append(extractors.extract(name, images))
     seen = {name: joined(of_one) for name, of_one in parts.items()}
     return Drawn(places, captions, seeds, np.concatenate(digests), seen)
 

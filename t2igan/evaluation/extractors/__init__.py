@@ -18,7 +18,7 @@ different extractors cannot be compared.
 from __future__ import annotations
 
 from t2igan.evaluation.extractors.classifier import Classified, Classifier, learnable_attributes
-from t2igan.evaluation.extractors.collection import EXTRACTORS, FeatureExtractors, Opening, Seen, joined
+from t2igan.evaluation.extractors.collection import EXTRACTORS, Extracted, FeatureExtractors, Opening, joined
 from t2igan.evaluation.extractors.extractor import Extractor, Matcher, extractor_px, shrink
 from t2igan.evaluation.extractors.pixels import Pixels
 from t2igan.evaluation.extractors.probe import Probe
@@ -28,13 +28,13 @@ __all__ = [
     "EXTRACTORS",
     "Classified",
     "Classifier",
+    "Extracted",
     "Extractor",
     "FeatureExtractors",
     "Matcher",
     "Opening",
     "Pixels",
     "Probe",
-    "Seen",
     "Settings",
     "extractor_px",
     "joined",

@@ -43,7 +43,7 @@ def learnable_attributes(train: Dataset) -> dict[str, list[str]]:
     }
 
 
-class Classifier:
+class Classifier(learned.LearnedExtractor):
     """Labels and features of pictures; `vocabulary` maps each attribute to its values, in the order of the labels."""
 
     name = "attributes"
@@ -60,25 +60,16 @@ class Classifier:
         progress: learned.Progress | None,
     ):
         self.vocabulary = vocabulary
-        self._train = train
         self._encoder = encoder
-        self._px = px
-        self._settings = settings
-        self._progress = progress
         s = settings
         facts = [VERSION, "attributes", train_hash, list(train.images.shape), px, vocabulary, s.features, s.max_images]
         facts += [s.classifier_steps, s.classifier_batch_images, s.classifier_learning_rate, s.classifier_noise]
-        self._learned = learned.Learned(self.name, folder, facts, self._learn)
-        self.path, self.key = self._learned.path, self._learned.key
+        super().__init__(train, px, folder, settings, progress, facts)
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """The number of values of each attribute, by name."""
         return tuple(len(self.vocabulary[name]) for name in sorted(self.vocabulary))
-
-    def learn(self) -> None:
-        """Reads or learns now what is needed."""
-        self._learned.params()
 
     def features(self, images: UInt8[np.ndarray, "N H W C"]) -> Float[np.ndarray, "N F"]:
         """Returns the last features before the labels, with unit variance on training pictures, on average."""
@@ -121,7 +112,7 @@ class Classifier:
         for number in range(s.classifier_steps):
             batch = next(batches)
             params, opt_state = step(params, opt_state, np.int32(number), images[batch], labels[batch])
-            learned.report(self._progress, "classifier", number + 1, s.classifier_steps, opt_state)
+            learned.say_how_far(self._progress, "classifier", number + 1, s.classifier_steps, opt_state)
         features = lambda x: in_batches(partial(_features, encoder), params["tower"], x)[0]
         return params | {"scale": learned.unit_scale(features, images)}
 

@@ -26,7 +26,7 @@ from t2igan.evaluation.extractors.settings import Settings
 from t2igan.nets import Networks
 
 
-class Seen(NamedTuple):
+class Extracted(NamedTuple):
     """What an extractor makes of pictures: features, and what else it knows."""
 
     features: Float[np.ndarray, "N D"]
@@ -195,22 +195,25 @@ class FeatureExtractors:
         """Returns the rows of at most `num_images` training pictures, always the same ones."""
         return training_rows(len(self.train), min(num_images, self.settings.max_images))
 
-    def see(self, name: str, images: np.ndarray) -> Seen:
+    def extract(self, name: str, images: np.ndarray) -> Extracted:
         """Returns what an extractor makes of pictures, which are those that `shown` returns."""
         images = self.shown(images)
         extractor = self.by_name[name]
         if isinstance(extractor, Classifier):
             classified = extractor.classify(images)
-            return Seen(classified.features, classified.labels, classified.probabilities)
+            return Extracted(classified.features, classified.labels, classified.probabilities)
         if isinstance(extractor, Matcher):
             features, embedding = extractor.features_and_embedding(images)
-            return Seen(features, embedding=embedding)
-        return Seen(extractor.features(images))
+            return Extracted(features, embedding=embedding)
+        return Extracted(extractor.features(images))
 
-    def see_split(self, name: str, dataset: Dataset, rows: np.ndarray) -> Seen:
+    def extract_split(self, name: str, dataset: Dataset, rows: np.ndarray) -> Extracted:
         """Returns what an extractor makes of real pictures; remembered."""
         return self.remember(
-            ("seen", name), dataset, rows, lambda: joined(self.see(name, dataset.images[p]) for p in in_parts(rows))
+            ("extracted", name),
+            dataset,
+            rows,
+            lambda: joined(self.extract(name, dataset.images[p]) for p in in_parts(rows)),
         )
 
     def remember(self, key: tuple, dataset: Dataset, rows: np.ndarray, make: Callable[[], Any]) -> Any:
@@ -229,7 +232,7 @@ def on_background(dataset: Dataset, background: tuple[int, ...]) -> Dataset:
     return dataclasses.replace(dataset, images=seen, decoding=f"{dataset.decoding} on {background}")
 
 
-def joined(parts: Iterable[Seen]) -> Seen:
+def joined(parts: Iterable[Extracted]) -> Extracted:
     """Returns what was seen of pictures part by part as one."""
     columns = zip(*parts, strict=True)
-    return Seen(*(None if column[0] is None else np.concatenate(column) for column in columns))
+    return Extracted(*(None if column[0] is None else np.concatenate(column) for column in columns))

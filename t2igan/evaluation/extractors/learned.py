@@ -20,7 +20,7 @@ from jaxtyping import Int, UInt8
 from t2igan.data import Dataset
 from t2igan.errors import UserError
 from t2igan.evaluation.extractors.extractor import read_shrunk
-from t2igan.evaluation.extractors.settings import SEED
+from t2igan.evaluation.extractors.settings import SEED, Settings
 from t2igan.inference.console import progress_bar
 from t2igan.inference.files import write_tensors
 
@@ -54,6 +54,30 @@ class Learned:
         return self._params
 
 
+class LearnedExtractor:
+    """An extractor that learns from the training split: its parts, and the file with what it has learned."""
+
+    name = ""
+
+    def __init__(
+        self, train: Dataset, px: int, folder: Path, settings: Settings, progress: Progress | None, facts: list
+    ):
+        """Learns nothing yet; `facts` are what decides what is learned."""
+        self._train = train
+        self._px = px
+        self._settings = settings
+        self._progress = progress
+        self._learned = Learned(self.name, folder, facts, self._learn)
+        self.path, self.key = self._learned.path, self._learned.key
+
+    def learn(self) -> None:
+        """Reads or learns now what is needed."""
+        self._learned.params()
+
+    def _learn(self) -> Any:
+        raise NotImplementedError
+
+
 def training_rows(length: int, max_images: int) -> Int[np.ndarray, " n"]:
     """Returns the rows of a training split that extractors learn from: all, or `max_images` by their own seed."""
     if length <= max_images:
@@ -84,7 +108,7 @@ def unit_scale(features: Callable[[np.ndarray], np.ndarray], images: np.ndarray)
     return np.float32(1 / max(features(images[rows]).var(0).mean() ** 0.5, 1e-6))
 
 
-def report(progress: Progress | None, name: str, done: int, total: int, wait_for: Any) -> None:
+def say_how_far(progress: Progress | None, name: str, done: int, total: int, wait_for: Any) -> None:
     """Says now and then how far an extractor has learned."""
     if progress and (done % 50 == 0 or done == total):
         jax.block_until_ready(wait_for)  # a step is started in no time; say only what is done

@@ -24,7 +24,7 @@ from t2igan.nets import Networks, build
 from t2igan.nets.image_encoder import ImageEncoder
 
 
-class Probe:
+class Probe(learned.LearnedExtractor):
     """Does a picture find its own caption? The contrastive learning of the text phase, with a seed of its own."""
 
     name = "probe"
@@ -40,21 +40,12 @@ class Probe:
         settings: Settings,
         progress: learned.Progress | None,
     ):
-        self._train = train
         self._tokenizer = tokenizer
         self._networks = networks
-        self._px = px
-        self._settings = settings
-        self._progress = progress
         s = settings
         facts = [VERSION, "probe", train_hash, list(train.images.shape), px, tokenizer.to_json(), s.features]
         facts += [s.max_images, s.probe_steps, s.probe_batch_images, s.probe_learning_rate]
-        self._learned = learned.Learned(self.name, folder, facts, self._learn)
-        self.path, self.key = self._learned.path, self._learned.key
-
-    def learn(self) -> None:
-        """Reads or learns now what is needed."""
-        self._learned.params()
+        super().__init__(train, px, folder, settings, progress, facts)
 
     def features(self, images: UInt8[np.ndarray, "N H W C"]) -> Float[np.ndarray, "N F"]:
         """Returns the picture tower's features, with unit variance on training pictures, on average."""
@@ -98,7 +89,7 @@ class Probe:
             if state is None:
                 state = jax.jit(partial(init_text_state, method))(batch)
             state, _ = step(state, batch)
-            learned.report(self._progress, "probe", number + 1, s.probe_steps, state.step)
+            learned.say_how_far(self._progress, "probe", number + 1, s.probe_steps, state.step)
         encoder = self._networks.image_encoder
         features = lambda x: in_batches(partial(_tower, encoder), state.params["image"], x)[0]
         return state.params | {"scale": learned.unit_scale(features, images)}

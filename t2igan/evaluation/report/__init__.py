@@ -1,4 +1,4 @@
-"""What a run became, on one page to look at (`write_report`), and in a model card (`t2igan.evaluation.report.card`)."""
+"""What a run became, on one page (`write_report`) and in a model card (`t2igan.evaluation.report.model_card`)."""
 
 from __future__ import annotations
 

@@ -52,15 +52,17 @@ class Spread:
 
 
 def charts(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Chart]]:
-    """Returns the charts of the rows of metrics.jsonl: phase -> what its steps measured, "figures" -> looks between."""
+    """Returns the charts of the rows of metrics.jsonl: phase -> what its steps measured, "figures" -> evaluations."""
     steps: dict[str, list] = {}
-    looks = []
+    evaluations = []
     for row in rows:
         if "images_per_s" in row:
             steps.setdefault(row["phase"], []).append(row)
         else:
-            looks.append(row)
-    drawn = {phase: _step_charts(of_phase) for phase, of_phase in steps.items()} | {"figures": _look_charts(looks)}
+            evaluations.append(row)
+    drawn = {phase: _step_charts(of_phase) for phase, of_phase in steps.items()} | {
+        "figures": _evaluation_charts(evaluations)
+    }
     return {name: of_one for name, of_one in drawn.items() if of_one}
 
 
@@ -93,7 +95,7 @@ def _step_charts(rows: Sequence[Mapping[str, Any]]) -> list[Chart]:
     return drawn
 
 
-def _look_charts(rows: Sequence[Mapping[str, Any]]) -> list[Chart]:
+def _evaluation_charts(rows: Sequence[Mapping[str, Any]]) -> list[Chart]:
     """One chart a figure, with the same figure of real pictures where there is one ("NAME/real")."""
     keys = dict.fromkeys(key for row in rows for key, value in row.items() if _is_number(value))
     names = [

@@ -1,4 +1,4 @@
-"""What a report draws anew: captions, ways between two of them, and where the generator reads which word."""
+"""What a report draws anew: captions, ways between two of them, and where the model reads which word."""
 
 from __future__ import annotations
 
@@ -23,25 +23,23 @@ class Attention(NamedTuple):
     weights: Float[np.ndarray, "W h w"]  # over the words and the marks of begin and end they sum to 1 at each place
 
 
-def between_seeds(generator: Model, caption: str, seeds: tuple[int, int], steps: int) -> UInt8[np.ndarray, "S H W C"]:
+def between_seeds(model: Model, caption: str, seeds: tuple[int, int], steps: int) -> UInt8[np.ndarray, "S H W C"]:
     """Returns pictures of one caption while the noise goes from one seed's to the other's, both ends included.
 
     The way is the great circle (Shoemake 1985), on which noise of many dimensions keeps its usual length.
     """
     shares = np.linspace(0, 1, steps, dtype=np.float32)
-    tokens = generator.tokenizer.encode([caption])
+    tokens = model.tokenizer.encode([caption])
     ends = np.asarray(seeds, np.uint32)
-    return np.asarray(_draw_between_seeds(generator.networks, generator.params, ends, tokens, shares))
+    return np.asarray(_draw_between_seeds(model.networks, model.params, ends, tokens, shares))
 
 
-def between_captions(
-    generator: Model, captions: tuple[str, str], seed: int, steps: int
-) -> UInt8[np.ndarray, "S H W C"]:
+def between_captions(model: Model, captions: tuple[str, str], seed: int, steps: int) -> UInt8[np.ndarray, "S H W C"]:
     """Returns pictures of one seed while the text goes from one caption's to the other's, both ends included."""
     shares = np.linspace(0, 1, steps, dtype=np.float32)
-    tokens = generator.tokenizer.encode(list(captions))
+    tokens = model.tokenizer.encode(list(captions))
     seeds = np.asarray([seed], np.uint32)
-    return np.asarray(_draw_between_captions(generator.networks, generator.params, seeds, tokens, shares))
+    return np.asarray(_draw_between_captions(model.networks, model.params, seeds, tokens, shares))
 
 
 def slerp(a: Float[Array, " Z"], b: Float[Array, " Z"], shares: Float[Array, " S"]) -> Float[Array, "S Z"]:
@@ -73,30 +71,30 @@ def mix_texts(first: Text, second: Text, shares: Float[Array, " S"]) -> Text:
     )
 
 
-def attend(generator: Model, caption: str, seed: int) -> Attention | None:
-    """Returns where the generator reads which word of a caption; None for one that reads the sentence only.
+def attend(model: Model, caption: str, seed: int) -> Attention | None:
+    """Returns where the model reads which word of a caption; None for one that reads the sentence only.
 
     The weights are the mean over the heads and layers of the largest map that reads words. Tokens of one word are
     added up.
     """
-    tokens = generator.tokenizer.encode([caption])
+    tokens = model.tokenizer.encode([caption])
     seeds = np.asarray([seed], np.uint32)
-    image, maps = _draw_attention(generator.networks, generator.params, seeds, tokens)
+    image, maps = _draw_attention(model.networks, model.params, seeds, tokens)
     if not maps:
         return None
     largest_px = max(weights.shape[1] for weights in maps)
     weights = np.mean([weights[0] for weights in maps if weights.shape[1] == largest_px], axis=0)
-    words = generator.tokenizer.words(caption)
+    words = model.tokenizer.words(caption)
     of_words = [weights[..., list(word.positions)].sum(-1) for word in words]
     return Attention(np.asarray(image[0]), tuple(word.text for word in words), np.stack(of_words))
 
 
-def pictures_of(generator: Model, captions: Sequence[str], seeds: Sequence[int]) -> UInt8[np.ndarray, "N H W C"]:
+def pictures_of(model: Model, captions: Sequence[str], seeds: Sequence[int]) -> UInt8[np.ndarray, "N H W C"]:
     """Returns a picture a caption and seed; no caption gives no picture, and long ones are cut, as in training."""
     if not captions:
-        size, channels = generator.config["data"]["image_size_px"], generator.config["data"]["channels"]
+        size, channels = model.config["data"]["image_size_px"], model.config["data"]["channels"]
         return np.zeros((0, size, size, channels), np.uint8)
-    return generator.sample(list(captions), list(seeds), cut_long=True)
+    return model.sample(list(captions), list(seeds), cut_long=True)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -13,9 +13,9 @@ from t2igan.data.model_tokenizer import ModelTokenizer
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, command, nearest
 from t2igan.evaluation.report import curves, plots, sections, tables
-from t2igan.evaluation.report.card import CARD_NAME, model_card
 from t2igan.evaluation.report.environment import environment
 from t2igan.evaluation.report.facts import RunFacts, changed_from, gather, is_current, read_json, read_record
+from t2igan.evaluation.report.model_card import CARD_NAME, model_card
 from t2igan.evaluation.runs import evaluate_run
 from t2igan.inference.console import say
 from t2igan.inference.files import write_text
@@ -47,7 +47,7 @@ class Sources:
 
     workdir: Path
     facts: RunFacts
-    generator: Model | None
+    model: Model | None
     train: Dataset | None
     shown: Dataset | None  # the split that is evaluated
     evaluation: Mapping[str, Any] | None
@@ -74,7 +74,7 @@ def write(
     write_text(out, html)
     card = model_card(sources.facts)
     write_text(workdir / CARD_NAME, card)
-    in_snapshot = sources.generator is not None and put_model_card(workdir / SNAPSHOT_NAME, card, sources.facts.digest)
+    in_snapshot = sources.model is not None and put_model_card(workdir / SNAPSHOT_NAME, card, sources.facts.digest)
     say(f"report:     {out} ({len(html.encode()) / 1e6:.1f} MB, one file)")
     say(f"model card: {workdir / CARD_NAME}{', and in the snapshot' if in_snapshot else ''}")
     return out
@@ -108,14 +108,14 @@ def collect(workdir: Path, split: str | None, num_images: int | None, seed: int)
             if not is_current(evaluation, snapshot.digest):  # a training in the same folder has gone on meanwhile
                 evaluation, missing = None, "The model changed while it was evaluated; make the report once more."
     facts = gather(workdir, config.to_dict(), snapshot, _distinct(train, shown), _tokenizer(workdir, snapshot))
-    generator = from_snapshot(snapshot) if snapshot else None
-    return Sources(workdir, facts, generator, train, shown, evaluation, missing)
+    model = from_snapshot(snapshot) if snapshot else None
+    return Sources(workdir, facts, model, train, shown, evaluation, missing)
 
 
 def context(sources: Sources, base: Mapping[str, Any] | None) -> dict[str, Any]:
     """Returns the template's variables: plain values and data URIs."""
     facts, evaluation = sources.facts, sources.evaluation
-    drawn = sections.draw(sources.generator, sources.train, sources.shown, evaluation, sources.workdir)
+    drawn = sections.draw(sources.model, sources.train, sources.shown, evaluation, sources.workdir)
     charts = curves.charts(facts.rows)
     numbered = {
         phase: [(chart.title, plots.chart_svg(chart, f"{phase}{number}")) for number, chart in enumerate(of_phase)]

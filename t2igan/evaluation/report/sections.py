@@ -75,14 +75,14 @@ class Drawn:
 
 
 def draw(
-    generator: Model | None,
+    model: Model | None,
     train: Dataset | None,
     shown: Dataset | None,
     evaluation: Mapping[str, Any] | None,
     workdir: Path,
 ) -> Drawn:
     """Draws all that a report shows of a run; what is missing leaves its section empty."""
-    image_px = _image_px(generator, train)
+    image_px = _image_px(model, train)
     sheets = read_sheets(workdir / "samples", image_px, MAX_TIMES) if image_px else []
     parts: dict[str, Any] = {"sharp": image_px <= SHARP_PX}
     if sheets:
@@ -99,17 +99,17 @@ def draw(
         examples = np.asarray(train.images[places])
         captions = [train.captions[i][0] for i in places]
         parts["examples"] = tuple(_picture(x, c, note=c) for x, c in zip(examples, captions, strict=True))
-    if generator is not None:
-        captions = sheets[-1].captions if sheets else _first_captions(generator, shown)
+    if model is not None:
+        captions = sheets[-1].captions if sheets else _first_captions(model, shown)
         seeds = sheets[-1].seeds if sheets else tuple(range(MAX_SEEDS))
         captions, seeds = captions[:MAX_CAPTIONS], seeds[:MAX_SEEDS]
-        parts["grid"] = _grid(generator, captions, seeds)
-        parts["ways"] = _ways(generator, captions, seeds, shown)
-        attention = [_attention(generator, caption, seeds[0]) for caption in captions[:3]]
+        parts["grid"] = _grid(model, captions, seeds)
+        parts["ways"] = _ways(model, captions, seeds, shown)
+        attention = [_attention(model, caption, seeds[0]) for caption in captions[:3]]
         parts["attention"] = tuple(strip for strip in attention if strip)
         parts["reads_words"] = not captions or None not in attention
         if evaluation is not None and shown is not None and train is not None:
-            parts |= _of_evaluation(generator, train, shown, evaluation.get("details", {}))
+            parts |= _of_evaluation(model, train, shown, evaluation.get("details", {}))
     return Drawn(**parts)
 
 
@@ -119,24 +119,24 @@ def clip(text: Any, most: int = MAX_CHARACTERS) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _of_evaluation(generator: Model, train: Dataset, shown: Dataset, details: Mapping[str, Any]) -> dict[str, tuple]:
+def _of_evaluation(model: Model, train: Dataset, shown: Dataset, details: Mapping[str, Any]) -> dict[str, tuple]:
     """Draws the drawings that an evaluation singled out once more, from their captions and seeds."""
     ranked = details.get("captions", {})
     neighbours = {name: of_one["nearest"] for name, of_one in details.get("memorisation", {}).items()}
     diversity = details.get("diversity", {})
     robustness = {kind: of_one.get("examples", ()) for kind, of_one in details.get("robustness", {}).items()}
     return {
-        "best": _ranked(generator, shown, ranked.get("best", ())),
-        "worst": _ranked(generator, shown, ranked.get("worst", ())),
-        "neighbours": tuple((name, _nearest(generator, train, pairs)) for name, pairs in neighbours.items() if pairs),
-        "least": _strips(generator, diversity.get("least", ())),
-        "most": _strips(generator, diversity.get("most", ())),
-        "robustness": tuple((kind, _changed(generator, pairs)) for kind, pairs in robustness.items() if pairs),
+        "best": _ranked(model, shown, ranked.get("best", ())),
+        "worst": _ranked(model, shown, ranked.get("worst", ())),
+        "neighbours": tuple((name, _nearest(model, train, pairs)) for name, pairs in neighbours.items() if pairs),
+        "least": _strips(model, diversity.get("least", ())),
+        "most": _strips(model, diversity.get("most", ())),
+        "robustness": tuple((kind, _changed(model, pairs)) for kind, pairs in robustness.items() if pairs),
     }
 
 
-def _grid(generator: Model, captions: Sequence[str], seeds: Sequence[int]) -> tuple[Strip, ...]:
-    drawn = drawings.pictures_of(generator, [c for c in captions for _ in seeds], list(seeds) * len(captions))
+def _grid(model: Model, captions: Sequence[str], seeds: Sequence[int]) -> tuple[Strip, ...]:
+    drawn = drawings.pictures_of(model, [c for c in captions for _ in seeds], list(seeds) * len(captions))
     rows = drawn.reshape(len(captions), len(seeds), *drawn.shape[1:])
     return tuple(
         Strip(clip(caption), tuple(_picture(x, f"{caption}, seed {s}") for x, s in zip(row, seeds, strict=True)))
@@ -144,33 +144,33 @@ def _grid(generator: Model, captions: Sequence[str], seeds: Sequence[int]) -> tu
     )
 
 
-def _ways(generator: Model, captions: Sequence[str], seeds: Sequence[int], shown: Dataset | None) -> tuple[Strip, ...]:
+def _ways(model: Model, captions: Sequence[str], seeds: Sequence[int], shown: Dataset | None) -> tuple[Strip, ...]:
     """Between two seeds of a caption; between two captions that differ little, and two that differ much."""
     if not captions or len(seeds) < 2:
         return ()
     caption = captions[0]
     ends = (seeds[0], seeds[1])
     name = f"from seed {ends[0]} to seed {ends[1]}"
-    strips = [_way(f"{clip(caption)}", drawings.between_seeds(generator, caption, ends, WAY_STEPS), name)]
+    strips = [_way(f"{clip(caption)}", drawings.between_seeds(model, caption, ends, WAY_STEPS), name)]
     known = [*captions, *(of_one[0] for of_one in (shown.captions[:WAY_CAPTIONS] if shown is not None else ()))]
-    for first, second in _far_and_near(generator, list(dict.fromkeys(known))):
-        drawn = drawings.between_captions(generator, (first, second), seeds[0], WAY_STEPS)
+    for first, second in _far_and_near(model, list(dict.fromkeys(known))):
+        drawn = drawings.between_captions(model, (first, second), seeds[0], WAY_STEPS)
         strips.append(_way(f"{clip(first)} → {clip(second)}", drawn, f"seed {seeds[0]}"))
     return tuple(strips)
 
 
-def _far_and_near(generator: Model, captions: Sequence[str]) -> list[tuple[str, str]]:
+def _far_and_near(model: Model, captions: Sequence[str]) -> list[tuple[str, str]]:
     """The first caption with the one that is most like it, and with the one that is least like it, token by token."""
     if len(captions) < 2:
         return []
-    tokens = generator.tokenizer.own.encode(captions)
+    tokens = model.tokenizer.own.encode(captions)
     different = (tokens[1:] != tokens[0]).sum(1)
     chosen = dict.fromkeys((int(different.argmin()), int(different.argmax())))
     return [(captions[0], captions[1 + i]) for i in chosen]
 
 
-def _attention(generator: Model, caption: str, seed: int) -> Strip | None:
-    attention = drawings.attend(generator, caption, seed)
+def _attention(model: Model, caption: str, seed: int) -> Strip | None:
+    attention = drawings.attend(model, caption, seed)
     if attention is None:
         return None
     whole = _picture(attention.image, caption, note="all")
@@ -183,9 +183,9 @@ def _attention(generator: Model, caption: str, seed: int) -> Strip | None:
     return Strip(clip(caption), (whole, *parts))
 
 
-def _ranked(generator: Model, shown: Dataset, ranked: Sequence[Mapping[str, Any]]) -> tuple[Pair, ...]:
+def _ranked(model: Model, shown: Dataset, ranked: Sequence[Mapping[str, Any]]) -> tuple[Pair, ...]:
     ranked = [one for one in ranked if one["row"] < len(shown)][:MAX_RANKED]
-    drawn = drawings.pictures_of(generator, [one["caption"] for one in ranked], [one["seed"] for one in ranked])
+    drawn = drawings.pictures_of(model, [one["caption"] for one in ranked], [one["seed"] for one in ranked])
     pairs = []
     for one, image in zip(ranked, drawn, strict=True):
         notes = [f"seed {one['seed']}"]
@@ -205,9 +205,9 @@ def _ranked(generator: Model, shown: Dataset, ranked: Sequence[Mapping[str, Any]
     return tuple(pairs)
 
 
-def _nearest(generator: Model, train: Dataset, pairs: Sequence[Mapping[str, Any]]) -> tuple[Pair, ...]:
+def _nearest(model: Model, train: Dataset, pairs: Sequence[Mapping[str, Any]]) -> tuple[Pair, ...]:
     pairs = [pair for pair in pairs if pair["train_row"] < len(train)][:MAX_PAIRS]
-    drawn = drawings.pictures_of(generator, [pair["caption"] for pair in pairs], [pair["seed"] for pair in pairs])
+    drawn = drawings.pictures_of(model, [pair["caption"] for pair in pairs], [pair["seed"] for pair in pairs])
     return tuple(
         Pair(
             clip(pair["caption"]),
@@ -219,21 +219,21 @@ def _nearest(generator: Model, train: Dataset, pairs: Sequence[Mapping[str, Any]
     )
 
 
-def _strips(generator: Model, captions: Sequence[Mapping[str, Any]]) -> tuple[Strip, ...]:
+def _strips(model: Model, captions: Sequence[Mapping[str, Any]]) -> tuple[Strip, ...]:
     strips = []
     for one in captions[:MAX_STRIPS]:
         seeds = list(one["seeds"])[:MAX_SEEDS]
-        drawn = drawings.pictures_of(generator, [one["caption"]] * len(seeds), seeds)
+        drawn = drawings.pictures_of(model, [one["caption"]] * len(seeds), seeds)
         pictures = tuple(_picture(x, f"{one['caption']}, seed {s}") for x, s in zip(drawn, seeds, strict=True))
         strips.append(Strip(clip(one["caption"]), pictures, f"distance {one['distance']:.3g}"))
     return tuple(strips)
 
 
-def _changed(generator: Model, examples: Sequence[Mapping[str, Any]]) -> tuple[Pair, ...]:
+def _changed(model: Model, examples: Sequence[Mapping[str, Any]]) -> tuple[Pair, ...]:
     examples = examples[:MAX_CHANGED]
     seeds = [one["seed"] for one in examples]
-    clean = drawings.pictures_of(generator, [one["clean"] for one in examples], seeds)
-    changed = drawings.pictures_of(generator, [one["changed"] for one in examples], seeds)
+    clean = drawings.pictures_of(model, [one["clean"] for one in examples], seeds)
+    changed = drawings.pictures_of(model, [one["changed"] for one in examples], seeds)
     return tuple(
         Pair(clip(one["changed"]), _picture(after, one["changed"]), _picture(before, one["clean"]), clip(one["clean"]))
         for one, before, after in zip(examples, clean, changed, strict=True)
@@ -249,17 +249,17 @@ def _picture(image: np.ndarray, alt: str, note: str = "") -> Picture:
     return Picture(data_uri(np.asarray(image)), clip(alt), clip(note))
 
 
-def _first_captions(generator: Model, shown: Dataset | None) -> tuple[str, ...]:
+def _first_captions(model: Model, shown: Dataset | None) -> tuple[str, ...]:
     """The captions of the sheet that is not drawn yet."""
-    captions = tuple(generator.config["sample"]["captions"])
+    captions = tuple(model.config["sample"]["captions"])
     if captions or shown is None:
         return captions
-    return tuple(of_one[0] for of_one in shown.captions[: generator.config["sample"]["num_captions"]])
+    return tuple(of_one[0] for of_one in shown.captions[: model.config["sample"]["num_captions"]])
 
 
-def _image_px(generator: Model | None, train: Dataset | None) -> int:
-    if generator is not None:
-        return generator.config["data"]["image_size_px"]
+def _image_px(model: Model | None, train: Dataset | None) -> int:
+    if model is not None:
+        return model.config["data"]["image_size_px"]
     return train.images.shape[1] if train is not None else 0
 
 

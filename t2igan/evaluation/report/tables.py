@@ -12,24 +12,27 @@ HEADLINES = (
     ("attributes/mean",),
     ("attributes/all",),
     ("retrieval/caption_at_1",),
-    ("frechet",),
+    ("frechet_distance",),
     ("coverage",),
     ("diversity_within",),
     ("memorisation/auc",),
 )
 MAX_TILES = 6
 GROUPS = {
-    "frechet": (
+    "frechet_distance": (
         "Fréchet distance",
         "How far the features of generated and real pictures lie apart, as two Gaussians. Real: as many training "
         "pictures, whose captions are others, so that drawings of the split's own captions may come out below them.",
     ),
-    "kernel": ("Kernel distance", "The same question without the Gaussians, and without bias from few pictures."),
-    "neighbours": (
+    "kernel_distance": (
+        "Kernel distance",
+        "The same question without the Gaussians, and without bias from few pictures.",
+    ),
+    "precision_recall": (
         "Quality and coverage",
         "Precision, density: do generated pictures lie among real ones? Recall, coverage: are all real ones reached?",
     ),
-    "score": ("Classifier score", "Clear pictures of many kinds score high; it looks at no real picture."),
+    "classifier_score": ("Classifier score", "Clear pictures of many kinds score high; it looks at no real picture."),
     "attributes": (
         "Attributes",
         "Share of pictures with what the caption says, as a classifier of real pictures sees it.",
@@ -57,7 +60,7 @@ GROUPS = {
 ARROWS = {"higher": "↑", "lower": "↓", "real": "≈"}
 ARROW_WORDS = {"higher": "higher is better", "lower": "lower is better", "real": "nearer to real pictures is better"}
 # What only "all figures" shows: attribute by attribute, other ranks, and any extractor but the first.
-SECONDARY = re.compile(r"/each/|^score/attributes/|_at_5/|_at_10/|_rank_")
+SECONDARY = re.compile(r"/each/|^classifier_score/attributes/|_at_5/|_at_10/|_rank_")
 MAX_CONFUSED = 14  # values of an attribute; of more, only the commonest confusions are listed
 MAX_MISTAKES = 6
 

@@ -13,7 +13,7 @@ from t2igan.errors import UserError
 from t2igan.inference.arguments import as_seeds, check_number
 from t2igan.inference.editing.codes import Codes
 from t2igan.inference.editing.composing import compose
-from t2igan.inference.editing.inverting import checked, draw_styles, invert, styles_of
+from t2igan.inference.editing.inverting import checked, draw_noise, invert
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.prompts import Prompt
 from t2igan.inference.sample import Model, noise
@@ -73,17 +73,21 @@ def edit(
     if codes is None:
         codes = invert(model, images, caption, quality, seed=seed, progress=progress)
     check_codes(model, codes)
-    before = Prompt.plain(caption)
+    if hidden is None:
+        hidden, drawn = _changed(model, codes, Prompt.plain(caption), meant, seed)
+    else:
+        drawn = draw_noise(model, codes.noise, [meant], codes.offsets)[0]
+    return Edited(compose(image, drawn, hidden, seam_px), hidden, codes)
+
+
+def _changed(model: Model, codes: Codes, before: Prompt, after: Prompt, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where another caption changes a picture, float32 [S, S, 1], and the picture as that caption has it."""
     random = np.asarray(noise(jnp.arange(seed + 1, seed + 1 + WITNESSES, dtype=jnp.uint32), model.networks.z_dim))
     z = np.concatenate([codes.noise, random])
     offsets = np.concatenate([codes.offsets, np.zeros((WITNESSES, *codes.offsets.shape[1:]), np.float32)])
-    drawn = [
-        draw_styles(model, styles_of(model, z, [text] * len(z)) + offsets, [text] * len(z)) for text in (before, meant)
-    ]
-    if hidden is None:
-        moved = np.abs(drawn[1].astype(int) - drawn[0]).max(-1, keepdims=True) > CHANGED_LEVELS  # [1 + W, S, S, 1]
-        hidden = (moved[0] & (moved[1:].sum(0) >= AGREEING)).astype(np.float32)
-    return Edited(compose(image, drawn[1][0], hidden, seam_px), hidden, codes)
+    old, new = (draw_noise(model, z, [meant] * len(z), offsets) for meant in (before, after))
+    moved = np.abs(new.astype(int) - old).max(-1, keepdims=True) > CHANGED_LEVELS  # [1 + W, S, S, 1]
+    return (moved[0] & (moved[1:].sum(0) >= AGREEING)).astype(np.float32), new[0]
 
 
 def vary(model: Model, codes: Codes, strength: float, *, num: int = 1, seed: int = 0) -> np.ndarray:
@@ -114,7 +118,8 @@ def vary(model: Model, codes: Codes, strength: float, *, num: int = 1, seed: int
     other = np.asarray(noise(seeds, model.networks.z_dim))
     z = math.cos(angle) * codes.noise + math.sin(angle) * other
     meant = [Prompt.plain(codes.captions[0])] * num
-    return draw_styles(model, styles_of(model, z, meant) + math.cos(angle) * codes.offsets, meant)
+    offsets = np.repeat(math.cos(angle) * codes.offsets, num, axis=0)
+    return draw_noise(model, z, meant, offsets)
 
 
 def check_codes(model: Model, codes: Codes) -> None:

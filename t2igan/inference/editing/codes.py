@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from t2igan.errors import UserError
-from t2igan.inference.files import explain_write_errors
+from t2igan.inference.files import write_bytes
 
 FORMAT = "t2igan codes 1"
 
@@ -57,11 +56,7 @@ class Codes:
             psnr_db=self.psnr_db,
             model=np.array(self.model),
         )
-        with explain_write_errors(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_name(f"{path.name}.unfinished")
-            unfinished.write_bytes(buffer.getvalue())
-            os.replace(unfinished, path)  # noqa: PTH105
+        write_bytes(path, buffer.getvalue())
 
     @classmethod
     def load(cls, path: Path) -> Codes:

@@ -20,7 +20,7 @@ from t2igan import nets
 from t2igan.errors import UserError
 from t2igan.inference.arguments import check_number
 from t2igan.inference.editing.describing import describe
-from t2igan.inference.editing.inverting import draw_styles, drawn_noise, encode_text, styles_of
+from t2igan.inference.editing.inverting import draw_noise, drawn_noise, encode_text
 from t2igan.inference.prompts import Prompt
 from t2igan.inference.sample import BATCH_SIZES, Model
 from t2igan.nets import Text
@@ -112,7 +112,7 @@ def along(
     z = drawn_noise(model, [caption], seed)[0] + steps[None, :, None] * found.vectors[:, None]
     z = z.reshape(-1, z.shape[-1])
     meant = [Prompt.plain(caption)] * len(z)
-    images = draw_styles(model, styles_of(model, z, meant), meant)
+    images = draw_noise(model, z, meant)
     return images.reshape(len(found.vectors), columns, *images.shape[1:])
 
 

@@ -24,6 +24,7 @@ import optax
 from jaxtyping import Array, Float
 
 from t2igan import nets
+from t2igan.method.techniques.masks import visible_distance
 from t2igan.nets import Text
 
 NOISE_PRIOR = 1e-3  # of mean z^2
@@ -69,10 +70,8 @@ class Found(NamedTuple):
 
 
 def distance(images: Float[Array, "B H W C"], target: Target) -> Float[Array, " B"]:
-    """Returns the mean of |e| + e^2 over the visible pixels, of each picture."""
-    error = images - target.images
-    each = (jnp.abs(error) + error**2) * target.visible
-    return each.sum((1, 2, 3)) / (error.shape[-1] * target.visible.sum((1, 2, 3)) + 1e-6)
+    """Returns how far the visible pixels are off, of each picture."""
+    return visible_distance(images - target.images, target.visible)
 
 
 def draw(networks: nets.Networks, params: Any, noise, offsets, text: Text) -> Float[Array, "B H W C"]:

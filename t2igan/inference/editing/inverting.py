@@ -142,16 +142,26 @@ def _drawn(networks: nets.Networks, params: Any, noise, offsets, text: Text) -> 
     return to_bytes(inversion.draw(networks, params, noise, offsets, text))
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _drawn_by_styles(networks: nets.Networks, params: Any, styles, text: Text) -> jax.Array:
-    return to_bytes(
-        networks.to_pixels(params, networks.generator.apply(params["generator"], styles, text, method="draw"))
-    )
+def _draw(networks: nets.Networks, params: Any, styles, text: Text) -> jax.Array:
+    images = networks.generator.apply(params["generator"], styles, text, method="draw")
+    return to_bytes(networks.to_pixels(params, images))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _composed(networks: nets.Networks, params: Any, noise, tokens, shares, read, counts):
-    return composed(networks, params, noise, tokens, shares, read, counts)
+def _styles(networks: nets.Networks, params: Any, noise, *meant) -> jax.Array:
+    return composed(networks, params, noise, *meant)[0]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _drawn_by_styles(networks: nets.Networks, params: Any, styles, *meant) -> jax.Array:
+    noise = jnp.zeros((len(styles), networks.z_dim))  # the words alone are wanted, and XLA leaves the rest out
+    return _draw(networks, params, styles, composed(networks, params, noise, *meant)[1])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _drawn_by_noise(networks: nets.Networks, params: Any, noise, offsets, *meant) -> jax.Array:
+    styles, text = composed(networks, params, noise, *meant)
+    return _draw(networks, params, styles + offsets, text)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -166,28 +176,30 @@ def encode_text(model: Model, captions: Sequence[str]) -> Text:
 
 def styles_of(model: Model, noise: np.ndarray, meant: Sequence[Prompt]) -> np.ndarray:
     """Returns the styles of noise and prompts, float32 [N, U, S]."""
-    return _in_pieces(lambda *rows: _composed(model.networks, model.params, *rows)[0], noise, model, meant)
+    return _in_pieces(_styles, model, meant, noise)
 
 
 def draw_styles(model: Model, styles: np.ndarray, meant: Sequence[Prompt]) -> np.ndarray:
     """Returns the pictures of styles, with the words of prompts; uint8 [N, S, S, C]."""
-    networks, params = model.networks, model.params
-
-    def drawn(styles, tokens, shares, read, counts):
-        noise = jnp.zeros((len(styles), networks.z_dim))
-        text = _composed(networks, params, noise, tokens, shares, read, counts)[1]
-        return _drawn_by_styles(networks, params, styles, text)
-
-    return _in_pieces(drawn, styles, model, meant)
+    return _in_pieces(_drawn_by_styles, model, meant, styles)
 
 
-def _in_pieces(function: Callable, rows: np.ndarray, model: Model, meant: Sequence[Prompt]) -> np.ndarray:
+def draw_noise(
+    model: Model, noise: np.ndarray, meant: Sequence[Prompt], offsets: np.ndarray | None = None
+) -> np.ndarray:
+    """Returns the pictures of noise and prompts, with offsets of the styles where given; uint8 [N, S, S, C]."""
+    offsets = np.zeros((len(noise), 1, 1)) if offsets is None else offsets
+    return _in_pieces(_drawn_by_noise, model, meant, noise, offsets)
+
+
+def _in_pieces(function: Callable, model: Model, meant: Sequence[Prompt], *rows: np.ndarray) -> np.ndarray:
     """Calls a function of rows and of encoded prompts for at most 64 of them at a time, in compiled sizes."""
     results = []
-    arrays = (np.asarray(rows, np.float32), *encode_composed(model.tokenizer, meant))
-    for start in range(0, len(rows), BATCH_SIZES[-1]):
+    arrays = (*(np.asarray(x, np.float32) for x in rows), *encode_composed(model.tokenizer, meant))
+    for start in range(0, len(meant), BATCH_SIZES[-1]):
         piece = tuple(array[start : start + BATCH_SIZES[-1]] for array in arrays)
-        results.append(np.asarray(function(*map(jnp.asarray, padded(piece))))[: len(piece[0])])
+        drawn = function(model.networks, model.params, *map(jnp.asarray, padded(piece)))
+        results.append(np.asarray(drawn)[: len(piece[0])])
     return np.concatenate(results)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from t2igan.errors import UserError
 from t2igan.inference.editing.changing import check_codes
 from t2igan.inference.editing.codes import Codes
-from t2igan.inference.editing.inverting import draw_styles, styles_of
+from t2igan.inference.editing.inverting import draw_noise, draw_styles
 from t2igan.inference.prompts import Prompt
 from t2igan.inference.sample import Model
 
@@ -37,7 +37,7 @@ def mix(model: Model, one: Codes, other: Codes, num: int = 16) -> np.ndarray:
     z = np.concatenate([great_circle(one.noise, other.noise, t) for t in along])
     offsets = np.concatenate([(1 - t) * one.offsets + t * other.offsets for t in along])
     meant = [caption_between(one.captions[0], other.captions[0], t) for t in along]
-    return draw_styles(model, styles_of(model, z, meant) + offsets, meant)
+    return draw_noise(model, z, meant, offsets)
 
 
 def mix_styles(model: Model, content: Codes, style: Codes, levels: int) -> np.ndarray:

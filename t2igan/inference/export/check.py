@@ -115,17 +115,22 @@ def run_alone(program: str, given: Mapping[str, Any], folder: Path, modules: Seq
         (place / "given.json").write_text(json.dumps(given), encoding="utf-8")
         (place / "program.py").write_text(_AROUND.replace("# PROGRAM", program), encoding="utf-8")
         command = [sys.executable, "-I", str(place / "program.py"), str(folder.absolute()), *modules]
-        try:
-            done = subprocess.run(
-                command, cwd=place, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, encoding="utf-8"
-            )
-        except subprocess.TimeoutExpired as error:
-            raise UserError(f"what was written to {folder} drew nothing within {TIMEOUT_S} s") from error
+        done = run_in(place, command, f"what was written to {folder}")
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise UserError(f"what was written to {folder} cannot be opened without t2igan: {last}")
         with np.load(place / "found.npz") as found:
             return {name: found[name] for name in found.files}
+
+
+def run_in(place: Path, command: Sequence[str], what: str) -> subprocess.CompletedProcess[str]:
+    """Runs a program in a folder and returns what it said; `UserError` where `what` it opens keeps it too long."""
+    try:
+        return subprocess.run(
+            command, cwd=place, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, encoding="utf-8"
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UserError(f"{what} drew nothing within {TIMEOUT_S} s") from error
 
 
 # -I: neither the current folder nor PYTHONPATH is searched, so that only what is installed can be imported.

@@ -10,10 +10,9 @@ import onnx
 from jaxtyping import Float
 from onnx import TensorProto, helper, numpy_helper
 
-from t2igan.inference.export.int8 import int8_levels
+from t2igan.inference.export.int8 import SMALL_ARRAY, int8_levels
 
 IR_VERSION = 8  # what opset 18 asks for; runtimes of early 2023 read it
-SMALL = 256  # weights with fewer values stay float32 whatever the type of the others
 
 TYPES = {np.dtype(name): getattr(TensorProto, name.upper()) for name in ("int64", "uint8")} | {
     np.dtype(np.float32): TensorProto.FLOAT
@@ -69,7 +68,7 @@ class Graph:
         if name in self._weights or f"{name}.stored" in self._weights:
             return name
         array = np.ascontiguousarray(array, np.float32)
-        if self.dtype == "float32" or array.size < SMALL:
+        if self.dtype == "float32" or array.size < SMALL_ARRAY:
             return self._store(name, array)
         if self.dtype == "float16":
             stored = self._store(f"{name}.stored", array.astype(np.float16))

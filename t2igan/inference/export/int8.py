@@ -1,4 +1,4 @@
-"""Weights as whole numbers of 8 bits, with a scale a channel."""
+"""How weights are stored in few bits: which of them are, and whole numbers of 8 bits with a scale a channel."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int8
 
 INT8_MAX = 127
+SMALL_ARRAY = 256  # weights with fewer values stay float32, whatever the type of the others
 
 
 def int8_levels(

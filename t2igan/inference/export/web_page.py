@@ -23,8 +23,8 @@ import numpy as np
 
 from t2igan.data.tokenizer import nfkc_exceptions
 from t2igan.errors import UserError
-from t2igan.inference.export.check import TARGETS, TIMEOUT_S, compare_bytes
-from t2igan.inference.export.int8 import int8_levels
+from t2igan.inference.export.check import TARGETS, compare_bytes, run_in
+from t2igan.inference.export.int8 import SMALL_ARRAY, int8_levels
 from t2igan.inference.export.source import Source
 from t2igan.inference.files import write_text
 from t2igan.inference.snapshot import flatten
@@ -35,7 +35,6 @@ from t2igan.nets.text_encoder import TextEncoder
 PARTS = Path(__file__).parent / "web"
 ENGINE = ("tokenizer.js", "noise.js", "engine.js", "product.js", "open.js")
 OLDEST_NODE = 18  # it has DecompressionStream
-SMALL = 256  # arrays with fewer values stay float32
 
 
 def write_file(source: Source, path: Path, dtype: str) -> None:
@@ -98,7 +97,7 @@ def packed(source: Source, dtype: str) -> bytes:
 
 def stored(name: str, array: np.ndarray, dtype: str) -> tuple[str, int, bytes]:
     """Returns the kind of an array in the page, the axis that has scales, and its bytes."""
-    if dtype == "float32" or array.size < SMALL:
+    if dtype == "float32" or array.size < SMALL_ARRAY:
         return "f4", 0, array.astype("<f4").tobytes()
     if dtype == "float16":
         return "f2", 0, array.astype("<f2").tobytes()
@@ -216,13 +215,7 @@ def check_file(source: Source, path: Path, dtype: str) -> list[str]:
         given = {"captions": source.captions, "seeds": source.seeds}
         (place / "given.json").write_text(json.dumps(given), encoding="utf-8")
         (place / "check.mjs").write_text(_PROGRAM, encoding="utf-8")
-        command = [node, "check.mjs", str(path.absolute())]
-        try:
-            done = subprocess.run(
-                command, cwd=place, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, encoding="utf-8"
-            )
-        except subprocess.TimeoutExpired as error:
-            raise UserError(f"the page drew nothing in Node within {TIMEOUT_S} s") from error
+        done = run_in(place, [node, "check.mjs", str(path.absolute())], "the page, in Node,")
         if done.returncode:
             raise UserError(f"the page cannot draw in Node ({node}): {_error_line(done.stderr)}")
         expected = source.bytes()

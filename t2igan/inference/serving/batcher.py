@@ -24,7 +24,7 @@ FAILURES_UNTIL_UNREADY = 3  # draws in a row
 # Draws prompts and seeds, as many of each: uint8 [N, H, W, C].
 Draw = Callable[[Group, Sequence[str], Sequence[int]], np.ndarray]
 # Is told of each batch, on the drawing thread: group, pictures, seconds, whether it failed.
-Watch = Callable[[Group, int, float, bool], None]
+OnBatch = Callable[[Group, int, float, bool], None]
 
 
 class NobodyWaits(Exception):
@@ -38,7 +38,7 @@ class Batcher:
     drawing thread with a function that it calls now and then, which raises once nobody waits for it any more.
     """
 
-    def __init__(self, draw: Draw, warm: Sequence[Group], largest_images: int, queue_images: int, watch: Watch):
+    def __init__(self, draw: Draw, warm: Sequence[Group], largest_images: int, queue_images: int, on_batch: OnBatch):
         """Makes a batcher that does nothing until `start`.
 
         Args:
@@ -46,9 +46,9 @@ class Batcher:
           warm: what to compile, each in all sizes up to `largest_images`.
           largest_images: the largest batch, a power of two.
           queue_images: pictures that may wait.
-          watch: told of each batch.
+          on_batch: told of each batch.
         """
-        self._draw, self._watch = draw, watch
+        self._draw, self._on_batch = draw, on_batch
         self._largest = largest_images
         self._queue = FairQueue(queue_images)
         self._condition = threading.Condition()
@@ -137,7 +137,7 @@ class Batcher:
             self._failures = 0
             self._to_warm = self._to_warm[1:]
         except Exception:  # too large for the device's memory, as a rule
-            self._watch(group, size, 0.0, True)
+            self._on_batch(group, size, 0.0, True)
             if size == 1:
                 self._failures = FAILURES_UNTIL_UNREADY
             self._largest = max(size // 2, 1)
@@ -168,7 +168,7 @@ class Batcher:
             pace = len(batch) / max(seconds, 1e-6)
             self._images_per_s = 0.8 * (self._images_per_s or pace) + 0.2 * pace
         if not isinstance(error, UserError | NobodyWaits):
-            self._watch(group, len(batch), seconds, error is not None)
+            self._on_batch(group, len(batch), seconds, error is not None)
         self._call(lambda: _deliver(batch, images, error))
 
     def _call(self, function: Callable[[], None]) -> None:

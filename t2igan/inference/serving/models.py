@@ -25,7 +25,7 @@ from t2igan.inference.snapshot import Snapshot, load_snapshot
 # Clients of OpenAI often name its models without being told to; they get the first of ours.
 _ALIAS = re.compile(r"(gpt-image|chatgpt-image|dall-e)[\w.-]*")
 _MOST_EXAMPLES = 12
-_CARD_EXAMPLE = re.compile(r"\.sample\((\[.*?\])[,)]")  # as `t2igan.evaluation.report.card` writes it
+_CARD_EXAMPLE = re.compile(r"\.sample\((\[.*?\])[,)]")  # as `t2igan.evaluation.report.model_card` writes it
 
 
 @dataclasses.dataclass(frozen=True)

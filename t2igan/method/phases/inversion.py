@@ -29,7 +29,7 @@ from jaxtyping import Array, Float
 from t2igan.errors import UserError
 from t2igan.method.losses.inversion import divergence_from_normal
 from t2igan.method.phases.base import PHASES, Phase, PhaseKind, PhaseMethod, PhaseState, descend, init_phase_state
-from t2igan.method.techniques.masks import MASKS, random_visible
+from t2igan.method.techniques.masks import MASKS, random_visible, visible_distance
 from t2igan.nets import Networks, Text
 from t2igan.nets.inverter import Inverted, invert
 from t2igan.step import Metrics, Params, stream
@@ -108,12 +108,6 @@ def draw_codes(networks: Networks, params: Params, noise: Array, offsets: Array 
         return networks.generator.apply(params, noise, text)
     styles = networks.generator.apply(params, noise, text.sentence, method="styles") + offsets
     return networks.generator.apply(params, styles, text, method="draw")
-
-
-def visible_distance(error: Float[Array, "B H W C"], visible: Float[Array, "B H W 1"]) -> Float[Array, " B"]:
-    """Returns the mean of |e| + e^2 over what is visible."""
-    each = (jnp.abs(error) + error**2) * visible
-    return each.sum((1, 2, 3)) / (error.shape[-1] * visible.sum((1, 2, 3)) + 1e-6)
 
 
 def surprise(inverted: Inverted, z: Float[Array, "B Z"]) -> Float[Array, " B"]:

@@ -1,4 +1,4 @@
-"""Which part of a picture is hidden when networks learn to complete it: pure functions of a key."""
+"""Which part of a picture is hidden when networks learn to complete it, and how far off the rest is."""
 
 from __future__ import annotations
 
@@ -32,6 +32,12 @@ def random_visible(
     hidden = [MASKS[kind](k, num, *_places(height, width)) for kind, k in zip(kinds, keys, strict=True)]
     hidden = jnp.stack([jnp.broadcast_to(h, (num, height, width)) for h in hidden])
     return 1 - hidden[chosen, jnp.arange(num)][..., None].astype(jnp.float32)
+
+
+def visible_distance(error: Float[Array, "B H W C"], visible: Float[Array, "B H W 1"]) -> Float[Array, " B"]:
+    """Returns the mean of |e| + e^2 over what is visible, of each picture."""
+    each = (jnp.abs(error) + error**2) * visible
+    return each.sum((1, 2, 3)) / (error.shape[-1] * visible.sum((1, 2, 3)) + 1e-6)
 
 
 def _places(height: int, width: int) -> tuple[Array, Array]:

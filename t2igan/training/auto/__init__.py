@@ -155,7 +155,7 @@ def _choose(wished: ConfigDict, minutes: float, change: Change, given_keys: froz
 def data_line(data: DataFacts) -> str:
     """Returns the facts of the data in a line."""
     return (
-        f"{data.pictures:,} pictures to train on ({data.distinct:,} different), {data.held_out[0]:,} to watch, "
+        f"{data.pictures:,} pictures to train on ({data.distinct:,} different), {data.held_out[0]:,} to validate on, "
         f"{data.held_out[1]:,} to test on; {data.width_px} x {data.height_px} px (median), {data.style}; "
         f"{data.captions:,} different captions of {data.caption_words} words (median)"
     )

@@ -115,7 +115,7 @@ def choose(shape: Shape, data: DataFacts, machine: MachineFacts) -> list[Decisio
             f"least, some hundred are few, and some thousand are good"
         )
     decisions = [_space(shape, data), _squares(data), _colours(data), _method(shape, data), _text(shape, data, machine)]
-    decisions += [_augmentation(shape, data), _batches(shape, data, machine), _watching(data)]
+    decisions += [_augmentation(shape, data), _batches(shape, data, machine), _monitoring(data)]
     return [decision for decision in decisions if decision is not None]
 
 
@@ -243,9 +243,9 @@ def _batches(shape: Shape, data: DataFacts, machine: MachineFacts) -> Decision |
     return Decision("batches", "; ".join(whys), values) if whys else None
 
 
-def _watching(data: DataFacts) -> Decision:
+def _monitoring(data: DataFacts) -> Decision:
     num = max(min(data.held_out[0], 400), 64)
-    return Decision("watching", f"{num} drawings are measured each time", {"evaluate.num_images": num})
+    return Decision("monitoring", f"{num} drawings are measured each time", {"evaluate.num_images": num})
 
 
 def risks(data: DataFacts, images: Mapping[str, int], machine: MachineFacts) -> list[str]:

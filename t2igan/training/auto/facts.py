@@ -35,7 +35,7 @@ class DataFacts:
 
     Attributes:
       pictures: of the training split; `distinct` of them differ.
-      held_out: (pictures to watch, pictures to test on).
+      held_out: (pictures to validate on, pictures to test on).
       width_px, height_px, short_side_px: medians, before decoding.
       style: "pixel art", "drawings" or "photographs".
       flat_share: median share of pixels that equal their neighbours.

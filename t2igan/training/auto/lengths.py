@@ -26,7 +26,7 @@ LEAST_STEPS = 20
 def overhead_s(
     config: Any, data: DataFacts, machine: MachineFacts, rates: Mapping[str, Rates], seconds: float
 ) -> float:
-    """Returns the seconds in which nothing is trained: compiling, the judges, codes, captions of a language model."""
+    """Returns the seconds in which nothing is trained: compiling, feature extractors, codes, encoded captions."""
     found = REST_SHARE * seconds + sum(rate.compile_s for rate in rates.values())
     if config.evaluate.at_end:
         found += JUDGES_FLOP / machine.float32_flop_s

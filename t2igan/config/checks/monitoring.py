@@ -1,4 +1,4 @@
-"""Checks how a training is watched and kept: `log`, `sample`, `evaluate`, `checkpoint`, and what it begins with."""
+"""Checks how a training is monitored and kept: `log`, `sample`, `evaluate`, `checkpoint`, and what it begins with."""
 
 from __future__ import annotations
 
@@ -26,5 +26,7 @@ def check(config: ConfigDict) -> None:
 
 def best_metrics() -> tuple[str, ...]:
     """Returns the metrics by which the best checkpoint can be kept; "" leaves the choice to the data."""
-    distances = (f"{metric}/{extractor}" for metric in ("frechet", "kernel") for extractor in EXTRACTORS)
+    distances = (
+        f"{metric}/{extractor}" for metric in ("frechet_distance", "kernel_distance") for extractor in EXTRACTORS
+    )
     return ("", "attributes/mean", "attributes/all", *distances)

@@ -181,8 +181,8 @@ def _sampling(facts: RunFacts) -> str:
         "## How to draw\n\n"
         "```python\n"
         "import t2igan\n\n"
-        'generator = t2igan.load("snapshot.safetensors")\n'
-        f"images = generator.sample([{_example(facts)!r}], seed=0)  # uint8 [N, H, W, C]\n"
+        'model = t2igan.load("snapshot.safetensors")\n'
+        f"images = model.sample([{_example(facts)!r}], seed=0)  # uint8 [N, H, W, C]\n"
         "```\n\n"
         "The picture of (prompt, seed) is always the same. This card is in the file too: "
         "`t2igan.inference.snapshot.load_snapshot(path).model_card`."
