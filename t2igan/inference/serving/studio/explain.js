@@ -67,7 +67,9 @@ export class Explanation {
     $("explained").hidden = false;
     try {
       const found = await this.changes(picture, mine.signal, (share) => (bar.value = share));
-      if (!mine.signal.aborted) this.show(picture, found);
+      if (mine.signal.aborted) return;
+      this.show(picture, found);
+      $("explained").scrollIntoView({ block: "nearest" });
     } catch (error) {
       if (error.name === "AbortError") return;
       if (!(error instanceof api.Refusal)) throw error;

@@ -75,8 +75,8 @@ export class Mask {
     return canvas;
   }
 
-  /** Returns the mask as a PNG, as `/v1/images/edits` reads it: white is drawn anew, black is kept. */
+  /** Returns the mask as a PNG, as `/v1/images/edits` reads it: what is transparent is drawn anew. */
   png() {
-    return new Promise((resolve) => this.canvas([255, 255, 255, 255], [0, 0, 0, 255]).toBlob(resolve, "image/png"));
+    return new Promise((resolve) => this.canvas([0, 0, 0, 0], [0, 0, 0, 255]).toBlob(resolve, "image/png"));
   }
 }

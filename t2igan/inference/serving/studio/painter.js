@@ -81,10 +81,26 @@ export class Painter {
     context.clearRect(0, 0, width, height);
     context.imageSmoothingEnabled = false;
     context.drawImage(this.mask.canvas(INK, [0, 0, 0, 0]), 0, 0, width, height);
+    this.hatch(context, width, height);
     $("undo").disabled = !this.mask.past.length;
     $("redo").disabled = !this.mask.future.length;
     $("mask-clear").disabled = $("complete-go").disabled = this.mask.isEmpty;
     $("mask-share").textContent = this.mask.isEmpty ? say("maskEmpty") : say("maskShare", { percent: Math.max(Math.round(100 * this.mask.share), 1) });
+  }
+
+  /** Stripes over what is covered, so that no colour of a picture is taken for the brush's. */
+  hatch(context, width, height) {
+    context.save();
+    context.globalCompositeOperation = "source-atop";
+    context.strokeStyle = "rgb(255 255 255 / 0.55)";
+    context.lineWidth = 2 * devicePixelRatio;
+    context.beginPath();
+    for (let x = -height; x < width; x += 9 * devicePixelRatio) {
+      context.moveTo(x, height);
+      context.lineTo(x + height, 0);
+    }
+    context.stroke();
+    context.restore();
   }
 
   change(act) {

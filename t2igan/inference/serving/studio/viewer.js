@@ -128,7 +128,7 @@ export class Viewer {
     $("edit").hidden = $("vary").hidden = given && !picture.caption && !model?.t2igan.captioner;
     $("edit-caption").value = picture.caption;
     this.showDifferences();
-    $("explain").hidden = Boolean(picture.made) || !model || !this.explanation.suits(picture);
+    $("explain-section").hidden = Boolean(picture.made) || !model || !this.explanation.suits(picture);
     this.explanation.hide();
     $("size").hidden = Boolean(picture.made); // no seed draws it again
     $("similar").hidden = given ? !picture.caption : Boolean(picture.made);
