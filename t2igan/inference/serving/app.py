@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 import t2igan
-from t2igan.inference.serving import edits, hugging_face, images, metrics
+from t2igan.inference.serving import a1111, describing, edits, hugging_face, images, interpolations, metrics
 from t2igan.inference.serving.answers import ApiError, json_response
 from t2igan.inference.serving.guard import Guard, exchange_of
 from t2igan.inference.serving.models import Catalogue
@@ -23,7 +23,12 @@ from t2igan.inference.serving.service import Service
 from t2igan.inference.serving.settings import Settings
 
 STUDIO = Path(__file__).parent / "studio"
+# What Python knows of these depends on the machine.
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
+EXPOSED_HEADERS = (
+    *("x-request-id", "retry-after", "x-should-retry"),
+    *(f"x-ratelimit-{of}-{what}" for of in ("limit", "remaining", "reset") for what in ("requests", "images")),
+)
 OPERATIONS = APIRouter()
 
 
@@ -42,7 +47,11 @@ def create_app(catalogue: Catalogue, settings: Settings) -> FastAPI:
     app.state.service = service
     app.include_router(images.ROUTER)
     app.include_router(edits.ROUTER)
+    app.include_router(describing.ROUTER)
+    app.include_router(interpolations.ROUTER)
     app.include_router(hugging_face.ROUTER)
+    if settings.a1111:
+        app.include_router(a1111.ROUTER)
     app.include_router(OPERATIONS)
     app.include_router(_studio())
     app.add_exception_handler(ApiError, _refuse)
@@ -54,7 +63,7 @@ def create_app(catalogue: Catalogue, settings: Settings) -> FastAPI:
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
             allow_headers=["*"],  # OpenAI's Node client adds seven of its own
-            expose_headers=["x-request-id", "retry-after", "x-should-retry"],
+            expose_headers=EXPOSED_HEADERS,
             max_age=3600,
         )
     return app
@@ -102,7 +111,7 @@ def _studio() -> APIRouter:
     """The routes of the page: files of the package, read once."""
     router = APIRouter()
     for path in sorted(STUDIO.rglob("*")):
-        if path.is_file() and path.suffix in (*_TYPES, ".png", ".webmanifest"):
+        if path.is_file():
             address = "/" if path.name == "index.html" else f"/studio/{path.relative_to(STUDIO).as_posix()}"
             _add_file(router, address, path.read_bytes(), path.name)
     return router

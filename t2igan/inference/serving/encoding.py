@@ -13,7 +13,7 @@ from t2igan.inference.provenance import picture_bytes
 from t2igan.inference.serving.links import Recipe
 
 WHITE = (255, 255, 255)
-MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
 
 
 def shown_px(native_px: int) -> int:
