@@ -137,11 +137,9 @@ def _file(data: bytes, form: str, name: str, seconds: int) -> Response:
 
 @ROUTER.get("/t2igan/v1/progress/{request_id}")
 async def progress(request_id: str, request: Request) -> Response:
-    """Says how far a request of this client is that waits for the device."""
+    """Says how far a request of this client is; one that is over, or has not come in whole, is no error to ask about."""
     found = service_of(request).how_far(request_id, exchange_of(request.scope).client)
-    if found is None:
-        raise ApiError(404, f"No request {request_id[:100]!r} of yours waits or is drawn.", None, "not_found")
-    return json_response(found)
+    return json_response(found or {"state": "unknown"})
 
 
 @ROUTER.get("/v1/models")

@@ -111,7 +111,7 @@ export async function between(one, other, { frames, px, gif }, how) {
   if (drawn) Object.assign(fields, { "prompts[]": pair.map((picture) => picture.caption), "seeds[]": pair.map((picture) => picture.seed), truncation: one.variety });
   else {
     files = pair.map((picture) => ["image", picture.blob]);
-    if (pair.every((picture) => picture.caption)) fields["captions[]"] = pair.map((picture) => picture.caption);
+    fields["captions[]"] = pair.map((picture) => picture.caption); // "" = the captioner is to say it
   }
   const { data } = await work("v1/interpolations", files, fields, how);
   return data.map((item, i) => ({ seed: i, blob: toBlob(item.b64_json, gif ? "image/gif" : "image/png") }));

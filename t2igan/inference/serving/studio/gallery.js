@@ -79,7 +79,7 @@ export class Gallery {
     if (!this.shown.has(digest)) {
       const drawn = [];
       for (const [seed, caption] of this.captions(about).entries()) {
-        drawn.push(...(await api.draw({ model: about.id, caption, variety: 0.7, guidance: 1 }, [seed], native_px)));
+        drawn.push(...(await api.draw({ model: about.id, caption, variety: 1, guidance: 1 }, [seed], native_px)));
       }
       this.shown.set(digest, drawn.map((one) => URL.createObjectURL(one.blob)));
     }

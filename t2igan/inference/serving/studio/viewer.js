@@ -109,7 +109,7 @@ export class Viewer {
     $("viewer-caption").textContent = picture.caption || say("yours");
     const variety = Number(picture.variety).toLocaleString(languageNow());
     const meta = picture.made ? say(`made_${picture.made}`) : say("meta", { seed: picture.seed, variety });
-    $("viewer-meta").textContent = `${meta} · ${picture.model}`;
+    $("viewer-meta").textContent = given && !picture.caption ? picture.model : `${meta} · ${picture.model}`;
     $("viewer-count").textContent = this.pictures.length > 1 ? `${this.at + 1} / ${this.pictures.length}` : "";
     $("previous").hidden = $("next").hidden = this.pictures.length < 2;
     this.showTools(given);
@@ -122,10 +122,11 @@ export class Viewer {
     const model = modelOf(picture.digest);
     $("shows").hidden = !given;
     if (given) $("shows-caption").value = picture.caption;
-    $("shows-note").textContent = "";
+    const unknown = given && !picture.caption && !model?.t2igan.captioner; // what it shows
+    $("shows-note").textContent = unknown && isEditable(picture) ? say("showsFirst") : "";
     if (given && !picture.caption && model?.t2igan.captioner) this.describe(picture);
     $("change").hidden = !isEditable(picture);
-    $("edit").hidden = $("vary").hidden = given && !picture.caption && !model?.t2igan.captioner;
+    for (const name of ["edit", "vary", "mix"]) $(name).hidden = unknown;
     $("edit-caption").value = picture.caption;
     this.showDifferences();
     $("explain-section").hidden = Boolean(picture.made) || !model || !this.explanation.suits(picture);

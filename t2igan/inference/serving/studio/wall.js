@@ -47,7 +47,7 @@ export class Wall {
     $("wall-note").hidden = !from;
     if (!from) return;
     const before = from.map((one) => make("img", { src: this.url(one.blob), alt: say("before", one), className: isSharp(one.px) ? "sharp" : "" }));
-    const text = run.made === "edit" ? marked(from[0].caption, run.caption) : [from.map((one) => one.caption).join(" → ") || say("yours")];
+    const text = run.made === "edit" ? marked(from[0].caption, run.caption) : [[...new Set(from.map((one) => one.caption || say("yours")))].join(" → ")];
     $("wall-note").replaceChildren(make("span", { className: "befores" }, ...before), make("p", { className: "diff" }, ...text));
   }
 
