@@ -88,7 +88,7 @@ def test_what_is_brushed_is_drawn_anew_and_all_else_stays(desktop, tmp_path):  #
     page.fill("#painter-caption", PROMPTS[1])
     page.select_option("#painter-num", "4")
     page.click("#complete-go")
-    page.wait_for_selector("#spoken:has-text('4 versions, drawn anew in part')", state="attached")
+    page.wait_for_selector("#spoken:has-text('4 versions, drawn anew in part')", state="attached", timeout=300_000)
     desktop.drawn(4)
     assert page.inner_text("#wall-title") == "Drawn anew in part" and page.is_disabled("#share")
     page.click("#wall li:nth-child(3) button")
