@@ -1,26 +1,17 @@
 """The studio in a real Chromium: a page whose console and requests are watched, and what is done with it."""
 
 import pytest
-from browser import CHROMIUM
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True, "color_scheme": "dark"}
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """One browser for all tests of a file."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Watched:
     """A page whose console and requests are noted."""
 
     def __init__(self, chromium, server, **screen):
-        self.context = chromium.new_context(accept_downloads=True, **{"locale": "en-GB", "reduced_motion": "reduce"} | screen)
+        self.context = chromium.new_context(
+            accept_downloads=True, **{"locale": "en-GB", "reduced_motion": "reduce"} | screen
+        )
         self.context.set_default_timeout(60_000)
         self.page = self.context.new_page()
         self.server, self.console, self.requests = server, [], []
@@ -69,20 +60,6 @@ class Watched:
         foreign = [url for url in self.requests if not url.startswith((self.server.url, "blob:", "data:"))]
         self.context.close()
         assert self.console == [] and foreign == []
-
-
-@pytest.fixture
-def desktop(chromium, server):
-    watched = Watched(chromium, server, viewport={"width": 1440, "height": 900})
-    yield watched
-    watched.close()
-
-
-@pytest.fixture
-def phone(chromium, server):
-    watched = Watched(chromium, server, **PHONE)
-    yield watched
-    watched.close()
 
 
 def serious_barriers(page):

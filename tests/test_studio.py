@@ -8,7 +8,7 @@ import pytest
 from browser import CHROMIUM
 from PIL import Image
 from served import PROMPTS, run_folder, running
-from studio_page import Watched, chromium, desktop, drop, phone, serious_barriers  # noqa: F401 - fixtures, too
+from studio_page import Watched, drop, serious_barriers
 
 from t2igan.inference.provenance import PNG_KEY
 from t2igan.inference.serving.models import open_models
@@ -141,6 +141,21 @@ def test_all_pictures_come_in_a_zip(desktop, tmp_path):
         pictures = [Image.open(io.BytesIO(packed.read(name))) for name in packed.namelist()]
     assert {json.loads(picture.text[PNG_KEY])["prompt"] for picture in pictures} == {CAPTION}
     assert {picture.size for picture in pictures} == {(128, 128)}
+    page = desktop.page
+    page.click("#wall li:nth-child(1) button")
+    page.click("#favourite")
+    page.keyboard.press("Escape")
+    page.click("#dice")
+    desktop.drawn()
+    page.click("#wall li:nth-child(2) button")
+    page.click("#favourite")
+    page.keyboard.press("Escape")
+    page.click("#tab-favourites")
+    page.wait_for_function("() => document.querySelectorAll('#favourites img').length === 2")
+    desktop.downloaded("#favourites .below").save_as(tmp_path / "favourites.zip")
+    with zipfile.ZipFile(tmp_path / "favourites.zip") as packed:
+        recipes = [json.loads(Image.open(io.BytesIO(packed.read(name))).text[PNG_KEY]) for name in packed.namelist()]
+    assert len({recipe["seed"] for recipe in recipes}) == 2
 
 
 def test_a_link_draws_the_same_for_somebody_else(desktop, phone):
@@ -180,7 +195,36 @@ def test_a_server_that_is_away_is_waited_for(desktop):
     ]  # the browser notes the refusals itself
 
 
-@pytest.mark.parametrize(("view", "scheme"), [("page", "light"), ("viewer", "dark"), ("gallery", "light"), ("keys", "dark")])
+def test_what_takes_long_is_shown_and_can_be_given_up(desktop):
+    page = desktop.page
+    desktop.open()
+    before = desktop.wall()
+    page.route("**/v1/images/variations", lambda _route: None)  # nobody ever answers
+    page.route("**/t2igan/v1/progress/*", lambda route: route.fulfill(json={"state": "drawing", "progress": 0.4}))
+    page.click("#wall li:nth-child(1) button")
+    page.click("#vary")
+    page.wait_for_function("() => document.querySelector('#working-bar').value === 0.4")
+    assert page.inner_text("#working-text") == "Drawing variations …"
+    page.click("#working-cancel")
+    page.wait_for_selector("#working", state="hidden")
+    desktop.drawn()
+    assert desktop.wall() == before
+
+
+def test_where_the_browser_keeps_nothing_the_page_does(desktop):
+    page = desktop.page
+    desktop.context.add_init_script("Object.defineProperty(window, 'indexedDB', {value: undefined})")
+    desktop.open()
+    page.keyboard.press("Escape")
+    page.press("#caption", "Enter")
+    page.wait_for_selector("#history .run")
+    page.click("#history .gone", force=True)
+    page.wait_for_selector("#history .nothing")
+
+
+@pytest.mark.parametrize(
+    ("view", "scheme"), [("page", "light"), ("viewer", "dark"), ("gallery", "light"), ("keys", "dark")]
+)
 def test_there_are_no_serious_barriers(chromium, server, view, scheme):
     watched = Watched(chromium, server, viewport={"width": 1280, "height": 900}, color_scheme=scheme, bypass_csp=True)
     watched.open()

@@ -8,7 +8,7 @@ import pytest
 from browser import CHROMIUM
 from PIL import Image
 from served import PROMPTS, run_folder, running
-from studio_page import PHONE, Watched, chromium, desktop, drop, phone, serious_barriers  # noqa: F401 - fixtures, too
+from studio_page import PHONE, Watched, drop, serious_barriers
 from tiny import random_snapshot
 
 import t2igan
@@ -59,7 +59,7 @@ def opened(watched, which=2):
     return watched.page
 
 
-def test_what_is_brushed_is_drawn_anew_and_all_else_stays(desktop, tmp_path):  # noqa: F811
+def test_what_is_brushed_is_drawn_anew_and_all_else_stays(desktop, tmp_path):
     page = opened(desktop)
     desktop.downloaded("#download").save_as(tmp_path / "before.png")
     page.click("#brush")
@@ -67,7 +67,10 @@ def test_what_is_brushed_is_drawn_anew_and_all_else_stays(desktop, tmp_path):  #
     assert share() == "Nothing is covered yet." and page.is_disabled("#complete-go") and page.is_disabled("#undo")
     page.fill("#brush-size", "1")
     box = page.locator("#painter-canvas").bounding_box()
-    middle = lambda column, row: (box["x"] + box["width"] * (column + 0.5) / 16, box["y"] + box["height"] * (row + 0.5) / 16)
+    middle = lambda column, row: (
+        box["x"] + box["width"] * (column + 0.5) / 16,
+        box["y"] + box["height"] * (row + 0.5) / 16,
+    )
     page.mouse.move(*middle(2, 3))
     page.mouse.down()
     page.mouse.move(*middle(13, 3))
@@ -101,7 +104,7 @@ def test_what_is_brushed_is_drawn_anew_and_all_else_stays(desktop, tmp_path):  #
     assert changed[hidden].any() and not changed[~hidden].any()
 
 
-def test_a_picture_that_is_dropped_on_another_is_mixed_with_it(desktop, tmp_path):  # noqa: F811
+def test_a_picture_that_is_dropped_on_another_is_mixed_with_it(desktop, tmp_path):
     page = desktop.page
     desktop.open()
     desktop.write(CAPTION)
@@ -126,7 +129,7 @@ def test_a_picture_that_is_dropped_on_another_is_mixed_with_it(desktop, tmp_path
     page.wait_for_selector("#history .run:has-text('From one to the other')")
 
 
-def test_a_picture_of_ones_own_is_described_and_drawn(desktop):  # noqa: F811
+def test_a_picture_of_ones_own_is_described_and_drawn(desktop):
     page = desktop.page
     desktop.open()
     file = io.BytesIO()
@@ -150,10 +153,13 @@ def test_a_picture_of_ones_own_is_described_and_drawn(desktop):  # noqa: F811
     desktop.drawn(1)
 
 
-def test_changed_words_are_marked_while_typing_and_afterwards(desktop):  # noqa: F811
+def test_changed_words_are_marked_while_typing_and_afterwards(desktop):
     page = opened(desktop)
     page.fill("#edit-caption", "a person with a blue top")
-    marks = lambda place: (page.locator(f"{place} del").all_inner_texts(), page.locator(f"{place} ins").all_inner_texts())
+    marks = lambda place: (
+        page.locator(f"{place} del").all_inner_texts(),
+        page.locator(f"{place} ins").all_inner_texts(),
+    )
     assert marks("#edit-diff") == (["red cap"], ["blue top"])
     page.press("#edit-caption", "Enter")
     page.wait_for_selector("#spoken:has-text('changed to “a person with a blue top”')", state="attached")
@@ -161,7 +167,7 @@ def test_changed_words_are_marked_while_typing_and_afterwards(desktop):  # noqa:
     assert page.inner_text("#wall-title") == "Changed" and marks("#wall-note") == (["red cap"], ["blue top"])
 
 
-def test_what_each_word_does_is_what_python_says(desktop, folder):  # noqa: F811
+def test_what_each_word_does_is_what_python_says(desktop, folder):
     page = opened(desktop, which=1)
     seed = int(page.input_value("#seed"))
     page.click("#explain")
@@ -174,10 +180,14 @@ def test_what_each_word_does_is_what_python_says(desktop, folder):  # noqa: F811
     assert said.startswith("red: without it ")
     assert abs(int(said.split()[3]) - 100 * (moved >= 20).mean()) <= 2
     page.click("#explained .word:has-text('red')")
-    assert page.locator("#explained figcaption").all_inner_texts() == ["with “red”", "without “red”", "where they differ"]
+    assert page.locator("#explained figcaption").all_inner_texts() == [
+        "with “red”",
+        "without “red”",
+        "where they differ",
+    ]
 
 
-def test_models_are_in_a_gallery_and_links_reach_all_of_them(desktop):  # noqa: F811
+def test_models_are_in_a_gallery_and_links_reach_all_of_them(desktop):
     page = desktop.page
     desktop.open()
     page.click("#models")
@@ -205,11 +215,12 @@ def as_png(pixels):
     return file.getvalue()
 
 
-def test_it_works_by_touch_on_a_phone_in_chinese(phone):  # noqa: F811
+def test_it_works_by_touch_on_a_phone_in_chinese(phone):
     page = phone.page
     phone.open()
     page.tap("#language")
-    sideways = "() => Math.max(document.documentElement.scrollWidth, ...[...document.querySelectorAll('dialog[open] *')].map(e => e.getBoundingClientRect().right))"
+    sideways = """() => Math.max(document.documentElement.scrollWidth,
+        ...[...document.querySelectorAll('dialog[open] *')].map(e => e.getBoundingClientRect().right))"""
     assert page.evaluate(sideways) == 390 and page.locator("#settings .settings").is_hidden()
     page.tap("#settings summary")
     page.tap("#num label:has-text('4') >> nth=0")
@@ -234,14 +245,15 @@ def test_it_works_by_touch_on_a_phone_in_chinese(phone):  # noqa: F811
              const {STRINGS: {en, zh}} = await import("./studio/strings.js");
              const named = [...document.querySelectorAll("[data-t], [data-t-label], [data-t-placeholder]")];
              const used = named.flatMap(e => Object.values(e.dataset)).filter(name => /^\\w+$/.test(name));
-             return [...Object.keys(en).filter(name => !(name in zh) && !name.endsWith("One")), ...used.filter(name => !(name in en))];
+             const foreign = Object.keys(en).filter(name => !(name in zh) && !name.endsWith("One"));
+             return [...foreign, ...used.filter(name => !(name in en))];
            }"""
     )
     assert set(missing) <= {"1", "4", "8"}
 
 
 @pytest.mark.parametrize(("view", "screen"), [("viewer", {"color_scheme": "dark"}), ("painter", PHONE), ("mixer", {})])
-def test_there_are_no_serious_barriers(chromium, server, view, screen):  # noqa: F811
+def test_there_are_no_serious_barriers(chromium, server, view, screen):
     watched = Watched(chromium, server, **{"viewport": {"width": 1280, "height": 900}, "bypass_csp": True} | screen)
     page = opened(watched)
     if view == "viewer":

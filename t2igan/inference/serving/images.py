@@ -137,7 +137,7 @@ def _file(data: bytes, form: str, name: str, seconds: int) -> Response:
 
 @ROUTER.get("/t2igan/v1/progress/{request_id}")
 async def progress(request_id: str, request: Request) -> Response:
-    """Says how far a request of this client is; one that is over, or has not come in whole, is no error to ask about."""
+    """Says how far a request of this client is; "unknown" before it has come in whole, and when it is over."""
     found = service_of(request).how_far(request_id, exchange_of(request.scope).client)
     return json_response(found or {"state": "unknown"})
 

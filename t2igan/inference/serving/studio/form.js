@@ -109,9 +109,11 @@ export class Form {
       this.actions.soon();
     });
     $("seed").addEventListener("change", () => this.set({}));
-    $("dice").addEventListener("click", () => {
-      this.set({ seed: randomSeed() });
-      this.actions.draw();
-    });
+    for (const dice of ["dice", "again"]) {
+      $(dice).addEventListener("click", () => {
+        this.set({ seed: randomSeed() });
+        this.actions.draw();
+      });
+    }
   }
 }
