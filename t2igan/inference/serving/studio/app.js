@@ -35,10 +35,7 @@ const form = new Form({
 const painter = new Painter((...wanted) => drawing.complete(...wanted));
 const mixer = new Mixer((...found) => drawing.between(...found));
 const viewer = new Viewer({
-  similar: (picture) => {
-    form.set({ ...settingsOf(picture), model: modelNamed(picture.model) ? picture.model : settings.model, seed: picture.made ? settings.seed : picture.seed });
-    drawing.draw();
-  },
+  similar,
   vary: (picture) => drawing.vary(picture),
   edit: (picture, caption) => drawing.edit(picture, caption),
   shows,
@@ -89,6 +86,14 @@ async function follow(linked, otherwise) {
   const model = modelNamed(linked.model) ? linked.model : otherwise;
   if (!(await chosen(model, () => follow(linked, otherwise)))) return;
   form.set({ ...linked, model, guidance: about().t2igan.guidance ? linked.guidance : 1 });
+  await drawing.draw();
+}
+
+/** Draws more with the settings of a picture, or of what is said of one. */
+async function similar(picture) {
+  const model = modelNamed(picture.model) ? picture.model : settings.model;
+  if (!(await chosen(model, () => similar(picture)))) return;
+  form.set({ ...settingsOf(picture), model, seed: picture.made ? settings.seed : picture.seed });
   await drawing.draw();
 }
 

@@ -16,8 +16,10 @@ export const button = (className, inside, click, more = {}) => make("button", { 
 
 /** Has a click beside a dialog, and a button in it, close it. */
 export function closable(dialog, close) {
+  let beside = false; // a stroke of the brush may end there, and is no click
   close.addEventListener("click", () => dialog.close());
-  dialog.addEventListener("pointerdown", (event) => {
-    if (event.target === dialog) dialog.close(); // not "click": a stroke of the brush may end beside it
+  dialog.addEventListener("pointerdown", (event) => (beside = event.target === dialog));
+  dialog.addEventListener("click", (event) => {
+    if (beside && event.target === dialog) dialog.close();
   });
 }

@@ -91,6 +91,7 @@ export class Drawing {
     if (!run) return;
     tell(say(`told_${made}`, { num: run.num, caption }));
     this.actions.made(run);
+    if (document.activeElement === document.body) this.wall.focus(); // what had been pressed is closed
     await this.keep(run);
   }
 

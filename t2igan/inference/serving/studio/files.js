@@ -4,6 +4,7 @@
 import { $ } from "./dom.js";
 import { notify } from "./notes.js";
 import { recipeOf } from "./png.js";
+import { about } from "./state.js";
 import { say } from "./strings.js";
 
 const LARGEST_PX = 1024; // of what is sent and kept
@@ -61,6 +62,7 @@ export class Files {
 
   async receive(file) {
     notify("", "file");
+    if (!about()) return notify(say("away"), "file"); // no model to do anything with it
     const recipe = await recipeOf(file);
     const text = recipe?.prompt ?? recipe?.prompts?.[0] ?? recipe?.caption;
     const caption = typeof text === "string" ? text : "";

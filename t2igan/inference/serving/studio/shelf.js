@@ -4,6 +4,7 @@ import { $, button, make } from "./dom.js";
 import { isSharp } from "./runs.js";
 import * as store from "./store.js";
 import { languageNow, say } from "./strings.js";
+import { nameOf } from "./wall.js";
 
 export class Shelf {
   /** `actions`: restore(run), open(pictures, which), zip(pictures), drag (a `Dragging`). */
@@ -77,7 +78,7 @@ export class Shelf {
     }
     const places = kept.map((picture, i) => {
       const image = this.image("favourites", picture.blob, picture.px);
-      image.alt = picture.made === "given" ? picture.caption || say("yours") : say("open", picture);
+      image.alt = nameOf(picture);
       const place = button("", image, () => this.actions.open(kept, i));
       this.actions.drag.both(place, picture);
       return make("li", {}, place);

@@ -104,7 +104,7 @@ export class Viewer {
     this.url = URL.createObjectURL(picture.blob);
     const image = $("viewer-picture");
     image.src = this.url;
-    image.alt = given ? picture.caption || say("yours") : say("picture", picture);
+    image.alt = picture.made ? picture.caption || say("yours") : say("picture", picture);
     image.classList.toggle("sharp", isSharp(picture.px));
     $("viewer-caption").textContent = picture.caption || say("yours");
     const variety = Number(picture.variety).toLocaleString(languageNow());

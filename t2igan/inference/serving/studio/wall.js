@@ -32,7 +32,7 @@ export class Wall {
 
   tile(picture, i, all) {
     const image = make("img", { src: this.url(picture.blob), draggable: false, className: isSharp(picture.px) ? "sharp" : "" });
-    image.alt = say("open", picture);
+    image.alt = nameOf(picture);
     const place = button("", image, () => this.actions.open(all, i));
     place.classList.toggle("kept", this.actions.isFavourite(picture.id));
     this.actions.drag.both(place, picture);
@@ -58,6 +58,11 @@ export class Wall {
     });
   }
 
+  /** Goes to the first picture. */
+  focus() {
+    $("wall").querySelector("button")?.focus({ preventScroll: true });
+  }
+
   /** Arrow keys go from picture to picture. */
   walk(event) {
     const places = [...$("wall").querySelectorAll("button")];
@@ -68,6 +73,11 @@ export class Wall {
     event.preventDefault();
     next.focus();
   }
+}
+
+/** What a picture is called where a press enlarges it. */
+export function nameOf(picture) {
+  return say(picture.made ? "openMade" : "open", { ...picture, caption: picture.caption || say("yours") });
 }
 
 /** Pictures that are dragged onto others. */
