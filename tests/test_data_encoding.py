@@ -210,6 +210,23 @@ def test_utf8_is_told_from_the_rest():
     assert odd_words("très foncé, l’été “grün” 漢字 кот") == 0 and odd_words("carrй fonc¤e été") > 0.6
 
 
+@pytest.mark.parametrize("last", ["utf-8", "cp1252"])
+def test_other_texts_are_looked_at_once_for_all(last):
+    texts = {f"{i}.txt": f"très foncé, à côté {i}".encode() for i in range(20)}
+    texts |= {f"{i}.txt": f"un béret, à côté {i}".encode(last) for i in range(20, 25)}
+    opened = []
+
+    def opener(name):
+        opened.append(name)
+        return io.BytesIO(texts[name])
+
+    reader = Texts(config_of(""), list(texts), opener)
+    for name in texts:
+        with reader.open(name) as stream:
+            assert stream.read().decode() == texts[name].decode("utf-8" if int(name[:-4]) < 20 else last)
+    assert len(opened) == 2 * len(texts)
+
+
 def test_long_texts_are_decoded_on_the_way(tmp_path, monkeypatch):
     monkeypatch.setattr("t2igan.data.encoding.MAX_HELD_BYTES", 1001)
     lines = "".join(f"{i}.png,большая собака бежит {i}\n" for i in range(200))

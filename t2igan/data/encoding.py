@@ -9,12 +9,13 @@ caption with that character in it is not used.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import itertools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,10 @@ class Texts:
         self._forced = str(data_config.encoding)
         self._names = [name for name in names if name.lower().endswith(TEXT_SUFFIXES)]
         self._opened = opened
+        self._sampled: list[bytes] | None = (
+            None  # beginnings of texts that are not ASCII, each once; None: not yet read
+        )
+        self._all_utf8 = False  # these
         self._found: str | None = None  # what texts that are not UTF-8 are; "" = looked for, and not clear
         self._mostly_others = False
         self._read_as: Counter[str] = Counter()
@@ -123,7 +128,7 @@ class Texts:
         if data.isascii() and not _wide(data):
             return "utf-8"
         if self._found is None:
-            self._find([data[:SAMPLED_BYTES], *self._samples()])
+            self._find(data[:SAMPLED_BYTES])
         if is_utf8(data) and not self._only_happens_to_be_utf8(data):
             return "utf-8"
         if not self._found or (CONTROL.search(data) and not self._found.startswith("utf-16")):
@@ -149,20 +154,28 @@ class Texts:
             except (OSError, ValueError):  # what cannot be read is reported where it is wanted
                 continue
 
-    def _find(self, samples: Iterable[bytes]) -> None:
-        unmarked = [data for data in samples if not data.startswith(tuple(mark for mark, _ in MARKS))]
-        different = [data for data in dict.fromkeys(unmarked) if not data.isascii() or _wide(data)]
+    def _find(self, data: bytes) -> None:
+        """Finds out what texts that are not UTF-8 are, where `data`, the beginning of a text, or a sample is not."""
+        if self._sampled is None:
+            unmarked = [data for data in self._samples() if not data.startswith(tuple(mark for mark, _ in MARKS))]
+            self._sampled = [data for data in dict.fromkeys(unmarked) if not data.isascii() or _wide(data)]
+            self._all_utf8 = all(map(is_utf8, self._sampled))
+        if self._all_utf8 and is_utf8(data):
+            return
+        different = dict.fromkeys([data, *self._sampled])
         others = [data for data in different if not is_utf8(data)]
         # A few pairs of GBK or cp1251 happen to be UTF-8 as well: among many that are not, they are not meant to be.
         self._mostly_others = len(others) > len(different) - len(others)
-        if others:
-            self._found = likely_encoding(others) or ""
+        self._found = likely_encoding(others) or ""
 
 
 def is_utf8(data: bytes) -> bool:
     """Whether bytes are UTF-8, apart from some damage; a character that is cut off at the end is none."""
     if _wide(data):
         return False
+    with contextlib.suppress(UnicodeDecodeError):
+        data.decode("utf-8")
+        return True
     damaged = codecs.getincrementaldecoder("utf-8")("replace").decode(data)
     beyond_ascii = sum(1 for character in damaged if character > "\x7f")
     wrong = damaged.count(REPLACED) - data.count(REPLACED.encode())
