@@ -3,8 +3,8 @@
 python -m benchmarks.studio --workdir=t2igan/inference/models/pixel_avatars.safetensors
 
 A Chromium on the path opens the page of a server on this machine, several times, with nothing kept from before; then
-captions are typed. Times are of the browser's own clock, to the moment when the pictures hang: on a busy machine they are
-longer.
+captions are typed. Times are of the browser's own clock, to the moment when the pictures hang; a busy machine makes
+them longer.
 """
 
 from __future__ import annotations

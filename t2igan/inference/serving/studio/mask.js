@@ -1,5 +1,8 @@
 // What is to be drawn anew of a picture, one value a pixel, with undo and redo.
 
+const MOST_STEPS = 100; // that can be taken back,
+const MOST_BYTES = 2 ** 25; // and what they may take together
+
 export class Mask {
   constructor(px) {
     Object.assign(this, { px, cells: new Uint8Array(px * px), past: [], future: [] });
@@ -17,7 +20,7 @@ export class Mask {
   /** Begins something that undo takes back as a whole, such as a stroke. */
   begin() {
     this.past.push(this.cells.slice());
-    if (this.past.length > 100) this.past.shift();
+    if (this.past.length > Math.min(MOST_STEPS, MOST_BYTES / this.cells.length)) this.past.shift();
     this.future = [];
   }
 
