@@ -91,14 +91,15 @@ def test_what_is_brushed_is_drawn_anew_and_all_else_stays(desktop, tmp_path):
     page.fill("#painter-caption", PROMPTS[1])
     page.select_option("#painter-num", "4")
     page.click("#complete-go")
-    page.wait_for_selector("#spoken:has-text('4 versions, drawn anew in part')", state="attached", timeout=300_000)
+    page.wait_for_selector("#spoken:has-text('4 versions, drawn anew in part')", state="attached", timeout=200_000)
     desktop.drawn(4)
     assert page.inner_text("#wall-title") == "Drawn anew in part" and page.is_disabled("#share")
     page.click("#wall li:nth-child(3) button")
     desktop.downloaded("#download").save_as(tmp_path / "after.png")
     recipe = recipe_of(tmp_path / "after.png")
     assert (recipe["verb"], recipe["prompt"]) == ("complete", PROMPTS[1])
-    changed = (pixels_of(tmp_path / "before.png") != pixels_of(tmp_path / "after.png")).any(-1)
+    # The file was drawn in another batch than the picture on the wall, which may tip a value by one level.
+    changed = np.abs(pixels_of(tmp_path / "before.png") - pixels_of(tmp_path / "after.png")).max(-1) > 1
     hidden = np.zeros((16, 16), bool)
     hidden[3, 2:14] = hidden[4, 10:14] = True
     assert changed[hidden].any() and not changed[~hidden].any()
