@@ -168,6 +168,36 @@ def test_changed_words_are_marked_while_typing_and_afterwards(desktop):
     assert page.inner_text("#wall-title") == "Changed" and marks("#wall-note") == (["red cap"], ["blue top"])
 
 
+PAIRS = [
+    ("a red cap, light skin", "a cap, dark skin", ["red", "light"], ["dark"]),
+    ("green hair", "green hair and a hat", [], ["and a hat"]),
+    ("a hat and a top", "a top and a hat", None, None),
+    ("红色的帽子", "绿色的帽子", None, None),
+    ("", "green hair", [], ["green hair"]),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "gone", "new"), PAIRS)
+def test_differences_are_those_words_and_leave_out_nothing(differences, before, after, gone, new):
+    found = differences(before, after)
+    texts = lambda *kinds: [part["text"] for part in found if part["kind"] in kinds]
+    bare = lambda text: "".join(text.split())
+    assert bare("".join(texts("same", "gone"))) == bare(before) and bare("".join(texts("same", "new"))) == bare(after)
+    if gone is not None:
+        assert [text.strip() for text in texts("gone")] == gone and [text.strip() for text in texts("new")] == new
+
+
+@pytest.fixture(scope="module")
+def differences(chromium, server):
+    """The page's own function."""
+    page = chromium.new_page()
+    page.goto(f"{server.url}/")
+    yield lambda *captions: page.evaluate(
+        "async captions => (await import('./studio/differences.js')).differences(...captions)", captions
+    )
+    page.close()
+
+
 def test_what_each_word_does_is_what_python_says(desktop, folder):
     page = opened(desktop, which=1)
     seed = int(page.input_value("#seed"))

@@ -71,7 +71,7 @@ export class Mixer {
     try {
       const found = await api.between(...this.pair, { frames: FRAMES, px: gif ? keptPx(this.px) : this.px, gif }, {
         signal: mine.signal,
-        said: (share) => ($("mix-progress").value = share),
+        said: (share) => share > 0 && ($("mix-progress").value = share),
       });
       $("mix-note").textContent = "";
       return found;
