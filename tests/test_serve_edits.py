@@ -3,8 +3,11 @@
 import base64
 import io
 import json
+import struct
 import threading
+import time
 import warnings
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -185,6 +188,24 @@ def test_kept_files_are_let_go_and_are_what_they_are_called(client, server, draw
     (item,) = client.images.edit(image=drawn[0], prompt=PROMPTS[1], response_format="url").data
     path = item.url.removeprefix(server.url)
     assert server.ask("GET", path)[0] == 200 and server.ask("GET", path.replace(".png", ".webp"))[0] == 404
+
+
+def test_a_picture_that_would_be_gigabytes_is_refused_by_its_header(server):
+    """A PNG of 900 megapixels, in 110 kB."""
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    packer = zlib.compressobj(1)
+    pixels = b"".join(packer.compress(bytes(3751 * 1000)) for _ in range(30)) + packer.flush()
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 1, 0, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    grey = png_bytes(np.full((16, 16, 3), 99, np.uint8))
+    begun = time.process_time()
+    for pictures, param in (
+        ({"image": data_url(data)}, "image"),
+        ({"image": data_url(grey), "mask": data_url(data)}, "mask"),
+    ):
+        status, _, answer = server.ask("POST", "/v1/images/edits", pictures | {"prompt": "a"})
+        assert status == 400 and answer["error"]["param"] == param and "too big" in answer["error"]["message"], answer
+    assert time.process_time() - begun < 2
 
 
 # ---- descriptions, interpolations, and pictures in JSON
