@@ -9,6 +9,7 @@ import mimetypes
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
@@ -19,7 +20,7 @@ from starlette.types import Scope
 
 import t2igan
 from t2igan.inference.serving import a1111, describing, edits, hugging_face, images, interpolations, metrics
-from t2igan.inference.serving.answers import ApiError, json_response
+from t2igan.inference.serving.answers import ERROR, ApiError, json_response
 from t2igan.inference.serving.guard import Guard, exchange_of
 from t2igan.inference.serving.models import Catalogue
 from t2igan.inference.serving.service import Service
@@ -46,7 +47,12 @@ def create_app(catalogue: Catalogue, settings: Settings) -> FastAPI:
         await asyncio.to_thread(service.batcher.close)
 
     # The pages that FastAPI would add for its schema ask other hosts for scripts.
-    app = FastAPI(title="t2igan", version=t2igan.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    about: dict[str, Any] = {
+        "title": "t2igan",
+        "version": t2igan.__version__,
+        "responses": {"4XX": ERROR, "5XX": ERROR},
+    }
+    app = FastAPI(**about, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
     routers = [module.ROUTER for module in (images, edits, describing, interpolations, hugging_face)]
     routers += [a1111.ROUTER] if settings.a1111 else []
@@ -118,7 +124,7 @@ async def readyz(request: Request) -> Response:
     return json_response({"status": why or "ready"}, 503 if why else 200)
 
 
-@OPERATIONS.get("/metrics")
+@OPERATIONS.get("/metrics", response_class=Response)
 async def prometheus(request: Request) -> Response:
     """Returns what is counted, for Prometheus."""
     return Response(request.app.state.service.metrics.text(), media_type=metrics.MEDIA_TYPE)
