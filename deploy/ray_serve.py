@@ -3,10 +3,9 @@
     pip install 't2igan[serve]' 'ray[serve]'
     T2IGAN_WORKDIR=runs/base serve run deploy.ray_serve:app
 
-Each replica is a whole server with its own batches, one a device: Ray's autoscaling takes the place of Kubernetes'.
-Ray's proxy has no keys, hosts or time limits of its own; those of `Settings` hold, since the app is the same. Ray calls a
-replica in its process, so that what uvicorn does for `t2igan serve` (slow headers, the number of connections) is left
-to the proxy, and so is the end: Ray waits for what is under way.
+Each replica is a whole server with batches of its own, one a device; Ray's autoscaling takes the place of Kubernetes'.
+Keys, hosts, rates and limits are those of `Settings`, since the app is the same. What `t2igan serve` does besides (slow
+headers, the number of connections, the end) is left to Ray's proxy: it waits for what is under way.
 """
 
 import os
