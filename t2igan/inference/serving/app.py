@@ -80,7 +80,8 @@ class _Direct(Route):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match, child = super().matches(scope)
-        return match, child | {"route": self}  # the guard counts by it
+        child["route"] = self  # the guard counts by it
+        return match, child
 
 
 def _direct(router: APIRouter) -> list[BaseRoute]:
