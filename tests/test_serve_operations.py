@@ -1,6 +1,7 @@
 """Waiting, refusing, leaving, failing, ending: what a server does when there is more than it can do."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -18,8 +19,11 @@ import numpy as np
 import openai
 import pytest
 from served import PROMPTS, Gated, client_of, run_folder, running, wait_until
+from starlette.responses import Response
+from starlette.routing import Route
 
 from t2igan.inference.serving.batcher import Batcher
+from t2igan.inference.serving.keys import Key, digest_of
 from t2igan.inference.serving.logs import LOGGER
 from t2igan.inference.serving.models import open_models
 from t2igan.inference.serving.queueing import FairQueue, Full, Group, Job
@@ -248,12 +252,75 @@ def test_long_and_slow_requests_are_cut(gated):
             connection.sendall(b"POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nX-Slow")
             assert connection.recv(100) == b""  # closed
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+            assert connection.recv(100) == b""  # who says nothing at all is not waited for longer
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
             connection.sendall(b"POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
             assert b" 408 " in connection.recv(1000)
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
             connection.sendall(b"POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
         text = lambda: server.ask("GET", "/metrics")[2].decode()
         wait_until(lambda: 'status="499"' in text())  # who leaves within the body is no fault
+
+
+def test_who_does_not_read_an_answer_is_cut_and_who_reads_slowly_is_not(gated):
+    gated.gate.set()
+    long = b"x" * 2**25
+    with running(gated, body_s=0.5) as server:
+
+        async def answer(_request):
+            return Response(long)
+
+        server.app.router.routes.insert(0, Route("/v1/long", answer))
+        asked = b"GET /v1/long HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        with socket.socket() as idle, socket.socket() as slow:
+            for connection in (idle, slow):
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+                connection.settimeout(20)
+                connection.connect(("127.0.0.1", server.port))
+                connection.sendall(asked)
+            got, begun_s = 0, time.monotonic()
+            while got < len(long):
+                got += len(slow.recv(2**18))
+                time.sleep(0.005)
+            assert time.monotonic() - begun_s > 0.5
+            unread = lambda: [one.transport.get_write_buffer_size() for one in server.server.server_state.connections]
+            wait_until(lambda: not any(unread()))
+            got = 0
+            with contextlib.suppress(ConnectionResetError):
+                while data := idle.recv(2**20):
+                    got += len(data)
+            assert got < len(long)
+
+
+def test_three_hundred_clients_of_a_short_queue_are_all_answered(gated):
+    keys = tuple(Key(f"client{i}", digest_of(f"t2i-{i}")) for i in range(4))  # who share the queue
+    refused = []
+
+    async def ask(port, number):
+        body = json.dumps({"prompt": "p", "seed": number, "response_format": "b64_json", "size": "16x16"}).encode()
+        head = f"POST /v1/images/generations HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer t2i-{number % 4}\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        found = json.loads(await reader.readexactly(int(re.search(rb"content-length: (\d+)", answer)[1])))
+        writer.close()
+        status = int(answer.split()[1])
+        if status == 429:
+            assert b"retry-after: " in answer and found["error"]["code"] in ("queue_full", "share_full")
+            refused.append(number)
+        return status
+
+    async def all_at_once(server):
+        asked = [asyncio.create_task(ask(server.port, number)) for number in range(300)]
+        while len(refused) + server.service.batcher.waiting_images < 300 - 4:  # 4 at most are being drawn
+            await asyncio.sleep(0.01)
+        gated.gate.set()
+        return await asyncio.gather(*asked)
+
+    with running(gated, queue_images=128, keys=keys, timeout_s=100.0) as server:
+        server.when_ready()
+        statuses = asyncio.run(all_at_once(server))
+    assert set(statuses) == {200, 429} and 128 <= statuses.count(200) <= 132
 
 
 def test_the_log_has_a_line_a_request_and_no_prompt(gated):

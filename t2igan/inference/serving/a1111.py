@@ -47,15 +47,16 @@ async def img2img(request: Request) -> Response:
     if not isinstance(pictures, list) or len(pictures) != 1:
         raise ApiError(400, "init_images must be a list of one picture, in base64.", "init_images")
     files = {"image": [picture_of(pictures[0], "init_images")]}
+    fields = _common(sent) | {"quality": sent.get("quality")}
     if sent.get("mask"):
         if sent.get("inpainting_mask_invert"):
             message = "inpainting_mask_invert=1 is not taken: send the mask white where the picture is drawn anew."
             raise ApiError(400, message, "inpainting_mask_invert", "unsupported_value")
         files["mask"] = [picture_of(sent["mask"], "mask")]
-        done = await edited(request, service, typed(_common(sent), EditBody), files)
+        done = await edited(request, service, typed(fields, EditBody), files)
     else:
         strength = sent.get("denoising_strength")
-        fields = _common(sent) | {"strength": 0.75 if strength is None else strength}
+        fields["strength"] = 0.75 if strength is None else strength
         fields["caption"] = fields.pop("prompt") or None
         done = await varied(request, service, typed(fields, VariationBody), files)
     return _answer(sent, done.wanted, done.prompt, done.files)

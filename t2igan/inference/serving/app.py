@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import inspect
 import mimetypes
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Scope
 
 import t2igan
 from t2igan.inference.serving import a1111, describing, edits, hugging_face, images, interpolations, metrics
-from t2igan.inference.serving.answers import ApiError, json_response
+from t2igan.inference.serving.answers import ERROR, ApiError, json_response
 from t2igan.inference.serving.guard import Guard, exchange_of
 from t2igan.inference.serving.models import Catalogue
 from t2igan.inference.serving.service import Service
@@ -43,17 +47,19 @@ def create_app(catalogue: Catalogue, settings: Settings) -> FastAPI:
         await asyncio.to_thread(service.batcher.close)
 
     # The pages that FastAPI would add for its schema ask other hosts for scripts.
-    app = FastAPI(title="t2igan", version=t2igan.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    about: dict[str, Any] = {
+        "title": "t2igan",
+        "version": t2igan.__version__,
+        "responses": {"4XX": ERROR, "5XX": ERROR},
+    }
+    app = FastAPI(**about, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
-    app.include_router(images.ROUTER)
-    app.include_router(edits.ROUTER)
-    app.include_router(describing.ROUTER)
-    app.include_router(interpolations.ROUTER)
-    app.include_router(hugging_face.ROUTER)
-    if settings.a1111:
-        app.include_router(a1111.ROUTER)
-    app.include_router(OPERATIONS)
-    app.include_router(_studio())
+    routers = [module.ROUTER for module in (images, edits, describing, interpolations, hugging_face)]
+    routers += [a1111.ROUTER] if settings.a1111 else []
+    for router in [*routers, OPERATIONS, _studio()]:
+        app.router.routes += _direct(router)
+    for router in [*routers, OPERATIONS]:  # for what has parameters in its path, and for /openapi.json
+        app.include_router(router)
     app.add_exception_handler(ApiError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_unknown)
     app.add_middleware(Guard, settings=settings, metrics=service.metrics)
@@ -67,6 +73,24 @@ def create_app(catalogue: Catalogue, settings: Settings) -> FastAPI:
             max_age=3600,
         )
     return app
+
+
+class _Direct(Route):
+    """A route of Starlette's own: it does not look for dependencies, of which there are none, at every request."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child = super().matches(scope)
+        child["route"] = self  # the guard counts by it
+        return match, child
+
+
+def _direct(router: APIRouter) -> list[BaseRoute]:
+    """Returns the routes of a router whose functions take nothing but the request."""
+    return [
+        _Direct(route.path, route.endpoint, methods=route.methods, name=route.name)
+        for route in router.routes
+        if isinstance(route, Route) and list(inspect.signature(route.endpoint).parameters) == ["request"]
+    ]
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
@@ -101,7 +125,7 @@ async def readyz(request: Request) -> Response:
     return json_response({"status": why or "ready"}, 503 if why else 200)
 
 
-@OPERATIONS.get("/metrics")
+@OPERATIONS.get("/metrics", response_class=Response)
 async def prometheus(request: Request) -> Response:
     """Returns what is counted, for Prometheus."""
     return Response(request.app.state.service.metrics.text(), media_type=metrics.MEDIA_TYPE)
@@ -127,5 +151,4 @@ def _add_file(router: APIRouter, address: str, data: bytes, name: str) -> None:
             return Response(status_code=304, headers=headers)
         return Response(data, media_type=media_type, headers=headers)
 
-    file.__annotations__ = {"request": Request, "return": Response}
-    router.add_api_route(address, file, methods=["GET", "HEAD"], include_in_schema=False)
+    router.add_route(address, file, methods=["GET"])  # and HEAD

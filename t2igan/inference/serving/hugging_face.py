@@ -14,11 +14,13 @@ from t2igan.inference.serving.parameters import checked, read_fields
 
 ROUTER = APIRouter()
 _OURS = {"seed": "seed", "guidance_scale": "guidance", "negative_prompt": "negative_prompt", "truncation": "truncation"}
+_SCHEMA = {"type": "object", "properties": {"inputs": {"type": "string"}, "parameters": {"type": "object"}}}
+_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": _SCHEMA}}}}
 _WITHOUT_EFFECT = ("num_inference_steps", "scheduler")  # a GAN draws in one pass
 
 
-@ROUTER.post("/hf")
-@ROUTER.post("/hf/{model:path}")
+@ROUTER.post("/hf", openapi_extra=_BODY, response_class=Response)
+@ROUTER.post("/hf/{model:path}", openapi_extra=_BODY, response_class=Response)
 async def text_to_image(request: Request, model: str = "") -> Response:
     """Draws one picture; the answer is a PNG."""
     service = service_of(request)

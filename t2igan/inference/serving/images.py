@@ -19,6 +19,8 @@ from t2igan.inference.serving.parameters import GenerationBody, Wanted, check_pr
 from t2igan.inference.serving.service import Service
 
 ROUTER = APIRouter()
+_WORDS_SCHEMA = {"type": "object", "properties": {name: {"type": "string"} for name in ("prompt", "model")}}
+_WORDS = {"required": True, "content": {"application/json": {"schema": _WORDS_SCHEMA}}}
 _BODY = {"required": True, "content": {"application/json": {"schema": GenerationBody.model_json_schema()}}}
 
 
@@ -107,7 +109,7 @@ async def _events(
         yield f"event: {kind}.completed\ndata: {json.dumps(event, separators=(',', ':'))}\n\n".encode()
 
 
-@ROUTER.get("/v1/images/files/{name}")
+@ROUTER.get("/v1/images/files/{name}", response_class=Response)
 async def file(name: str, request: Request) -> Response:
     """Draws the picture of a signed address again."""
     service = service_of(request)
@@ -163,7 +165,7 @@ async def description(name: str, request: Request) -> Response:
     return json_response(service.catalogue.find(name).description() | {"limits": limits})
 
 
-@ROUTER.post("/t2igan/v1/words")
+@ROUTER.post("/t2igan/v1/words", openapi_extra={"requestBody": _WORDS})
 async def words(request: Request) -> Response:
     """Returns the words of a prompt that the model has not learned, and whether that is certain."""
     service = service_of(request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -41,7 +42,7 @@ class InterpolationBody(AnswerBody):
     captions: _Pair | None = Field(None, description="Of two pictures: what each shows.")
     frames: int | None = Field(None, ge=2, le=_MOST_FRAMES, description="Pictures, first and last included; 8.")
     frame_ms: int | None = Field(None, ge=20, le=10_000, description="How long a frame of a GIF is shown; 120 ms.")
-    output_format: Literal["png", "jpeg", "webp", "gif"] | None = Field(  # type: ignore[assignment] - one more
+    output_format: Literal["png", "jpeg", "webp", "gif"] | None = Field(  # type: ignore[assignment]
         None, description="A picture a frame, or gif: all of them, there and back."
     )
 
@@ -116,16 +117,13 @@ def _between_prompts(
 def _between_pictures(
     served: ServedModel, sources: list[Source], body: InterpolationBody, frames: int, settings: Settings
 ) -> Any:
-    given = body.captions or [None, None]
+    given: Sequence[str | None] = body.captions or (None, None)
     captions = [source.caption(one, settings, "captions") for source, one in zip(sources, given, strict=True)]
     quality = quality_of(body.quality)
 
     def work(check: Progress) -> tuple[np.ndarray, list[str]]:
-        halves = [
-            source.codes(caption, quality, lambda done, total, before=before: check(before * total + done, 2 * total))
-            for before, (source, caption) in enumerate(zip(sources, captions, strict=True))
-        ]
-        images = editing.mix(served.model, *halves, frames)
-        return images, [one.captions[0] for one in halves]
+        one = sources[0].codes(captions[0], quality, lambda done, total: check(done, 2 * total))
+        other = sources[1].codes(captions[1], quality, lambda done, total: check(total + done, 2 * total))
+        return editing.mix(served.model, one, other, frames), [one.captions[0], other.captions[0]]
 
     return work

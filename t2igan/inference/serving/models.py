@@ -89,16 +89,18 @@ class ServedModel:
     def warnings(self, prompt: str, negative: str = "") -> list[dict[str, Any]]:
         """Returns what there is to say of a prompt that has been checked: words that were never seen, and changes."""
         found: list[dict[str, Any]] = []
+        words: tuple[str, ...]
+        pairs: tuple[str, ...]
         if self.model.seen is None:
-            words, pairs = self.vocabulary.unseen(prompt), ()
+            words, pairs = tuple(self.vocabulary.unseen(prompt)), ()
             message = f"{', '.join(words[:5])}: hardly in a training caption, if at all"
         else:
             unseen = next(iter(self.model.unseen([prompt])), None)
-            words, pairs = (list(unseen.words), unseen.pairs) if unseen else ([], ())
+            words, pairs = (unseen.words, unseen.pairs) if unseen else ((), ())
             message = unseen.text if unseen else ""
         if words or pairs:
             message += "; it means little to this model"
-            of_words = {"words": words, "pairs": list(pairs)}
+            of_words = {"words": list(words), "pairs": list(pairs)}
             found.append({"code": "unseen_words", "message": message, "prompt": prompt} | of_words)
         notes = parse(prompt, negative).notes
         found += [{"code": "prompt_changed", "message": note, "prompt": prompt} for note in notes]

@@ -37,7 +37,7 @@ class Settings:
     timeout_s: float = 30.0  # from the arrival of a request to its pictures
     drain_s: float = 1.0  # how long new requests are still taken after SIGTERM
     header_s: float = 10.0  # for the headers of a request to come in
-    body_s: float = 30.0  # for its body
+    body_s: float = 30.0  # for its body, and for a client to read something of its answer
     body_bytes: int = 8 * 2**20
     prompt_characters: int = 2_000  # reading weights takes the square of it in time; 0.2 s for 4,000 characters
     rules: PromptRules = dataclasses.field(default_factory=PromptRules)  # what prompts may say

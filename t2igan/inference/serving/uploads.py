@@ -73,7 +73,8 @@ class Source:
         """Returns the codes of a picture that this model drew of that caption and nobody has changed since; or None."""
         recipe, model = self._recipe, self._served.model
         plain = recipe.get("guidance", 1) == 1 and not recipe.get("negative")
-        seed, truncation = recipe.get("seed"), recipe.get("truncation", 1)
+        seed: Any = recipe.get("seed")
+        truncation: Any = recipe.get("truncation", 1)
         ours = recipe.get("model") == model.digest and "verb" not in recipe
         numbers = type(seed) is int and 0 <= seed < 2**32 and type(truncation) in (int, float) and 0 <= truncation <= 2
         if not (plain and ours and numbers and recipe.get("prompt") == caption):
