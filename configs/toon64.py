@@ -22,7 +22,7 @@ def get_config():
     config.tokenizer.max_tokens = 32
 
     config.space.update(kind="autoencoder", factor=4, channels=16)
-    config.pretrain_autoencoder.images = 48_000
+    config.pretrain_autoencoder.images = 96_000
     config.image_encoder.update(channels=(64, 40), patch_px=2)
 
     # The game of base.py on maps of 16 x 16, a little larger; every weight by what the data is like.
