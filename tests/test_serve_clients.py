@@ -170,6 +170,8 @@ def test_automatic1111s_clients_look_around(server):
     set_options = lambda given: server.ask("POST", "/sdapi/v1/options", given)[0]
     assert set_options({"sd_model_checkpoint": "tiny", "CLIP_stop_at_last_layers": 2}) == 200
     assert set_options({"sd_model_checkpoint": "other"}) == 404
+    status, headers, _ = server.ask("OPTIONS", "/sdapi/v1/options")
+    assert status == 405 and headers["allow"] == "GET, HEAD, POST"
     for path, given, param in (
         ("txt2img", {"prompt": "a", "batch_size": 0}, "batch_size"),
         ("txt2img", {"prompt": "a", "override_settings": 3}, "override_settings"),

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
+from t2igan.data.alpha import ALPHA_CHANNELS
 from t2igan.inference.serving import links
 from t2igan.inference.serving.answers import ApiError, json_response
 from t2igan.inference.serving.encoding import MEDIA_TYPES
@@ -19,7 +20,7 @@ from t2igan.inference.serving.parameters import GenerationBody, Wanted, check_pr
 from t2igan.inference.serving.service import Service
 
 ROUTER = APIRouter()
-_WORDS_SCHEMA = {"type": "object", "properties": {name: {"type": "string"} for name in ("prompt", "model")}}
+_WORDS_SCHEMA = {"type": "object", "properties": {"prompt": {"type": "string"}, "model": {"type": ["string", "null"]}}}
 _WORDS = {"required": True, "content": {"application/json": {"schema": _WORDS_SCHEMA}}}
 _BODY = {"required": True, "content": {"application/json": {"schema": GenerationBody.model_json_schema()}}}
 
@@ -88,7 +89,8 @@ def _facts(wanted: Wanted, prompt: str) -> dict[str, Any]:
         "total_tokens": tokens,
     }
     size = f"{wanted.px}x{wanted.px}"
-    return {"background": "opaque", "output_format": wanted.output_format, "size": size, "usage": usage}
+    background = "transparent" if int(wanted.served.model.config["data"]["channels"]) == ALPHA_CHANNELS else "opaque"
+    return {"background": background, "output_format": wanted.output_format, "size": size, "usage": usage}
 
 
 async def _events(
