@@ -1,41 +1,59 @@
-"""What `t2igan serve` takes of the CPU besides drawing, for one client and for many.
+"""What `t2igan serve` takes of the CPU besides drawing, how late answers are, how soon it is ready, and its memory.
 
 python -m benchmarks.serve --workdir=runs/base
+python -m benchmarks.serve --workdir=runs/base --cases=memory --memory_requests=100000
 
-The server runs in a process of its own, and says in /metrics how much CPU time it has used. That is compared with the
-CPU time of `Model.sample` for the same pictures in this process. CPU time, unlike seconds, says something on a busy
-machine too; both include the threads of XLA.
+The server runs in a process of its own.
+
+cpu: the server says in /metrics how much CPU time it has used. That is compared with the CPU time of `Model.sample` for
+the same pictures in this process. CPU time, unlike seconds, says something on a busy machine too; both include the
+threads of XLA.
+latency: seconds of requests of one client, one after the other, and of `Model.sample`, in turns of 50. It wants an idle
+machine.
+start: seconds from the command to a ready server, with an empty cache of compiled programs and with a filled one. It
+wants an idle machine.
+memory: the resident memory of the server on the way through many requests of 8 clients: pictures, pictures by address,
+and refusals.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from benchmarks.sample import PROMPT
 from benchmarks.timing import ROOT, parser, publish, table
 
+WHAT = ("cpu", "latency", "start", "memory")
 CASES = ((1, 1, 400), (1, 10, 80), (64, 1, 1600))  # clients, pictures a request, requests
 
 
-def start(workdir: Path) -> tuple[subprocess.Popen, int]:
+def start(workdir: Path, **environ: str) -> tuple[subprocess.Popen, int]:
     """Starts a server; returns it and its port when every size is compiled."""
     command = [sys.executable, "run.py", "serve", f"--workdir={workdir.absolute()}", "--port=0"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    how: dict[str, Any] = {"env": os.environ | environ, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, cwd=ROOT, text=True, **how)
     assert process.stdout is not None
     found = re.search(r"http://127\.0\.0\.1:(\d+)", process.stdout.readline())
     if not found:
         raise SystemExit("the server did not start; `t2igan serve` says why")
     port = int(found[1])
     while "t2igan_ready 1.0" not in metrics(port):
-        time.sleep(0.5)
+        time.sleep(0.05)
     return process, port
 
 
@@ -51,18 +69,13 @@ def counted(text: str, name: str) -> float:
 
 async def load(port: int, clients: int, num: int, requests: int) -> None:
     """Sends so many requests, each client one after the other on a connection of its own."""
-    body = json.dumps({"prompt": PROMPT, "n": num, "response_format": "b64_json"}).encode()
-    head = f"POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
 
     async def client() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(requests // clients):
-            writer.write(head + body)
-            answer = await reader.readuntil(b"\r\n\r\n")
-            if b" 200 " not in answer.split(b"\r\n")[0]:
-                raise SystemExit(answer.decode())
-            length = re.search(rb"content-length: (\d+)", answer.lower())
-            await reader.readexactly(int(length[1]))  # type: ignore[index]
+            status, body = await answered(reader, writer, request_of(n=num))
+            if status != 200:
+                raise SystemExit(body.decode())
         writer.close()
 
     await asyncio.gather(*(client() for _ in range(clients)))
@@ -78,16 +91,21 @@ def bare_ms(model, images: int, calls: int) -> float:
     return 1000 * (time.process_time() - begun) / calls
 
 
-def measure(workdir: Path) -> list[tuple[str, ...]]:
-    """Returns a row for each case."""
-    import t2igan
-    from t2igan.training.distributed import parallel
-
-    parallel.start()
-    model = t2igan.load(workdir)
-    process, port = start(workdir)
-    rows = []
+@contextlib.contextmanager
+def served(workdir: Path, **environ: str) -> Iterator[int]:
+    """The port of a server that is ready, and ends with the block."""
+    process, port = start(workdir, **environ)
     try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def cpu(workdir: Path, model: Any) -> str:
+    """Returns what the server takes of the CPU, a row for each case."""
+    rows = []
+    with served(workdir) as port:
         for clients, num, requests in CASES:
             asyncio.run(load(port, clients, num, min(requests, 4 * clients)))  # connections, caches
             before = metrics(port)
@@ -102,28 +120,125 @@ def measure(workdir: Path) -> list[tuple[str, ...]]:
             rest_ms, share = cpu_ms - drawing_ms, drawing_ms / cpu_ms
             figures = (f"{a_batch:.1f}", f"{cpu_ms:.2f}", f"{drawing_ms:.2f}", f"{rest_ms:.2f}", f"{share:.0%}")
             rows.append((str(clients), str(num), *figures))
-    finally:
-        process.terminate()
-        process.wait(60)
-    return rows
+    columns = ("clients", "n", "pictures a batch", "CPU ms a request", "drawing", "besides", "of the bare sampler")
+    return table(columns, rows)
+
+
+def request_of(**fields: Any) -> bytes:
+    """Returns a request for pictures, as bytes."""
+    body = json.dumps({"prompt": PROMPT, "response_format": "b64_json"} | fields).encode()
+    head = f"POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+async def answered(reader: Any, writer: Any, request: bytes) -> tuple[int, bytes]:
+    """Sends a request; returns the status and the body of the answer."""
+    writer.write(request)
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    length = re.search(rb"content-length: (\d+)", head)
+    return int(head.split()[1]), await reader.readexactly(int(length[1]))  # type: ignore[index]
+
+
+def latency(workdir: Path, model: Any, turns: int = 10, calls: int = 50) -> str:
+    """Returns percentiles of the seconds of requests and of bare draws, in turns."""
+
+    async def requests(port: int, first: int, times: list[float]) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for seed in range(first, first + calls):
+            request, begun = request_of(seed=seed), time.perf_counter()
+            await answered(reader, writer, request)
+            times.append(time.perf_counter() - begun)
+        writer.close()
+
+    bare: list[float] = []
+    asked: list[float] = []
+    with served(workdir) as port:
+        model.sample([PROMPT])
+        asyncio.run(requests(port, 0, []))
+        for turn in range(turns):
+            asyncio.run(requests(port, turn * calls, asked))
+            for seed in range(turn * calls, (turn + 1) * calls):
+                begun = time.perf_counter()
+                model.sample([PROMPT], seed=seed)
+                bare.append(time.perf_counter() - begun)
+    rows = []
+    for percent in (50, 90, 99):
+        one, other = (1000 * float(np.percentile(times, percent)) for times in (bare, asked))
+        rows.append((f"p{percent}", f"{one:.2f}", f"{other:.2f}", f"{other - one:.2f}"))
+    return table(("", "bare draw, ms", "request, ms", "more, ms"), rows)
+
+
+def starts(workdir: Path) -> str:
+    """Returns the seconds until a server is ready, cold and with its cache."""
+    rows = []
+    with tempfile.TemporaryDirectory() as cache:
+        for name in ("nothing compiled before", "everything compiled before"):
+            begun = time.perf_counter()
+            with served(workdir, XDG_CACHE_HOME=cache):
+                rows.append((name, f"{time.perf_counter() - begun:.1f}"))
+    return table(("", "seconds to ready"), rows)
+
+
+def memory(workdir: Path, requests: int, clients: int = 8, rows: int = 10) -> str:
+    """Returns the server's resident memory on the way through many requests; the first tenth warms it up."""
+    statuses: Counter[int] = Counter()
+
+    async def client(port: int, first: int, last: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for number in range(first, last):
+            fields: dict[str, Any] = {"prompt": f"{PROMPT}, number {number}", "seed": number, "n": 1 + number % 3}
+            if number % 10 == 7:
+                fields = {"n": -1}  # refused
+            if number % 10 == 8:
+                fields = {"response_format": "url", "seed": number}
+            status, body = await answered(reader, writer, request_of(**fields))
+            statuses[status] += 1
+            if number % 10 == 8 and status == 200:
+                path = json.loads(body)["data"][0]["url"].partition("/v1/")[2]
+                again = f"GET /v1/{path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+                statuses[(await answered(reader, writer, again))[0]] += 1
+        writer.close()
+
+    async def piece(port: int, first: int, each: int) -> None:
+        await asyncio.gather(*(client(port, first + i * each, first + (i + 1) * each) for i in range(clients)))
+
+    found = []
+    with served(workdir) as port:
+        each = max(requests // rows // clients, 1)
+        for row in range(rows):
+            asyncio.run(piece(port, row * each * clients, each))
+            resident = counted(metrics(port), "process_resident_memory_bytes") / 2**20
+            found.append((f"{(row + 1) * each * clients:,}", f"{resident:.1f}"))
+    answers = ", ".join(f"{count:,} of {status}" for status, count in sorted(statuses.items()))
+    return table(("requests", "resident memory, MiB"), found) + f"\n\nanswers: {answers}"
 
 
 def main() -> None:
-    """Prints the table."""
+    """Prints a table for each of `--cases`."""
+    import t2igan
+    from t2igan.training.distributed import parallel
+
     arguments = parser(__doc__)
     arguments.add_argument("--workdir", required=True, type=Path)
+    arguments.add_argument("--cases", default="cpu,latency,start", help=f"of {', '.join(WHAT)}; with commas")
+    arguments.add_argument("--memory_requests", default=20_000, type=int)
     given = arguments.parse_args()
-    columns = (
-        "clients",
-        "n",
-        "pictures a batch",
-        "CPU ms a request",
-        "drawing alone",
-        "besides",
-        "of the bare sampler",
-    )
-    title = f"{given.workdir}, {os.cpu_count()} cores"
-    publish("\n\n".join([title, table(columns, measure(given.workdir))]), given.out)
+    cases = given.cases.split(",")
+    if not set(cases) <= set(WHAT):
+        raise SystemExit(f"--cases={given.cases} has other things than {', '.join(WHAT)}")
+    parallel.start()
+    model = t2igan.load(given.workdir) if {"cpu", "latency"} & set(cases) else None
+    load_before = os.getloadavg()[0]
+    texts = [f"{given.workdir}, {os.cpu_count()} cores, load {load_before:.1f} before"]
+    for case in cases:
+        of_case: dict[str, Callable[[], str]] = {
+            "cpu": lambda: cpu(given.workdir, model),
+            "latency": lambda: latency(given.workdir, model),
+            "start": lambda: starts(given.workdir),
+            "memory": lambda: memory(given.workdir, given.memory_requests),
+        }
+        texts += [case, of_case[case]()]
+    publish("\n\n".join(texts), given.out)
 
 
 if __name__ == "__main__":

@@ -59,3 +59,35 @@ def _compiled_programs_are_let_go():
 
     jax.clear_caches()
     gc.collect()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """One browser for all tests of a file that look at the studio."""
+    from browser import CHROMIUM
+
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def desktop(chromium, server):
+    """The studio of a file's `server` on a large screen."""
+    from studio_page import Watched
+
+    watched = Watched(chromium, server, viewport={"width": 1440, "height": 900})
+    yield watched
+    watched.close()
+
+
+@pytest.fixture
+def phone(chromium, server):
+    """The studio of a file's `server` on a small, dark one."""
+    from studio_page import PHONE, Watched
+
+    watched = Watched(chromium, server, **PHONE)
+    yield watched
+    watched.close()

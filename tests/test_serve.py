@@ -321,19 +321,3 @@ def test_a_model_of_the_package_is_served_with_a_caption_to_begin_with(tmp_path,
     assert about["id"] == "pixel_avatars" and about["t2igan"]["editable"]
     assert about["examples"] and all(word in " ".join(about["examples"]) for word in ("pixel person", "skin"))
     assert {"beard", "sunglasses"} <= set(about["vocabulary"]["words"])
-
-
-def test_hugging_faces_client_draws_too(server, folder):
-    hub = pytest.importorskip("huggingface_hub")
-    client = hub.InferenceClient(model=f"{server.url}/hf", token="none")
-    picture = client.text_to_image(PROMPTS[0], seed=5, width=64, height=64, num_inference_steps=1)
-    assert picture.size == (64, 64)
-    close(np.asarray(picture)[::4, ::4], t2igan.load(folder).sample(PROMPTS[0], seed=5)[0])
-    for body, param in (
-        ({"inputs": "a", "parameters": {"width": 64, "height": 32}}, "size"),
-        ({"inputs": "a", "parameters": {"sed": 1}}, "sed"),
-        ({"inputs": "a", "parameters": 3}, "parameters"),
-        ({"parameters": {}}, "prompt"),
-    ):
-        status, _, answer = server.ask("POST", "/hf/tiny", body)
-        assert status == 400 and answer["error"]["param"] == param

@@ -1,5 +1,7 @@
 """Waiting, refusing, leaving, failing, ending: what a server does when there is more than it can do."""
 
+import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -13,18 +15,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import openai
 import pytest
-from served import PROMPTS, run_folder, running, wait_until
+from served import PROMPTS, Gated, client_of, run_folder, running, wait_until
+from starlette.responses import Response
+from starlette.routing import Route
 
-from t2igan.cli import serve
-from t2igan.cli.parse import parse
-from t2igan.errors import UserError
-from t2igan.inference.serving.keys import Key, digest_of, new_key, owner_of, read_keys
+from t2igan.inference.serving.keys import Key, digest_of
 from t2igan.inference.serving.logs import LOGGER
-from t2igan.inference.serving.models import Catalogue, open_models
-from t2igan.inference.serving.settings import Settings
+from t2igan.inference.serving.models import open_models
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,36 +38,11 @@ def models(folder):
     return list(open_models([folder]).values())
 
 
-class Gated(Catalogue):
-    """Models whose device waits until it is let go, and draws grey: what is asked for is counted, and quick."""
-
-    def __init__(self, models):
-        super().__init__(models)
-        self.gate = threading.Event()
-        self.begun = threading.Semaphore(0)
-        self.drawn, self.sizes, self.failing = [], [], False
-
-    def draw(self, _group, prompts, seeds):
-        if prompts[0] == "a":  # the compilation at the start
-            return np.zeros((len(prompts), 16, 16, 3), np.uint8)
-        self.begun.release()
-        assert self.gate.wait(60)
-        if self.failing:
-            raise RuntimeError("out of memory")
-        self.drawn += list(zip(prompts, seeds, strict=True))
-        self.sizes.append(len(prompts))
-        return np.full((len(prompts), 16, 16, 3), 128, np.uint8)
-
-
 @pytest.fixture
 def gated(models):
     catalogue = Gated(models)
     yield catalogue
     catalogue.gate.set()
-
-
-def client_of(server, key="none"):
-    return openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0)
 
 
 # ---- a server with too much to do
@@ -121,7 +95,6 @@ def test_what_takes_too_long_is_given_up_and_not_drawn(gated):
         assert status == 503 and headers["x-should-retry"] == "false"
         assert body["error"]["code"] == "deadline_exceeded"
         gated.gate.set()
-        wait_until(lambda: server.service.batcher.waiting_images == 0 or not gated.drawn)
         assert server.ask("POST", "/v1/images/generations", {"prompt": "next"})[0] == 200
     assert "late" not in {prompt for prompt, _ in gated.drawn}
 
@@ -141,70 +114,6 @@ def test_a_device_that_fails_fails_its_batch_and_shows_in_readiness(gated):
         assert server.ask("GET", "/readyz")[0] == 200
 
 
-# ---- who may ask
-
-
-def test_with_keys_only_who_has_one_is_served(gated):
-    gated.gate.set()
-    keys = (Key("alice", digest_of("t2i-secret")), Key("bob", digest_of("t2i-other")))
-    with running(gated, keys=keys) as server:
-        ask = lambda **headers: server.ask("POST", "/v1/images/generations", {"prompt": "p"}, **headers)
-        for wrong in (
-            {},
-            {"authorization": "Bearer "},
-            {"authorization": "Bearer t2i-secre"},
-            {"authorization": "t2i-secret"},
-        ):
-            status, _, body = ask(**wrong)
-            assert status == 401 and body["error"]["code"] == "invalid_api_key"
-        with pytest.raises(openai.AuthenticationError):
-            client_of(server, "wrong").images.generate(prompt="p")
-        (item,) = client_of(server, "t2i-secret").images.generate(prompt="p").data
-        assert server.ask("GET", item.url.removeprefix(server.url))[0] == 200  # the address is its own right
-        for path, status in (
-            ("/", 200),
-            ("/studio/app.js", 200),
-            ("/healthz", 200),
-            ("/metrics", 401),
-            ("/v1/models", 401),
-        ):
-            assert server.ask("GET", path)[0] == status, path
-
-
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({"host": "localhost:1"}, 200),
-        ({"host": "[::1]"}, 200),
-        ({"host": "evil.example"}, 403),  # a name that was made to point here
-        ({"host": "127.0.0.1.evil.example"}, 403),
-        ({"host": "127.0.0.1", "origin": "http://127.0.0.1"}, 200),
-        ({"origin": "https://evil.example"}, 403),
-        ({"origin": "null"}, 403),
-        ({"origin": "file://"}, 403),
-        ({"origin": "http://["}, 403),
-        ({"origin": "https://friend.example"}, 200),
-    ],
-)
-def test_pages_and_names_of_others_are_refused(gated, headers, status):
-    gated.gate.set()
-    with running(gated, cors_origins=("https://friend.example",)) as server:
-        assert server.ask("GET", "/healthz", host="10.0.0.7:8000")[0] == 200  # as probes ask
-        found, answer, _ = server.ask("POST", "/v1/images/generations", {"prompt": "p"}, **headers)
-        assert found == status
-        friend = headers.get("origin") == "https://friend.example"
-        assert (answer.get("access-control-allow-origin") == "https://friend.example") == friend
-
-
-def test_every_answer_has_the_headers_that_keep_pages_safe(gated):
-    with running(gated) as server:
-        for path in ("/", "/v1/models", "/nothing"):
-            headers = server.ask("GET", path)[1]
-            assert "script-src 'self'" in headers["content-security-policy"]
-            assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
-        assert server.ask("GET", "/", if_none_match=server.ask("GET", "/")[1]["etag"])[0] == 304
-
-
 def test_long_and_slow_requests_are_cut(gated):
     gated.gate.set()
     with running(gated, body_bytes=2048, header_s=0.3, body_s=0.3) as server:
@@ -216,12 +125,75 @@ def test_long_and_slow_requests_are_cut(gated):
             connection.sendall(b"POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nX-Slow")
             assert connection.recv(100) == b""  # closed
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+            assert connection.recv(100) == b""  # who says nothing at all is not waited for longer
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
             connection.sendall(b"POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
             assert b" 408 " in connection.recv(1000)
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
             connection.sendall(b"POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
         text = lambda: server.ask("GET", "/metrics")[2].decode()
         wait_until(lambda: 'status="499"' in text())  # who leaves within the body is no fault
+
+
+def test_who_does_not_read_an_answer_is_cut_and_who_reads_slowly_is_not(gated):
+    gated.gate.set()
+    long = b"x" * 2**25
+    with running(gated, body_s=0.5) as server:
+
+        async def answer(_request):
+            return Response(long)
+
+        server.app.router.routes.insert(0, Route("/v1/long", answer))
+        asked = b"GET /v1/long HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        with socket.socket() as idle, socket.socket() as slow:
+            for connection in (idle, slow):
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+                connection.settimeout(20)
+                connection.connect(("127.0.0.1", server.port))
+                connection.sendall(asked)
+            got, begun_s = 0, time.monotonic()
+            while got < len(long):
+                got += len(slow.recv(2**18))
+                time.sleep(0.005)
+            assert time.monotonic() - begun_s > 0.5
+            unread = lambda: [one.transport.get_write_buffer_size() for one in server.server.server_state.connections]
+            wait_until(lambda: not any(unread()))
+            got = 0
+            with contextlib.suppress(ConnectionResetError):
+                while data := idle.recv(2**20):
+                    got += len(data)
+            assert got < len(long)
+
+
+def test_three_hundred_clients_of_a_short_queue_are_all_answered(gated):
+    keys = tuple(Key(f"client{i}", digest_of(f"t2i-{i}")) for i in range(4))  # who share the queue
+    refused = []
+
+    async def ask(port, number):
+        body = json.dumps({"prompt": "p", "seed": number, "response_format": "b64_json", "size": "16x16"}).encode()
+        head = f"POST /v1/images/generations HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer t2i-{number % 4}\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        found = json.loads(await reader.readexactly(int(re.search(rb"content-length: (\d+)", answer)[1])))
+        writer.close()
+        status = int(answer.split()[1])
+        if status == 429:
+            assert b"retry-after: " in answer and found["error"]["code"] in ("queue_full", "share_full")
+            refused.append(number)
+        return status
+
+    async def all_at_once(server):
+        asked = [asyncio.create_task(ask(server.port, number)) for number in range(300)]
+        while len(refused) + server.service.batcher.waiting_images < 300 - 4:  # 4 at most are being drawn
+            await asyncio.sleep(0.01)
+        gated.gate.set()
+        return await asyncio.gather(*asked)
+
+    with running(gated, queue_images=128, keys=keys, timeout_s=100.0) as server:
+        server.when_ready()
+        statuses = asyncio.run(all_at_once(server))
+    assert set(statuses) == {200, 429} and 128 <= statuses.count(200) <= 132
 
 
 def test_the_log_has_a_line_a_request_and_no_prompt(gated):
@@ -269,77 +241,6 @@ def test_no_prompt_or_name_takes_long_to_refuse(gated):
             status, _, answer = server.ask("POST", "/v1/images/generations", fields)
             assert status in (400, 404) and len(answer["error"]["message"]) < 1000
         assert time.process_time() - begun < 3
-
-
-def test_an_owners_rules_are_kept(gated, tmp_path):
-    gated.gate.set()
-    (tmp_path / "deny.txt").write_text("red cap\n# a comment\n", encoding="utf-8")
-    given = parse(serve.VERB, [f"--deny={tmp_path / 'deny.txt'}", f"--link_secret={tmp_path / 'secret'}"])
-    rules = serve.settings_of(serve.resolve(given)).rules
-    with running(gated, rules=rules) as server:
-        ask = lambda prompt: server.ask("POST", "/v1/images/generations", {"prompt": prompt})
-        assert ask("a cap that is red")[0] == 200
-        for prompt in ("a Red cap", "(a red cap:1.2) and hair", "a (red:1.2) cap", "a r(e:1.2)d cap"):
-            status, _, answer = ask(prompt)
-            assert status == 400 and answer["error"]["code"] == "prompt_refused"
-
-
-# ---- settings and keys
-
-
-def test_keys_are_made_once_and_kept_as_hashes(tmp_path):
-    path = tmp_path / "keys.txt"
-    key = new_key(path, "alice")
-    assert key not in path.read_text() and path.stat().st_mode & 0o077 == 0
-    new_key(path, "bob")
-    keys = read_keys(path)
-    assert [one.name for one in keys] == ["alice", "bob"]
-    assert owner_of(key, keys) == "alice" and owner_of(key + "x", keys) is None and owner_of("", keys) is None
-    for wrong in ("alice", "two words", ""):
-        with pytest.raises(UserError):
-            new_key(path, wrong)
-    path.write_text("alice t2i-the-key-itself\n")
-    with pytest.raises(UserError, match="line 1"):
-        read_keys(path)
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"host": "0.0.0.0"}, "--new_key"),
-        ({"host": "example.org"}, "--new_key"),
-        ({"batch_images": 3}, "1, 2, 4"),
-        ({"port": 70_000}, "65535"),
-        ({"queue_images": 8, "request_images": 9}, "never be taken"),
-        ({"cors_origins": ("https://a.example/path",)}, "must look like"),
-        ({"public_url": "example.org"}, "must look like"),
-        ({"log_format": "xml"}, "'json' or 'plain'"),
-        ({"timeout_s": -1.0}, "timeout_s"),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(given, words):
-    with pytest.raises(UserError, match=re.escape(words)):
-        Settings(**given)
-
-
-def test_a_flag_is_above_the_environment_and_that_above_the_file(tmp_path, monkeypatch):
-    file = tmp_path / "serve.toml"
-    file.write_text('port = 1\nqueue_images = 100\ntimeout_s = 5\nallowed_hosts = ["a.example", "b.example"]\n')
-    monkeypatch.setenv("T2IGAN_SERVE_PORT", "2")
-    monkeypatch.setenv("T2IGAN_SERVE_QUEUE_IMAGES", "200")
-    options = serve.resolve(parse(serve.VERB, [f"--settings={file}", "--port=3"]))
-    assert (options["port"], options["queue_images"], options["timeout_s"], options["host"]) == (
-        3,
-        200,
-        5.0,
-        "127.0.0.1",
-    )
-    assert options["allowed_hosts"] == ("a.example", "b.example")
-    for text, words in (("prot = 1", "did you mean 'port'"), ("port = 'x'", "whole number"), ("=", "cannot be read")):
-        file.write_text(text)
-        monkeypatch.delenv("T2IGAN_SERVE_PORT", raising=False)
-        with pytest.raises(UserError, match=words):
-            serve.resolve(parse(serve.VERB, [f"--settings={file}"]))
 
 
 @pytest.mark.slow

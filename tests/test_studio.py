@@ -8,11 +8,12 @@ import pytest
 from browser import CHROMIUM
 from PIL import Image
 from served import PROMPTS, run_folder, running
+from studio_page import Watched, drop, serious_barriers
 
 from t2igan.inference.provenance import PNG_KEY
 from t2igan.inference.serving.models import open_models
 
-playwright = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 CAPTION = PROMPTS[0]
 
@@ -23,85 +24,6 @@ def server(tmp_path_factory):
     with running(open_models([folder]), batch_images=8, timeout_s=300.0) as server:
         server.when_ready(120)
         yield server
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-class Watched:
-    """A page whose console and requests are noted."""
-
-    def __init__(self, chromium, server, **screen):
-        self.context = chromium.new_context(accept_downloads=True, **{"locale": "en-GB"} | screen)
-        self.context.set_default_timeout(120_000)
-        self.page = self.context.new_page()
-        self.server, self.console, self.requests = server, [], []
-        self.page.on("console", lambda message: self.console.append(message.text))
-        self.page.on("pageerror", lambda error: self.console.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-
-    def open(self, path="/"):
-        self.page.goto(self.server.url + path)
-        self.drawn()
-
-    def drawn(self, num=8):
-        """Waits until so many pictures hang on the wall and nothing is under way."""
-        self.page.wait_for_function(
-            """num => document.querySelectorAll('#wall img').length === num
-                 && document.querySelector('#wall').getAttribute('aria-busy') === 'false'""",
-            arg=num,
-        )
-
-    def write(self, caption):
-        """Types a caption, as a person does, and waits for its pictures."""
-        with self.page.expect_response(lambda answer: "generations" in answer.url and answer.ok):
-            self.page.fill("#caption", caption)
-        self.page.wait_for_function("() => document.querySelector('#wall').getAttribute('aria-busy') === 'false'")
-
-    def wall(self):
-        """The pixels on the wall, one text for all of them."""
-        return self.page.evaluate(
-            """async () => {
-                 const pixels = async image => {
-                   await image.decode();
-                   const canvas = Object.assign(document.createElement('canvas'), {width: 16, height: 16});
-                   canvas.getContext('2d').drawImage(image, 0, 0);
-                   return [...canvas.getContext('2d').getImageData(0, 0, 16, 16).data];
-                 };
-                 return JSON.stringify(await Promise.all([...document.querySelectorAll('#wall img')].map(pixels)));
-               }"""
-        )
-
-    def downloaded(self, press):
-        with self.page.expect_download() as waiting:
-            self.page.click(press)
-        return waiting.value
-
-    def close(self):
-        foreign = [url for url in self.requests if not url.startswith((self.server.url, "blob:", "data:"))]
-        self.context.close()
-        assert self.console == [] and foreign == []
-
-
-@pytest.fixture
-def desktop(chromium, server):
-    watched = Watched(chromium, server, viewport={"width": 1440, "height": 900})
-    yield watched
-    watched.close()
-
-
-@pytest.fixture
-def phone(chromium, server):
-    watched = Watched(
-        chromium, server, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True, color_scheme="dark"
-    )
-    yield watched
-    watched.close()
 
 
 def test_what_is_typed_is_drawn_kept_and_got_back(desktop):
@@ -181,24 +103,11 @@ def test_a_picture_is_enlarged_kept_and_downloaded_with_its_recipe(desktop, tmp_
     page.wait_for_function("seed => document.querySelector('#seed').value === seed", arg=str(seed + 2))
     assert page.input_value("#caption") == CAPTION
     drop(page, b"no picture at all")
-    page.wait_for_selector("#notice:has-text('no settings')")
-
-
-def drop(page, data):
-    """Drops a file on the page."""
-    page.evaluate(
-        """data => {
-             const files = new DataTransfer();
-             files.items.add(new File([new Uint8Array(data)], "dropped.png", {type: "image/png"}));
-             window.dispatchEvent(new DragEvent("drop", {dataTransfer: files, bubbles: true, cancelable: true}));
-           }""",
-        list(data),
-    )
+    page.wait_for_selector("#notice:has-text('no picture')")
 
 
 def test_a_picture_is_varied_and_gets_another_caption(desktop, tmp_path):
     page = desktop.page
-    desktop.context.set_default_timeout(120_000)  # programs for this are compiled when they are first wanted
     desktop.open()
     desktop.write(CAPTION)
     page.click("#num label:has-text('4') >> nth=0")
@@ -232,6 +141,21 @@ def test_all_pictures_come_in_a_zip(desktop, tmp_path):
         pictures = [Image.open(io.BytesIO(packed.read(name))) for name in packed.namelist()]
     assert {json.loads(picture.text[PNG_KEY])["prompt"] for picture in pictures} == {CAPTION}
     assert {picture.size for picture in pictures} == {(128, 128)}
+    page = desktop.page
+    page.click("#wall li:nth-child(1) button")
+    page.click("#favourite")
+    page.keyboard.press("Escape")
+    page.click("#dice")
+    desktop.drawn()
+    page.click("#wall li:nth-child(2) button")
+    page.click("#favourite")
+    page.keyboard.press("Escape")
+    page.click("#tab-favourites")
+    page.wait_for_function("() => document.querySelectorAll('#favourites img').length === 2")
+    desktop.downloaded("#favourites .below").save_as(tmp_path / "favourites.zip")
+    with zipfile.ZipFile(tmp_path / "favourites.zip") as packed:
+        recipes = [json.loads(Image.open(io.BytesIO(packed.read(name))).text[PNG_KEY]) for name in packed.namelist()]
+    assert len({recipe["seed"] for recipe in recipes}) == 2
 
 
 def test_a_link_draws_the_same_for_somebody_else(desktop, phone):
@@ -271,17 +195,47 @@ def test_a_server_that_is_away_is_waited_for(desktop):
     ]  # the browser notes the refusals itself
 
 
-@pytest.mark.parametrize(("view", "scheme"), [("page", "light"), ("viewer", "dark"), ("card", "light")])
+def test_what_takes_long_is_shown_and_can_be_given_up(desktop):
+    page = desktop.page
+    desktop.open()
+    before = desktop.wall()
+    page.route("**/v1/images/variations", lambda _route: None)  # nobody ever answers
+    page.route("**/t2igan/v1/progress/*", lambda route: route.fulfill(json={"state": "drawing", "progress": 0.4}))
+    page.click("#wall li:nth-child(1) button")
+    page.click("#vary")
+    page.wait_for_function("() => document.querySelector('#working-bar').value === 0.4")
+    assert page.inner_text("#working-text") == "Drawing variations …"
+    page.click("#working-cancel")
+    page.wait_for_selector("#working", state="hidden")
+    desktop.drawn()
+    assert desktop.wall() == before
+
+
+def test_where_the_browser_keeps_nothing_the_page_does(desktop):
+    page = desktop.page
+    desktop.context.add_init_script("Object.defineProperty(window, 'indexedDB', {value: undefined})")
+    desktop.open()
+    page.keyboard.press("Escape")
+    page.press("#caption", "Enter")
+    page.wait_for_selector("#history .run")
+    page.click("#history .gone", force=True)
+    page.wait_for_selector("#history .nothing")
+
+
+@pytest.mark.parametrize(
+    ("view", "scheme"), [("page", "light"), ("viewer", "dark"), ("gallery", "light"), ("keys", "dark")]
+)
 def test_there_are_no_serious_barriers(chromium, server, view, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     watched = Watched(chromium, server, viewport={"width": 1280, "height": 900}, color_scheme=scheme, bypass_csp=True)
     watched.open()
     watched.page.keyboard.press("Escape")
     if view == "viewer":
         watched.page.click("#wall li:nth-child(1) button")
-    elif view == "card":
-        watched.page.click("#about")
-    found = axe.Axe().run(watched.page).response["violations"]
-    serious = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
-    assert serious == []
+    elif view == "gallery":
+        watched.page.click("#models")
+        watched.page.click("#gallery summary")
+        watched.page.wait_for_selector("#gallery .cloud button")
+    elif view == "keys":
+        watched.page.keyboard.press("?")
+    assert serious_barriers(watched.page) == []
     watched.close()

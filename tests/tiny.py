@@ -62,13 +62,14 @@ def impatient(steps):
     return Impatient
 
 
-def random_snapshot(captions, changes=None):
+def random_snapshot(captions, changes=None, captioner=False):
     """A snapshot in which every weight is drawn at random, so that words, places and noise all matter.
 
-    `changes` are values of the configuration by dotted key.
+    `changes` are values of the configuration by dotted key. With a captioner it also knows which words were seen.
     """
     from configs.base import get_config
     from t2igan import nets
+    from t2igan.data.seen import MIN_CAPTIONS, Seen
     from t2igan.data.tokenizer import Tokenizer
     from t2igan.inference.snapshot import Snapshot
 
@@ -82,10 +83,20 @@ def random_snapshot(captions, changes=None):
 
     def init(key):
         text, text_params = networks.text_encoder.init_with_output(key, tokens)
-        return {"text": text_params, "generator": networks.generator.init(key, jnp.zeros((1, networks.z_dim)), text)}
+        made = {"text": text_params, "generator": networks.generator.init(key, jnp.zeros((1, networks.z_dim)), text)}
+        if captioner:
+            features, made["image"] = networks.image_encoder.init_with_output(key, jnp.zeros((1, 16, 16, 3)))
+            made["captioner"] = networks.captioner.init(key, features, tokens)
+        return made
 
     random = np.random.default_rng(0)
     shapes = jax.eval_shape(init, jax.random.key(0))
     params = jax.tree.map(lambda x: (0.3 * random.normal(size=x.shape)).astype(np.float32), shapes)
     info = {"step": 4, "t2igan": "1", "data": "caps"}
-    return Snapshot(params, config.to_dict(), tokenizer.to_json(), {}, info)
+    if not captioner:
+        return Snapshot(params, config.to_dict(), tokenizer.to_json(), {}, info)
+    own = params["captioner"]["params"]  # a reference that pictures can have
+    own.update(reference_mean=np.zeros(8, np.float32), reference_second=np.eye(8, dtype=np.float32))
+    often = [f"{caption}{' too' * number}" for caption in captions for number in range(MIN_CAPTIONS)]
+    seen = Seen.of(often, [], tokenizer).to_json()
+    return Snapshot(params, config.to_dict(), tokenizer.to_json(), {}, info, seen=seen)

@@ -70,18 +70,12 @@ def run(given: Given) -> None:
 
 def save_gif(out: Path, images: Any, scale: int, frame_ms: int) -> None:
     """Writes frames, there and back, as a GIF that goes on for ever."""
-    import numpy as np
-    from PIL import Image
-
-    from t2igan.data.alpha import on_checkerboard
     from t2igan.inference.console import say
-    from t2igan.inference.pictures import enlarge
+    from t2igan.inference.pictures import enlarge, gif_bytes
 
-    enlarged = enlarge(on_checkerboard(np.asarray(images)), scale)
-    frames = [Image.fromarray(x[..., 0] if x.shape[-1] == 1 else x) for x in [*enlarged, *enlarged[-2:0:-1]]]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        frames[0].save(out, save_all=True, append_images=frames[1:], duration=frame_ms, loop=0)
+        out.write_bytes(gif_bytes(enlarge(images, scale), frame_ms))
     except OSError as error:
         raise UserError(f"could not write {out}: {error.strerror or error}; choose another --out") from error
     say(f"{len(images)} frames, there and back, in {out}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from t2igan.cli.verb import Given
 from t2igan.errors import UserError, counted
 
 SHOWN_WARNINGS = 5  # prompts with words that were never seen
+CHECKED_PROMPTS = 4096  # of a shard, at a time
 
 
 def define(given: FlagValues) -> None:
@@ -35,12 +36,24 @@ def define(given: FlagValues) -> None:
     verb.define_path(given, "deny", "text file, a word or phrase a line: prompts that have one are refused")
     verb.define_path(given, "allow", "text file of words: prompts that have any other are refused")
     verb.define_path(given, "out", "a .png file for a sheet, or a folder for a file a picture; without it sample.png")
-    flags.DEFINE_integer("scale", 0, "enlarge pixels so many times, or 0: to 128 px at least", flag_values=given)
+    flags.DEFINE_integer(
+        "scale", 0, "enlarge pixels so many times, or 0: to 128 px at least, in shards not at all", flag_values=given
+    )
+    flags.DEFINE_string(
+        "shard",
+        None,
+        "I/N: the I-th (from 0) of N parts of --prompts, as a .tar file in the folder --out; what is "
+        "there already is not drawn again",
+        flag_values=given,
+    )
     verb.define_plugin(given)
 
 
 def run(given: Given) -> None:
     """Draws pictures from prompts into a sheet or a folder."""
+    if given.shard is not None:
+        run_shard(given)
+        return
     import t2igan
     from t2igan.inference.console import say
     from t2igan.inference.prompts import parse
@@ -75,6 +88,64 @@ def run(given: Given) -> None:
     else:
         save_files(out, images, everyone, given.scale, facts)
         say(f"{counted(len(images), 'picture')} in {out}/")
+
+
+def run_shard(given: Given) -> None:
+    """Draws one of many parts of a file of prompts into a tar file."""
+    import time
+
+    import t2igan
+    from t2igan.inference import shards
+    from t2igan.inference.console import say
+    from t2igan.inference.prompts import parse
+    from t2igan.inference.rules import PromptRules
+    from t2igan.inference.sample import PromptWarning
+    from t2igan.training.distributed import parallel
+
+    shard, num = shards.Shard.parse(given.shard), verb.number_of_pictures(given, 1)
+    if given.prompt or given.prompts is None:
+        raise UserError("--shard wants all prompts in one file, --prompts=FILE, and no --prompt")
+    if given.scale < 0:
+        raise UserError(f"--scale={given.scale} must be 0 or more")
+    if given.out is None or given.out.suffix:
+        raise UserError("--shard wants a folder, --out=FOLDER, which all shards are written into")
+    out = given.out / shard.name
+    prompts = shards.Prompts.of(given.prompts)
+    parallel.start()
+    generator = t2igan.load(verb.workdir(given, "sample"), given.which)
+    generator.check_guidance(given.guidance)
+    how = {"truncation": given.truncation, "guidance": given.guidance} | _given_negative(given)
+    common = {"model": generator.digest, "t2igan": t2igan.__version__} | how
+    settings = {"prompts": prompts.sha256, "num": num, "seed": given.seed, "scale": given.scale, "shards": shard.of}
+    shards.agree(given.out, common | settings)
+    if out.exists():
+        say(f"{out} is there already")
+        return
+    rows, rules, unseen = prompts.rows(shard.rows(prompts.total)), PromptRules.read(given.deny, given.allow), 0
+    pieces = [rows[start : start + CHECKED_PROMPTS] for start in range(0, len(rows), CHECKED_PROMPTS)]
+    for piece in pieces:  # all of them, before hours of drawing
+        rules.check(caption for prompt in piece for caption in parse(prompt).captions)
+        generator.understood(piece, given.negative)
+        unseen += len(generator.unseen(piece))
+    if unseen:
+        say(f"note: {counted(unseen, 'prompt')} of {len(rows):,} with words that training captions hardly had")
+
+    def batches() -> Iterator[Any]:
+        for piece in pieces:
+            everyone = [(prompt, given.seed + i) for prompt in piece for i in range(num)]
+            yield from generator.sample_batches([p for p, _ in everyone], [s for _, s in everyone], **how)
+
+    first = shard.rows(prompts.total).start
+    facts = (
+        (f"{(first + row) * num + i:09d}", common | {"prompt": prompt, "seed": given.seed + i})
+        for row, prompt in enumerate(rows)
+        for i in range(num)
+    )
+    begun_s = time.monotonic()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PromptWarning)  # said above
+        drawn = shards.write_shard(out, batches(), facts, given.scale or 1)
+    say(f"{counted(drawn, 'picture')} in {out}, {time.monotonic() - begun_s:.1f} s")
 
 
 def _given_negative(given: Given) -> dict[str, str]:
@@ -118,6 +189,7 @@ VERB = verb.Verb(
     examples=(
         'sample --workdir=runs/base --prompt="a pixel person with a red cap, light skin" --num=8 --out=me.png',
         "sample --workdir=runs/base --prompts=captions.txt --out=pictures",
+        "sample --workdir=runs/base --prompts=captions.txt --shard=0/1 --out=shards",
     ),
     define=define,
     run=run,

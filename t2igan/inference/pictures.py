@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,17 @@ def save_png(
         path.write_bytes(picture_bytes(image, "PNG", facts, source_type))
     except OSError as error:
         raise UserError(f"could not write {path}: {error.strerror or error}; choose another --out") from error
+
+
+def gif_bytes(images: np.ndarray, frame_ms: int) -> bytes:
+    """Returns a GIF of frames uint8 [N, H, W, C], there and back for ever; what is transparent is on a checkerboard."""
+    from PIL import Image
+
+    shown = on_checkerboard(np.asarray(images))
+    frames = [Image.fromarray(x[..., 0] if x.shape[-1] == 1 else x) for x in [*shown, *shown[-2:0:-1]]]
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=frame_ms, loop=0)
+    return file.getvalue()
 
 
 def png_bytes(image: np.ndarray, facts: Mapping[str, Any] | None = None, compress_level: int = 6) -> bytes:

@@ -59,6 +59,7 @@ class Prompt:
         return cls((caption,), (1.0,), (caption,))
 
 
+@functools.lru_cache(maxsize=1024)
 def parse(prompt: str, negative: str = "") -> Prompt:
     """Returns what a prompt means.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from t2igan import nets
 from t2igan.errors import UserError, nearest
-from t2igan.inference.arguments import as_prompts, as_seeds
+from t2igan.inference.arguments import as_prompts, as_seeds, check_number
 from t2igan.inference.editing import inversion
 from t2igan.inference.editing.codes import Codes
 from t2igan.inference.editing.inversion import QUALITIES, Effort, Found, Target
@@ -72,10 +72,11 @@ def invert(
     return Codes(z, styles, offsets, tuple(captions), np.concatenate(psnr_db), model.digest)
 
 
-def drawn_codes(model: Model, captions: Sequence[str], seed: int | Sequence[int] = 0) -> Codes:
+def drawn_codes(model: Model, captions: Sequence[str], seed: int | Sequence[int] = 0, truncation: float = 1.0) -> Codes:
     """Returns the codes of the pictures that `Model.sample` draws of captions: nothing is to be looked for."""
     captions = as_prompts(captions)
-    z = drawn_noise(model, captions, seed)
+    check_number("truncation", truncation, 2, "1 is the noise of training")
+    z = np.float32(truncation) * drawn_noise(model, captions, seed)
     styles = styles_of(model, z, [Prompt.plain(caption) for caption in captions])
     return Codes(z, styles, np.zeros_like(styles), tuple(captions), np.full(len(z), np.inf, np.float32), model.digest)
 

@@ -10,6 +10,16 @@ from starlette.responses import Response
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
+# What OpenAPI says of refusals.
+_TEXT, _TEXT_OR_NONE = {"type": "string"}, {"type": ["string", "null"]}
+_FIELDS = {"message": _TEXT, "type": _TEXT, "param": _TEXT_OR_NONE, "code": _TEXT}
+_OBJECT = {"type": "object", "properties": _FIELDS, "required": list(_FIELDS)}
+ERROR: dict[str, Any] = {
+    "description": "A refusal.",
+    "content": {"application/json": {"schema": {"type": "object", "properties": {"error": _OBJECT}}}},
+}
+
+
 class ApiError(Exception):
     """A request that is refused.
 

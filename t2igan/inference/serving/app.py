@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import inspect
 import mimetypes
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Scope
 
 import t2igan
-from t2igan.inference.serving import edits, hugging_face, images, metrics
-from t2igan.inference.serving.answers import ApiError, json_response
+from t2igan.inference.serving import a1111, describing, edits, hugging_face, images, interpolations, metrics
+from t2igan.inference.serving.answers import ERROR, ApiError, json_response
 from t2igan.inference.serving.guard import Guard, exchange_of
 from t2igan.inference.serving.models import Catalogue
 from t2igan.inference.serving.service import Service
 from t2igan.inference.serving.settings import Settings
 
 STUDIO = Path(__file__).parent / "studio"
+# What Python knows of these depends on the machine.
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
+EXPOSED_HEADERS = (
+    *("x-request-id", "retry-after", "x-should-retry"),
+    *(f"x-ratelimit-{of}-{what}" for of in ("limit", "remaining", "reset") for what in ("requests", "images")),
+)
 OPERATIONS = APIRouter()
 
 
@@ -38,13 +47,19 @@ def create_app(catalogue: Catalogue, settings: Settings) -> FastAPI:
         await asyncio.to_thread(service.batcher.close)
 
     # The pages that FastAPI would add for its schema ask other hosts for scripts.
-    app = FastAPI(title="t2igan", version=t2igan.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    about: dict[str, Any] = {
+        "title": "t2igan",
+        "version": t2igan.__version__,
+        "responses": {"4XX": ERROR, "5XX": ERROR},
+    }
+    app = FastAPI(**about, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
-    app.include_router(images.ROUTER)
-    app.include_router(edits.ROUTER)
-    app.include_router(hugging_face.ROUTER)
-    app.include_router(OPERATIONS)
-    app.include_router(_studio())
+    routers = [module.ROUTER for module in (images, edits, describing, interpolations, hugging_face)]
+    routers += [a1111.ROUTER] if settings.a1111 else []
+    for router in [*routers, OPERATIONS, _studio()]:
+        app.router.routes += _direct(router)
+    for router in [*routers, OPERATIONS]:  # for what has parameters in its path, and for /openapi.json
+        app.include_router(router)
     app.add_exception_handler(ApiError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_unknown)
     app.add_middleware(Guard, settings=settings, metrics=service.metrics)
@@ -54,10 +69,28 @@ def create_app(catalogue: Catalogue, settings: Settings) -> FastAPI:
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
             allow_headers=["*"],  # OpenAI's Node client adds seven of its own
-            expose_headers=["x-request-id", "retry-after", "x-should-retry"],
+            expose_headers=EXPOSED_HEADERS,
             max_age=3600,
         )
     return app
+
+
+class _Direct(Route):
+    """A route of Starlette's own: it does not look for dependencies, of which there are none, at every request."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child = super().matches(scope)
+        child["route"] = self  # the guard counts by it
+        return match, child
+
+
+def _direct(router: APIRouter) -> list[BaseRoute]:
+    """Returns the routes of a router whose functions take nothing but the request."""
+    return [
+        _Direct(route.path, route.endpoint, methods=route.methods, name=route.name)
+        for route in router.routes
+        if isinstance(route, Route) and list(inspect.signature(route.endpoint).parameters) == ["request"]
+    ]
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
@@ -76,6 +109,11 @@ async def _refuse_unknown(request: Request, error: Exception) -> Response:
     else:
         refusal = ApiError(error.status_code, str(error.detail), None, "http_error")
     refusal.headers |= error.headers or {}
+    if error.status_code == 405:  # a path may have a route for each method
+        routes = [route for route in request.app.router.routes if isinstance(route, _Direct)]
+        refusal.headers["allow"] = ", ".join(
+            sorted(method for route in routes if route.path == request.scope["path"] for method in route.methods or ())
+        )
     return await _refuse(request, refusal)
 
 
@@ -92,7 +130,7 @@ async def readyz(request: Request) -> Response:
     return json_response({"status": why or "ready"}, 503 if why else 200)
 
 
-@OPERATIONS.get("/metrics")
+@OPERATIONS.get("/metrics", response_class=Response)
 async def prometheus(request: Request) -> Response:
     """Returns what is counted, for Prometheus."""
     return Response(request.app.state.service.metrics.text(), media_type=metrics.MEDIA_TYPE)
@@ -102,7 +140,7 @@ def _studio() -> APIRouter:
     """The routes of the page: files of the package, read once."""
     router = APIRouter()
     for path in sorted(STUDIO.rglob("*")):
-        if path.is_file() and path.suffix in (*_TYPES, ".png", ".webmanifest"):
+        if path.is_file():
             address = "/" if path.name == "index.html" else f"/studio/{path.relative_to(STUDIO).as_posix()}"
             _add_file(router, address, path.read_bytes(), path.name)
     return router
@@ -118,5 +156,4 @@ def _add_file(router: APIRouter, address: str, data: bytes, name: str) -> None:
             return Response(status_code=304, headers=headers)
         return Response(data, media_type=media_type, headers=headers)
 
-    file.__annotations__ = {"request": Request, "return": Response}
-    router.add_api_route(address, file, methods=["GET", "HEAD"], include_in_schema=False)
+    router.add_route(address, file, methods=["GET"])  # and HEAD

@@ -8,9 +8,11 @@ is the largest batch, so that nobody waits for a compilation. A size that the de
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +37,7 @@ class Batcher:
     """Draws for many clients at once, for one event loop.
 
     A job whose group has `work` is not drawn from its prompt: its one "picture" is what `work` returns, called on the
-    drawing thread with a function that it calls now and then, which raises once nobody waits for it any more.
+    drawing thread with a `Progress`, which it calls now and then.
     """
 
     def __init__(self, draw: Draw, warm: Sequence[Group], largest_images: int, queue_images: int, on_batch: OnBatch):
@@ -149,11 +151,11 @@ class Batcher:
         for job, _ in batch:
             job.begun_s = job.begun_s or begun_s
             job.batch_images = len(batch)
-        images: Sequence[np.ndarray] | np.ndarray | None = None
+        images: Sequence[Any] | np.ndarray | None = None
         error: Exception | None = None
         try:
             if group.work is not None:
-                images = [group.work(lambda: _check_waited_for(batch[0].job))]
+                images = [group.work(functools.partial(_goes_on, batch[0].job))]
             else:
                 images = self._draw(group, [job.prompt for job, _ in batch], [job.seeds[i] for job, i in batch])
             self._failures = 0
@@ -179,12 +181,14 @@ class Batcher:
             return
 
 
-def _check_waited_for(job: Job) -> None:
+def _goes_on(job: Job, done: int, total: int) -> None:
+    """Takes note of how far a long work is."""
     if job.future.done():
         raise NobodyWaits
+    job.progress = done / max(total, 1)
 
 
-def _deliver(batch: list[Picture], images: Sequence[np.ndarray] | np.ndarray | None, error: Exception | None) -> None:
+def _deliver(batch: list[Picture], images: Sequence[Any] | np.ndarray | None, error: Exception | None) -> None:
     """Hands pictures, or what went wrong, to those who wait; on the event loop."""
     for place, (job, number) in enumerate(batch):
         if job.future.done():

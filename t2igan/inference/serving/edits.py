@@ -8,44 +8,34 @@ the old picture is wanted: what is hidden is drawn anew.
 from __future__ import annotations
 
 import asyncio
-import io
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 import t2igan
 from t2igan.errors import UserError
 from t2igan.inference import editing
-from t2igan.inference.editing.given import Given
-from t2igan.inference.provenance import read_claims
 from t2igan.inference.serving.answers import ApiError
 from t2igan.inference.serving.encoding import as_file
-from t2igan.inference.serving.guard import CLIENT_LEFT
 from t2igan.inference.serving.images import answer, service_of
 from t2igan.inference.serving.models import ServedModel
-from t2igan.inference.serving.parameters import (
-    PictureBody,
-    Wanted,
-    check_prompt,
-    read_form,
-    seeds_from,
-    typed,
-    wanted_of,
-)
-from t2igan.inference.serving.service import ClientLeft, Service
+from t2igan.inference.serving.parameters import PictureBody, Wanted, check_prompt, seeds_from, typed, wanted_of
+from t2igan.inference.serving.queueing import Progress
+from t2igan.inference.serving.service import Service
+from t2igan.inference.serving.uploads import Source, of_file, read_parts, read_sources
 
 ROUTER = APIRouter()
 # OpenAI's words for how long to work, and ours.
 QUALITIES = {"low": "fast", "medium": "good", "standard": "good", "auto": "good", "high": "best", "hd": "best"}
-_FORM = {"type": "string", "format": "binary"}
+_FILE = {"type": "string", "format": "binary"}
+_URL = {"type": "string", "description": "A data URL."}
 
 
 class EditBody(PictureBody):
-    """The fields of `/v1/images/edits`, besides the files `image` and `mask`."""
+    """The fields of `/v1/images/edits`, besides the pictures `image` and `mask`."""
 
     prompt: str = Field(description="What the whole picture is to show.")
     caption: str | None = Field(None, description="What it shows now; for an edit without a mask.")
@@ -54,27 +44,45 @@ class EditBody(PictureBody):
 
 
 class VariationBody(PictureBody):
-    """The fields of `/v1/images/variations`, besides the file `image`."""
+    """The fields of `/v1/images/variations`, besides the picture `image`."""
 
     caption: str | None = Field(None, description="What the picture shows.")
     strength: float | None = Field(None, ge=0, le=1, description="0 = the picture itself, 1 = any of its caption; 0.5.")
 
 
-def _schema(body: type[PictureBody], *files: str) -> dict[str, Any]:
-    schema = body.model_json_schema()
-    schema["properties"] |= dict.fromkeys(files, _FORM)
-    schema["required"] = [*schema.get("required", []), "image"]
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+def with_pictures(body: type[BaseModel], *names: str, required: bool = True) -> dict[str, Any]:
+    """Returns what OpenAPI says of a route that takes pictures as files or data URLs besides the fields of a body."""
+    content = {}
+    for media_type, kind in (("multipart/form-data", _FILE), ("application/json", _URL)):
+        schema = body.model_json_schema()
+        schema["properties"] |= dict.fromkeys(names, kind)
+        schema["required"] = [*schema.get("required", []), *([names[0]] if required else [])]
+        content[media_type] = {"schema": schema}
+    return {"requestBody": {"required": True, "content": content}}
 
 
-@ROUTER.post("/v1/images/edits", openapi_extra=_schema(EditBody, "image", "mask"))
+@ROUTER.post("/v1/images/edits", openapi_extra=with_pictures(EditBody, "image", "mask"))
 async def edits(request: Request) -> Response:
     """Changes a picture so that another caption holds, or draws what a mask hides anew."""
     service = service_of(request)
-    fields, files = await read_form(request)
-    body = typed(fields, EditBody)
-    served = _editable(service, body)
-    source = await _source(files, served)
+    fields, files = await read_parts(request)
+    return _answer(request, service, await edited(request, service, typed(fields, EditBody), files), "image_edit")
+
+
+class Result(NamedTuple):
+    """Pictures that were made of one that was sent."""
+
+    wanted: Wanted
+    prompt: str
+    files: list[bytes]
+    warnings: list[dict[str, Any]]
+
+
+async def edited(request: Request, service: Service, body: EditBody, files: dict[str, list[bytes]]) -> Result:
+    """Does an edit that has been read. Raises `ApiError` where it cannot be done."""
+    served = editable(service, body.model)
+    quality = quality_of(body.quality)
+    (source,) = await read_sources(files, served)
     negative = body.negative_prompt or ""
     check_prompt(body.prompt, negative, served, service.settings)
     wanted = wanted_of(body, served, seeds_from(body, service.settings), service.settings)
@@ -83,159 +91,85 @@ async def edits(request: Request) -> Response:
         if negative:
             message = "negative_prompt goes with an edit without a mask; leave one of the two out."
             raise ApiError(400, message, "negative_prompt")
-        hidden = await _of_file("mask", editing.read_mask, files["mask"][0], source.given, source.how)
-        work = _completing(served, source, hidden, body, wanted)
+        hidden = await of_file("mask", editing.read_mask, files["mask"][0], source.given, source.how)
+        work = _completing(source, hidden, body.prompt, quality, wanted)
         facts["verb"] = "complete"
     else:
         if len(wanted.seeds) > 1:
             raise ApiError(400, f"n={body.n}: an edit without a mask has one answer; leave n at 1.", "n")
-        work = _editing(served, source, source.caption(body.caption, served, service), body, wanted)
-    return await _worked(request, service, wanted, body.prompt, work, facts | source.facts, "image_edit")
+        caption = source.caption(body.caption, service.settings)
+        work = _editing(source, caption, body.prompt, negative, quality, wanted)
+    done = await _worked(request, service, wanted, work, facts | source.facts)
+    return Result(wanted, body.prompt, done, served.warnings(body.prompt, negative))
 
 
-@ROUTER.post("/v1/images/variations", openapi_extra=_schema(VariationBody, "image"))
+@ROUTER.post("/v1/images/variations", openapi_extra=with_pictures(VariationBody, "image"))
 async def variations(request: Request) -> Response:
     """Draws pictures like one that is given."""
     service = service_of(request)
-    fields, files = await read_form(request)
-    body = typed(fields, VariationBody)
-    served = _editable(service, body)
-    source = await _source(files, served)
-    caption = source.caption(body.caption, served, service)
+    fields, files = await read_parts(request)
+    result = await varied(request, service, typed(fields, VariationBody), files)
+    return _answer(request, service, result, "image_variation")
+
+
+async def varied(request: Request, service: Service, body: VariationBody, files: dict[str, list[bytes]]) -> Result:
+    """Does variations that have been read. Raises `ApiError` where they cannot be done."""
+    served = editable(service, body.model)
+    quality = quality_of(body.quality)
+    (source,) = await read_sources(files, served)
+    caption = source.caption(body.caption, service.settings)
     strength = 0.5 if body.strength is None else body.strength
     wanted = wanted_of(body, served, seeds_from(body, service.settings), service.settings)
-    quality = _quality(body)
 
-    def work(check: Callable[[], None]) -> np.ndarray:
-        said = caption or _described(served, source)
-        codes = source.drawn_codes(served, said)
-        if codes is None:
-            pixels = source.given.pixels[None]
-            codes = editing.invert(served.model, pixels, said, quality, progress=lambda *_: check())
+    def work(check: Progress) -> np.ndarray:
+        codes = source.codes(caption, quality, check)
         return editing.vary(served.model, codes, strength, num=len(wanted.seeds), seed=wanted.seeds[0])
 
     facts = {"verb": "vary", "strength": strength, "caption": caption}
-    return await _worked(request, service, wanted, caption, work, facts | source.facts, "image_variation")
+    done = await _worked(request, service, wanted, work, facts | source.facts)
+    return Result(wanted, caption, done, served.warnings(caption) if caption else [])
 
 
-class _Source:
-    """The picture that was sent, at the model's size, and its recipe, where it holds one."""
-
-    def __init__(self, given: Given, how: Any, recipe: dict[str, Any]):
-        self.given, self.how, self.recipe = given, how, recipe
-        self.facts = {"pixels": given.digest}
-
-    def drawn_codes(self, served: ServedModel, caption: str) -> editing.Codes | None:
-        """The codes of a picture that this model drew of that caption, and that nobody has changed since; else None."""
-        recipe = self.recipe
-        plain = recipe.get("truncation", 1) == 1 and recipe.get("guidance", 1) == 1 and not recipe.get("negative")
-        seed = recipe.get("seed")
-        ours = recipe.get("model") == served.model.digest and "verb" not in recipe
-        if not (plain and ours and recipe.get("prompt") == caption and type(seed) is int and 0 <= seed < 2**32):
-            return None
-        drawn = served.model.sample(caption, seed)[0]
-        if np.abs(drawn.astype(int) - self.given.pixels).max() > 1:
-            return None
-        return editing.drawn_codes(served.model, [caption], seed)
-
-    def caption(self, given: str | None, served: ServedModel, service: Service) -> str:
-        """What the picture shows; "" where the captioner is to say it. Raises `ApiError` where nobody can."""
-        found = given or self.recipe.get("caption" if "verb" in self.recipe else "prompt") or ""
-        if self.recipe.get("verb") in ("edit", "complete") and not given:
-            found = self.recipe.get("prompt") or ""
-        if not isinstance(found, str) or not found:
-            if editing.has_captioner(served.model):
-                return ""
-            message = f"caption is missing: say what the picture shows, since {served.id} has no captioner to do so."
-            raise ApiError(400, message, "caption", "missing")
-        if check_prompt(found, "", served, service.settings, param="caption") is None:
-            raise ApiError(400, "caption must be a plain one, without weights or AND.", "caption")
-        return found
-
-
-def _editable(service: Service, body: PictureBody) -> ServedModel:
-    served = service.catalogue.find(body.model)
+def editable(service: Service, name: str | None) -> ServedModel:
+    """Returns a model that can edit. Raises `ApiError` for one that there is not, or that cannot."""
+    served = service.catalogue.find(name)
     try:
         served.model.check_styled("editing")
     except UserError as error:
         raise ApiError(400, str(error), "model", "unsupported_operation") from error
-    _quality(body)
     return served
 
 
-def _quality(body: PictureBody) -> str:
-    word = body.quality or "auto"
+def quality_of(word: str | None) -> str:
+    """Returns the quality of inversions that OpenAI's word, or ours, means. Raises `ApiError` for another one."""
+    word = word or "auto"
     if word not in QUALITIES and word not in QUALITIES.values():
         raise ApiError(400, f"quality={word[:40]!r} is none of {', '.join(QUALITIES)}.", "quality")
     return QUALITIES.get(word, word)
 
 
-async def _source(files: dict[str, list[bytes]], served: ServedModel) -> _Source:
-    pictures = files.get("image", [])
-    if len(pictures) != 1:
-        raise ApiError(400, f"image: there are {len(pictures)} pictures in the form; send one, as a file.", "image")
-    how = editing.decoding_of(served.model.config)
-    given = await _of_file("image", editing.read_picture, pictures[0], how)
-    return _Source(given, how, await asyncio.to_thread(_recipe, pictures[0]))
-
-
-async def _of_file(param: str, read: Callable[..., Any], *arguments: Any) -> Any:
-    """Reads a file that was sent on a thread, since it may be large."""
-    try:
-        return await asyncio.to_thread(read, *arguments)
-    except UserError as error:
-        raise ApiError(400, f"{param}: {error}", param, "invalid_image") from error
-
-
-def _recipe(data: bytes) -> dict[str, Any]:
-    try:
-        claims = read_claims(io.BytesIO(data))
-    except UserError:
-        return {}
-    return claims.facts if claims.form == "PNG" else {}
-
-
-def _described(served: ServedModel, source: _Source) -> str:
-    return editing.describe(served.model, source.given.pixels[None])[0].caption
-
-
-def _completing(served: ServedModel, source: _Source, hidden: np.ndarray, body: EditBody, wanted: Wanted) -> Any:
-    quality = _quality(body)
-
-    def work(check: Callable[[], None]) -> np.ndarray:
+def _completing(source: Source, hidden: np.ndarray, prompt: str, quality: str, wanted: Wanted) -> Any:
+    def work(check: Progress) -> np.ndarray:
         pixels, num, seed = source.given.pixels, len(wanted.seeds), wanted.seeds[0]
-        how: dict[str, Any] = {"num": num, "seed": seed, "quality": quality, "progress": lambda *_: check()}
-        return editing.complete(served.model, pixels, hidden, body.prompt, **how)
+        how: dict[str, Any] = {"num": num, "seed": seed, "quality": quality, "progress": check}
+        return editing.complete(wanted.served.model, pixels, hidden, prompt, **how)
 
     return work
 
 
-def _editing(served: ServedModel, source: _Source, caption: str, body: EditBody, wanted: Wanted) -> Any:
-    quality = _quality(body)
-
-    def work(check: Callable[[], None]) -> np.ndarray:
-        said = caption or _described(served, source)
-        codes = source.drawn_codes(served, said)
-        how: dict[str, Any] = {
-            "caption": said,
-            "negative": body.negative_prompt or "",
-            "codes": codes,
-            "quality": quality,
-        }
-        how |= {"seed": wanted.seeds[0], "progress": lambda *_: check()}
-        return editing.edit(served.model, source.given.pixels, body.prompt, **how).image[None]
+def _editing(source: Source, caption: str, prompt: str, negative: str, quality: str, wanted: Wanted) -> Any:
+    def work(check: Progress) -> np.ndarray:
+        said = source.said(caption)
+        how: dict[str, Any] = {"caption": said, "negative": negative, "codes": source.drawn_codes(said)}
+        how |= {"quality": quality, "seed": wanted.seeds[0], "progress": check}
+        return editing.edit(wanted.served.model, source.given.pixels, prompt, **how).image[None]
 
     return work
 
 
-async def _worked(
-    request: Request, service: Service, wanted: Wanted, prompt: str, work: Any, facts: dict[str, Any], event: str
-) -> Response:
-    """Has it done in its turn, and answers."""
-    try:
-        images = await service.worked(request, wanted.served.id, work)
-    except ClientLeft:
-        return Response(status_code=CLIENT_LEFT)
+async def _worked(request: Request, service: Service, wanted: Wanted, work: Any, facts: dict[str, Any]) -> list[bytes]:
+    """Has work done on the device, in its turn, and returns its pictures as files."""
+    images = await service.worked(request, wanted.served.id, work, len(wanted.seeds))
     common = {"model": wanted.served.model.digest, "t2igan": t2igan.__version__}
     common |= {name: value for name, value in facts.items() if value != ""}
 
@@ -243,6 +177,10 @@ async def _worked(
         how = (wanted.px, wanted.output_format, wanted.file_quality)
         return [as_file(image, *how, common | {"seed": s}) for image, s in zip(images, wanted.seeds, strict=True)]
 
-    files = await asyncio.to_thread(encoded)
+    return await asyncio.to_thread(encoded)
+
+
+def _answer(request: Request, service: Service, result: Result, event: str) -> Response:
+    wanted, prompt, files, warnings = result
     addresses = lambda: [service.kept_link(request, file, wanted.output_format) for file in files]
-    return answer(wanted, prompt, files, addresses, event)
+    return answer(wanted, prompt, files, addresses, event, warnings)

@@ -21,11 +21,14 @@ from t2igan.inference.serving.answers import ApiError
 from t2igan.inference.serving.keys import owner_of
 from t2igan.inference.serving.logs import log
 from t2igan.inference.serving.metrics import Metrics
+from t2igan.inference.serving.rates import Rate
 from t2igan.inference.serving.settings import Settings
 
 # Paths that are answered without a key: the page itself, probes, and pictures whose address is signed.
 OPEN_PATHS = re.compile(r"/|/healthz|/readyz|/favicon\.ico|/studio/.*|/v1/images/files/[^/]+")
 _PROBES = ("/healthz", "/readyz")  # asked by address, not by name, and harmless
+_COUNTED_PATHS = re.compile(r"/(?:v1|hf|sdapi)(?:/.*)?")  # of `requests_per_minute`, where something is sent
+_PICTURES = "/v1/images/files/"  # and these, which are drawn anew
 _QUIET_PATHS = ("/healthz", "/readyz", "/metrics")  # asked every few seconds: counted, not logged
 _REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 CLIENT_LEFT = 499  # as nginx calls it; nobody reads it
@@ -48,6 +51,7 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics):
         """Wraps `app`."""
         self._app, self._settings, self._metrics = app, settings, metrics
+        self._rate = Rate(settings.requests_per_minute) if settings.requests_per_minute else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request, or has the app answer it."""
@@ -57,6 +61,7 @@ class Guard:
         exchange = _Exchange(scope, receive, send, self._settings)
         try:
             self._check(exchange)
+            self._count(exchange)
             await self._app(scope, exchange.receive, exchange.send)
         except ApiError as error:
             exchange.facts["code"] = error.code
@@ -102,6 +107,15 @@ class Guard:
             )
         exchange.client = exchange.facts["key"] = name
 
+    def _count(self, exchange: _Exchange) -> None:
+        """Raises `ApiError` for a client that asks too often."""
+        path = exchange.scope["path"]
+        sends = exchange.scope["method"] == "POST" and _COUNTED_PATHS.fullmatch(path)
+        if self._rate is not None and (sends or path.startswith(_PICTURES)):
+            allowance = self._rate.take(exchange.client)
+            exchange.more_headers |= allowance.headers("requests")
+            allowance.check("requests")
+
     def _own(self, origin: str, host: str) -> bool:
         """Whether a page of this server asks. Behind a proxy that ends TLS the scheme is not ours to see."""
         own = origin.lower().partition("://")[2]
@@ -115,7 +129,7 @@ class Guard:
         if "code" in exchange.facts:
             self._metrics.refused.labels(exchange.facts["code"]).inc()
         if exchange.scope["path"] not in _QUIET_PATHS:
-            path = "/v1/images/files/..." if route.startswith("/v1/images/files/") else exchange.scope["path"]
+            path = f"{_PICTURES}..." if route.startswith(_PICTURES) else exchange.scope["path"]
             log(
                 "request",
                 id=exchange.id,
@@ -139,6 +153,7 @@ class _Exchange:
         self.address = scope["client"][0] if scope.get("client") else "local"
         self.client = self.address  # for fair shares: who holds the key or, without keys, the address
         self.facts: dict[str, Any] = {}  # for the log
+        self.more_headers: dict[str, str] = {}  # of the answer
         self.begun_s = time.perf_counter()
         self.status = 0
         self._body_bytes = 0
@@ -174,7 +189,7 @@ class _Exchange:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self.id
-            for name, value in _HEADERS.items():
+            for name, value in (*_HEADERS.items(), *self.more_headers.items()):
                 headers.setdefault(name, value)
         await self._send(message)
 
@@ -189,7 +204,7 @@ class _Exchange:
 
 
 def exchange_of(scope: Scope) -> _Exchange:
-    """Returns what the guard knows of a request: `id`, `client`, and `facts` for the log."""
+    """Returns what the guard knows of a request: `id`, `client`, `facts` for the log, `more_headers` of the answer."""
     return scope["t2igan"]
 
 

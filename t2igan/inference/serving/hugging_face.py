@@ -9,26 +9,23 @@ from fastapi.responses import Response
 
 from t2igan.inference.serving.answers import ApiError
 from t2igan.inference.serving.encoding import MEDIA_TYPES
-from t2igan.inference.serving.guard import CLIENT_LEFT
 from t2igan.inference.serving.images import service_of
 from t2igan.inference.serving.parameters import checked, read_fields
-from t2igan.inference.serving.service import ClientLeft
 
 ROUTER = APIRouter()
 _OURS = {"seed": "seed", "guidance_scale": "guidance", "negative_prompt": "negative_prompt", "truncation": "truncation"}
+_SCHEMA = {"type": "object", "properties": {"inputs": {"type": "string"}, "parameters": {"type": "object"}}}
+_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": _SCHEMA}}}}
 _WITHOUT_EFFECT = ("num_inference_steps", "scheduler")  # a GAN draws in one pass
 
 
-@ROUTER.post("/hf")
-@ROUTER.post("/hf/{model:path}")
+@ROUTER.post("/hf", openapi_extra=_BODY, response_class=Response)
+@ROUTER.post("/hf/{model:path}", openapi_extra=_BODY, response_class=Response)
 async def text_to_image(request: Request, model: str = "") -> Response:
     """Draws one picture; the answer is a PNG."""
     service = service_of(request)
     asked = checked(_fields(await read_fields(request), model), service.catalogue, service.settings)
-    try:
-        images = await service.drawn(request, asked.group, asked.drawn, asked.wanted.seeds)
-    except ClientLeft:
-        return Response(status_code=CLIENT_LEFT)
+    images = await service.drawn(request, asked.group, asked.drawn, asked.wanted.seeds)
     (file,) = await service.encoded(images, [asked.recipe(asked.wanted.seeds[0])])
     return Response(file, media_type=MEDIA_TYPES["png"])
 

@@ -11,14 +11,17 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
+from t2igan.data.alpha import ALPHA_CHANNELS
 from t2igan.inference.serving import links
 from t2igan.inference.serving.answers import ApiError, json_response
 from t2igan.inference.serving.encoding import MEDIA_TYPES
-from t2igan.inference.serving.guard import CLIENT_LEFT
+from t2igan.inference.serving.guard import exchange_of
 from t2igan.inference.serving.parameters import GenerationBody, Wanted, check_prompt, checked, group_of, read_fields
-from t2igan.inference.serving.service import ClientLeft, Service
+from t2igan.inference.serving.service import Service
 
 ROUTER = APIRouter()
+_WORDS_SCHEMA = {"type": "object", "properties": {"prompt": {"type": "string"}, "model": {"type": ["string", "null"]}}}
+_WORDS = {"required": True, "content": {"application/json": {"schema": _WORDS_SCHEMA}}}
 _BODY = {"required": True, "content": {"application/json": {"schema": GenerationBody.model_json_schema()}}}
 
 
@@ -33,24 +36,39 @@ async def generations(request: Request) -> Response:
     service = service_of(request)
     asked = checked(await read_fields(request), service.catalogue, service.settings)
     seeds = asked.wanted.seeds
-    try:
-        images = await service.drawn(request, asked.group, asked.drawn, seeds)
-    except ClientLeft:
-        return Response(status_code=CLIENT_LEFT)
+    images = await service.drawn(request, asked.group, asked.drawn, seeds)
     recipes = [asked.recipe(seed) for seed in seeds]
     files = await service.encoded(images, recipes)
     addresses = lambda: [service.link(request, recipe) for recipe in recipes]
-    return answer(asked.wanted, asked.prompt, files, addresses, "image_generation")
+    return answer(asked.wanted, asked.prompt, files, addresses, "image_generation", asked.warnings)
 
 
 def answer(
-    wanted: Wanted, prompt: str, files: Sequence[bytes], addresses: Callable[[], list[str]], event: str
+    wanted: Wanted,
+    prompt: str,
+    files: Sequence[bytes],
+    addresses: Callable[[], list[str]],
+    event: str,
+    warnings: Sequence[dict[str, Any]],
+    of_each: Sequence[dict[str, Any]] = (),
+    more: dict[str, Any] | None = None,
 ) -> Response:
-    """Returns pictures as OpenAI's clients read them, at once or as a stream of `event`s."""
-    facts = _facts(wanted, prompt)
+    """Returns pictures as OpenAI's clients read them.
+
+    Args:
+      wanted: the form of the answer.
+      prompt: of all pictures.
+      files: of the pictures.
+      addresses: makes an address for each.
+      event: where the answer is a stream, what its events are called.
+      warnings: as `ServedModel.warnings` returns them.
+      of_each: what is said of each picture besides, where it is not its seed.
+      more: what is said of all.
+    """
+    facts = _facts(wanted, prompt) | {"warnings": list(warnings)} | (more or {})
+    data: list[dict[str, Any]] = [dict(one) for one in of_each or [{"seed": seed} for seed in wanted.seeds]]
     if wanted.stream:
-        return StreamingResponse(_events(wanted, facts, files, event), media_type="text/event-stream")
-    data: list[dict[str, Any]] = [{"seed": seed} for seed in wanted.seeds]
+        return StreamingResponse(_events(facts, data, files, event), media_type="text/event-stream")
     if "b64_json" in wanted.forms:
         for item, file in zip(data, files, strict=True):
             item["b64_json"] = base64.b64encode(file).decode()
@@ -71,40 +89,43 @@ def _facts(wanted: Wanted, prompt: str) -> dict[str, Any]:
         "total_tokens": tokens,
     }
     size = f"{wanted.px}x{wanted.px}"
-    return {"background": "opaque", "output_format": wanted.output_format, "size": size, "usage": usage}
+    background = "transparent" if int(wanted.served.model.config["data"]["channels"]) == ALPHA_CHANNELS else "opaque"
+    return {"background": background, "output_format": wanted.output_format, "size": size, "usage": usage}
 
 
-async def _events(wanted: Wanted, facts: dict[str, Any], files: Sequence[bytes], kind: str) -> AsyncIterator[bytes]:
+async def _events(
+    facts: dict[str, Any], data: Sequence[dict[str, Any]], files: Sequence[bytes], kind: str
+) -> AsyncIterator[bytes]:
     """One `completed` a picture: there are no partial ones, which OpenAI's API leaves open."""
-    for seed, file in zip(wanted.seeds, files, strict=True):
-        event = facts | {
-            "type": f"{kind}.completed",
-            "b64_json": base64.b64encode(file).decode(),
-            "created_at": int(time.time()),
-            "quality": "auto",
-            "seed": seed,
-        }
+    for of_one, file in zip(data, files, strict=True):
+        event = (
+            facts
+            | of_one
+            | {
+                "type": f"{kind}.completed",
+                "b64_json": base64.b64encode(file).decode(),
+                "created_at": int(time.time()),
+                "quality": "auto",
+            }
+        )
         yield f"event: {kind}.completed\ndata: {json.dumps(event, separators=(',', ':'))}\n\n".encode()
 
 
-@ROUTER.get("/v1/images/files/{name}")
+@ROUTER.get("/v1/images/files/{name}", response_class=Response)
 async def file(name: str, request: Request) -> Response:
     """Draws the picture of a signed address again."""
     service = service_of(request)
     token, _, form = name.rpartition(".")
-    kept = service.kept.get(token) if form in MEDIA_TYPES else None
+    kept = service.kept.get(name)
     if kept is not None:
-        return _file(kept, form, token[:8], service.settings.link_s)
+        return _file(kept[0], form, token[:8], kept[1])
     recipe, expires_s = links.read(token, service.settings.link_secret)
     served = service.catalogue.of_digest(recipe.model)
     if served is None or form != recipe.form:
         raise ApiError(404, "The model that drew this picture is not here any more.", None, "model_not_found")
     caption = check_prompt(recipe.prompt, recipe.negative, served, service.settings, recipe.as_caption)
     group = group_of(served, recipe.truncation, recipe.guidance, recipe.negative, caption)
-    try:
-        images = await service.drawn(request, group, caption or recipe.prompt, [recipe.seed])
-    except ClientLeft:
-        return Response(status_code=CLIENT_LEFT)
+    images = await service.drawn(request, group, caption or recipe.prompt, [recipe.seed])
     (data,) = await service.encoded(images, [recipe])
     return _file(data, form, f"seed{recipe.seed}", max(expires_s - int(time.time()), 0))
 
@@ -116,6 +137,13 @@ def _file(data: bytes, form: str, name: str, seconds: int) -> Response:
         "cross-origin-resource-policy": "cross-origin",  # the address is the right to see it, from any page
     }
     return Response(data, media_type=MEDIA_TYPES[form], headers=headers)
+
+
+@ROUTER.get("/t2igan/v1/progress/{request_id}")
+async def progress(request_id: str, request: Request) -> Response:
+    """Says how far a request of this client is; "unknown" before it has come in whole, and when it is over."""
+    found = service_of(request).how_far(request_id, exchange_of(request.scope).client)
+    return json_response(found or {"state": "unknown"})
 
 
 @ROUTER.get("/v1/models")
@@ -139,7 +167,7 @@ async def description(name: str, request: Request) -> Response:
     return json_response(service.catalogue.find(name).description() | {"limits": limits})
 
 
-@ROUTER.post("/t2igan/v1/words")
+@ROUTER.post("/t2igan/v1/words", openapi_extra={"requestBody": _WORDS})
 async def words(request: Request) -> Response:
     """Returns the words of a prompt that the model has not learned, and whether that is certain."""
     service = service_of(request)

@@ -77,19 +77,20 @@ class Kept:
         self._most, self._bytes = most_bytes, 0
         self._files: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
 
-    def keep(self, file: bytes, seconds: int) -> str:
-        """Returns a token that nobody can guess, under which `get` finds the file."""
-        token = secrets.token_urlsafe(24)
-        self._files[token] = (time.time() + seconds, file)
+    def keep(self, file: bytes, form: str, seconds: int) -> str:
+        """Returns a name that nobody can guess, ending in ".FORM", under which `get` finds the file."""
+        name = f"{secrets.token_urlsafe(24)}.{form}"
+        self._files[name] = (time.time() + seconds, file)
         self._bytes += len(file)
         while self._bytes > self._most:
             self._bytes -= len(self._files.popitem(last=False)[1][1])
-        return token
+        return name
 
-    def get(self, token: str) -> bytes | None:
-        """Returns a file, None where it is not here (any more)."""
-        until, file = self._files.get(token, (0.0, b""))
-        return file if until > time.time() else None
+    def get(self, name: str) -> tuple[bytes, int] | None:
+        """Returns a file and for how many seconds it is still kept, None where it is not here (any more)."""
+        until, file = self._files.get(name, (0.0, b""))
+        left_s = until - time.time()
+        return (file, int(left_s)) if left_s > 0 else None
 
 
 def kept_secret(path: Path) -> bytes:

@@ -7,15 +7,17 @@ import contextlib
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from t2igan.errors import UserError, nearest
+from t2igan.inference.editing import has_captioner
 from t2igan.inference.pictures import read_facts
-from t2igan.inference.sample import KEPT_FOLDER, WHICH, Model, from_snapshot, snapshot_path
+from t2igan.inference.prompts import parse
+from t2igan.inference.sample import WHICH, Model, load, snapshot_path
 from t2igan.inference.serving.answers import ApiError
 from t2igan.inference.serving.encoding import shown_px
 from t2igan.inference.serving.queueing import Group
@@ -47,7 +49,17 @@ class ServedModel:
     @property
     def takes_guidance(self) -> bool:
         """Whether it can also draw without a caption, which guidance wants."""
-        return bool(self.model.config.get("augment", {}).get("caption_dropout"))
+        return _is_fine(self.model.check_guidance, 2.0)
+
+    @property
+    def editable(self) -> bool:
+        """Whether pictures can be edited with it, and prompts have weights."""
+        return _is_fine(self.model.check_styled, "editing")
+
+    @property
+    def describes(self) -> bool:
+        """Whether it can say what a picture shows."""
+        return has_captioner(self.model)
 
     def summary(self) -> dict[str, Any]:
         """Returns the model object of OpenAI's API, with what is ours under "t2igan"."""
@@ -57,7 +69,8 @@ class ServedModel:
             "channels": int(self.model.config["data"]["channels"]),
             "max_tokens": self.model.tokenizer.max_tokens,
             "guidance": self.takes_guidance,
-            "editable": hasattr(self.model.networks.generator, "styles"),
+            "editable": self.editable,
+            "captioner": self.describes,
             "digest": self.model.digest,
             "step": self.model.info.get("step"),
         }
@@ -72,6 +85,26 @@ class ServedModel:
         except UserError:  # a bracket that is still being typed
             found = []
         return {"unseen": [word for one in found for word in one.words], "certain": False}
+
+    def warnings(self, prompt: str, negative: str = "") -> list[dict[str, Any]]:
+        """Returns what there is to say of a prompt that has been checked: words that were never seen, and changes."""
+        found: list[dict[str, Any]] = []
+        words: tuple[str, ...]
+        pairs: tuple[str, ...]
+        if self.model.seen is None:
+            words, pairs = tuple(self.vocabulary.unseen(prompt)), ()
+            message = f"{', '.join(words[:5])}: hardly in a training caption, if at all"
+        else:
+            unseen = next(iter(self.model.unseen([prompt])), None)
+            words, pairs = (unseen.words, unseen.pairs) if unseen else ((), ())
+            message = unseen.text if unseen else ""
+        if words or pairs:
+            message += "; it means little to this model"
+            of_words = {"words": list(words), "pairs": list(pairs)}
+            found.append({"code": "unseen_words", "message": message, "prompt": prompt} | of_words)
+        notes = parse(prompt, negative).notes
+        found += [{"code": "prompt_changed", "message": note, "prompt": prompt} for note in notes]
+        return found
 
     def description(self) -> dict[str, Any]:
         """Returns what the page wants to know besides: words, example captions, the card."""
@@ -153,13 +186,20 @@ def open_models(paths: Sequence[Path], which: str = "latest") -> Catalogue:
 
 def open_model(path: Path, name: str) -> ServedModel:
     """Loads one snapshot file. Raises `UserError` as `load` does."""
-    snapshot = load_snapshot(path)
-    beside = path.parent.parent if path.parent.name == KEPT_FOLDER else path.parent
-    model = from_snapshot(snapshot, beside=beside)
+    model = load(path)
+    snapshot = load_snapshot(path, with_weights=False)  # for what it says besides
     vocabulary = Vocabulary(model.tokenizer, int(model.config["tokenizer"]["vocab_size"]))
     return ServedModel(
         name, model, int(path.stat().st_mtime), snapshot.model_card, _examples(path, snapshot), vocabulary
     )
+
+
+def _is_fine(check: Callable[..., None], *arguments: Any) -> bool:
+    try:
+        check(*arguments)
+    except UserError:
+        return False
+    return True
 
 
 def _snapshots(path: Path, which: str) -> list[Path]:

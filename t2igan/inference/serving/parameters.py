@@ -25,30 +25,40 @@ from t2igan.inference.serving.settings import Settings
 
 LARGEST_SEED = 2**32 - 1
 LONGEST_CAPTION = 32_000  # characters of one that is cut: OpenAI's own limit
-Body = TypeVar("Body", bound="PictureBody")
+Body = TypeVar("Body", bound=BaseModel)
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
 
-class PictureBody(BaseModel):
-    """What all requests for pictures take. `null` is as if it were left out; numbers may come as text, as in forms."""
+class RequestBody(BaseModel):
+    """What all requests take. `null` is as if it were left out; numbers may come as text, as in forms."""
 
     model_config = ConfigDict(extra="forbid")
 
     model: str | None = Field(None, description="As in /v1/models; OpenAI's names mean the first model.")
-    n: int | None = Field(None, ge=1, description="How many pictures; 1.")
+    user: str | None = Field(None, description="Has no effect.")
+
+
+class AnswerBody(RequestBody):
+    """What is said of the pictures that are to come back."""
+
     size: str | None = Field(None, description="Such as 512x512, square; auto = as drawn, enlarged to 128 px.")
     response_format: Literal["url", "b64_json"] | None = Field(None, description="Without it, both.")
     output_format: Literal["png", "jpeg", "webp"] | None = Field(None, description="png; it alone holds the recipe.")
     output_compression: int | None = Field(None, ge=0, le=100, description="Quality of jpeg and webp; 90.")
     stream: bool | None = Field(None, description="Server-sent events, one a picture.")
+    quality: str | None = Field(None, description="How long edits are worked at: low, medium, high.")
+
+
+class PictureBody(AnswerBody):
+    """What requests for `n` pictures take besides."""
+
+    n: int | None = Field(None, ge=1, description="How many pictures; 1.")
     partial_images: int | None = Field(None, ge=0, le=3, description="No partial pictures: a GAN draws in one pass.")
     background: Literal["auto", "opaque"] | None = Field(None, description="Pictures are opaque.")
     seed: Seed | None = Field(None, description="Of the first picture; the others count up. Without it, at random.")
-    quality: str | None = Field(None, description="How long edits are worked at: low, medium, high.")
     style: str | None = Field(None, description="Has no effect.")
     moderation: str | None = Field(None, description="Has no effect.")
     safety_identifier: str | None = Field(None, description="Has no effect.")
-    user: str | None = Field(None, description="Has no effect.")
 
 
 class GenerationBody(PictureBody):
@@ -85,6 +95,7 @@ class Generation:
     negative: str
     as_caption: bool  # whether the prompt was to be cut where it is too long
     group: Group  # with which other pictures these are drawn
+    warnings: list[dict[str, Any]]  # as `ServedModel.warnings` returns them
 
     def recipe(self, seed: int) -> Recipe:
         """Returns all that the picture of a seed depends on."""
@@ -95,7 +106,7 @@ class Generation:
 
 async def read_fields(request: Request) -> dict[str, Any]:
     """Returns the fields of a body, JSON or a form, without files. Raises `ApiError` where it is neither."""
-    if _is_form(request):
+    if is_form(request):
         return (await read_form(request))[0]
     try:
         fields = json.loads(await request.body())
@@ -107,27 +118,32 @@ async def read_fields(request: Request) -> dict[str, Any]:
 
 
 async def read_form(request: Request) -> tuple[dict[str, Any], dict[str, list[bytes]]]:
-    """Returns fields and files of a form, by name ("image[]" is "image"). Raises `ApiError` where it is no form."""
-    if not _is_form(request):
-        message = "This route takes a form with files (multipart/form-data); nothing is fetched from addresses."
-        raise ApiError(400, message, "image", "invalid_form")
+    """Returns fields and files of a form, by name ("image[]" is "image"); fields with brackets are lists.
+
+    Raises:
+      ApiError: it cannot be read.
+    """
     try:
-        form = await request.form(max_files=20, max_fields=64)
+        form = await request.form(max_files=20, max_fields=256)
     except (HTTPException, FormParserError) as error:  # old versions of Starlette let the parser's own through
         why = error.detail if isinstance(error, HTTPException) else error
         raise ApiError(400, f"The form cannot be read: {why}", None, "invalid_form") from error
     fields: dict[str, Any] = {}
+    lists: dict[str, list[str]] = {}
     files: dict[str, list[bytes]] = {}
     for name, value in form.multi_items():
-        if isinstance(value, str):
-            fields[name] = value
-        else:
+        if not isinstance(value, str):
             files.setdefault(name.removesuffix("[]"), []).append(await value.read())
+        elif name.endswith("[]"):
+            lists.setdefault(name.removesuffix("[]"), []).append(value)
+        else:
+            fields[name] = value
     await form.close()
-    return fields, files
+    return fields | lists, files
 
 
-def _is_form(request: Request) -> bool:
+def is_form(request: Request) -> bool:
+    """Whether a body says that it is a form."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     return kind in ("multipart/form-data", "application/x-www-form-urlencoded")
 
@@ -143,7 +159,8 @@ def checked(fields: dict[str, Any], catalogue: Catalogue, settings: Settings) ->
     group = group_of(served, truncation, guidance, negative, caption)
     wanted = wanted_of(body, served, _seeds(body, settings), settings)
     drawn = body.prompt if caption is None else caption
-    return Generation(wanted, body.prompt, drawn, negative, as_caption, group)
+    warnings = [] if as_caption else served.warnings(body.prompt, negative)
+    return Generation(wanted, body.prompt, drawn, negative, as_caption, group, warnings)
 
 
 def group_of(served: ServedModel, truncation: float, guidance: float, negative: str, caption: str | None) -> Group:
@@ -153,7 +170,7 @@ def group_of(served: ServedModel, truncation: float, guidance: float, negative: 
     return Group(served.id, truncation, guidance, as_caption=True)  # it has been read and measured: once is enough
 
 
-def wanted_of(body: PictureBody, served: ServedModel, seeds: tuple[int, ...], settings: Settings) -> Wanted:
+def wanted_of(body: AnswerBody, served: ServedModel, seeds: tuple[int, ...], settings: Settings) -> Wanted:
     """Returns what is to come back. Raises `ApiError` for a size that there is not."""
     quality = 90 if body.output_compression is None else body.output_compression
     forms = (body.response_format,) if body.response_format else ("b64_json", "url")
@@ -225,13 +242,19 @@ def seeds_from(body: PictureBody, settings: Settings) -> tuple[int, ...]:
     return tuple(range(first, first + num))
 
 
-def _noise(body: GenerationBody, served: ServedModel) -> tuple[float, float]:
-    truncation = 1.0 if body.truncation is None else body.truncation
-    guidance = 1.0 if body.guidance is None else body.guidance
+def truncation_of(given: float | None) -> float:
+    """Returns what scales the noise, 1 where nothing is given. Raises `ApiError` where it is out of range."""
+    truncation = 1.0 if given is None else given
     try:
         check_number("truncation", truncation, 2, "1 is the noise of training")
     except UserError as error:
         raise ApiError(400, str(error), "truncation") from error
+    return truncation
+
+
+def _noise(body: GenerationBody, served: ServedModel) -> tuple[float, float]:
+    truncation = truncation_of(body.truncation)
+    guidance = 1.0 if body.guidance is None else body.guidance
     try:
         check_number("guidance", guidance, 10, "1 is the caption as it is")
     except UserError as error:

@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
+# Is told (steps done, steps in all) of a long work now and then; raises once nobody waits for it any more.
+Progress = Callable[[int, int], None]
 
 
 class Group(NamedTuple):
@@ -25,7 +26,7 @@ class Group(NamedTuple):
     guidance: float = 1.0
     negative: str = ""
     as_caption: bool = False  # cut where it is too long, and not read as a prompt with weights
-    work: Callable[[Callable[[], None]], np.ndarray] | None = None  # instead of drawing from prompts: see `Batcher`
+    work: Callable[[Progress], Any] | None = None  # instead of drawing from prompts: see `Batcher`
 
 
 @dataclasses.dataclass(eq=False)
@@ -38,9 +39,10 @@ class Job:
     client: str
     future: asyncio.Future[Any]
     arrived_s: float = dataclasses.field(default_factory=time.monotonic)
-    images: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
+    images: dict[int, Any] = dataclasses.field(default_factory=dict)
     taken: int = 0  # pictures that have been handed to the device
     begun_s: float | None = None
+    progress: float = 0.0  # of a long work, from 0 to 1
     batch_images: int = 0  # pictures in the last batch that it was part of
 
     @property

@@ -51,7 +51,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=_protocol(settings.header_s),
+                http=_protocol(settings.header_s, settings.body_s),
                 ws="none",
                 log_config=None,
                 access_log=False,
@@ -92,11 +92,15 @@ class Server(uvicorn.Server):
         loop.call_soon_threadsafe(lambda: loop.call_later(seconds, setattr, self, "should_exit", True))
 
 
-def _protocol(header_s: float) -> type[asyncio.Protocol]:
-    """Returns uvicorn's protocol, which closes connections whose next request does not get through its headers."""
+def _protocol(header_s: float, read_s: float) -> type[asyncio.Protocol]:
+    """Returns uvicorn's protocol, which closes connections whose next request does not get through its headers.
+
+    It also cuts those of clients that read nothing of a long answer for `read_s`; they would hold it in memory.
+    """
 
     class Impatient(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         _limit: asyncio.TimerHandle | None = None
+        _unread: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -111,7 +115,30 @@ def _protocol(header_s: float) -> type[asyncio.Protocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._forget()
+            self._is_read()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._wait_for_reader()
+
+        def resume_writing(self) -> None:
+            self._is_read()
+            super().resume_writing()
+
+        def _wait_for_reader(self) -> None:
+            self._unread = self.loop.call_later(read_s, self._cut_if_unread, self.transport.get_write_buffer_size())
+
+        def _cut_if_unread(self, before: int) -> None:
+            if self.transport.get_write_buffer_size() >= before:
+                self.transport.abort()
+            else:
+                self._wait_for_reader()
+
+        def _is_read(self) -> None:
+            if self._unread is not None:
+                self._unread.cancel()
+                self._unread = None
 
         def _busy(self) -> bool:
             return self.cycle is not None and not self.cycle.response_complete

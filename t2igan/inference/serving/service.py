@@ -7,9 +7,10 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 import t2igan
 from t2igan.errors import UserError
@@ -21,15 +22,12 @@ from t2igan.inference.serving.guard import exchange_of
 from t2igan.inference.serving.links import Recipe
 from t2igan.inference.serving.metrics import Metrics
 from t2igan.inference.serving.models import Catalogue
-from t2igan.inference.serving.queueing import Full, Group, Job
+from t2igan.inference.serving.queueing import Full, Group, Job, Progress
+from t2igan.inference.serving.rates import Rate
 from t2igan.inference.serving.settings import Settings
 
 _INLINE_PIXELS = 2 * 256 * 256  # more are encoded on a thread: the event loop has others to serve
 LONGEST_RETRY_S = 30  # OpenAI's Python client takes no advice to wait above 120 s, its Node client any
-
-
-class ClientLeft(Exception):
-    """The client closed its connection before there was an answer."""
 
 
 class Service:
@@ -47,6 +45,8 @@ class Service:
             self.metrics.drawn,
         )
         self.kept = links.Kept()
+        self.working: dict[tuple[str, str], Job] = {}  # what waits or is drawn, by client and id of the request
+        self._rate = Rate(settings.images_per_minute) if settings.images_per_minute else None
         self.draining = False
         self.metrics.gauges(lambda: float(self.batcher.waiting_images), lambda: not self.why_unready())
 
@@ -63,34 +63,46 @@ class Service:
 
         Raises:
           ApiError: 429 the queue is full, 503 it took too long, 500 the device failed.
-          ClientLeft: nobody waits any more.
+          ClientDisconnect: nobody waits any more.
         """
-        job = await self._done(request, group, prompt, seeds)
+        job = await self._done(request, group, prompt, seeds, len(seeds))
         return [job.images[i] for i in range(len(seeds))]
 
-    async def worked(
-        self, request: Request, model: str, work: Callable[[Callable[[], None]], np.ndarray]
-    ) -> np.ndarray:
-        """Returns what a function draws on the drawing thread, in its turn; see `Batcher`.
+    async def worked(self, request: Request, model: str, work: Callable[[Progress], Any], images: int = 1) -> Any:
+        """Returns what a function does on the drawing thread, in its turn; see `Batcher`.
+
+        Args:
+          request: who asks.
+          model: the name of the model.
+          work: the function.
+          images: how many pictures it counts for.
 
         Raises:
           ApiError: as `drawn`; 400 where the function raises `UserError`.
-          ClientLeft: nobody waits any more.
+          ClientDisconnect: nobody waits any more.
         """
-        return (await self._done(request, Group(model, work=work), "", [0])).images[0]
+        return (await self._done(request, Group(model, work=work), "", [0], images)).images[0]
 
-    async def _done(self, request: Request, group: Group, prompt: str, seeds: Sequence[int]) -> Job:
+    async def _done(self, request: Request, group: Group, prompt: str, seeds: Sequence[int], images: int) -> Job:
         exchange = exchange_of(request.scope)
+        if self._rate is not None:
+            allowance = self._rate.take(exchange.client, images)
+            exchange.more_headers |= allowance.headers("images")
+            allowance.check("images")
         try:
             job = self.batcher.submit(group, prompt, seeds, exchange.client)
         except Full as full:
+            if self._rate is not None:
+                self._rate.give_back(exchange.client, images)
             raise self._refusal(full) from full
         left = asyncio.create_task(_disconnected(request))
+        self.working[exchange.client, exchange.id] = job
         try:
             done, _ = await asyncio.wait(
                 {job.future, left}, timeout=self.settings.timeout_s, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
+            self.working.pop((exchange.client, exchange.id), None)
             left.cancel()
             if not job.future.done():
                 job.future.cancel()  # so that it is not drawn
@@ -98,7 +110,7 @@ class Service:
         if job.future not in done:
             if left in done:
                 self.metrics.left.inc()
-                raise ClientLeft
+                raise ClientDisconnect
             raise ApiError(
                 503,
                 f"No picture within {self.settings.timeout_s:g} s: the server has too much to do.",
@@ -123,6 +135,20 @@ class Service:
             return all_of_them()
         return await asyncio.to_thread(all_of_them)
 
+    def progress_of(self, client: str) -> float | None:
+        """Returns how far a client's last request is, from 0 to 1, None where nothing of it waits for the device."""
+        jobs = [job for (whose, _), job in self.working.items() if whose == client]
+        return jobs[-1].progress if jobs else None
+
+    def how_far(self, request_id: str, client: str) -> dict[str, Any] | None:
+        """Returns how far a client's request is, None where it has none of that id that waits for the device."""
+        job = self.working.get((client, request_id))
+        if job is None:
+            return None
+        if job.begun_s is None:
+            return {"state": "waiting"}
+        return {"state": "drawing", "progress": round(job.progress, 3)}
+
     def link(self, request: Request, recipe: Recipe) -> str:
         """Returns an address under which a picture is drawn again; it is good for `link_s`."""
         token = links.sign(recipe, self.settings.link_secret, int(time.time()) + self.settings.link_s)
@@ -130,7 +156,7 @@ class Service:
 
     def kept_link(self, request: Request, file: bytes, form: str) -> str:
         """Returns an address of a file that no recipe makes again; it is kept in memory for `link_s` at most."""
-        return self._address(request, f"{self.kept.keep(file, self.settings.link_s)}.{form}")
+        return self._address(request, self.kept.keep(file, form, self.settings.link_s))
 
     def _address(self, request: Request, name: str) -> str:
         base = self.settings.public_url.rstrip("/")

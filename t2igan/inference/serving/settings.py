@@ -31,10 +31,13 @@ class Settings:
     batch_images: int = 64  # pictures that the device draws at once, a power of two
     queue_images: int = 512  # pictures that may wait
     request_images: int = 16  # pictures a request
+    requests_per_minute: int = 0  # of a client, 0 = as many as it likes
+    images_per_minute: int = 0
+    a1111: bool = False  # whether AUTOMATIC1111's API is answered, too
     timeout_s: float = 30.0  # from the arrival of a request to its pictures
     drain_s: float = 1.0  # how long new requests are still taken after SIGTERM
     header_s: float = 10.0  # for the headers of a request to come in
-    body_s: float = 30.0  # for its body
+    body_s: float = 30.0  # for its body, and for a client to read something of its answer
     body_bytes: int = 8 * 2**20
     prompt_characters: int = 2_000  # reading weights takes the square of it in time; 0.2 s for 4,000 characters
     rules: PromptRules = dataclasses.field(default_factory=PromptRules)  # what prompts may say
@@ -64,6 +67,13 @@ class Settings:
             raise UserError(
                 f"--request_images={self.request_images} must not be above --queue_images={self.queue_images}: such a "
                 f"request could never be taken"
+            )
+        for name in ("requests_per_minute", "images_per_minute"):
+            _between(name, getattr(self, name), 0, 1_000_000)
+        if 0 < self.images_per_minute < self.request_images:
+            raise UserError(
+                f"--images_per_minute={self.images_per_minute} must be 0, which is no limit, or at least "
+                f"--request_images={self.request_images}"
             )
         if self.log_format not in ("json", "plain"):
             raise UserError(f"--log_format={self.log_format!r} must be 'json' or 'plain'")

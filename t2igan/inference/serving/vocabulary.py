@@ -7,6 +7,7 @@ of several tokens was in no caption. Where the vocabulary is full, such a word w
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 
@@ -24,14 +25,15 @@ class Vocabulary:
         self._tokenizer = tokenizer.own
         self.complete = self._tokenizer.vocab_size < most_tokens  # every word that was seen is a token
         self.words = _words(self._tokenizer)
+        self._is_new = functools.lru_cache(maxsize=10_000)(self._has_parts)
 
     def unseen(self, prompt: str) -> list[str]:
         """Returns the words of a prompt that are no single token, as they are written, each once."""
-        found = dict.fromkeys(_WORD.findall(prompt))
-        return [word for word in found if len(self._tokenizer.words(word)) == 1 and self._parts(word) > 1]
+        return [word for word in dict.fromkeys(_WORD.findall(prompt)) if self._is_new(word)]
 
-    def _parts(self, word: str) -> int:
-        return int(self._tokenizer.lengths([word])[0]) - 2  # without begin and end
+    def _has_parts(self, word: str) -> bool:
+        parts = int(self._tokenizer.lengths([word])[0]) - 2  # without begin and end
+        return parts > 1 and len(self._tokenizer.words(word)) == 1
 
 
 def _words(tokenizer: Tokenizer) -> list[str]:

@@ -1,13 +1,13 @@
 // History and favourites, as they lie in the browser.
 
+import { $, button, make } from "./dom.js";
+import { isSharp } from "./runs.js";
 import * as store from "./store.js";
-import { say } from "./strings.js";
-import { isSharp } from "./viewer.js";
-
-const $ = (id) => document.getElementById(id);
+import { languageNow, say } from "./strings.js";
+import { nameOf } from "./wall.js";
 
 export class Shelf {
-  /** `actions` has restore(run) and open(pictures, which). */
+  /** `actions`: restore(run), open(pictures, which), zip(pictures), drag (a `Dragging`). */
   constructor(actions) {
     this.actions = actions;
     this.urls = { history: [], favourites: [] };
@@ -35,35 +35,29 @@ export class Shelf {
     const runs = await store.all("runs");
     this.forget("history");
     if (!runs.length) return this.nothing("history", "noHistory");
-    const list = document.createElement("ul");
-    list.className = "runs";
-    list.append(...runs.map((run) => this.run(run)));
+    const list = make("ul", { className: "runs" }, ...runs.map((run) => this.run(run)));
     $("history").replaceChildren(list, this.clearing());
   }
 
   run(run) {
-    const item = document.createElement("li");
-    item.className = "run";
-    const back = button("back", () => this.actions.restore(run));
-    back.setAttribute("aria-label", say("restore", run));
-    const four = document.createElement("span");
-    four.className = run.pictures.length < 4 ? "four one" : "four";
-    four.append(...run.pictures.slice(0, run.pictures.length < 4 ? 1 : 4).map((one) => this.image("history", one.blob, run.px)));
-    const text = document.createElement("span");
-    text.append(span("said", run.caption), span("when", `${ago(run.time)} · ${run.num}`));
-    back.append(four, text);
-    const gone = button("quiet icon gone", async () => {
+    const few = run.pictures.length < 4;
+    const images = run.pictures.slice(0, few ? 1 : 4).map((one) => this.image("history", one.blob, run.px));
+    const caption = run.caption || say("yours");
+    const what = run.made ? say(`made_${run.made}`) : say("count", { num: run.num });
+    const text = make("span", {}, make("span", { className: "said" }, caption), make("span", { className: "when" }, `${ago(run.time)} · ${what}`));
+    const back = button("back", make("span", { className: few ? "four one" : "four" }, ...images), () => this.actions.restore(run), {
+      label: say("restore", { caption, what }),
+    });
+    back.append(text);
+    const gone = button("quiet icon gone", "×", async () => {
       await store.remove("runs", run.id);
       await this.showHistory();
-    });
-    gone.setAttribute("aria-label", say("remove", run));
-    gone.textContent = "×";
-    item.append(back, gone);
-    return item;
+    }, { label: say("remove", { caption }) });
+    return make("li", { className: "run" }, back, gone);
   }
 
   clearing() {
-    const clear = button("quiet below", async () => {
+    const clear = button("quiet below", say("clear"), async () => {
       if (!clear.dataset.sure) {
         clear.dataset.sure = "yes";
         clear.textContent = say("clearSure");
@@ -72,7 +66,6 @@ export class Shelf {
       await store.clear("runs");
       await this.showHistory();
     });
-    clear.textContent = say("clear");
     return clear;
   }
 
@@ -83,37 +76,25 @@ export class Shelf {
       this.nothing("favourites", "noFavourites");
       return kept;
     }
-    const list = document.createElement("ul");
-    list.className = "thumbs";
-    list.append(
-      ...kept.map((picture, i) => {
-        const item = document.createElement("li");
-        const open = button("", () => this.actions.open(kept, i));
-        const image = this.image("favourites", picture.blob, picture.px);
-        image.alt = say("open", picture);
-        open.append(image);
-        item.append(open);
-        return item;
-      }),
-    );
-    $("favourites").replaceChildren(list);
+    const places = kept.map((picture, i) => {
+      const image = this.image("favourites", picture.blob, picture.px);
+      image.alt = nameOf(picture);
+      const place = button("", image, () => this.actions.open(kept, i));
+      this.actions.drag.both(place, picture);
+      return make("li", {}, place);
+    });
+    const all = button("quiet below", say("all"), () => this.actions.zip(kept));
+    $("favourites").replaceChildren(make("ul", { className: "thumbs" }, ...places), all);
     return kept;
   }
 
   nothing(place, text) {
-    const paragraph = document.createElement("p");
-    paragraph.className = "nothing";
-    paragraph.textContent = say(text);
-    $(place).replaceChildren(paragraph);
+    $(place).replaceChildren(make("p", { className: "nothing" }, say(text)));
   }
 
   image(place, blob, px) {
-    const image = document.createElement("img");
-    image.src = URL.createObjectURL(blob);
-    this.urls[place].push(image.src);
-    image.alt = "";
-    image.classList.toggle("sharp", isSharp(px));
-    return image;
+    this.urls[place].push(URL.createObjectURL(blob));
+    return make("img", { src: this.urls[place].at(-1), alt: "", draggable: false, className: isSharp(px) ? "sharp" : "" });
   }
 
   forget(place) {
@@ -122,26 +103,10 @@ export class Shelf {
   }
 }
 
-function button(kind, act) {
-  const made = document.createElement("button");
-  made.type = "button";
-  made.className = kind;
-  made.addEventListener("click", act);
-  return made;
-}
-
-function span(kind, text) {
-  const made = document.createElement("span");
-  made.className = kind;
-  made.textContent = text;
-  if (kind === "when") made.style.display = "block";
-  return made;
-}
-
 function ago(time) {
   const minutes = Math.floor((Date.now() - time) / 60_000);
   if (minutes < 1) return say("justNow");
   if (minutes < 60) return say("minutesAgo", { n: minutes });
   if (minutes < 24 * 60) return say("hoursAgo", { n: Math.floor(minutes / 60) });
-  return new Date(time).toLocaleDateString();
+  return new Date(time).toLocaleDateString(languageNow() === "zh" ? "zh-CN" : undefined);
 }

@@ -1,6 +1,7 @@
 // Words that the model knows, while a caption is typed; and a gentle word about those that it does not know.
 
 import * as api from "./api.js";
+import { button, make } from "./dom.js";
 import { listed, say } from "./strings.js";
 
 const MOST = 8;
@@ -30,30 +31,40 @@ export class Suggestions {
     this.look();
   }
 
-  /** Captions of the training, and words where they are few. */
+  /** A caption in the manner of the training's, and words to go on with. */
   examples() {
     const caption = this.field.value.trim();
-    const captions = this.about.examples.filter((one) => one !== caption).slice(0, 6);
+    const others = this.about.examples.filter((one) => one !== caption);
     const said = new Set(caption.toLowerCase().match(/[\p{L}'’-]+/gu));
-    const words = captions.length < 3 ? this.about.vocabulary.words.filter((word) => word.length > 2 && !said.has(word)) : [];
-    return [...captions.map((one) => chip(one, () => this.changed(one))), ...words.slice(0, 12).map((word) => this.word(word))];
+    const words = this.about.vocabulary.words.filter((word) => word.length > 2 && !said.has(word));
+    const num = Math.min(others.length ? MOST - 1 : MOST, words.length);
+    const chips = Array.from({ length: num }, (_, i) => this.word(words[Math.floor((i * words.length) / num)])); // from a to z
+    return others.length ? [this.another(others), ...chips] : chips;
   }
 
-  /** A chip that puts a word in place of the one that is being typed, or behind the caption. */
-  word(word, afterwards = () => {}) {
-    return chip(word, () => {
-      const at = this.field.selectionStart ?? this.field.value.length;
-      const before = this.field.value.slice(0, at);
-      const begun = /[\p{L}'’-]*$/u.exec(before)[0];
-      const completes = begun && word.startsWith(begun.toLowerCase());
-      const head = completes ? before.slice(0, before.length - begun.length) : before.replace(/(\S)$/, "$1 ");
-      const caption = head + word + this.field.value.slice(at);
-      this.changed(caption);
-      this.field.focus();
-      this.field.setSelectionRange(head.length + word.length, head.length + word.length);
-      this.update();
-      afterwards();
-    });
+  /** A chip that puts another example caption in place of the caption. */
+  another(others) {
+    const mark = chip(say("example"), () => this.changed(others[Math.floor(Math.random() * others.length)]));
+    mark.classList.add("example");
+    return mark;
+  }
+
+  word(word) {
+    return chip(word, () => this.put(word));
+  }
+
+  /** Puts a word in place of the one that is being typed, or behind the caption. */
+  put(word) {
+    const at = this.field.selectionStart ?? this.field.value.length;
+    const before = this.field.value.slice(0, at);
+    const begun = /[\p{L}'’-]*$/u.exec(before)[0];
+    const completes = begun && word.startsWith(begun.toLowerCase());
+    const head = completes ? before.slice(0, before.length - begun.length) : before.replace(/(\S)$/, "$1 ");
+    const caption = head + word + this.field.value.slice(at);
+    this.changed(caption);
+    this.field.focus();
+    this.field.setSelectionRange(head.length + word.length, head.length + word.length);
+    this.update();
   }
 
   /** Says which words are new to the model; the word that is being typed is left alone. */
@@ -78,12 +89,5 @@ export class Suggestions {
 }
 
 function chip(text, act) {
-  const button = document.createElement("button");
-  button.type = "button";
-  const inside = document.createElement("span");
-  inside.textContent = text;
-  button.title = text;
-  button.append(inside);
-  button.addEventListener("click", act);
-  return button;
+  return button("", make("span", {}, text), act, { title: text });
 }

@@ -1,0 +1,109 @@
+"""Takes the screenshots of docs/serving.md and the README from a server that runs, with a Chromium on the path.
+
+t2igan serve --workdir=models/pixel_avatars --workdir=models/toon_avatars
+python docs/make_studio_screenshots.py http://127.0.0.1:8000
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+IMAGES = Path(__file__).parent / "images"
+CAPTIONS = (
+    "pixel art of a person with long blue hair, a purple top, light skin",
+    "a pixel person with short green hair, sunglasses and a red top, medium skin",
+    "a pixel person with long brown hair, glasses, a pink striped hat and a yellow top, dark skin",
+)
+
+
+def opened(browser: Browser, url: str, hash_: str = "", **screen: Any) -> Page:
+    """The studio, with pictures on its wall and nothing that moves."""
+    context = browser.new_context(**{"locale": "en-GB", "reduced_motion": "reduce"} | screen)
+    page = context.new_page()
+    page.set_default_timeout(300_000)
+    page.goto(f"{url}/#{hash_}")
+    drawn(page)
+    return page
+
+
+def drawn(page: Page) -> None:
+    """Waits until nothing is under way."""
+    page.wait_for_function(
+        """() => document.querySelectorAll('#wall img').length
+             && document.querySelector('#wall').getAttribute('aria-busy') === 'false'"""
+    )
+    page.wait_for_timeout(400)
+
+
+def draw(page: Page, caption: str) -> None:
+    """Draws a caption, and puts it into the history."""
+    page.fill("#caption", caption)
+    page.press("#caption", "Enter")
+    page.wait_for_function("said => document.querySelector('#history').textContent.includes(said)", arg=caption)
+    drawn(page)
+
+
+def keep(page: Page, name: str) -> None:
+    """Writes what is seen."""
+    page.wait_for_timeout(300)
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    picture.save(IMAGES / f"{name}.png", optimize=True)
+
+
+def desktop(browser: Browser, url: str) -> None:
+    """The page, a picture enlarged, the brush, and what lies between two pictures."""
+    page = opened(browser, url, "p=a+pixel+person&s=7", viewport={"width": 1440, "height": 900})
+    for caption in CAPTIONS:
+        draw(page, caption)
+    page.locator("#caption").blur()
+    keep(page, "studio")
+    page.click("#wall li:nth-child(2) button")
+    page.fill("#edit-caption", CAPTIONS[-1].replace("pink striped hat", "green cap"))
+    page.click("#explain")
+    page.wait_for_selector("#explained .word")
+    page.wait_for_timeout(300)
+    keep(page, "studio_viewer")
+    page.click("#brush")
+    page.fill("#brush-size", "3")
+    box = page.locator("#painter-canvas").bounding_box()
+    assert box
+    unit = box["width"] / 16
+    for row in (1, 3):
+        page.mouse.move(box["x"] + 4.5 * unit, box["y"] + (row + 0.5) * unit)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 11.5 * unit, box["y"] + (row + 0.5) * unit, steps=8)
+        page.mouse.up()
+    page.fill("#painter-caption", CAPTIONS[-1].replace("a pink striped hat", "a blue cap"))
+    keep(page, "studio_brush")
+
+
+def phone(browser: Browser, url: str) -> None:
+    """The page on a phone, dark and in Chinese."""
+    screen = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
+    page = opened(browser, url, locale="zh-CN", color_scheme="dark", **screen)
+    page.fill("#caption", f"{CAPTIONS[1]}, zeppelin")
+    page.locator("#caption").blur()
+    page.wait_for_function("() => document.querySelector('#words').textContent")
+    drawn(page)
+    keep(page, "studio_phone")
+
+
+def main(url: str) -> None:
+    """Takes them all."""
+    with sync_playwright() as started:
+        path = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        desktop(browser, url)
+        phone(browser, url)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
