@@ -109,11 +109,11 @@ async def _refuse_unknown(request: Request, error: Exception) -> Response:
     else:
         refusal = ApiError(error.status_code, str(error.detail), None, "http_error")
     refusal.headers |= error.headers or {}
-    if error.status_code == 405:  # a path may have a route for each method
-        routes = [route for route in request.app.router.routes if isinstance(route, _Direct)]
-        refusal.headers["allow"] = ", ".join(
-            sorted(method for route in routes if route.path == request.scope["path"] for method in route.methods or ())
-        )
+    routes = [
+        one for one in request.app.router.routes if isinstance(one, _Direct) and one.path == request.scope["path"]
+    ]
+    if error.status_code == 405 and routes:  # a path may have a route for each method
+        refusal.headers["allow"] = ", ".join(sorted(method for route in routes for method in route.methods or ()))
     return await _refuse(request, refusal)
 
 
