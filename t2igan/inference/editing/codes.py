@@ -13,6 +13,7 @@ from t2igan.errors import UserError
 from t2igan.inference.files import write_bytes
 
 FORMAT = "t2igan codes 1"
+TUNED = "tuned/"  # before the picture's number and the path of an array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Codes:
       captions: N captions.
       psnr_db: float32 [N], how near the drawing came to the visible pixels of the picture.
       model: short hash of the weights; other weights would draw other pictures.
+      tuned: of each picture, by what the generator's arrays were moved for it (`t2igan.inference.editing.tuning`),
+        float16 by path; () where none was.
     """
 
     noise: np.ndarray
@@ -34,6 +37,7 @@ class Codes:
     captions: tuple[str, ...]
     psnr_db: np.ndarray
     model: str
+    tuned: tuple[dict[str, np.ndarray], ...] = ()
 
     def __len__(self) -> int:
         return len(self.noise)
@@ -41,7 +45,14 @@ class Codes:
     def __getitem__(self, rows: slice | list[int]) -> Codes:
         """Returns some of the pictures."""
         captions = tuple(np.asarray(self.captions, object)[rows])
-        return Codes(self.noise[rows], self.styles[rows], self.offsets[rows], captions, self.psnr_db[rows], self.model)
+        each = np.arange(len(self))[rows]
+        tuned = tuple(self.tuned[row] for row in each) if self.tuned else ()
+        arrays = self.noise[rows], self.styles[rows], self.offsets[rows]
+        return Codes(*arrays, captions, self.psnr_db[rows], self.model, tuned)
+
+    def tuning(self, row: int = 0) -> dict[str, np.ndarray]:
+        """Returns by what the generator is moved for a picture; {} where it is not."""
+        return self.tuned[row] if self.tuned else {}
 
     def save(self, path: Path) -> None:
         """Writes an `.npz` file, whole or not at all."""
@@ -55,6 +66,7 @@ class Codes:
             captions=np.array(self.captions, np.str_),
             psnr_db=self.psnr_db,
             model=np.array(self.model),
+            **{f"{TUNED}{row}/{path}": array for row, of in enumerate(self.tuned) for path, array in of.items()},
         )
         write_bytes(path, buffer.getvalue())
 
@@ -67,10 +79,15 @@ class Codes:
                     raise KeyError("format")
                 array = lambda name: np.asarray(file[name], np.float32)
                 captions = tuple(str(caption) for caption in file["captions"])
-                return cls(
-                    array("noise"), array("styles"), array("offsets"), captions, array("psnr_db"), str(file["model"])
-                )
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                tuned: list[dict[str, np.ndarray]] = [{} for _ in captions]
+                for name in file.files:
+                    if name.startswith(TUNED):
+                        row, _, path = name.removeprefix(TUNED).partition("/")
+                        tuned[int(row)][path] = np.asarray(file[name], np.float16)
+                arrays = array("noise"), array("styles"), array("offsets")
+                moved = tuple(tuned) if any(tuned) else ()
+                return cls(*arrays, captions, array("psnr_db"), str(file["model"]), moved)
+        except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
             raise UserError(
                 f"{path} holds no codes of pictures; `invert --out=codes.npz` writes such a file"
             ) from error
