@@ -6,6 +6,7 @@ import dataclasses
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,17 +58,18 @@ class Codes:
     def save(self, path: Path) -> None:
         """Writes an `.npz` file, whole or not at all."""
         buffer = io.BytesIO()
-        np.savez(
-            buffer,
-            format=np.array(FORMAT),
-            noise=self.noise,
-            styles=self.styles,
-            offsets=self.offsets,
-            captions=np.array(self.captions, np.str_),
-            psnr_db=self.psnr_db,
-            model=np.array(self.model),
-            **{f"{TUNED}{row}/{path}": array for row, of in enumerate(self.tuned) for path, array in of.items()},
-        )
+        moved = {f"{TUNED}{row}/{of}": array for row, each in enumerate(self.tuned) for of, array in each.items()}
+        arrays: dict[str, Any] = {
+            **moved,
+            "format": np.array(FORMAT),
+            "noise": self.noise,
+            "styles": self.styles,
+            "offsets": self.offsets,
+            "captions": np.array(self.captions, np.str_),
+            "psnr_db": self.psnr_db,
+            "model": np.array(self.model),
+        }
+        np.savez(buffer, **arrays)
         write_bytes(path, buffer.getvalue())
 
     @classmethod
@@ -82,8 +84,8 @@ class Codes:
                 tuned: list[dict[str, np.ndarray]] = [{} for _ in captions]
                 for name in file.files:
                     if name.startswith(TUNED):
-                        row, _, path = name.removeprefix(TUNED).partition("/")
-                        tuned[int(row)][path] = np.asarray(file[name], np.float16)
+                        row, _, of = name.removeprefix(TUNED).partition("/")
+                        tuned[int(row)][of] = np.asarray(file[name], np.float16)
                 arrays = array("noise"), array("styles"), array("offsets")
                 moved = tuple(tuned) if any(tuned) else ()
                 return cls(*arrays, captions, array("psnr_db"), str(file["model"]), moved)
