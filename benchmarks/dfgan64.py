@@ -14,6 +14,7 @@ from configs import base
 def get_config():
     """Returns the configuration."""
     config = base.get_config()
+    config.phases = ("text", "adversarial")
     config.data.image_size_px = 64
     config.image_encoder.patch_px = 8
     config.generator.z_dim = 100

@@ -24,6 +24,7 @@ DEVICES = 1  # what the settings are meant for
 def get_config():
     """Returns the default configuration with networks for 64 px on a GPU; the source has to be given."""
     config = t2igan.get_config("base")
+    config.phases = ("text", "adversarial")
     config.data.source = ""
     config.data.image_size_px = 64
     config.compute_dtype = "bfloat16"

@@ -14,6 +14,7 @@ def get_config():
     """Returns the default configuration with all phases, of lengths for a laptop CPU."""
     config = t2igan.get_config("base")
     config.phases = ("text", "generator", "discriminator", "adversarial", "text_matching", "joint")
+    config.inverter.kind = "residual"
     config.pretrain_generator.images = 64_000
     config.pretrain_discriminator.images = 16_000
     config.train.images = 104_000

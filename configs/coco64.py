@@ -24,6 +24,7 @@ DEVICES = 8  # what the settings are meant for
 def get_config():
     """Returns the default configuration with networks for photographs of 64 px; the source has to be given."""
     config = t2igan.get_config("base")
+    config.phases = ("text", "adversarial")
     config.data.source = ""
     config.data.image_size_px = 64
     config.data.val_split = "minival"  # held out of COCO's training pictures

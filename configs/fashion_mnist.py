@@ -18,6 +18,7 @@ import t2igan
 def get_config():
     """Returns the default configuration with networks for 28 px in grey."""
     config = t2igan.get_config("base")
+    config.phases = ("text", "adversarial")
     config.data.source = "tfds:fashion_mnist"
     config.data.image_size_px = 28
     config.data.channels = 1

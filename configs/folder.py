@@ -15,6 +15,7 @@ import t2igan
 def get_config():
     """Returns the default configuration with networks for 32 px in patches of 2; the source has to be given."""
     config = t2igan.get_config("base")
+    config.phases = ("text", "adversarial")
     config.data.source = ""
     config.data.image_size_px = 32
     config.tokenizer.vocab_size = 2048

@@ -14,6 +14,7 @@ import t2igan
 def get_config():
     """Returns the default configuration with fully connected networks."""
     config = t2igan.get_config("base")
+    config.phases = ("text", "adversarial")
     config.generator.kind = "mlp"
     config.generator.channels = (128, 256, 512)
     config.discriminator.kind = "mlp"

@@ -28,7 +28,7 @@ def get_config():
     # The game of base.py on maps of 16 x 16, a little larger; every weight by what the data is like.
     config.generator.channels = (96, 64, 48)
     config.discriminator.channels = (96, 64, 48)
-    config.inverter.channels = (64, 48, 32)
+    config.inverter.update(kind="residual", channels=(64, 48, 32))
     config.pretrain_generator.update(task="auto", images=96_000, batch_images=32, learning_rate=2e-3)
     config.pretrain_generator.learning_rate_end = 0.1
     config.loss.update(penalty_weight="auto", penalty_weight_end="auto", paired_weight="auto")

@@ -65,8 +65,28 @@ def test_completing_keeps_bytes_and_the_recipe(run):
     assert (
         facts.items() >= {"verb": "complete", "prompt": HAT, "seed": 3, "mask": "mask.png", "image": "me.png"}.items()
     )
-    run("complete", "--image=me.png", "--pad=2,4,6,4", f"--prompt={HAT}", "--num=2", "--out=versions")
-    assert read_facts(Path("versions/00001_seed1.png"))["pad"] == [2, 4, 6, 4]
+    said = run("complete", "--image=me.png", "--pad=2,4,6,4", f"--prompt={HAT}", "--num=2", "--out=versions")
+    facts = read_facts(Path("versions/00001_seed1.png"))
+    assert facts["pad"] == [2, 4, 6, 4] and facts["diversity_levels"] > 0
+    assert f"they differ by {facts['diversity_levels']:.1f} levels of 255" in said
+
+
+def test_masks_that_hide_all_or_half_of_it_are_taken(run):
+    for name, level in (("all", 255), ("soft", 128)):
+        save_png(Path(f"{name}.png"), np.full((16, 16, 1), level, np.uint8))
+        run(
+            "complete", "--image=me.png", f"--mask={name}.png", f"--prompt={HAT}", "--scale=1", f"--out={name}_done.png"
+        )
+    drawn, mixed, before = pixels("all_done.png"), pixels("soft_done.png"), pixels("me.png")[::2, ::2]
+    between = (mixed >= np.minimum(before, drawn)) & (mixed <= np.maximum(before, drawn))
+    assert between.mean() > 0.9 and (mixed != before).any()
+
+
+def test_a_prompt_that_contradicts_what_is_visible_is_called_so(run):
+    """Or a picture of anything else: what is visible cannot be drawn, and the one who asks is told how badly it is."""
+    save_png_of_noise()
+    said = run("complete", "--image=noise.png", "--pad=2,2,2,2", f"--prompt={HATLESS}", "--out=n.png")
+    assert "noise.png: what is visible is drawn to" in said and "is unlike what this model draws" in said
 
 
 def test_edits_variations_mixes_and_codes(run):
@@ -77,11 +97,15 @@ def test_edits_variations_mixes_and_codes(run):
         >= {"verb": "edit", "caption": HAT, "prompt": HATLESS, "negative": "hat"}.items()
     )
     assert pixels("e.png").shape == (128, 128, 3)
-    run("vary", "--image=me.png", f"--caption={HAT}", "--strength=0.25", "--num=2", "--out=v.png")
+    said = run("vary", "--image=me.png", f"--caption={HAT}", "--strength=0.25", "--num=2", "--out=v.png")
     assert read_facts(Path("v.png")).items() >= {"strength": 0.25, "seeds": [0, 1]}.items()
+    assert "they differ by" in said and read_facts(Path("v.png"))["diversity_levels"] > 0
     said = run("mix", f"--prompt={HAT}", f"--prompt={HATLESS}", "--frames=3", "--out=m.gif")
     assert "3 frames, there and back, in m.gif" in said
     assert Image.open("m.gif").n_frames == 4
+    pytest.importorskip("av")
+    said = run("mix", f"--prompt={HAT}", f"--prompt={HATLESS}", "--frames=3", "--out=m.mp4")
+    assert "3 frames, there and back, in m.mp4" in said and Path("m.mp4").read_bytes()[4:8] == b"ftyp"
     run("mix", f"--prompt={HAT}", f"--prompt={HATLESS}", "--levels=3", "--out=l.png")
     assert read_facts(Path("l.png")).items() >= {"levels": 3, "captions": [HAT, HATLESS]}.items()
     run("invert", "--image=me.png", f"--caption={HAT}", "--out=c.npz")
@@ -120,6 +144,8 @@ REFUSED = {
     "brackets": (["edit", "--image=me.png", C, "--prompt=a (red hat:1.3"], "is not closed"),
     "one picture": (["mix", "--image=me.png", C], "takes 2 pictures"),
     "pictures and prompts": (["mix", "--image=me.png", "--image=me.png", P, C], "either two pictures"),
+    "frame_ms": (["mix", P, P, "--frame_ms=5", "--out=m.gif"], "--frame_ms=5 must lie between 20 and 60000"),
+    "video of no kind": (["mix", P, P, "--out=m.webm"], "--out=m.webm must end in .gif or .mp4 or .png"),
     "levels": (["mix", P, P, "--levels=99"], "levels=99 must lie between 0 and 8"),
     "frames": (["mix", P, P, "--frames=1"], "frames=1 must be 2 or more"),
     "captions": (["invert", "--image=me.png", "--image=me.png", *[C] * 3], "2 pictures and 3 captions"),

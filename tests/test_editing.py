@@ -26,6 +26,7 @@ from t2igan.inference.editing import (
     read_picture,
     vary,
 )
+from t2igan.inference.editing.changing import changed_places
 from t2igan.inference.editing.composing import membrane
 from t2igan.inference.editing.inversion import Effort, Target
 from t2igan.inference.editing.mixing import caption_between, great_circle, steps_between
@@ -310,6 +311,25 @@ def test_an_edit_changes_what_the_caption_changes_and_nothing_for_the_same_capti
     inside = edit(model, images[0], HAIR, caption=HAT, hidden=mask, codes=codes[:1]).image
     np.testing.assert_array_equal(inside[3:], images[0][3:])
     assert (inside[:3] != images[0][:3]).any()
+
+
+def test_where_a_caption_changes_a_picture():
+    before = np.zeros((6, 8, 8, 3), np.uint8)
+    after = before.copy()
+    after[:, 0, :4, 1] = 200  # in all drawings
+    after[:, 1, :4, 1] = 40  # little, beside that
+    after[0, 2] = 200  # in the picture alone
+    after[1:, 3] = 200  # in all but the picture
+    after[:3, 4] = 200  # in two of five others
+    wanted = np.zeros((8, 8, 1), np.float32)
+    wanted[0, :4] = wanted[1, :4] = 1
+    np.testing.assert_array_equal(changed_places(before, after), wanted)
+    after[:, 1, :4, 1] = 31  # never less than 32 of 255 beside such a change ...
+    assert not changed_places(before, after)[1:].any()
+    after[:, 0, :4, 1] = 0  # ... but it counts where nothing else changes as much, down to 10
+    assert changed_places(before, after)[1, :4].all()
+    after[:, 1, :4, 1] = 9
+    assert not changed_places(before, after).any()
 
 
 def test_what_does_not_fit_the_model_is_said(model, images, codes):

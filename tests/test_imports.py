@@ -73,6 +73,7 @@ ONLY_IN = {
     "wandb": {"training"},
     "matplotlib": {"evaluation.report"},
     "jinja2": {"evaluation.report"},
+    "av": {"inference"},
     "onnx": {"inference"},
     "fastapi": {"inference.serving"},
     "starlette": {"inference.serving"},

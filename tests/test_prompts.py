@@ -55,14 +55,35 @@ def test_a_weight_leans_from_the_caption_without_the_phrase(weight, counts, read
 
 
 def test_and_adds_to_what_the_captions_share_or_to_the_first():
-    beard = "a person with a beard and a blue top"
-    prompt = parse(f"{BOTH} AND {beard}")
-    assert dict(zip(prompt.captions, prompt.shares, strict=True)) == {BOTH: 1, beard: 1, HATLESS: -1}
-    assert prompt.read == (BOTH, beard)
+    cap = "a person with a green hat and a blue top"  # not both at once by words
+    prompt = parse(f"{BOTH} AND {cap}")
+    assert dict(zip(prompt.captions, prompt.shares, strict=True)) == {
+        BOTH: 1,
+        cap: 1,
+        "a person with a hat and a blue top": -1,
+    }
+    assert prompt.read == (BOTH, cap)
     prompt = parse("a square AND red ink AND (a dot:0.5)")
     expected = {"a square and red ink": 1, "a square and a dot": 0.5, "a square": -0.5}
     assert dict(zip(prompt.captions, prompt.shares, strict=True)) == expected
     assert sum(prompt.shares) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "means"),
+    [
+        (f"{BOTH} AND a person with a beard and a blue top", "a person with a beard, a red hat and a blue top"),
+        (
+            "one, long hair and a top, skin AND one, long hair, a hat and a top, skin",
+            "one, long hair, a hat and a top, skin",
+        ),
+        ("one, hair and a top AND one, hair, a hat, a beard and a top", "one, hair, a hat, a beard and a top"),
+        ("one, hair AND one, hair, a beard AND one, hair, a hat", "one, hair, a hat, a beard"),
+        ("one, hair and a top, skin AND a beard", "one, hair, a beard and a top, skin"),
+    ],
+)
+def test_captions_of_the_same_phrases_but_for_some_become_one(prompt, means):
+    assert parse(prompt).caption == means
 
 
 def test_what_is_not_wanted_is_taken_out_or_leaned_away_from():

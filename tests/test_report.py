@@ -16,7 +16,7 @@ from tiny import shrink
 from configs.base import get_config
 from t2igan.data import open_dataset
 from t2igan.errors import UserError
-from t2igan.evaluation.report import page, write_report
+from t2igan.evaluation.report import page, sections, write_report
 from t2igan.evaluation.report.page import SECTIONS
 from t2igan.inference.snapshot import load_snapshot
 from t2igan.training import train
@@ -84,6 +84,11 @@ def parsed(html):
     return html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(html)
 
 
+def _sections():
+    """Those of a run without the networks of editing."""
+    return [name for name in SECTIONS if name not in page.OF_EDITING]
+
+
 def text_of(document, section):
     found = [e for e in document.iter("section") if e.get("id") == section]
     assert len(found) == 1, section
@@ -100,8 +105,8 @@ def test_the_page_is_valid_whole_and_self_contained(run, monkeypatch):
     html = report(run)
     document = parsed(html)
     assert asked == [("test", None, 0)]
-    assert [s.get("id") for s in document.iter("section")] == ["verdict", *SECTIONS]
-    assert [a.get("href") for a in document.iter("a")] == [f"#{name}" for name in SECTIONS]
+    assert [s.get("id") for s in document.iter("section")] == ["verdict", *_sections()]
+    assert [a.get("href") for a in document.iter("a")] == [f"#{name}" for name in _sections()]
     ids = [e.get("id") for e in document.iter() if e.get("id")]
     assert len(ids) == len(set(ids))
     assert not list(document.iter("script"))
@@ -359,3 +364,18 @@ def test_the_browser_notices_what_is_wrong(tmp_path):
     seen = look(bad.replace("<title>", policy + "<title>"), tmp_path / "policy", 360)
     assert seen.console  # what the page's own policy refuses is said
     assert not seen.requests
+
+
+def test_sections_of_editing_are_there_where_the_run_can_edit(run, monkeypatch):
+    evaluates(monkeypatch)
+    document = parsed(report(run))
+    ids = {element.get("id") for element in document.iter("section")}
+    assert not ids & set(page.OF_EDITING)  # this run has none of the networks
+    strip = sections.Strip(HOSTILE, (sections.picture(np.zeros((16, 16, 3), np.uint8), HOSTILE),), "41.0 dB")
+    drawn = {"inversion": (strip,), "edits": (strip, strip)}
+    monkeypatch.setattr(page.edits, "draw", lambda model, shown: drawn)  # noqa: ARG005
+    document = parsed(report(run))
+    assert pictures_in(document, "inversion") == 1 and pictures_in(document, "edits") == 2
+    assert "41.0 dB" in text_of(document, "inversion")
+    (nav,) = document.iter("nav")
+    assert "Edits" in "".join(nav.itertext()) and "Completion" not in "".join(nav.itertext())

@@ -13,7 +13,7 @@ import pytest
 import t2igan
 
 OVERRIDES = """
---config=configs/base.py --config.devices=2 --config.tokenizer.vocab_size=300
+--config=configs/base.py --config.phases=('text','adversarial') --config.devices=2 --config.tokenizer.vocab_size=300
 --config.text_encoder.width=8 --config.text_encoder.layers=1 --config.text_encoder.heads=2
 --config.image_encoder.channels=(8,8) --config.generator.channels=(8,8,8) --config.generator.style_dim=8
 --config.generator.attention_heads=2 --config.discriminator.channels=(8,8,8) --config.discriminator.features=8

@@ -8,6 +8,8 @@ import numpy as np
 def shrink(config):
     """Makes a configuration small: networks of a few channels, phases of a few steps."""
     with config.unlocked():
+        config.phases = ("text", "adversarial")  # tests that want others ask for them
+        config.inverter.kind = "residual"
         config.tokenizer.vocab_size = 300
         config.tokenizer.max_tokens = 32
         config.text_encoder.update(width=8, layers=1, heads=2, pooling_queries=2, sentence_dim=8)

@@ -26,7 +26,7 @@ def define(given: FlagValues) -> None:
 
 def run(given: Given) -> None:
     """Draws the hidden part of a picture; the rest stays, to the byte."""
-    from t2igan.inference.editing import complete, decoding_of, padded, read_mask, read_picture
+    from t2igan.inference.editing import completed, decoding_of, padded, read_mask, read_picture
 
     (file,) = editing.images_of(given, "complete")
     caption = given.prompt or (given.caption[0] if given.caption else "")
@@ -44,7 +44,7 @@ def run(given: Given) -> None:
     else:
         picture = read_picture(file, how)
         hidden = read_mask(given.mask, picture, how)
-    images = complete(
+    images, visible_db = completed(
         model,
         picture.pixels,
         hidden,
@@ -54,6 +54,7 @@ def run(given: Given) -> None:
         quality=given.quality,
         progress=editing.show_progress("complete"),
     )
+    editing.say_how_near(visible_db.max(keepdims=True), [picture], given.quality, "what is visible is drawn")
     facts = editing.facts_of(
         model,
         "complete",
@@ -62,6 +63,7 @@ def run(given: Given) -> None:
         quality=given.quality,
         mask=given.mask.name if given.mask else "",
         pad=pad,
+        **editing.diversity_of(images, hidden),
     )
     editing.save(out, images, given.scale, facts, range(given.seed, given.seed + num))
 

@@ -46,7 +46,7 @@ def run(given: Given) -> None:
         seed=given.seed,
         progress=editing.show_progress("edit"),
     )
-    editing.say_how_near(edited.codes, [picture], given.quality)
+    editing.say_how_near(edited.codes.psnr_db, [picture], given.quality)
     share = float((edited.hidden > 0).mean())
     say(f"{share:.0%} of the pixels are drawn anew" if share else "nothing changes: both captions are drawn alike")
     facts = editing.facts_of(

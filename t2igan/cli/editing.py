@@ -107,7 +107,7 @@ def codes_of(given: Given, name: str, model: Any, files: Sequence[Path]) -> tupl
     captions = captions_of(given, model, pictures)
     images = np.stack([picture.pixels for picture in pictures])
     codes = invert(model, images, captions, given.quality, seed=given.seed, progress=show_progress(name))
-    say_how_near(codes, pictures, given.quality)
+    say_how_near(codes.psnr_db, pictures, given.quality)
     return codes, pictures
 
 
@@ -127,14 +127,14 @@ def show_progress(text: str) -> Callable[[int, int], None]:
     return show
 
 
-def say_how_near(codes: Any, pictures: Sequence[Any], quality: str) -> None:
-    """Says how well pictures are reproduced by their codes, and of which nothing good is to be expected."""
+def say_how_near(values_db: Any, pictures: Sequence[Any], quality: str, what: str = "reproduced") -> None:
+    """Says how well pictures are drawn by their codes, and of which nothing good is to be expected."""
     from t2igan.inference.console import say
     from t2igan.inference.editing import UNLIKE_DB
 
     least_db = UNLIKE_DB[quality]
-    for picture, value in zip(pictures, codes.psnr_db, strict=True):
-        say(f"{picture.name}: reproduced to {value:.1f} dB")
+    for picture, value in zip(pictures, values_db, strict=True):
+        say(f"{picture.name}: {what} to {value:.1f} dB")
         if value < least_db:
             say(
                 f"  that is far off ({least_db:g} dB is the least to go by): the picture, or its caption, is unlike "
@@ -173,6 +173,24 @@ def save(out: Path, images: Any, scale: int, facts: dict[str, Any], seeds: Seque
     for i, (image, seed) in enumerate(zip(enlarge(images, scale), seeds, strict=True)):
         save_png(out / f"{i:05d}_seed{seed}.png", image, facts | {"seed": seed}, source)
     say(f"{_pictures(len(images))} in {out}/")
+
+
+def diversity_of(images: Any, hidden: Any = None) -> dict[str, float]:
+    """Returns, for the recipe, how much versions of a picture differ, and says it; {} for a single one.
+
+    Args:
+      images: uint8 [N, S, S, C].
+      hidden: float32 [S, S, 1], above 0 what was drawn anew; None = all of it.
+    """
+    from t2igan.inference.console import say
+    from t2igan.inference.editing import diversity_levels
+
+    if len(images) < 2:
+        return {}
+    levels = diversity_levels(images, None if hidden is None else hidden[..., 0] > 0)
+    where = "" if hidden is None else " where they are drawn anew"
+    say(f"they differ by {levels:.1f} levels of 255 (standard deviation){where}")
+    return {"diversity_levels": round(levels, 2)}
 
 
 def _pictures(num: int) -> str:

@@ -1,9 +1,6 @@
-"""`t2igan mix`: from one picture to another, as frames or a GIF; or the styles of two pictures in one."""
+"""`t2igan mix`: from one picture to another, as frames, GIF or MP4; or the styles of two pictures in one."""
 
 from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
 
 from absl import flags
 from absl.flags import FlagValues
@@ -15,7 +12,7 @@ from t2igan.errors import UserError
 
 def define(given: FlagValues) -> None:
     """Adds the flags of `mix`."""
-    out = "a .gif or .png file, or a folder for a file a frame; without it mixed.png"
+    out = "a .gif, .mp4 or .png file, or a folder for a file a frame; without it mixed.png"
     editing.define(given, out, "a picture; two of them, or two prompts")
     flags.DEFINE_multi_string(
         "prompt", [], "a caption that is drawn with --seed; two of them, or two pictures", flag_values=given
@@ -27,21 +24,28 @@ def define(given: FlagValues) -> None:
         "instead of frames: so many styles of the first picture and the rest of the second's",
         flag_values=given,
     )
-    flags.DEFINE_integer("frame_ms", 120, "time that a frame of a GIF is shown, in milliseconds", flag_values=given)
+    flags.DEFINE_integer(
+        "frame_ms", 120, "time that a frame of a GIF or MP4 is shown, in milliseconds", flag_values=given
+    )
     editing.define_scale(given)
 
 
 def run(given: Given) -> None:
     """Draws what lies between two pictures."""
+    from t2igan.inference import animation
+    from t2igan.inference.console import say
     from t2igan.inference.editing import drawn_codes, mix, mix_styles
 
     if bool(given.image) == bool(given.prompt):
         raise UserError("give either two pictures, --image=A --image=B, or two prompts, --prompt=A --prompt=B")
     if given.prompt and len(given.prompt) != 2:
         raise UserError(f"--prompt is given {len(given.prompt)} times, and `mix` takes two")
-    if given.frame_ms < 20:
-        raise UserError(f"--frame_ms={given.frame_ms} must be 20 or more, or no program shows it as fast")
-    out = editing.check_out(given, (".gif", ".png"), "mixed.png")
+    if not 20 <= given.frame_ms <= 60_000:
+        raise UserError(
+            f"--frame_ms={given.frame_ms} must lie between 20 and 60000; below, no program shows it as fast"
+        )
+    out = editing.check_out(given, (*animation.SUFFIXES, ".png"), "mixed.png")
+    animation.check_can_write(out)
     files = editing.images_of(given, "mix", 2, 2) if given.image else []
     model = editing.load(given, "mix")
     if files:
@@ -62,23 +66,11 @@ def run(given: Given) -> None:
         frames=len(images),
         quality=given.quality if files else "",
     )
-    if out.suffix.lower() == ".gif":
-        save_gif(out, images, given.scale, given.frame_ms)
+    if out.suffix.lower() in animation.SUFFIXES:
+        animation.save_animation(out, images, given.scale, given.frame_ms, facts)
+        say(f"{len(images)} frames, there and back, in {out}")
     else:
         editing.save(out, images, given.scale, facts, [given.seed] * len(images))
-
-
-def save_gif(out: Path, images: Any, scale: int, frame_ms: int) -> None:
-    """Writes frames, there and back, as a GIF that goes on for ever."""
-    from t2igan.inference.console import say
-    from t2igan.inference.pictures import enlarge, gif_bytes
-
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(gif_bytes(enlarge(images, scale), frame_ms))
-    except OSError as error:
-        raise UserError(f"could not write {out}: {error.strerror or error}; choose another --out") from error
-    say(f"{len(images)} frames, there and back, in {out}")
 
 
 VERB = Verb(

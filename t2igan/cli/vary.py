@@ -36,6 +36,7 @@ def run(given: Given) -> None:
         caption=codes.captions[0],
         strength=given.strength,
         quality=given.quality,
+        **editing.diversity_of(images),
     )
     editing.save(out, images, given.scale, facts, range(given.seed, given.seed + num))
 

@@ -130,14 +130,15 @@ def save_png(
         raise UserError(f"could not write {path}: {error.strerror or error}; choose another --out") from error
 
 
-def gif_bytes(images: np.ndarray, frame_ms: int) -> bytes:
+def gif_bytes(images: np.ndarray, frame_ms: int, comment: str = "") -> bytes:
     """Returns a GIF of frames uint8 [N, H, W, C], there and back for ever; what is transparent is on a checkerboard."""
     from PIL import Image
 
     shown = on_checkerboard(np.asarray(images))
     frames = [Image.fromarray(x[..., 0] if x.shape[-1] == 1 else x) for x in [*shown, *shown[-2:0:-1]]]
     file = io.BytesIO()
-    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=frame_ms, loop=0)
+    how: dict[str, Any] = {"duration": frame_ms, "loop": 0} | ({"comment": comment.encode()} if comment else {})
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], **how)
     return file.getvalue()
 
 

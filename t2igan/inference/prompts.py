@@ -9,8 +9,9 @@ A bracket belongs to the language where it ends in a colon and a number; any oth
 that has no lower-case letter. A caption without the language is read as it stands.
 
 What is said is a sum: with s(c) the style of a caption c, a prompt's style is sum_i a_i s(c_i) with sum_i a_i = 1.
-A phrase of weight w adds (w - 1) (s(c) - s(c without it)); captions joined by AND add s(c_i) - s(base) to that of what
-they have in common; what is not wanted is subtracted likewise. It is the arithmetic of prompts in the style space of
+A phrase of weight w adds (w - 1) (s(c) - s(c without it)); captions joined by AND become one caption where they are
+made of the same phrases but for some, and otherwise add s(c_i) - s(base) to that of what they have in common; what is
+not wanted is subtracted likewise. It is the arithmetic of prompts in the style space of
 the generator, after "linear semantics" of word vectors (Mikolov et al. 2013, 1301.3781) and StyleGAN's W.
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import itertools
 import re
 
 from t2igan.errors import UserError
@@ -34,6 +36,7 @@ _UNOPENED = re.compile(rf":\s*{_NUMBER}\s*\)")
 _NO_NUMBER = re.compile(r"\(([^()]*?):\s*([+-]?\d[\d.,]*)\s*\)")
 _AND = re.compile(r"(?:^|(?<=\s))AND(?=\s|$)")
 _ESCAPED = {r"\(": "\ue000", r"\)": "\ue001", r"\AND": "\ue002"}  # of Unicode's private use
+_JOINTS = re.compile(r"(,\s*(?:and\s+)?|\s+(?:and|with)\s+)", re.IGNORECASE)
 _ARTICLES = ("a", "an", "the")
 _CONNECTING = (*_ARTICLES, "and", "or", "with", "of", "in", "on", "")
 _BOUND = re.compile(r",\s*|\b(?:and|or|with)\s+", re.IGNORECASE)
@@ -170,11 +173,14 @@ def _said(part: str, found: list[re.Match], kept: list[bool]) -> str:
 
 
 def _joined(sums: list[_Sum]) -> _Sum:
-    """Captions that all hold: s(base) + sum_i (s(c_i) - s(base)), and all their words.
+    """Captions that all hold: one that says it all, or s(base) + sum_i (s(c_i) - s(base)), and all their words.
 
     The base is what the captions have in common, word by word. Where that is little, as with phrases behind a caption,
     it is the first caption, and each other one is said after it: "c_1 and c_i".
     """
+    plain = all(list(of.shares) == of.read == [of.said] for of in sums)
+    if plain and (united := _united([of.said for of in sums])):
+        return _Sum({united: 1.0}, [united], united)
     words = [of.said.split() for of in sums]
     common = functools.reduce(_common, words)
     telling = lambda words: sum(word.lower().strip(",") not in _CONNECTING for word in words)
@@ -194,9 +200,40 @@ def _joined(sums: list[_Sum]) -> _Sum:
     return joined
 
 
+def _united(captions: list[str]) -> str | None:
+    """One caption that says all that several say; None where these share too little, or contradict each other.
+
+    What only a later one says between commas, "and" and "with" is put behind what it says before that. Two phrases that
+    end in the same word, as a red cap and a blue one, are left to the arithmetic of styles.
+    """
+    united = _JOINTS.split(captions[0].strip())  # phrase, joint, phrase, ...
+    for caption in captions[1:]:
+        ours, theirs = united[::2], _JOINTS.split(caption.strip())[::2]
+        shared = [phrase for phrase in theirs if phrase in ours]
+        if theirs[0] != ours[0] or len(shared) < max(SHARED * min(len(ours), len(theirs)), 2):
+            return None
+        heads = {phrase.split()[-1] for phrase in ours if phrase and phrase not in theirs}
+        for before, phrase in itertools.pairwise(theirs):
+            if phrase in united[::2]:
+                continue
+            if not phrase or phrase.split()[-1] in heads:
+                return None
+            place = 2 * united[::2].index(before) + 1  # of the joint behind it
+            joint = united[place] if place < len(united) else ""
+            opens = joint.strip().lower() == "with"
+            united[place : place + 1] = [
+                joint if opens else ", ",
+                phrase,
+                *([", " if opens else joint] if joint else []),
+            ]
+    return "".join(united)
+
+
 def _prefixed(of: _Sum, first: str) -> _Sum:
-    """A caption said after another one."""
-    say = lambda caption: f"{first} and {caption}" if caption else first
+    """A phrase said with a caption: before its last "and", or after it."""
+    head, joint, tail = first.rpartition(" and ")
+    ahead = f"{head}, " if joint else f"{first} and "
+    say = lambda caption: f"{ahead}{caption}{joint}{tail if joint else ''}" if caption else first
     return _Sum({say(c): share for c, share in of.shares.items()}, [say(c) for c in of.read], say(of.said))
 
 

@@ -12,7 +12,7 @@ from t2igan.data import Dataset, list_splits, open_dataset
 from t2igan.data.model_tokenizer import ModelTokenizer
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, command, nearest
-from t2igan.evaluation.report import curves, plots, sections, tables
+from t2igan.evaluation.report import curves, edits, plots, sections, tables
 from t2igan.evaluation.report.environment import environment
 from t2igan.evaluation.report.facts import RunFacts, changed_from, gather, is_current, read_json, read_record
 from t2igan.evaluation.report.model_card import CARD_NAME, model_card
@@ -34,11 +34,18 @@ SECTIONS = {
     "robustness": "Robustness",
     "ways": "In between",
     "attention": "Attention",
+    "inversion": "Inversion",
+    "completion": "Completion",
+    "edits": "Edits",
+    "descriptions": "Descriptions",
     "curves": "Curves",
     "data": "Data",
     "configuration": "Configuration",
     "environment": "Environment",
 }
+
+
+OF_EDITING = ("inversion", "completion", "edits", "descriptions")  # shown of a run that has the networks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +123,8 @@ def context(sources: Sources, base: Mapping[str, Any] | None) -> dict[str, Any]:
     """Returns the template's variables: plain values and data URIs."""
     facts, evaluation = sources.facts, sources.evaluation
     drawn = sections.draw(sources.model, sources.train, sources.shown, evaluation, sources.workdir)
+    shown, model = sources.shown, sources.model
+    edited = edits.draw(model, shown) if model is not None and shown is not None else {}
     charts = curves.charts(facts.rows)
     numbered = {
         phase: [(chart.title, plots.chart_svg(chart, f"{phase}{number}")) for number, chart in enumerate(of_phase)]
@@ -140,6 +149,7 @@ def context(sources: Sources, base: Mapping[str, Any] | None) -> dict[str, Any]:
             if evaluation is None or split != evaluation["split"]
         },
         "drawn": drawn,
+        "edited": edited,
         "charts": numbered,
         "spreads": [(spread.title, plots.spread_svg(spread, f"spread{i}")) for i, spread in enumerate(spreads)],
         "changed": changed,
@@ -147,7 +157,7 @@ def context(sources: Sources, base: Mapping[str, Any] | None) -> dict[str, Any]:
         "unchanged": {key: value for key, value in flat.items() if key not in changed},
         "reported_on": environment(),
         "card": model_card(facts),
-        "sections": SECTIONS,
+        "sections": {id: title for id, title in SECTIONS.items() if id not in OF_EDITING or id in edited},
     }
 
 

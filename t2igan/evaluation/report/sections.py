@@ -90,7 +90,7 @@ def draw(
         parts["over_time"] = tuple(
             Strip(
                 clip(caption),
-                tuple(_picture(s.images[row, 0], f"{caption}, after {s.images_seen:,} pictures") for s in sheets),
+                tuple(picture(s.images[row, 0], f"{caption}, after {s.images_seen:,} pictures") for s in sheets),
             )
             for row, caption in enumerate(sheets[-1].captions[:MAX_CAPTIONS])
         )
@@ -98,7 +98,7 @@ def draw(
         places = np.linspace(0, len(train) - 1, min(MAX_EXAMPLES, len(train))).round().astype(int)
         examples = np.asarray(train.images[places])
         captions = [train.captions[i][0] for i in places]
-        parts["examples"] = tuple(_picture(x, c, note=c) for x, c in zip(examples, captions, strict=True))
+        parts["examples"] = tuple(picture(x, c, note=c) for x, c in zip(examples, captions, strict=True))
     if model is not None:
         captions = sheets[-1].captions if sheets else _first_captions(model, shown)
         seeds = sheets[-1].seeds if sheets else tuple(range(MAX_SEEDS))
@@ -139,7 +139,7 @@ def _grid(model: Model, captions: Sequence[str], seeds: Sequence[int]) -> tuple[
     drawn = drawings.pictures_of(model, [c for c in captions for _ in seeds], list(seeds) * len(captions))
     rows = drawn.reshape(len(captions), len(seeds), *drawn.shape[1:])
     return tuple(
-        Strip(clip(caption), tuple(_picture(x, f"{caption}, seed {s}") for x, s in zip(row, seeds, strict=True)))
+        Strip(clip(caption), tuple(picture(x, f"{caption}, seed {s}") for x, s in zip(row, seeds, strict=True)))
         for caption, row in zip(captions, rows, strict=True)
     )
 
@@ -173,10 +173,10 @@ def _attention(model: Model, caption: str, seed: int) -> Strip | None:
     attention = drawings.attend(model, caption, seed)
     if attention is None:
         return None
-    whole = _picture(attention.image, caption, note="all")
+    whole = picture(attention.image, caption, note="all")
     # Each word in its own light: the brightest place of a word that is hardly read is still shown.
     parts = [
-        _picture(lit(attention.image, weights, float(weights.max())), f"where “{word}” is read", note=word)
+        picture(lit(attention.image, weights, float(weights.max())), f"where “{word}” is read", note=word)
         for word, weights in zip(attention.words, attention.weights, strict=True)
         if any(character.isalnum() for character in word)
     ]
@@ -196,8 +196,8 @@ def _ranked(model: Model, shown: Dataset, ranked: Sequence[Mapping[str, Any]]) -
         pairs.append(
             Pair(
                 clip(one["caption"]),
-                _picture(image, one["caption"]),
-                _picture(shown.images[one["row"]], "the real picture"),
+                picture(image, one["caption"]),
+                picture(shown.images[one["row"]], "the real picture"),
                 ", ".join(notes),
                 tuple((name, asked, seen) for name, (asked, seen) in (one.get("wrong") or {}).items()),
             )
@@ -211,8 +211,8 @@ def _nearest(model: Model, train: Dataset, pairs: Sequence[Mapping[str, Any]]) -
     return tuple(
         Pair(
             clip(pair["caption"]),
-            _picture(image, pair["caption"]),
-            _picture(train.images[pair["train_row"]], f"training picture {pair['train_row']}"),
+            picture(image, pair["caption"]),
+            picture(train.images[pair["train_row"]], f"training picture {pair['train_row']}"),
             f"distance {pair['distance']:.3g}" + (", a copy" if pair.get("copy") else ""),
         )
         for pair, image in zip(pairs, drawn, strict=True)
@@ -224,7 +224,7 @@ def _strips(model: Model, captions: Sequence[Mapping[str, Any]]) -> tuple[Strip,
     for one in captions[:MAX_STRIPS]:
         seeds = list(one["seeds"])[:MAX_SEEDS]
         drawn = drawings.pictures_of(model, [one["caption"]] * len(seeds), seeds)
-        pictures = tuple(_picture(x, f"{one['caption']}, seed {s}") for x, s in zip(drawn, seeds, strict=True))
+        pictures = tuple(picture(x, f"{one['caption']}, seed {s}") for x, s in zip(drawn, seeds, strict=True))
         strips.append(Strip(clip(one["caption"]), pictures, f"distance {one['distance']:.3g}"))
     return tuple(strips)
 
@@ -235,17 +235,18 @@ def _changed(model: Model, examples: Sequence[Mapping[str, Any]]) -> tuple[Pair,
     clean = drawings.pictures_of(model, [one["clean"] for one in examples], seeds)
     changed = drawings.pictures_of(model, [one["changed"] for one in examples], seeds)
     return tuple(
-        Pair(clip(one["changed"]), _picture(after, one["changed"]), _picture(before, one["clean"]), clip(one["clean"]))
+        Pair(clip(one["changed"]), picture(after, one["changed"]), picture(before, one["clean"]), clip(one["clean"]))
         for one, before, after in zip(examples, clean, changed, strict=True)
     )
 
 
 def _way(caption: str, images: np.ndarray, note: str) -> Strip:
-    pictures = tuple(_picture(x, f"step {i} of {len(images) - 1}") for i, x in enumerate(images))
+    pictures = tuple(picture(x, f"step {i} of {len(images) - 1}") for i, x in enumerate(images))
     return Strip(caption, pictures, note)
 
 
-def _picture(image: np.ndarray, alt: str, note: str = "") -> Picture:
+def picture(image: np.ndarray, alt: str, note: str = "") -> Picture:
+    """Returns a picture and its words, cut to what a page can bear."""
     return Picture(data_uri(np.asarray(image)), clip(alt), clip(note))
 
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from t2igan.inference.editing.changing import Edited, edit, vary
 from t2igan.inference.editing.codes import Codes
-from t2igan.inference.editing.completing import complete
-from t2igan.inference.editing.composing import compose
+from t2igan.inference.editing.completing import Completed, complete, complete_each, completed
+from t2igan.inference.editing.composing import compose, diversity_levels
 from t2igan.inference.editing.describing import Description, describe, has_captioner
 from t2igan.inference.editing.given import decoding_of, padded, read_mask, read_picture
 from t2igan.inference.editing.inverting import UNLIKE_DB, drawn_codes, invert
@@ -22,12 +22,16 @@ from t2igan.inference.editing.mixing import mix, mix_styles
 __all__ = [
     "UNLIKE_DB",
     "Codes",
+    "Completed",
     "Description",
     "Edited",
     "complete",
+    "complete_each",
+    "completed",
     "compose",
     "decoding_of",
     "describe",
+    "diversity_levels",
     "drawn_codes",
     "edit",
     "has_captioner",

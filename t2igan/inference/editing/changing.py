@@ -14,13 +14,16 @@ from t2igan.inference.arguments import as_seeds, check_number
 from t2igan.inference.editing.codes import Codes
 from t2igan.inference.editing.composing import compose
 from t2igan.inference.editing.inverting import checked, draw_noise, invert
+from t2igan.inference.editing.tuning import model_of
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.prompts import Prompt
 from t2igan.inference.sample import Model, noise
 
-CHANGED_LEVELS = 12  # of 255: what differs by more is changed by the caption
-WITNESSES = 8  # random noises that are asked where a caption changes pictures
-AGREEING = 3  # so many of them have to say so
+# Where a caption changes a picture is asked of noises at random, and of its own moved half of the way to some of them.
+RANDOM_WITNESSES, NEAR_WITNESSES = 16, 8
+CHANGED_SHARE = 0.3  # what changes by more than this share of what changes most is drawn anew ...
+STRONGEST = 0.98  # ... which is this quantile of all pixels ...
+LEAST_LEVELS, MOST_LEVELS = 10, 32  # ... but by more than so many levels of 255, and no more than so many are wanted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +51,8 @@ def edit(
 ) -> Edited:
     """Returns the picture as another caption has it; what the caption does not change stays, to the byte.
 
-    The picture's codes are drawn with the old and with the new caption. A pixel is taken from the new drawing where the
-    two differ by more than 12 of 255, and where they do so for 3 of 8 random noises as well: not what the codes happen
-    to do, but what the caption does.
+    The picture's codes are drawn with the old and with the new caption, and a pixel is taken from the new drawing where
+    the caption changes it (`changed_places`).
 
     Args:
       model: its generator has styles.
@@ -71,30 +73,50 @@ def edit(
     images, _ = checked(model, image[None], caption)
     (meant,) = model.understood([prompt], negative)
     if codes is None:
-        codes = invert(model, images, caption, quality, seed=seed, progress=progress)
+        codes = invert(model, images, caption, quality, seed=seed, asked=meant.captions, progress=progress)
     check_codes(model, codes)
+    model = model_of(model, [(1.0, codes.tuning())])
+    z, offsets = codes.noise, codes.offsets
     if hidden is None:
-        hidden, drawn = _changed(model, codes, Prompt.plain(caption), meant, seed)
-    else:
-        drawn = draw_noise(model, codes.noise, [meant], codes.offsets)[0]
-    return Edited(compose(image, drawn, hidden, seam_px), hidden, codes)
+        seeds = jnp.arange(seed + 1, seed + 1 + RANDOM_WITNESSES, dtype=jnp.uint32)
+        random = np.asarray(noise(seeds, model.networks.z_dim))
+        z = np.concatenate([z, random, _moved(z, random[:NEAR_WITNESSES], math.pi / 4)])
+        offsets = np.pad(offsets, ((0, len(z) - 1), (0, 0), (0, 0)))  # of its own the picture alone has any
+    draw = lambda text: draw_noise(model, z, [text] * len(z), offsets)
+    after = draw(meant)
+    if hidden is None:
+        hidden = changed_places(draw(Prompt.plain(caption)), after)
+    return Edited(compose(image, after[0], hidden, seam_px), hidden, codes)
 
 
-def _changed(model: Model, codes: Codes, before: Prompt, after: Prompt, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where another caption changes a picture, float32 [S, S, 1], and the picture as that caption has it."""
-    random = np.asarray(noise(jnp.arange(seed + 1, seed + 1 + WITNESSES, dtype=jnp.uint32), model.networks.z_dim))
-    z = np.concatenate([codes.noise, random])
-    offsets = np.concatenate([codes.offsets, np.zeros((WITNESSES, *codes.offsets.shape[1:]), np.float32)])
-    old, new = (draw_noise(model, z, [meant] * len(z), offsets) for meant in (before, after))
-    moved = np.abs(new.astype(int) - old).max(-1, keepdims=True) > CHANGED_LEVELS  # [1 + W, S, S, 1]
-    return (moved[0] & (moved[1:].sum(0) >= AGREEING)).astype(np.float32), new[0]
+def changed_places(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Returns where a caption changes a picture: float32 [S, S, 1], 1 or 0.
+
+    How much a pixel changes is the less of what it changes in the picture and of the median of what it changes in
+    drawings with other noises: not what the codes happen to do, but what the caption does. It is changed if that is
+    more than 0.3 of what the most changed pixels change by, since some captions change colours a little and others
+    a lot; always more than 10 levels of 255, and always where it is more than 32.
+
+    Args:
+      before: uint8 [1 + W, S, S, C], drawn with the old caption: the picture, and W drawings with other noises.
+      after: the same with the new caption.
+    """
+    moved = np.abs(after.astype(int) - before).max(-1)
+    strength = np.minimum(moved[0], np.median(moved[1:], axis=0))
+    least = np.clip(CHANGED_SHARE * np.quantile(strength, STRONGEST), LEAST_LEVELS, MOST_LEVELS)
+    return (strength > least).astype(np.float32)[..., None]
+
+
+def _moved(noise: np.ndarray, other: np.ndarray, angle: float) -> np.ndarray:
+    """Noise [N, Z], moved by an angle along the circle through it and other noise."""
+    return math.cos(angle) * noise + math.sin(angle) * other
 
 
 def vary(model: Model, codes: Codes, strength: float, *, num: int = 1, seed: int = 0) -> np.ndarray:
     """Returns variations of a picture: other noise, as near as `strength` says, with the same caption.
 
-    z' = cos(a) z + sin(a) n with n normal and a = strength pi / 2, on the circle through both; offsets count
-    by cos(a).
+    z' = cos(a) z + sin(a) n with n normal and a = strength pi / 2, on the circle through both; offsets, and by what the
+    generator was tuned, count by cos(a).
 
     Args:
       model: its generator has styles.
@@ -116,9 +138,10 @@ def vary(model: Model, codes: Codes, strength: float, *, num: int = 1, seed: int
     angle = strength * math.pi / 2
     seeds = jnp.asarray(as_seeds([seed + i for i in range(num)], num), jnp.uint32)
     other = np.asarray(noise(seeds, model.networks.z_dim))
-    z = math.cos(angle) * codes.noise + math.sin(angle) * other
+    z = _moved(codes.noise, other, angle)
     meant = [Prompt.plain(codes.captions[0])] * num
     offsets = np.repeat(math.cos(angle) * codes.offsets, num, axis=0)
+    model = model_of(model, [(math.cos(angle), codes.tuning())])
     return draw_noise(model, z, meant, offsets)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +13,28 @@ from t2igan.errors import UserError
 from t2igan.inference.arguments import as_seeds
 from t2igan.inference.editing.composing import compose
 from t2igan.inference.editing.inversion import COMPLETIONS
-from t2igan.inference.editing.inverting import checked, effort_of, look
+from t2igan.inference.editing.inverting import checked, counted, effort_of, look, psnr, spared
 from t2igan.inference.sample import BATCH_SIZES, Model
 
+OF_THE_INVERTER = 10_000  # the number of the noise by which its distribution is drawn from; tries have those from 0
 
-def complete(
+
+class Completed(NamedTuple):
+    """Pictures uint8 [N, S, S, C], and how near what was drawn of each comes to what is visible of it, in dB [N].
+
+    Where that is little, prompt and visible part contradict each other, or are unlike what the model draws.
+    """
+
+    images: np.ndarray
+    visible_db: np.ndarray
+
+
+def complete(model: Model, image: np.ndarray, hidden: np.ndarray, caption: str, **how: Any) -> np.ndarray:
+    """Returns the pictures of `completed` alone, uint8 [num, S, S, C]."""
+    return completed(model, image, hidden, caption, **how).images
+
+
+def completed(
     model: Model,
     image: np.ndarray,
     hidden: np.ndarray,
@@ -27,10 +45,11 @@ def complete(
     quality: str = "good",
     seam_px: int | float | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> np.ndarray:
-    """Returns versions of a picture whose hidden part is drawn anew: uint8 [num, S, S, C]; the rest is kept exactly.
+) -> Completed:
+    """Returns versions of a picture whose hidden part is drawn anew; the rest is kept exactly.
 
-    Each version begins with noises of its own, so that they differ where the model knows more than one answer.
+    Each version begins with noise of its own, so that they differ where the model knows more than one answer. It is
+    noise that the snapshot's inverter thinks likely, or else the best of several at random.
 
     Args:
       model: its generator has styles.
@@ -53,30 +72,53 @@ def complete(
         raise UserError(
             f"hidden is {hidden.shape} and must be float32 [{image.shape[0]}, {image.shape[1]}, 1], not all 0"
         )
-    model.tokenizer.check_prompts([caption])
-    effort = effort_of(quality, COMPLETIONS)
+    alike = lambda x: np.repeat(x[None], num, axis=0)
     seeds = as_seeds([seed + i for i in range(num)], num)
-    done, total, versions = 0, -(-num // BATCH_SIZES[-1]) * effort.total, []
+    return complete_each(
+        model, alike(images[0]), alike(hidden), [caption] * num, seeds, quality, seam_px=seam_px, progress=progress
+    )
 
-    def count(steps: int) -> None:
-        nonlocal done
-        done += steps
-        if progress is not None:
-            progress(done, total)
 
-    for start in range(0, num, BATCH_SIZES[-1]):
-        piece = seeds[start : start + BATCH_SIZES[-1]]
-        alike = lambda x, piece=piece: np.repeat(x[None], len(piece), axis=0)
-        visible = alike((hidden == 0).astype(np.float32))
-        tries = lambda size, piece=piece: (
-            lambda number: _noises([*piece, *[piece[-1]] * (size - len(piece))], number, model)
-        )
-        # One noise of the inverter's would be the same for every version.
-        _, drawn = look(
-            model, alike(images[0]), [caption] * len(piece), visible, tries, effort, count, with_inverter=num == 1
-        )
-        versions.append(drawn)
-    return compose(images, np.concatenate(versions), hidden[None], seam_px)
+def complete_each(
+    model: Model,
+    images: np.ndarray,
+    hidden: np.ndarray,
+    captions: Sequence[str],
+    seeds: Sequence[int],
+    quality: str = "good",
+    *,
+    seam_px: int | float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Completed:
+    """Returns as many pictures, each with what it hides drawn anew; as `completed` does for one.
+
+    Args:
+      model: its generator has styles.
+      images: uint8 [N, S, S, C].
+      hidden: float32 [N, S, S, 1].
+      captions: one each.
+      seeds: one each.
+      quality: "fast", "good" or "best".
+      seam_px: as in `compose`.
+      progress: told (steps done, steps in all).
+
+    Raises:
+      UserError: as `invert`.
+    """
+    model.tokenizer.check_prompts(captions)
+    effort = spared(model, effort_of(quality, COMPLETIONS))
+    visible = (hidden == 0).astype(np.float32)
+    count = counted(progress, -(-len(images) // BATCH_SIZES[-1]) * effort.total)
+    pieces = []
+    for start in range(0, len(images), BATCH_SIZES[-1]):
+        rows = slice(start, start + BATCH_SIZES[-1])
+        of = list(seeds[rows])
+        noises = lambda size, number, of=of: _noises([*of, *[of[-1]] * (size - len(of))], number, model)
+        tries = lambda size, noises=noises: lambda number: noises(size, number)
+        versions = lambda size, noises=noises: noises(size, OF_THE_INVERTER)
+        pieces.append(look(model, images[rows], captions[rows], visible[rows], tries, effort, count, versions)[1])
+    drawn = np.concatenate(pieces)
+    return Completed(compose(images, drawn, hidden, seam_px), psnr(drawn, images, visible))
 
 
 def _noises(seeds: list[int], number: int, model: Model) -> jax.Array:

@@ -49,3 +49,17 @@ def membrane(values: np.ndarray, known: np.ndarray, reach_px: float) -> np.ndarr
         ) / 4
         u = np.where(known, values, mean / (1 + 1 / (4 * reach_px**2)))
     return u
+
+
+def diversity_levels(images: np.ndarray, counts: np.ndarray | None = None) -> float:
+    """Returns how much versions of a picture differ: the standard deviation of a value of a pixel, in levels of 255.
+
+    It is the root of the mean variance; 0 for one version, or where no pixel counts.
+
+    Args:
+      images: the versions, uint8 [N, H, W, C].
+      counts: bool [H, W], which pixels count, such as those that were drawn anew; None = all.
+    """
+    variance = images.astype(np.float64).var(0).mean(-1)
+    counted = variance if counts is None else variance[counts]
+    return float(np.sqrt(counted.mean())) if counted.size else 0.0

@@ -36,19 +36,25 @@ LAST_RATE = 0.05  # by a cosine, as a share of the first
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
-    """How long to look: random noises tried, steps of noise alone, and steps of noise and offsets."""
+    """How long to look: random noises tried, steps of noise alone, of noise and offsets, and of the generator.
+
+    The last ones are taken for one picture at a time (`t2igan.inference.editing.tuning`).
+    """
 
     tries: int
     noise_steps: int
     offset_steps: int
+    tuning_steps: int = 0
 
     @property
     def total(self) -> int:
-        """All steps together."""
+        """All steps of the search for a batch; those of tuning are taken for each picture besides."""
         return self.tries + self.noise_steps + self.offset_steps
 
 
-QUALITIES = {"fast": Effort(48, 0, 0), "good": Effort(48, 100, 100), "best": Effort(96, 100, 500)}
+QUALITIES = {"fast": Effort(48, 0, 0), "good": Effort(48, 100, 100), "best": Effort(96, 100, 300, 100)}
+# What "fast" is where there is an inverter: its one pass alone is worse than the best of 48 noises, and this is better.
+FROM_INVERTER = Effort(0, 0, 20)
 # To complete a picture offsets are of no use: what they do to visible pixels says nothing of hidden ones.
 COMPLETIONS = {"fast": Effort(16, 0, 0), "good": Effort(16, 50, 0), "best": Effort(32, 150, 0)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +16,8 @@ from t2igan.errors import UserError, nearest
 from t2igan.inference.arguments import as_prompts, as_seeds, check_number
 from t2igan.inference.editing import inversion
 from t2igan.inference.editing.codes import Codes
-from t2igan.inference.editing.inversion import QUALITIES, Effort, Found, Target
+from t2igan.inference.editing.inversion import FROM_INVERTER, QUALITIES, Effort, Found, Target
+from t2igan.inference.editing.tuning import MOST_CAPTIONS, Pivot, captions_around, model_of, tune
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.prompts import Prompt
 from t2igan.inference.sample import BATCH_SIZES, Model, composed, encode_composed, noise, padded, to_bytes
@@ -35,6 +37,7 @@ def invert(
     visible: np.ndarray | None = None,
     seed: int = 0,
     effort: Effort | None = None,
+    asked: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Codes:
     """Returns the codes that draw pictures; `Codes.psnr_db` says how well they do.
@@ -43,17 +46,21 @@ def invert(
       model: its generator has styles.
       images: uint8 [N, S, S, C], of the model's size.
       captions: what they show, one each; the nearer they are to the truth, the better the codes.
-      quality: "fast" (the inverter where the snapshot has one, or the best of 48 noises), "good" (100 steps of noise
-        and 100 of noise and offsets), or "best" (600 steps).
+      quality: "fast" (the inverter, where the snapshot has one, and 20 steps; or the best of 48 noises), "good" (100
+        steps of noise and 100 of noise and offsets), or "best" (400 steps, and 100 in which the generator is tuned to
+        each picture).
       visible: float32 [N, S, S, 1], 1 where a pixel counts and 0 where it does not; None = all.
       seed: of the noises that are tried.
       effort: instead of `quality`, how long to look.
+      asked: captions that will be asked for, which the tuned generator is to draw as ever.
       progress: told (steps done, steps in all).
 
     Raises:
       UserError: pictures of another size, no quality of that name, captions that are too long or not as many, or a
         generator without styles.
     """
+    if effort is None and quality == "fast" and "inverter" in model.params:
+        effort = FROM_INVERTER
     effort = effort or effort_of(quality)
     images, captions = checked(model, images, captions)
     model.tokenizer.check_prompts(captions)
@@ -61,7 +68,7 @@ def invert(
     tries = lambda num: lambda number: jnp.broadcast_to(_noise(seed, number, model), (num, model.networks.z_dim))
     found, psnr_db = [], []
     pieces = range(0, len(images), BATCH_SIZES[-1])
-    done = _counted(progress, len(pieces) * effort.total)
+    done = counted(progress, len(pieces) * effort.total + len(images) * effort.tuning_steps)
     for start in pieces:
         piece = slice(start, start + BATCH_SIZES[-1])
         of_piece, drawn = look(model, images[piece], captions[piece], seen[piece], tries, effort, done)
@@ -69,7 +76,48 @@ def invert(
         psnr_db.append(psnr(drawn, images[piece], seen[piece]))
     z, offsets = (np.concatenate([np.asarray(of[i]) for of in found]) for i in (0, 1))
     styles = styles_of(model, z, [Prompt.plain(caption) for caption in captions])
-    return Codes(z, styles, offsets, tuple(captions), np.concatenate(psnr_db), model.digest)
+    codes = Codes(z, styles, offsets, tuple(captions), np.concatenate(psnr_db), model.digest)
+    return tuned(model, codes, images, seen, effort.tuning_steps, asked, seed, done) if effort.tuning_steps else codes
+
+
+def tuned(
+    model: Model,
+    codes: Codes,
+    images: np.ndarray,
+    visible: np.ndarray,
+    steps: int,
+    asked: Sequence[str] = (),
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda steps: None,  # noqa: ARG005
+) -> Codes:
+    """Returns codes with the generator tuned to each picture, one after another.
+
+    Args:
+      model: the model.
+      codes: what styles alone do; the pivots.
+      images: uint8 [N, S, S, C].
+      visible: float32 [N, S, S, 1].
+      steps: for each picture.
+      asked: captions that will be asked for.
+      seed: of the noises around which all stays as it is.
+      progress: told of steps that were done.
+    """
+    differences, psnr_db = [], []
+    for row, caption in enumerate(codes.captions):
+        around = captions_around(caption, asked)
+        padding = [caption] * (MOST_CAPTIONS - len(around))  # one size is compiled
+        target = Target(
+            to_unit(jnp.asarray(images[row : row + 1])),
+            jnp.asarray(visible[row : row + 1]),
+            encode_text(model, [caption]),
+        )
+        pivot = Pivot(jnp.asarray((codes.styles + codes.offsets)[row : row + 1]), target)
+        text = encode_text(model, [*around, *padding])
+        differences.append(tune(model.networks, model.params, pivot, text, steps, seed, progress))
+        moved = model_of(model, [(1.0, differences[-1])])
+        drawn = draw_styles(moved, np.asarray(pivot.styles), [Prompt.plain(caption)])
+        psnr_db.append(psnr(drawn, images[row : row + 1], visible[row : row + 1]))
+    return dataclasses.replace(codes, tuned=tuple(differences), psnr_db=np.concatenate(psnr_db))
 
 
 def drawn_codes(model: Model, captions: Sequence[str], seed: int | Sequence[int] = 0, truncation: float = 1.0) -> Codes:
@@ -97,9 +145,11 @@ def look(
     tries: Callable[[int], Callable[[int], jax.Array]],
     effort: Effort,
     progress: Callable[[int], None] = lambda steps: None,  # noqa: ARG005
-    with_inverter: bool = True,
+    versions: Callable[[int], jax.Array] | None = None,
 ) -> tuple[Found, np.ndarray]:
     """Searches for at most 64 pictures; returns what was found, and the pictures that it draws, uint8.
+
+    With an inverter in the snapshot the search begins with what it says.
 
     Args:
       model: the model.
@@ -109,7 +159,8 @@ def look(
       tries: number of pictures -> (number of a try -> noise for each).
       effort: how long.
       progress: told of steps that were done.
-      with_inverter: whether to begin with what the snapshot's inverter says, where there is one.
+      versions: number of pictures -> normal noise for each, by which the inverter's distribution is drawn from; None =
+        the middle of it.
     """
     filled = len(images)
     size = next(s for s in BATCH_SIZES if s >= filled)
@@ -117,25 +168,25 @@ def look(
     text = encode_text(model, [*captions, *[captions[-1]] * (size - filled)])
     target = Target(to_unit(fill(images)), fill(visible), text)
     networks, params, start = model.networks, model.params, None
-    if with_inverter and "inverter" in params:
-        z, offsets = _inverted(networks, params, fill(images), target.visible, text.sentence)
+    if "inverter" in params:
+        spread = jnp.zeros((size, networks.z_dim)) if versions is None else versions(size)
+        z, offsets = _inverted(networks, params, fill(images), target.visible, text.sentence, spread)
         start = inversion.attempt(networks, params, inversion.nothing_yet(networks, size), target, z, offsets)
-        if not effort.noise_steps:
-            effort = Effort(0, 0, effort.offset_steps)  # fast: this is what the inverter is for
     found = inversion.search(networks, params, target, tries(size), effort, start, progress)
     drawn = _drawn(networks, params, found.noise, found.offsets, text)
     return Found(found.noise[:filled], found.offsets[:filled], found.loss[:filled]), np.asarray(drawn)[:filled]
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _inverted(networks: nets.Networks, params: Any, images, visible, sentence) -> tuple[jax.Array, Any]:
+def _inverted(networks: nets.Networks, params: Any, images, visible, sentence, spread) -> tuple[jax.Array, Any]:
     x = networks.to_network(params, images)
     factor = images.shape[1] // x.shape[1]
     blocks = visible.reshape(len(x), x.shape[1], factor, x.shape[2], factor, 1)
     seen = (blocks.min((2, 4)) == 1).astype(jnp.float32)  # a place of a map of codes is seen where all its pixels are
     inverter: Any = networks.inverter
     inverted = apply_inverter(inverter, params["inverter"], x, seen, sentence)
-    return inverted.mean, 0.0 if inverted.offsets is None else inverted.offsets
+    noise = inverted.mean + jnp.exp(inverted.log_std) * spread
+    return noise, 0.0 if inverted.offsets is None else inverted.offsets
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -212,6 +263,11 @@ def effort_of(quality: str, efforts: dict[str, Effort] = QUALITIES) -> Effort:
     return efforts[quality]
 
 
+def spared(model: Model, effort: Effort) -> Effort:
+    """Returns an effort that tries no noises where the model has an inverter, which says what they would find out."""
+    return dataclasses.replace(effort, tries=0) if "inverter" in model.params else effort
+
+
 def checked(model: Model, images: np.ndarray, captions: Any) -> tuple[np.ndarray, list[str]]:
     """Returns pictures and as many captions; `UserError` where they are not what the model draws."""
     check_not_forked()
@@ -244,8 +300,8 @@ def _noise(seed: int, number: int, model: Model) -> jax.Array:
     return jax.random.normal(jax.random.fold_in(jax.random.key(seed), number), (model.networks.z_dim,))
 
 
-def _counted(progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
-    """Counts steps for `progress`."""
+def counted(progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
+    """Returns what counts steps for `progress`, which is told (steps done, steps in all)."""
     done = 0
 
     def count(steps: int) -> None:

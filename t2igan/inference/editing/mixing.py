@@ -10,6 +10,7 @@ from t2igan.errors import UserError
 from t2igan.inference.editing.changing import check_codes
 from t2igan.inference.editing.codes import Codes
 from t2igan.inference.editing.inverting import draw_noise, draw_styles
+from t2igan.inference.editing.tuning import model_of
 from t2igan.inference.prompts import Prompt
 from t2igan.inference.sample import Model
 
@@ -17,7 +18,8 @@ from t2igan.inference.sample import Model
 def mix(model: Model, one: Codes, other: Codes, num: int = 16) -> np.ndarray:
     """Returns frames from one picture to another, uint8 [num, S, S, C]; first and last are the pictures as drawn.
 
-    Noise goes along the great circle (White 2016, arXiv:1609.04468), offsets in a straight line. The caption changes
+    Noise goes along the great circle (White 2016, arXiv:1609.04468), offsets, and by what the generator was
+    tuned, in a straight line. The caption changes
     one difference at a time, from the first to the last, so that every frame is near to a caption; straight from one to
     the other the middle would be of none.
 
@@ -37,7 +39,13 @@ def mix(model: Model, one: Codes, other: Codes, num: int = 16) -> np.ndarray:
     z = np.concatenate([great_circle(one.noise, other.noise, t) for t in along])
     offsets = np.concatenate([(1 - t) * one.offsets + t * other.offsets for t in along])
     meant = [caption_between(one.captions[0], other.captions[0], t) for t in along]
-    return draw_noise(model, z, meant, offsets)
+    if not (one.tuned or other.tuned):
+        return draw_noise(model, z, meant, offsets)
+    frames = []
+    for i, t in enumerate(along):  # each by a generator of its own
+        between = model_of(model, [(1 - t, one.tuning()), (t, other.tuning())])
+        frames.append(draw_noise(between, z[i : i + 1], meant[i : i + 1], offsets[i : i + 1]))
+    return np.concatenate(frames)
 
 
 def mix_styles(model: Model, content: Codes, style: Codes, levels: int) -> np.ndarray:
@@ -55,6 +63,8 @@ def mix_styles(model: Model, content: Codes, style: Codes, levels: int) -> np.nd
         raise UserError(f"levels={levels} must lie between 0 and {uses}: so many styles a picture of this model has")
     first, last = content.styles + content.offsets, style.styles + style.offsets
     mixed = np.concatenate([first[:, :levels], last[:, levels:]], axis=1)
+    share = levels / uses
+    model = model_of(model, [(share, content.tuning()), (1 - share, style.tuning())])
     return draw_styles(model, mixed, [Prompt.plain(content.captions[0])])
 
 

@@ -25,7 +25,7 @@ def random_visible(
     """Returns what stays visible of `num` pictures: 1, and 0 where hidden; each picture has one of `kinds` at random.
 
     "whole" hides nothing; "box" a rectangle of 1/4 to 3/4 of each side; "half" the left, right, upper or lower half;
-    "stroke" a free-form line (after Yu et al. 2019, arXiv:1806.03589).
+    "stroke" a free-form line (after Yu et al. 2019, arXiv:1806.03589); "around" all but such a rectangle.
     """
     of_kind, *keys = jax.random.split(key, 1 + len(kinds))
     chosen = jax.random.randint(of_kind, (num,), 0, len(kinds))
@@ -57,6 +57,11 @@ def _box(key, num, y, x):
     corner = jax.random.uniform(corner_key, (2, num, 1, 1)) * (1 - sides)
     inside = lambda place, i: (place >= corner[i]) & (place < corner[i] + sides[i])
     return inside(y, 0) & inside(x, 1)
+
+
+@MASKS.register("around")
+def _around(key, num, y, x):
+    return ~_box(key, num, y, x)
 
 
 @MASKS.register("half")

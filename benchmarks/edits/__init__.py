@@ -1,0 +1,12 @@
+"""What editing reaches, against an exact truth where there is one (docs/editing.md).
+
+    npm install @dicebear/core@9.4.3 @dicebear/pixel-art@9.4.3
+    node docs/make_pixel_avatar_pairs.mjs /tmp/pairs
+    python -m benchmarks.edits --workdir=runs/base --pairs=/tmp/pairs --out=edits.json
+    python -m benchmarks.edits --workdir=runs/base --parts inversion completion
+
+Pixel avatars, whose captions are templates over attributes: what a picture has to show is known to the letter. The
+parts inversion and edits take toon avatars, too (docs/make_toon_avatar_pairs.mjs).
+Attributes are judged by the run's own classifier, which is learned from real pictures and shares nothing with the GAN;
+what it makes of the real pictures is the ceiling, and is given with each figure.
+"""

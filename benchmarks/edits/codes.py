@@ -1,0 +1,110 @@
+"""Inversion, completion and outpainting, descriptions: what is known of them is the picture itself."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from benchmarks.edits.judge import Judged, caption_of
+from t2igan.evaluation.metrics.edits import psnr_db
+from t2igan.inference.editing import complete, complete_each, describe, diversity_levels, has_captioner, invert
+from t2igan.inference.editing.inversion import Effort
+
+NOISE_ALONE = Effort(48, 100, 0)
+VERSIONS = 4
+
+Figures = dict[str, float]
+
+
+def measured(work):
+    """Returns what a call returns, and the CPU seconds that it took."""
+    start = time.process_time()
+    result = work()
+    return result, time.process_time() - start
+
+
+def spread(name: str, values_db: np.ndarray) -> Figures:
+    """Returns mean, tenth percentile and least of figures in dB."""
+    return {
+        f"{name}_db": float(np.mean(values_db)),
+        f"{name}_p10_db": float(np.percentile(values_db, 10)),
+        f"{name}_least_db": float(np.min(values_db)),
+    }
+
+
+def inversion(judged: Judged, num: int, qualities: tuple[str, ...]) -> Figures:
+    """How near pictures are reproduced, half of them of pairs of colours that were never seen together.
+
+    Each quality is asked for twice; the time is that of the second time, without compilation, a picture of the batch.
+    """
+    some = [(data.images[i], data.captions[i][0]) for data in (judged.test, judged.unseen) for i in range(num // 2)]
+    images, captions = np.stack([image for image, _ in some]), [caption for _, caption in some]
+    found: Figures = {}
+    efforts = {quality: {"quality": quality} for quality in qualities} | {"noise_alone": {"effort": NOISE_ALONE}}
+    for name, how in efforts.items():
+        codes, first_s = measured(lambda how=how: invert(judged.model, images, captions, **how))
+        found |= spread(name, codes.psnr_db)
+        found[f"{name}_unseen_db"] = float(codes.psnr_db[num // 2 :].mean())
+        found[f"{name}_cpu_s_with_compilation"] = first_s / num
+    return found
+
+
+def hidden_parts(px: int) -> dict[str, np.ndarray]:
+    """Returns what is hidden, float32 [S, S, 1] by name."""
+    y, x = np.mgrid[:px, :px]
+    quarter = px // 4
+    inside = (y >= quarter) & (y < px - quarter) & (x >= quarter) & (x < px - quarter)
+    parts = {
+        "lower_half": y >= px // 2,
+        "hat_and_hair": y < 7 * px // 16,
+        "right_half": x >= px // 2,
+        "around": ~inside,
+    }
+    return {name: hidden[..., None].astype(np.float32) for name, hidden in parts.items()}
+
+
+def completion(judged: Judged, num: int, qualities: tuple[str, ...]) -> Figures:
+    """How near what is drawn comes to what was hidden, beside pasting a picture drawn at random; and all else."""
+    images, captions = judged.test.images[:num], [of[0] for of in judged.test.captions[:num]]
+    attributes = judged.test.attributes[:num]
+    seeds = list(range(num))
+    pasted = judged.model.sample(captions, seeds)
+    found: Figures = {"judge_on_real": float(judged.right(images, attributes).all(1).mean())}
+    for name, hidden in hidden_parts(images.shape[1]).items():
+        of_all = np.repeat(hidden[None], num, axis=0)
+        counts = of_all[..., 0] == 1
+        found[f"{name}_pasted_db"] = float(psnr_db(pasted, images, counts).mean())
+        for quality in qualities:
+            made = complete_each(judged.model, images, of_all, captions, seeds, quality).images
+            kept = np.broadcast_to(of_all == 0, images.shape)
+            assert (made[kept] == images[kept]).all(), "a visible pixel is not what it was"
+            key = f"{name}_{quality}"
+            found[f"{key}_db"] = float(psnr_db(made, images, counts).mean())
+            found[f"{key}_right"] = float(judged.right(made, attributes).all(1).mean())
+        few = [complete(judged.model, images[i], hidden, captions[i], num=VERSIONS) for i in range(min(num, 4))]
+        found[f"{name}_versions_differ_levels"] = float(
+            np.mean([diversity_levels(x, hidden[..., 0] == 1) for x in few])
+        )
+    for quality in qualities:
+        once = lambda quality=quality: complete(judged.model, images[0], hidden, captions[0], quality=quality)
+        once()
+        times = [measured(once)[1] for _ in range(5)]
+        found[f"warm_{quality}_cpu_ms"] = 1000 * float(np.min(times))
+    return found
+
+
+def descriptions(judged: Judged, num: int) -> Figures:
+    """Of how many pictures every attribute is said, and nothing else: the caption is one of the two phrasings."""
+    if not has_captioner(judged.model):
+        return {}
+    found: Figures = {}
+    for name, data in (("test", judged.test), ("unseen", judged.unseen)):
+        said = describe(judged.model, data.images[:num])
+        right = [
+            of.caption in (caption_of(attributes, 0), caption_of(attributes, 1))
+            for of, attributes in zip(said, data.attributes, strict=False)
+        ]
+        found[f"{name}_all_right"] = float(np.mean(right))
+        found[f"{name}_strangeness_most"] = float(max(of.strangeness for of in said))
+    return found
