@@ -10,7 +10,7 @@ function half(bits) {
 }
 
 // text: base64 of a zlib stream of [length of the head, uint32][head, JSON][arrays, each at a multiple of 4 bytes].
-export async function openModel(text, multiply = product) {
+export async function openModel(text, maths = plainMaths) {
   const packed = Uint8Array.from(atob(text.trim()), (character) => character.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('deflate'));
   const raw = await new Response(stream).arrayBuffer();
@@ -30,7 +30,7 @@ export async function openModel(text, multiply = product) {
     }
     weights.set(name, { shape, data });
   }
-  return { about: head.about, tokenizer: new Tokenizer(head.tokenizer), networks: new Networks(weights, head.about, multiply) };
+  return { about: head.about, tokenizer: new Tokenizer(head.tokenizer), networks: new Networks(weights, head.about, maths) };
 }
 
 // The bytes [size, size, channels] of a caption and a seed, as t2igan draws them.

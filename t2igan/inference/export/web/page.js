@@ -189,8 +189,8 @@ async function start() {
   if (typeof DecompressionStream === 'undefined') {
     return say('This browser is too old for this page: it wants Chrome 80, Safari 16.4, Firefox 113, or a newer one.');
   }
-  const { multiply, by } = location.hash === '#javascript' ? { multiply: product, by: 'JavaScript' } : await bestProduct();
-  state.model = await openModel($('data').textContent, multiply);
+  const { maths, by } = location.hash === '#javascript' ? { maths: plainMaths, by: 'JavaScript' } : await bestMaths();
+  state.model = await openModel($('data').textContent, maths);
   state.by = by;
   $('data').remove();
   showAbout();
