@@ -56,8 +56,8 @@ def main() -> None:
 
     starts = {"pruned": pruned_student, "random": random_student}
     rows = [("teacher", "", "", "", *figures(teacher))]
-    for start in given.starts.split(","):
-        for seed in range(given.seeds):
+    for seed in range(given.seeds):
+        for start in given.starts.split(","):
             begun, wall = time.process_time(), time.perf_counter()
             make = (teacher, given.share) if start == "random" else (teacher, given.share, captions)
             student = distilled(teacher, starts[start](*make, seed=seed), captions, given.images, seed)

@@ -89,7 +89,7 @@ def narrowed(channels: int, share: float, multiple: int = 1) -> int:
     return min(channels, max(1, round(wanted / step)) * step)
 
 
-def gated(params: Mapping[str, Any], groups: Sequence[ChannelGroup], gates: Sequence[Float[Array, " C"]]) -> dict:
+def gated(params: Mapping[str, Any], groups: Sequence[ChannelGroup], gates: Sequence[Float[Array, " _"]]) -> dict:
     """Returns parameters that read each channel times its gate: 1 = as it is, 0 = not at all."""
     flat = _flat(params)
     for group, gate in zip(groups, gates, strict=True):
@@ -112,7 +112,7 @@ def chosen(scores: Sequence[np.ndarray], groups: Sequence[ChannelGroup], sizes: 
 
 
 def pruned(
-    params: Mapping[str, Any], groups: Sequence[ChannelGroup], kept: Sequence[Int[np.ndarray, " c"]]
+    params: Mapping[str, Any], groups: Sequence[ChannelGroup], kept: Sequence[Int[np.ndarray, " _"]]
 ) -> dict[str, Any]:
     """Returns parameters with the channels `kept` of each group alone."""
     flat = _flat(params)
