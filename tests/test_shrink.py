@@ -117,7 +117,7 @@ def test_widths_are_multiples_that_suit(channels, share, multiple, width):
 def test_a_student_learns_to_draw_the_same(wide):
     before = student.pruned_student(wide, 0.6, CAPTIONS)
     errors = []
-    after = distil.distilled(wide, before, CAPTIONS, 3200, progress=lambda done, steps, error: errors.append(error))
+    after = distil.distilled(wide, before, CAPTIONS, 3200, progress=lambda *late: errors.append(late[2]))
     assert len(errors) == 100 and errors[-1] < 0.8 * errors[0]
     teacher = drawn(wide, wide.networks.generator, wide.params["generator"])
     far = [np.abs(drawn(wide, s.module, s.params) - teacher).mean() for s in (before, after)]

@@ -73,7 +73,9 @@ def side_by_side(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Returns rows as aligned lines."""
     every = [heading, *rows]
     widths = [max(len(row[column]) for row in every) for column in range(len(heading))]
-    return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in every)
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in every
+    )
 
 
 VERB = verb.Verb(

@@ -33,7 +33,7 @@ from t2igan.nets.generator import Generator, MLPGenerator
 from t2igan.nets.text_encoder import TextEncoder
 
 PARTS = Path(__file__).parent / "web"
-ENGINE = ("tokenizer.js", "noise.js", "engine.js", "product.js", "open.js")
+ENGINE = ("tokenizer.js", "noise.js", "engine.js", "product.js", "open.js", "words.js")
 OLDEST_NODE = 18  # it has DecompressionStream
 
 
@@ -103,7 +103,7 @@ def stored(name: str, array: np.ndarray, dtype: str) -> tuple[str, int, bytes]:
         return "f2", 0, array.astype("<f2").tobytes()
     axis = 0 if name.endswith(("embedding", "positions")) else array.ndim - 1  # a scale a token, or an output
     levels, scale = int8_levels(array, axis)
-    return "i1", axis, scale.astype("<f4").tobytes() + levels.tobytes()
+    return "i1", axis, scale.astype("<f2").tobytes() + levels.tobytes()
 
 
 def _weights(source: Source) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 // The networks of t2igan: text encoder, generators, decoders. One picture at a time. Maps are [places, channels], row by
 // row. Linear maps and attention are computed by `maths`: in plain JavaScript, below, or in WebAssembly (product.js).
 
-const GAIN = Math.fround(Math.sqrt(2 / 1.04)); // of a leaky ReLU of slope 0.2
+const GAIN = Math.fround(Math.sqrt(2 / 1.04)), SLOPE = 0.2; // of a leaky ReLU
+const LEAK = GAIN * SLOPE;
 const EPSILON = 1e-6; // of a layer norm
 
 // y[rows, out] = x[rows, inner] w[inner, out] + bias. Eight sums at a time stay in registers.
@@ -46,13 +47,17 @@ export function product(rows, inner, out, x, w, bias) {
 
 function leakyRelu(x) {
   const y = new Float32Array(x.length);
-  for (let i = 0; i < x.length; i++) y[i] = GAIN * (x[i] > 0 ? x[i] : 0.2 * x[i]);
+  for (let i = 0; i < x.length; i++) y[i] = (x[i] > 0 ? GAIN : LEAK) * x[i];
   return y;
 }
 
+// x (1 + tanh y) / 2 = x / (1 + exp(-2 y)), which takes a third of the time.
 function gelu(x) {
-  const c = Math.sqrt(2 / Math.PI);
-  for (let i = 0; i < x.length; i++) x[i] = 0.5 * x[i] * (1 + Math.tanh(c * (x[i] + 0.044715 * x[i] ** 3)));
+  const c = -2 * Math.sqrt(2 / Math.PI);
+  for (let i = 0; i < x.length; i++) {
+    const v = x[i];
+    x[i] = v / (1 + Math.exp(c * (v + 0.044715 * v * v * v)));
+  }
   return x;
 }
 
@@ -212,10 +217,14 @@ export class Networks {
 
   // z: Float32Array; text: of `encode`. -> {data: Float32Array [size, size, channels] around [-1, 1], size}
   draw(z, text, guidance = 1) {
-    const { kind } = this.about.generator, leads = guidance !== 1;
-    if (leads && guidance <= 0) text = this.noCaption();
-    const drawn = kind === 'mlp' ? this.drawMlp(z, text, guidance) : this.drawResidual(z, text, leads ? guidance : null);
-    return this.decode(drawn);
+    if (guidance <= 0) text = this.noCaption();
+    if (this.about.generator.kind === 'mlp') return this.decode(this.drawMlp(z, text, guidance));
+    return this.drawFrom(this.style(z, text.sentence, guidance), text);
+  }
+
+  // The picture of a style, which may be a sum of styles, and of the words that are read.
+  drawFrom(style, text) {
+    return this.decode(this.drawResidual(style, text));
   }
 
   drawMlp(z, text, guidance) {
@@ -225,26 +234,24 @@ export class Networks {
     return { data: this.dense(x, 'generator/pixels').map(Math.tanh), size, channels };
   }
 
-  style(z, sentence) {
+  style(z, sentence, guidance = 1) {
     let style = joined(z, sentence);
     for (let i = 0; i < 2; i++) style = leakyRelu(this.dense(style, `generator/style_${i}`));
-    return style;
+    if (guidance === 1) return style;
+    const without = this.style(z, new Float32Array(sentence.length));
+    return style.map((value, i) => without[i] + guidance * (value - without[i]));
   }
 
-  drawResidual(z, text, guidance) {
+  drawResidual(style, text) {
     const { channels: levels, base_px, patch_px, blocks, attention_from_px, heads, growing, image_channels } = this.about.generator;
-    let style = this.style(z, text.sentence);
-    if (guidance !== null) {
-      const without = this.style(z, new Float32Array(text.sentence.length));
-      style = style.map((value, i) => without[i] + guidance * (value - without[i]));
-    }
     let size = base_px, x = this.dense(style, 'generator/base'), images = null, modulations = 0, convolutions = 0, reads = 0;
 
     const modulated = (map, channels) => { // and the leaky ReLU that follows
       const both = this.dense(style, `generator/Modulate_${modulations++}/Dense_0`), y = new Float32Array(map.length);
+      for (let c = 0; c < channels; c++) both[c] += 1;
       for (let from = 0; from < map.length; from += channels) for (let c = 0; c < channels; c++) {
-        const v = map[from + c] * (1 + both[c]) + both[channels + c];
-        y[from + c] = GAIN * (v > 0 ? v : 0.2 * v);
+        const v = map[from + c] * both[c] + both[channels + c];
+        y[from + c] = (v > 0 ? GAIN : LEAK) * v;
       }
       return y;
     };

@@ -9,8 +9,7 @@ const panels = (columns) => Math.ceil(columns / PANEL);
 // -> {maths, by}: the fastest linear maps that this browser has, and what computes them.
 export async function bestMaths() {
   try {
-    const bytes = Uint8Array.from(atob(WASM), (character) => character.charCodeAt(0));
-    const { instance } = await WebAssembly.instantiate(bytes);
+    const { instance } = await WebAssembly.instantiate(bytesOf(WASM));
     return { maths: mathsOf(instance.exports), by: 'WebAssembly' };
   } catch { // no WebAssembly, none with vectors, or a policy that forbids it
     return { maths: plainMaths, by: 'JavaScript' };
@@ -70,7 +69,7 @@ function mathsOf({ memory, product: run }) {
   function product(rows, inner, out, x, w, bias) {
     const weights = keep(w, inner, out), shift = keep(bias ?? none(out), 1, out), down = panels(out) * PANEL;
     const given = room(rows * (inner + down)), y = given + rows * inner;
-    floats.set(x, given);
+    floats.set(x.subarray(0, rows * inner), given);
     rowsBy(rows, inner, inner, down, given, weights, shift, y, down);
     return taken(y, rows, out, down);
   }
