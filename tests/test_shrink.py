@@ -162,6 +162,13 @@ def test_where_a_form_fails_the_shrunk_model_is_kept(snapshot, tmp_path, monkeyp
     assert t2igan.load(tmp_path / "out").sample("a green square").shape == (1, 16, 16, 3)
 
 
+def test_a_place_that_cannot_be_written_is_named_before_it_learns(snapshot, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(export, "shrunk", no_data)
+    with pytest.raises(UserError, match="could not write below"):
+        t2igan.export(snapshot, "web", tmp_path / "file" / "x.html", captions=CAPTIONS, shrink=0.5)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

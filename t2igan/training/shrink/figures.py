@@ -176,4 +176,4 @@ def _times_ms(models: Sequence[Model], caption: str) -> list[float]:
 
 
 def _plain(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return str(tuple(value)) if isinstance(value, list | tuple) else str(value)

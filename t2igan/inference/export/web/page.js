@@ -136,7 +136,7 @@ function explain() {
       card.append(canvas);
       label.textContent = `${word}: ${Math.round(100 * moved)} %`;
     } else label.textContent = word;
-    if (generator.kind !== 'mlp') label.append(slider(i));
+    if (generator.kind !== 'mlp') label.append(slider(word, i));
     card.append(label);
     return card;
   });
@@ -153,8 +153,9 @@ function changed(one, other, channels) {
   return (moved * channels) / one.length;
 }
 
-function slider(i) {
+function slider(word, i) {
   const input = document.createElement('input');
+  input.setAttribute('aria-label', `${word}: weight`);
   Object.assign(input, { type: 'range', min: '0', max: String(MOST_WEIGHT), step: '0.1', value: String(state.weights[i]) });
   input.addEventListener('input', () => {
     state.weights[i] = Number(input.value);
