@@ -82,7 +82,7 @@ def input_of(name: str) -> Use:
 
 
 def narrowed(channels: int, share: float, multiple: int = 1) -> int:
-    """Returns a width near to `share` of so many channels: a multiple of `multiple`, and of 8 where that is not tiny."""
+    """Returns a width near to `share` of so many channels: a multiple of `multiple`, and of 8 if not tiny."""
     wanted = share * channels
     step = math.lcm(multiple, MULTIPLE if wanted >= SMALLEST else 2)
     step = step if step <= channels else multiple

@@ -250,11 +250,14 @@ const data = page.match(/<script type="text\\/plain" id="data">([^]*?)<\\/script
 writeFileSync('engine.mjs', script + '\\nexport { bestMaths, openModel, picture };');
 const { bestMaths, openModel, picture } = await import('./engine.mjs');
 const { captions, seeds } = JSON.parse(readFileSync('given.json', 'utf-8'));
-const { maths, by } = await bestMaths(), model = await openModel(data, maths), drawn = [];
+const { maths, by } = await bestMaths(), model = await openModel(data, maths), drawn = [], times = [];
 picture(model, captions[0], 0);
-const start = process.cpuUsage();
-captions.forEach((caption, i) => drawn.push(Buffer.from(picture(model, caption, seeds[i]).buffer)));
-const each = process.cpuUsage(start).user / 1000 / captions.length;
+captions.forEach((caption, i) => {
+  const start = process.cpuUsage();
+  drawn.push(Buffer.from(picture(model, caption, seeds[i]).buffer));
+  times.push(process.cpuUsage(start).user / 1000);
+});
+const each = times.sort((a, b) => a - b)[times.length >> 1]; // the median: the first ones wait for their compilation
 writeFileSync('found.bin', Buffer.concat(drawn));
 console.log(JSON.stringify({ each, by }));
 """

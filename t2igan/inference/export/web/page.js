@@ -2,6 +2,7 @@
 
 const $ = (id) => document.getElementById(id);
 const MOST_SEED = 2 ** 32 - 1;
+const FRAME_MS = 16; // so long it draws without a pause
 const MOVED_LEVELS = 16; // of 255: a pixel that differs by this much has changed
 const state = { model: null, texts: new Map(), caption: '', weights: [], round: 0, chosen: null, mixing: false, explaining: false };
 
@@ -77,9 +78,10 @@ function complaint(caption) {
   return tokens > most ? `That is ${tokens} tokens, and this model reads ${most}: what comes last is left out.` : '';
 }
 
-// One picture after another, so that the page answers meanwhile; a newer round ends an older one.
+// One picture after another, with a pause now and then in which the page answers; a newer round ends an older one.
 async function fill(sheet, wanted) {
-  const round = ++state.round, start = performance.now();
+  const round = ++state.round;
+  let paused = performance.now(), drawing = 0;
   while (sheet.children.length > wanted.length) sheet.lastChild.remove();
   while (sheet.children.length < wanted.length) sheet.append(tile());
   for (const [i, one] of wanted.entries()) {
@@ -88,11 +90,15 @@ async function fill(sheet, wanted) {
     button.one = one;
     button.setAttribute('aria-label', `${state.caption}, ${named(one)}`);
     button.setAttribute('aria-pressed', String(state.chosen !== null && same(state.chosen, one)));
+    const start = performance.now();
     paint(button.firstChild, drawn(noiseOf(one)));
-    if (!i) window.first_ms = performance.now() - start;
+    drawing += performance.now() - start;
+    if (performance.now() - paused < FRAME_MS && i < wanted.length - 1) continue;
     await pause();
+    paused = performance.now();
   }
-  const each = (performance.now() - start) / wanted.length;
+  if (round !== state.round) return;
+  const each = drawing / wanted.length;
   say([complaint(state.caption), `${each.toFixed(each < 10 ? 1 : 0)} ms a picture, ${state.by}`].filter(Boolean).join(' '));
 }
 
