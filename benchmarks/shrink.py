@@ -34,7 +34,7 @@ def main() -> None:
     arguments.add_argument("--splits", default="test")
     arguments.add_argument("--share", type=float, default=0.6)
     arguments.add_argument("--images", type=int, default=IMAGES)
-    arguments.add_argument("--seeds", type=int, default=3)
+    arguments.add_argument("--seeds", default="0,1,2")
     arguments.add_argument("--starts", default="pruned,random")
     given = arguments.parse_args()
     snapshot = load_snapshot(snapshot_path(given.workdir))
@@ -56,7 +56,8 @@ def main() -> None:
 
     starts = {"pruned": pruned_student, "random": random_student}
     rows = [("teacher", "", "", "", *figures(teacher))]
-    for seed in range(given.seeds):
+    print(*rows[0], flush=True)
+    for seed in map(int, given.seeds.split(",")):
         for start in given.starts.split(","):
             begun, wall = time.process_time(), time.perf_counter()
             make = (teacher, given.share) if start == "random" else (teacher, given.share, captions)

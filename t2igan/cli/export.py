@@ -35,7 +35,7 @@ def define(given: FlagValues) -> None:
         "shrink", 1.0, "share of the generator's channels to keep, as 0.6; the rest learns anew", flag_values=given
     )
     flags.DEFINE_integer(
-        "shrink_images", None, "from how many pictures of the whole model; 64,000 without it", flag_values=given
+        "shrink_images", None, "from how many pictures of the whole model; 32,000 without it", flag_values=given
     )
     verb.define_plugin(given)
 

@@ -51,7 +51,7 @@ def export(
       shrink: the share of the generator's channels to keep, from 0.1; 1 = all. A smaller one learns from the whole one,
         with the captions of the training data, or with `captions` where that is not at hand. It is also written as a
         snapshot, into the folder or next to the file.
-      shrink_images: from how many pictures it learns; None = 64,000.
+      shrink_images: from how many pictures it learns; None = 32,000.
 
     Raises:
       UserError: an unknown form or type, a model without a generator or one that cannot be shrunk, captions that are

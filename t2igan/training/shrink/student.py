@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -101,25 +102,30 @@ def sensitivities(
     criteria (Molchanov et al. 2019, arXiv:1906.10771) in the form of Fisher pruning (Theis et al. 2018,
     arXiv:1801.05787). The norm is estimated by random projections of the picture, one of each.
     """
-    networks, params = model.networks, model.params
-    ones = [jnp.ones(group.size) for group in groups]
-
-    def projected(gates: list[jax.Array], tokens: jax.Array, key: jax.Array) -> jax.Array:
-        of_z, of_picture = jax.random.split(key)
-        text = networks.text_encoder.apply(params["text"], tokens[None])
-        z = jax.random.normal(of_z, (1, networks.z_dim))
-        images = networks.generator.apply(gated(params["generator"], groups, gates), z, text)
-        return (images * jax.random.normal(of_picture, images.shape)).sum()
-
-    square = jax.jit(lambda tokens, key: jax.tree.map(jnp.square, jax.grad(projected)(ones, tokens, key)))
     random = np.random.default_rng(seed)
     tokens = model.tokenizer.encode([captions[i] for i in random.integers(len(captions), size=NUM_LOOKED_AT)])
     keys = jax.random.split(jax.random.key(seed), NUM_LOOKED_AT)
-    # One picture at a time: gradients of single pictures of a batch would be grouped convolutions, slow on a CPU.
     total = [jnp.zeros(group.size) for group in groups]
+    # One picture at a time: gradients of single pictures of a batch would be grouped convolutions, slow on a CPU.
     for row, key in zip(tokens, keys, strict=True):
-        total = jax.tree.map(jnp.add, total, square(row, key))
+        total = jax.tree.map(jnp.add, total, _squared(model.networks, tuple(groups), model.params, row, key))
     return [np.asarray(of_group) / NUM_LOOKED_AT for of_group in total]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _squared(
+    networks: nets.Networks, groups: tuple[ChannelGroup, ...], params: dict[str, Any], tokens: jax.Array, key: jax.Array
+) -> list[jax.Array]:
+    """The squares of the gates' gradients, of one caption, one noise and one random projection of the picture."""
+    of_z, of_picture = jax.random.split(key)
+    text = networks.text_encoder.apply(params["text"], tokens[None])
+    z = jax.random.normal(of_z, (1, networks.z_dim))
+
+    def projected(gates: list[jax.Array]) -> jax.Array:
+        images = networks.generator.apply(gated(params["generator"], groups, gates), z, text)
+        return (images * jax.random.normal(of_picture, images.shape)).sum()
+
+    return jax.tree.map(jnp.square, jax.grad(projected)([jnp.ones(group.size) for group in groups]))
 
 
 def _groups(model: Model, module: Any = None) -> list[ChannelGroup]:
