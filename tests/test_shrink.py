@@ -98,8 +98,8 @@ def test_sensitivity_is_that_of_the_pictures(wide):
         params = gated(wide.params["generator"], groups, [*gates[:place], gate, *gates[place + 1 :]])
         return drawn(wide, wide.networks.generator, params, num)
 
-    ones = np.ones(groups[place].size, np.float32)
-    exact = [((images(ones) - images(ones - size * (np.arange(len(ones)) == c))) ** 2).sum() for c in range(4)]
+    ones = jnp.ones(groups[place].size)
+    exact = [((images(ones) - images(ones - size * (jnp.arange(len(ones)) == c))) ** 2).sum() for c in range(4)]
     np.testing.assert_allclose(scores[:4], np.array(exact) / size**2 / num, rtol=0.35)  # a random projection each
 
 

@@ -72,9 +72,7 @@ def compare(
     drawing = [{name: model.params[name] for name in DRAWING if name in model.params} for model in both]
     add("parameters", "parameters of all that draws", [float(count_parameters(params)) for params in drawing], ",.0f")
     add("float32_mb", "its weights in float32, MB", [4e-6 * count_parameters(params) for params in drawing], ".2f")
-    add(
-        "picture_ms", "a picture, ms (fastest call, on the machine that shrank it)", _times_ms(both, captions[0]), ".1f"
-    )
+    add("picture_ms", "a picture, ms (fastest call where it was shrunk)", _times_ms(both, captions[0]), ".1f")
     add("diversity_pixels", "difference of two pictures of a caption", [_diversity(m, captions) for m in both], ".4f")
     result = None
     if test is not None and extractors is not None:
