@@ -85,7 +85,7 @@ def narrowed(channels: int, share: float, multiple: int = 1) -> int:
     """Returns a width near to `share` of so many channels: a multiple of `multiple`, and of 8 if not tiny."""
     wanted = share * channels
     step = math.lcm(multiple, MULTIPLE if wanted >= SMALLEST else 2)
-    step = step if step <= channels else multiple
+    step = step if step <= wanted else multiple
     return min(channels, max(1, round(wanted / step)) * step)
 
 
