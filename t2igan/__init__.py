@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from t2igan.data import Dataset, open_dataset
     from t2igan.errors import UserError
     from t2igan.evaluation.runs import evaluate_run as evaluate
-    from t2igan.inference.export import export
     from t2igan.inference.sample import Model, load
     from t2igan.training.auto import auto_config
+    from t2igan.training.shrink.export import export
     from t2igan.training.train import train
 
 __all__ = [
@@ -42,7 +42,7 @@ _HOMES = {
     "UserError": "t2igan.errors:UserError",
     "auto_config": "t2igan.training.auto:auto_config",
     "evaluate": "t2igan.evaluation.runs:evaluate_run",
-    "export": "t2igan.inference.export:export",
+    "export": "t2igan.training.shrink.export:export",
     "get_config": "t2igan.config:get_config",
     "load": "t2igan.inference.sample:load",
     "open_dataset": "t2igan.data:open_dataset",

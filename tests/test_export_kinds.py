@@ -114,7 +114,7 @@ def test_a_page_of_any_kind_draws_the_same(kind, tmp_path):
 
 
 _DRAW = """
-const model = await openModel(given.data, (await bestProduct()).multiply);
+const model = await openModel(given.data, (await bestMaths()).maths);
 save(...given.captions.map((caption, i) => {
   const z = noise(given.seeds[i], model.about.z_dim);
   return model.networks.draw(z, model.networks.encode(model.tokenizer.encode(caption)), given.guidance).data;

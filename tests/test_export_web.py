@@ -1,6 +1,8 @@
 """The page: its tokenizer and noise are Python's, it draws what JAX draws, and a browser has nothing to complain of."""
 
+import base64
 import dataclasses
+import json
 import re
 
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ import t2igan
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.inference.export import web_page
 from t2igan.inference.export.source import source_of
+from t2igan.inference.prompts import without_span
 from t2igan.inference.sample import noise, to_bytes
 from t2igan.inference.snapshot import save_snapshot
 
@@ -107,13 +110,13 @@ def test_products_in_webassembly_and_in_javascript_are_numpys(tmp_path, shape):
     """Rows in fours and single, columns in eights, fours and fewer, with and without a bias; again after others."""
     rows, inner, out = shape
     program = """
-const fast = await bestProduct(), found = [];
+const fast = await bestMaths(), found = [];
 if (fast.by !== 'WebAssembly') throw new Error(fast.by);
 const [x, w, b] = [given.x, given.w, given.b].map((values) => Float32Array.from(values));
 const many = Float32Array.from({ length: 40_000 }, (_, i) => i % 7);
-for (const multiply of [product, fast.multiply]) for (const bias of [b, undefined]) {
-  found.push(multiply(given.rows, given.inner, given.out, x, w, bias));
-  multiply(1, 200, 200, many, many, undefined); // its memory grows
+for (const maths of [plainMaths, fast.maths]) for (const bias of [b, undefined]) {
+  found.push(maths.product(given.rows, given.inner, given.out, x, w, bias));
+  maths.product(1, 200, 200, many, many, undefined); // its memory grows
 }
 save(...found);
 """
@@ -131,10 +134,53 @@ save(...found);
 def test_without_webassembly_there_is_javascript(tmp_path):
     program = """
 globalThis.WebAssembly = undefined;
-const { multiply, by } = await bestProduct();
-save(Uint8Array.from([by === 'JavaScript', multiply === product]));
+const { maths, by } = await bestMaths();
+save(Uint8Array.from([by === 'JavaScript', maths === plainMaths]));
 """
     assert run_node(program, tmp_path) == b"\1\1"
+
+
+SENTENCES = [
+    "a pixel person with a red cap, light skin",
+    "a cat, a dog and the bird",
+    "red",
+    "with glasses, a beard and a hat",
+    "brown hair; and a t-shirt. The end, or an owl",
+    "and, or with",
+]
+
+
+@needs_node
+def test_a_caption_without_a_word_is_pythons(tmp_path):
+    program = """
+const of = (text) => wordsOf(text).map(({ start, end }) => [start, end, withoutSpan(text, start, end)]);
+const said = given.texts.map(of);
+save(new TextEncoder().encode(JSON.stringify(said)));
+"""
+    found = json.loads(run_node(program, tmp_path, texts=SENTENCES))
+    for text, words in zip(SENTENCES, found, strict=True):
+        assert [text[start:end] for start, end, _ in words] == re.findall(r"[\w'-]+", text)
+        assert [left for *_, left in words] == [without_span(text, start, end) for start, end, _ in words]
+
+
+@needs_node
+@pytest.mark.parametrize("weights", [(1.0, 1.3, 1.0), (0.2, 1.0, 1.5)])
+def test_words_weigh_as_in_the_language_of_prompts(tmp_path, weights):
+    """One word more, or one less and not read any more; the picture is that of (word:1.3)."""
+    source = source_of(random_model(CAPTIONS), "x", ["a"])
+    caption = "blue green square"
+    prompt = " ".join(f"({word}:{weight})" for word, weight in zip(caption.split(), weights, strict=True))
+    program = """
+const model = await openModel(given.data, (await bestMaths()).maths);
+const encode = (text) => model.networks.encode(model.tokenizer.encode(text));
+const { style, text } = weighted(model.networks, noise(3, model.about.z_dim), given.caption, given.weights, encode);
+save(toBytes(model.networks.drawFrom(style, text).data, 3));
+"""
+    packed = base64.b64encode(web_page.packed(source, "float32")).decode()
+    found = np.frombuffer(run_node(program, tmp_path, data=packed, caption=caption, weights=weights), np.uint8)
+    expected = source.model.sample(prompt, 3)
+    assert np.abs(found.reshape(expected.shape).astype(int) - expected).max() <= 1
+    assert np.abs(source.model.sample(caption, 3).astype(int) - expected).max() > 1
 
 
 @needs_node
@@ -201,6 +247,24 @@ def test_a_picture_is_chosen_varied_and_downloaded(page, tmp_path):
     seen = look(text, tmp_path, 360, until="ms a picture", act=act)
     assert not seen.console and not seen.requests and seen.content_px <= seen.width_px
     assert "Seed 2" in seen.text and "Download PNG" in seen.text
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is there")
+def test_words_are_explained_and_weighed(page, tmp_path):
+    """Each word's share of changed pixels; a slider changes the chosen picture and the sheet."""
+    act = """
+        inside.querySelector("#sheet button:nth-child(2)").click();
+        inside.getElementById("explain").click();
+        const pixels = () => inside.getElementById("large").toDataURL();
+        const before = pixels(), slider = inside.querySelector("#words input");
+        slider.value = "0.2";
+        slider.dispatchEvent(new Event("input"));
+        const said = [...inside.querySelectorAll("#words label")].map((label) => label.textContent).join("; ");
+        inside.getElementById("card").textContent = `${said} | ${pixels() === before ? "the same" : "another"}`;
+    """
+    seen = look(page[0], tmp_path, 360, until="ms a picture", act=act)
+    assert not seen.console and not seen.requests and seen.content_px <= seen.width_px
+    assert re.search(r"a: \d+ %; red: \d+ %; script: \d+ %; square: \d+ % \| another", seen.text)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is there")

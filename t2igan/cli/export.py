@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from absl import flags
 from absl.flags import FlagValues
 
@@ -29,6 +31,12 @@ def define(given: FlagValues) -> None:
     verb.define_path(
         given, "prompts", "text file, a caption a line: to compare on, the first to show; else made of known words"
     )
+    flags.DEFINE_float(
+        "shrink", 1.0, "share of the generator's channels to keep, as 0.6; the rest learns anew", flag_values=given
+    )
+    flags.DEFINE_integer(
+        "shrink_images", None, "from how many pictures of the whole model; 32,000 without it", flag_values=given
+    )
     verb.define_plugin(given)
 
 
@@ -50,12 +58,24 @@ def run(given: Given) -> None:
     captions = read_prompts((), given.prompts) if given.prompts else None
     parallel.start()
     how = {"which": given.which, "weights": given.weights, "captions": captions, "license": given.license}
+    how |= {"shrink": given.shrink, "shrink_images": given.shrink_images}
     done = t2igan.export(workdir, given.format, given.out, given.dtype, **how)
+    if done.shrunk:
+        say(side_by_side(("", "before", "after"), done.shrunk))
     for name, size in done.size_bytes.items():
-        say(f"{size / 1e6:9.3f} MB  {done.out / name if not form.suffix else done.out}")
+        say(f"{size / 1e6:9.3f} MB  {(done.out.parent if form.suffix else done.out) / name}")
     say("compared with JAX:")
     for line in done.checks:
         say(f"  {line}")
+
+
+def side_by_side(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns rows as aligned lines."""
+    every = [heading, *rows]
+    widths = [max(len(row[column]) for row in every) for column in range(len(heading))]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in every
+    )
 
 
 VERB = verb.Verb(
@@ -64,6 +84,7 @@ VERB = verb.Verb(
     examples=(
         "export --workdir=runs/base --format=onnx --out=avatars",
         "export --workdir=runs/base --format=hub --out=avatars_hub --dtype=float16",
+        "export --workdir=runs/base --format=web --out=avatars.html --shrink=0.6",
     ),
     define=define,
     run=run,

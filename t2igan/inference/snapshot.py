@@ -210,6 +210,11 @@ def unflatten(flat: Mapping[str, Any], path: Path | str = "the weights") -> dict
     return tree
 
 
+def digest_of(params: Mapping[str, Any]) -> str:
+    """Returns the short hash that `save_snapshot` gives to weights."""
+    return _digest(_tensors(params))
+
+
 def _digest(tensors: Mapping[str, np.ndarray]) -> str:
     hashed = hashlib.sha256()
     for name in sorted(tensors):

@@ -34,6 +34,7 @@ from t2igan.nets.layers import (
     recomputed,
     upsample,
 )
+from t2igan.nets.narrower import MLP, RESIDUAL
 
 
 class Generator(nn.Module):
@@ -88,7 +89,7 @@ class Generator(nn.Module):
     @property
     def num_readings(self) -> int:
         """The number of levels that read the words."""
-        return sum(self._reads(level) for level in range(len(self.channels)))
+        return sum(self.reads(level) for level in range(len(self.channels)))
 
     def __call__(
         self,
@@ -157,7 +158,7 @@ class Generator(nn.Module):
                 used = (first,) if second is first else (first, second)
                 x = recomputed(block, self.remat)(self, x, *used)
                 modulation, convolution = modulation + 2, convolution + 2
-            if self._reads(level):
+            if self.reads(level):
                 x = recomputed(functools.partial(Generator._read, number=reading), self.remat)(self, x, words[reading])
                 reading += 1
             if self.growing:
@@ -170,7 +171,8 @@ class Generator(nn.Module):
             images = upsample(images)
         return images
 
-    def _reads(self, level: int) -> bool:
+    def reads(self, level: int) -> bool:
+        """Whether a level reads the words."""
         return self.base_px * 2**level * self.patch_px >= self.attention_from_px > 0
 
     def _block(self, x, *styles, modulation: int, convolution: int) -> Float[Array, "B H W C"]:
@@ -271,5 +273,9 @@ def _build_mlp(section: Any, common: Common) -> MLPGenerator:
     )
 
 
-GENERATORS.register("residual", NetworkKind(_build_residual, _check_residual, grows=True, styled=True))
-GENERATORS.register("mlp", NetworkKind(_build_mlp, check_channels, pixels_only=True))  # its tanh bounds what it draws
+GENERATORS.register(
+    "residual", NetworkKind(_build_residual, _check_residual, grows=True, styled=True, narrower=RESIDUAL)
+)
+GENERATORS.register(  # its tanh bounds what it draws
+    "mlp", NetworkKind(_build_mlp, check_channels, pixels_only=True, narrower=MLP)
+)

@@ -21,6 +21,7 @@ import flax.linen as nn
 from t2igan.config.constraints import is_whole, require_positive
 from t2igan.config.registry import Registry
 from t2igan.errors import UserError
+from t2igan.nets.channels import Narrower
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +51,7 @@ class NetworkKind:
       check: (the whole configuration, name of the role's section) -> None; raises `UserError` for what cannot be built.
       grows: whether the module takes `grown=(stage, fade)`, for progressive growing.
       styled: of generators, whether the module has `styles` and `draw`, which editing needs (`t2igan.nets.generator`).
+      narrower: of generators, how they are made narrower (`t2igan.nets.channels`); None = they cannot be.
       multi_scale: of discriminators, whether the module has maps of several sizes, for `discriminator.multi_scale`.
       pixels_only: whether the module knows pictures in [-1, 1] alone, and no codes (`config.space`).
     """
@@ -58,6 +60,7 @@ class NetworkKind:
     check: Callable[[Any, str], None] = lambda config, section: None  # noqa: ARG005
     grows: bool = False
     styled: bool = False
+    narrower: Narrower | None = None
     multi_scale: bool = False
     pixels_only: bool = False
 

@@ -1,4 +1,4 @@
-"""Trained models out of t2igan: files that draw without it. `export` is the one function to call.
+"""Trained models out of t2igan: files that draw without it. `t2igan.export` is the one function to call.
 
 Each form is a module that writes files and one that checks them: what was written is opened as its user opens it, in a
 process without t2igan, and compared with JAX on 64 captions and seeds before it takes its place.
@@ -10,13 +10,13 @@ import dataclasses
 import importlib
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from t2igan import config as config_lib
 from t2igan.config import Registry
 from t2igan.errors import UserError
+from t2igan.inference.export.source import Source
+from t2igan.inference.files import explain_write_errors
 
 WEIGHTS = ("inside", "beside")
 
@@ -81,50 +81,40 @@ class Exported:
       out: the folder or file.
       size_bytes: of each file by its name, "space/index.html".
       checks: a line a comparison with JAX.
+      shrunk: (what, before, after) of a model that was shrunk for the export; () of one that was not.
     """
 
     out: Path
     size_bytes: dict[str, int]
     checks: tuple[str, ...]
+    shrunk: tuple[tuple[str, str, str], ...] = ()
 
 
-def export(
-    path: str | Path,
-    format: str,
-    out: str | Path,
-    dtype: str | None = None,
-    which: str = "latest",
-    weights: str = "inside",
-    captions: Sequence[str] | None = None,
-    license: str | None = None,
-) -> Exported:
-    """Writes a trained model in a form that draws without t2igan, and compares it with JAX before it is there.
-
-    Args:
-      path: a run's folder, a snapshot, or one of `t2igan models`.
-      format: a name in `FORMATS`: "onnx", "stablehlo", "web", "hub" or "snapshot".
-      out: the folder to write, or the file, where the form is one file. What it has of the same names is replaced.
-      dtype: of the weights: "float32", "float16" or "int8", where the form has it; None = the form's first, which is
-        "int8" for "web" and "float32" for all others. Arithmetic is float32.
-      which: of a run's folder, "latest" or "best".
-      weights: "inside" the programs or "beside" them, where the form allows it.
-      captions: to compare on, the first of them to show on a page or card; None = made of words that the model knows.
-      license: of the model, as "CC-BY-4.0", stated in what is written and in its card; None = as the run says.
-
-    Raises:
-      UserError: an unknown form or type, a model without a generator, a disk that is full or read-only, a library that
-        is missing, or an export that is not the model.
-    """
-    from t2igan.inference.export.source import open_source
-    from t2igan.inference.files import explain_write_errors
-
+def check_form(format: str, out: Path, dtype: str | None, weights: str) -> str:
+    """Returns the type of weights; `UserError` for a form, type or place that there is not."""
     form = FORMATS[format]
     dtype = form.dtypes[0] if dtype is None else dtype
     _check_choice("dtype", dtype, form.dtypes, format)
     _check_choice("weights", weights, form.weights, format)
-    out = config_lib.expanded(out, "out")
     _check_place(out, format, form)
-    source = open_source(path, which, captions, license)
+    return dtype
+
+
+def write(source: Source, format: str, out: Path, dtype: str | None = None, weights: str = "inside") -> Exported:
+    """Writes a model in a form that draws without t2igan, and compares it with JAX before it is there.
+
+    Args:
+      source: the model.
+      format: a name in `FORMATS`.
+      out: the folder to write, or the file, where the form is one file. What it has of the same names is replaced.
+      dtype: of the weights; None = the form's first.
+      weights: "inside" the programs or "beside" them, where the form allows it.
+
+    Raises:
+      UserError: as `t2igan.export`.
+    """
+    dtype = check_form(format, out, dtype, weights)
+    form = FORMATS[format]
     writer = importlib.import_module(form.module)
     with explain_write_errors(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,17 +1,33 @@
 // What the exporter packed, opened: weights as float32 by their names, the tokenizer, and what the model is.
 
-const WIDTH = { f4: 4, f2: 2, i1: 1 };
+export function bytesOf(base64) {
+  const text = atob(base64), bytes = new Uint8Array(text.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}
 
-// Half-precision numbers by their bits.
-function half(bits) {
-  const exponent = (bits >> 10) & 31, fraction = bits & 1023;
-  const size = exponent ? (exponent === 31 ? (fraction ? NaN : Infinity) : (1 + fraction / 1024) * 2 ** (exponent - 15)) : fraction * 2 ** -24;
-  return bits & 32768 ? -size : size;
+// Half-precision numbers as float32: their bits are shifted to those of a number that is 2^112 times too small.
+function halves(bits) {
+  const words = new Uint32Array(bits.length), data = new Float32Array(words.buffer);
+  for (let i = 0; i < bits.length; i++) {
+    words[i] = ((bits[i] & 0x7fff) << 13) | ((bits[i] & 0x8000) << 16);
+    data[i] *= 2 ** 112;
+  }
+  return data;
+}
+
+// Levels times the scale of their channel.
+function scaled(levels, scales, inner) {
+  const data = new Float32Array(levels.length), channels = scales.length;
+  for (let from = 0, channel = 0; from < levels.length; from += inner, channel = (channel + 1) % channels) {
+    for (let i = from; i < from + inner; i++) data[i] = levels[i] * scales[channel];
+  }
+  return data;
 }
 
 // text: base64 of a zlib stream of [length of the head, uint32][head, JSON][arrays, each at a multiple of 4 bytes].
-export async function openModel(text, multiply = product) {
-  const packed = Uint8Array.from(atob(text.trim()), (character) => character.charCodeAt(0));
+export async function openModel(text, maths = plainMaths) {
+  const packed = bytesOf(text.trim());
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('deflate'));
   const raw = await new Response(stream).arrayBuffer();
   const length = new DataView(raw).getUint32(0, true);
@@ -21,16 +37,14 @@ export async function openModel(text, multiply = product) {
     const size = shape.reduce((a, b) => a * b, 1), from = start + at;
     let data;
     if (kind === 'f4') data = new Float32Array(raw, from, size);
-    else if (kind === 'f2') data = Float32Array.from(new Uint16Array(raw, from, size), half);
+    else if (kind === 'f2') data = halves(new Uint16Array(raw, from, size));
     else { // int8 levels behind the scales of one axis
       const channels = shape[axis], inner = shape.slice(axis + 1).reduce((a, b) => a * b, 1);
-      const scales = new Float32Array(raw, from, channels), levels = new Int8Array(raw, from + 4 * channels, size);
-      data = new Float32Array(size);
-      for (let i = 0; i < size; i++) data[i] = levels[i] * scales[Math.floor(i / inner) % channels];
+      data = scaled(new Int8Array(raw, from + 2 * channels, size), halves(new Uint16Array(raw, from, channels)), inner);
     }
     weights.set(name, { shape, data });
   }
-  return { about: head.about, tokenizer: new Tokenizer(head.tokenizer), networks: new Networks(weights, head.about, multiply) };
+  return { about: head.about, tokenizer: new Tokenizer(head.tokenizer), networks: new Networks(weights, head.about, maths) };
 }
 
 // The bytes [size, size, channels] of a caption and a seed, as t2igan draws them.

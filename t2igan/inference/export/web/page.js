@@ -2,7 +2,9 @@
 
 const $ = (id) => document.getElementById(id);
 const MOST_SEED = 2 ** 32 - 1;
-const state = { model: null, text: null, caption: '', round: 0, chosen: null, mixing: false };
+const FRAME_MS = 16; // so long it draws without a pause
+const MOVED_LEVELS = 16; // of 255: a pixel that differs by this much has changed
+const state = { model: null, texts: new Map(), caption: '', weights: [], round: 0, chosen: null, mixing: false, explaining: false };
 
 const say = (text) => { $('say').textContent = text; };
 const number = (id) => Number($(id).value);
@@ -19,9 +21,19 @@ function paint(canvas, bytes) {
   canvas.getContext('2d').putImageData(pixels, 0, 0);
 }
 
-function drawn(z) {
-  const { guidance, channels } = state.model.about;
-  return toBytes(state.model.networks.draw(z, state.text, guidance ? number('guidance') : 1).data, channels);
+// What the text encoder makes of a caption, which is kept until there is another one.
+function encoded(caption) {
+  if (!state.texts.has(caption)) state.texts.set(caption, state.model.networks.encode(state.model.tokenizer.encode(caption)));
+  return state.texts.get(caption);
+}
+
+function drawn(z, caption = state.caption, weights = state.weights) {
+  const { networks, about } = state.model, guidance = about.guidance ? number('guidance') : 1;
+  if (caption !== state.caption || weights.every((weight) => weight === 1)) {
+    return toBytes(networks.draw(z, encoded(caption), guidance).data, about.channels);
+  }
+  const { style, text } = weighted(networks, z, caption, weights, encoded, guidance);
+  return toBytes(networks.drawFrom(style, text).data, about.channels);
 }
 
 // The noise of a picture before `variety`, by what it is: of a seed; a variation, cos(a) z + sin(a) n with a = share pi/2;
@@ -66,9 +78,10 @@ function complaint(caption) {
   return tokens > most ? `That is ${tokens} tokens, and this model reads ${most}: what comes last is left out.` : '';
 }
 
-// One picture after another, so that the page answers meanwhile; a newer round ends an older one.
+// One picture after another, with a pause now and then in which the page answers; a newer round ends an older one.
 async function fill(sheet, wanted) {
-  const round = ++state.round, start = performance.now();
+  const round = ++state.round;
+  let paused = performance.now(), drawing = 0;
   while (sheet.children.length > wanted.length) sheet.lastChild.remove();
   while (sheet.children.length < wanted.length) sheet.append(tile());
   for (const [i, one] of wanted.entries()) {
@@ -77,11 +90,15 @@ async function fill(sheet, wanted) {
     button.one = one;
     button.setAttribute('aria-label', `${state.caption}, ${named(one)}`);
     button.setAttribute('aria-pressed', String(state.chosen !== null && same(state.chosen, one)));
+    const start = performance.now();
     paint(button.firstChild, drawn(noiseOf(one)));
-    if (!i) window.first_ms = performance.now() - start;
+    drawing += performance.now() - start;
+    if (performance.now() - paused < FRAME_MS && i < wanted.length - 1) continue;
     await pause();
+    paused = performance.now();
   }
-  const each = (performance.now() - start) / wanted.length;
+  if (round !== state.round) return;
+  const each = drawing / wanted.length;
   say([complaint(state.caption), `${each.toFixed(each < 10 ? 1 : 0)} ms a picture, ${state.by}`].filter(Boolean).join(' '));
 }
 
@@ -97,22 +114,79 @@ function tile() {
 
 function choose(one) {
   if (state.mixing && !same(one, state.chosen)) return mix(state.chosen, one);
+  const other = !state.chosen || !same(one, state.chosen);
   state.chosen = one;
   $('chosen').hidden = false;
   $('about_chosen').textContent = named(one).replace(/^./, (letter) => letter.toUpperCase());
   paint($('large'), drawn(noiseOf(one)));
   $('large').setAttribute('aria-label', `${state.caption}, enlarged`);
+  if (state.explaining && other) explain();
   for (const button of $('sheet').children) button.setAttribute('aria-pressed', String(same(button.one, one)));
 }
 
+// A word a card: the chosen picture without it, how many of its pixels are then others, and a slider for its weight.
+function explain() {
+  const { generator } = state.model.about, words = wordsOf(state.caption), z = noiseOf(state.chosen);
+  const plain = words.map(() => 1), whole = drawn(z, state.caption, plain), channels = state.model.about.channels;
+  const about = document.createElement('p');
+  about.textContent = 'The chosen picture without each word, and the share of its pixels that change.';
+  if (generator.kind !== 'mlp') about.textContent += ' Sliders weigh the word in all pictures.';
+  const cards = words.map(({ word, start, end }, i) => {
+    const without = withoutSpan(state.caption, start, end), card = document.createElement('div'), canvas = document.createElement('canvas');
+    const label = document.createElement('label');
+    if (state.model.tokenizer.count(without)) {
+      const bytes = drawn(z, without), moved = changed(whole, bytes, channels);
+      paint(canvas, bytes);
+      canvas.setAttribute('role', 'img');
+      canvas.setAttribute('aria-label', `${without}`);
+      card.append(canvas);
+      label.textContent = `${word}: ${Math.round(100 * moved)} %`;
+    } else label.textContent = word;
+    if (generator.kind !== 'mlp') label.append(slider(word, i));
+    card.append(label);
+    return card;
+  });
+  $('words').replaceChildren(about, ...cards);
+}
+
+function changed(one, other, channels) {
+  let moved = 0;
+  for (let i = 0; i < one.length; i += channels) {
+    let sum = 0;
+    for (let c = 0; c < channels; c++) sum += Math.abs(one[i + c] - other[i + c]);
+    if (sum >= MOVED_LEVELS * channels) moved++;
+  }
+  return (moved * channels) / one.length;
+}
+
+function slider(word, i) {
+  const input = document.createElement('input');
+  input.setAttribute('aria-label', `${word}: weight`);
+  Object.assign(input, { type: 'range', min: '0', max: String(MOST_WEIGHT), step: '0.1', value: String(state.weights[i]) });
+  input.addEventListener('input', () => {
+    state.weights[i] = Number(input.value);
+    choose(state.chosen);
+    fill($('sheet'), [...$('sheet').children].map((button) => button.one));
+  });
+  return input;
+}
+
+function setExplaining(explaining) {
+  state.explaining = explaining;
+  $('explain').setAttribute('aria-pressed', String(explaining));
+  $('words').hidden = !explaining;
+  if (explaining) explain();
+}
+
 function draw() {
-  state.caption = $('caption').value;
+  const caption = $('caption').value;
+  if (caption !== state.caption) Object.assign(state, { caption, texts: new Map(), weights: wordsOf(caption).map(() => 1) });
   state.mixing = false;
   remember();
   $('variety_value').textContent = number('variety').toFixed(2);
   if (state.model.about.guidance) $('guidance_value').textContent = number('guidance').toFixed(1);
   if (!state.model.tokenizer.count(state.caption)) return say(complaint(state.caption));
-  state.text = state.model.networks.encode(state.model.tokenizer.encode(state.caption));
+  if (state.explaining) explain();
   if (state.chosen) choose(state.chosen);
   return fill($('sheet'), seeds().map((seed) => ({ seed })));
 }
@@ -182,6 +256,7 @@ function listen() {
   $('vary').addEventListener('click', vary);
   $('mix').addEventListener('click', () => setMixing(!state.mixing));
   $('share').addEventListener('input', vary);
+  $('explain').addEventListener('click', () => setExplaining(!state.explaining));
   $('download').addEventListener('click', download);
 }
 
@@ -189,8 +264,8 @@ async function start() {
   if (typeof DecompressionStream === 'undefined') {
     return say('This browser is too old for this page: it wants Chrome 80, Safari 16.4, Firefox 113, or a newer one.');
   }
-  const { multiply, by } = location.hash === '#javascript' ? { multiply: product, by: 'JavaScript' } : await bestProduct();
-  state.model = await openModel($('data').textContent, multiply);
+  const { maths, by } = location.hash === '#javascript' ? { maths: plainMaths, by: 'JavaScript' } : await bestMaths();
+  state.model = await openModel($('data').textContent, maths);
   state.by = by;
   $('data').remove();
   showAbout();
