@@ -123,6 +123,10 @@ def test_the_commands_mark_and_find(run, tmp_path, capsys):
     command("keys", f"--out={tmp_path / 'mine'}", "--kind=watermark")
     secret = f"--watermark={tmp_path / 'mine.mark'}"
     large = run / "large.safetensors"
+    (tmp_path / "prompts.txt").write_text("red\n")
+    sharded = ["--shard=0/1", f"--prompts={tmp_path / 'prompts.txt'}"]
+    with pytest.raises(UserError, match="--shard draws without --watermark"):
+        command("sample", f"--workdir={large}", secret, *sharded, f"--out={tmp_path / 'shards'}")
     for words, message in (
         ([f"--workdir={large}", f"--out={tmp_path / 'x.png'}"], "marks pictures, not sheets"),
         ([f"--workdir={run / 'small.safetensors'}", f"--out={tmp_path / 'y'}"], "16 px, and a watermark wants 64 px"),
