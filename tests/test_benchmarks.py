@@ -1,13 +1,17 @@
 """What the benchmarks count and read; what they time is nobody's promise."""
 
+import random
+
 import jax
 import jax.numpy as jnp
 import pytest
+from tiny import random_snapshot
 
-from benchmarks import flops, method, step
+from benchmarks import flops, fuzz, method, step
 from benchmarks.__main__ import main
 from benchmarks.timing import load
 from t2igan.config.checks import check
+from t2igan.inference.snapshot import save_snapshot
 
 
 def test_flops_of_convolutions_are_those_of_the_definition():
@@ -89,3 +93,12 @@ def test_the_benchmarks_are_listed(capsys):
     main()
     said = capsys.readouterr().out
     assert all(f"python -m benchmarks.{name} " in said for name in ("step", "peer", "sample", "loader"))
+
+
+def test_every_kind_of_mutation_is_read_or_refused(tmp_path):
+    """A few of each; `python -m benchmarks.fuzz` does thousands."""
+    save_snapshot(tmp_path / "tiny.safetensors", random_snapshot(["a red cap", "green hair"]))
+    strangers = fuzz.Strangers(tmp_path / "tiny.safetensors", tmp_path)
+    ends = {kind: {strangers.attempt(kind, random.Random(f"{kind} {i}")) for i in range(8)} for kind in fuzz.KINDS}
+    assert all(found <= {"read", "UserError", "refused"} for found in ends.values())
+    assert {"read", "refused"} <= ends["body"] and "UserError" in ends["mask"] and "refused" in ends["body bytes"]

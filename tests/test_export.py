@@ -63,13 +63,15 @@ def test_onnx_draws_the_same_without_jax_and_so_does_its_program(snapshot, tmp_p
 
 
 def test_a_hub_folder_is_opened_by_load_and_tells_no_paths(snapshot, tmp_path):
+    snapshot.with_name("data_card.md").write_text("# Data of Tiny\n")
     done = t2igan.export(snapshot, "hub", tmp_path / "hub", "float16")
+    assert (tmp_path / "hub" / "data_card.md").read_text() == "# Data of Tiny\n"
     model = t2igan.load(tmp_path / "hub")
     images = t2igan.load(snapshot).sample(CAPTIONS, 3)
     assert np.abs(model.sample(CAPTIONS, 3).astype(int) - images).mean() < 0.1
     front, body = (tmp_path / "hub" / "README.md").read_text().removeprefix("---\n").split("\n---\n")
     assert "library_name: t2igan" in front and "pipeline_tag: text-to-image" in front and "license" not in front
-    assert body.startswith("# Tiny") and "t2igan.load" in body
+    assert body.startswith("# Tiny") and "t2igan.load" in body and "[data_card.md](data_card.md)" in body
     stored = load_snapshot(tmp_path / "hub" / "model.safetensors")
     assert stored.config["data"]["source"] == "pets" and stored.config["init_from"] == "run"
     space = (tmp_path / "hub" / "space" / "README.md").read_text()

@@ -79,6 +79,8 @@ ONLY_IN = {
     "starlette": {"inference.serving"},
     "uvicorn": {"inference.serving"},
     "prometheus_client": {"inference.serving"},
+    "c2pa": {"inference"},
+    "cryptography": {"inference"},
 }
 WITHOUT_JAX = {"data", "evaluation.metrics", "config", "errors", "__init__"}
 

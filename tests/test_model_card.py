@@ -11,6 +11,7 @@ from tiny import random_snapshot
 from t2igan.data import Dataset, Skipped
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.evaluation.report import facts
+from t2igan.evaluation.report.data_card import data_card, write_data_card
 from t2igan.evaluation.report.environment import environment
 from t2igan.evaluation.report.model_card import escape, model_card
 from t2igan.inference.snapshot import Snapshot, load_snapshot, put_model_card, save_snapshot
@@ -150,3 +151,36 @@ def test_the_environment_is_plain_and_complete():
     assert {"jax", "jaxlib", "flax", "numpy", "t2igan"} <= found["versions"].keys()
     assert found["cpu_cores"] >= 1
     assert "cpu" in found["devices"]
+
+
+REPORT = {
+    "splits": {
+        "train": {"pictures": 4, "captions": 8, "left_out": 2, "same_picture_again": 1, "reasons": {"no caption": 2}},
+        "test": {"pictures": 1_234, "captions": 2, "left_out": 0, "same_picture_again": 0, "reasons": {}},
+    },
+    "same_picture_in_two_splits": {"train and test": 3},
+    "nearly_the_same_in_two_splits": {"train and test": 2},
+    "captions_that_may_be_personal": {"e-mail address": {"captions": 1, "listed": [{"caption": "ask me@x.org"}]}},
+    "licences": {"train": {"license": {"CC0 | x": 3, "none": 1}}},
+}
+
+
+def test_the_data_card_counts_and_tells_nothing_private(snapshot, tmp_path):
+    known = gathered(tmp_path, snapshot)
+    assert write_data_card(known) is None  # a run of before there was a report of its data
+    (tmp_path / "data_report.json").write_text(json.dumps(REPORT))
+    text = write_data_card(known).read_text()
+    assert text == data_card(known, REPORT)
+    assert "| train | 4 | 8 | 2 | 1 |" in text and "| test | 1,234 | 2 | 0 | 0 |" in text
+    assert "no caption 2" in text and "- hat: cap 3, none 1" in text
+    assert r"column 'license': CC0 \| x 3, none 1" in text
+    assert "e-mail address 1" in text and "me@x.org" not in text
+    assert "the same file in both train and test: 3" in text and "nearly the same in both train and test: 2" in text
+    assert "/home/me" not in text and "a red" not in text and "Ask *me*." in text
+
+
+def test_a_data_card_of_clean_data_says_that_nothing_was_found(snapshot, tmp_path):
+    empty = {key: {} for key in REPORT} | {"splits": REPORT["splits"]}
+    text = data_card(gathered(tmp_path, snapshot), empty)
+    assert "No column of the data tells of licences" in text and "None were found" in text
+    assert "No caption has what looks like an e-mail address" in text

@@ -113,7 +113,7 @@ def test_a_picture_is_drawn_again_from_its_recipe(run, tmp_path):
     assert "the same in every pixel" in found.lines[-1] and not found.failed
     drawn(run, tmp_path / "x.webp", "WEBP")
     assert "levels of 255 away" in verify(tmp_path / "x.webp", run[1]).lines[-1]
-    assert "not checked: anybody can write this" in verify(tmp_path / "x.png").lines[-1]
+    assert "which anybody can write; with --workdir" in verify(tmp_path / "x.png").lines[-1]
 
 
 def test_a_picture_that_was_changed_fails(run, tmp_path):

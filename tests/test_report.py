@@ -141,6 +141,11 @@ def test_every_section_shows_what_it_is_for(run, monkeypatch):
     assert "Typos" in text_of(document, "robustness")
     assert pictures_in(document, "ways") == 3 * 7
     assert pictures_in(document, "attention") > 2 * 5
+    words = text_of(document, "words")
+    assert "without 'pixel': " in words and "Attention is what the generator reads, not what it uses" in words
+    assert pictures_in(document, "words") % 4 == 0  # the picture, the changed one, what changes, attention
+    card = (run / "data_card.md").read_text()
+    assert card.startswith("# Data of run") and "| train | 5,880 |" in card
     assert "Losses" in text_of(document, "curves")
     assert "Phase text" in text_of(document, "curves")
     assert "5,880 pictures" in text_of(document, "data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,9 +12,11 @@ from absl import flags
 from absl.flags import FlagValues
 
 from t2igan.cli import verb
+from t2igan.cli.keys import PASSWORD
 from t2igan.cli.verb import Given
 from t2igan.errors import UserError, counted
 
+SHOWN_NEAR = 10  # drawings that are named
 SHOWN_WARNINGS = 5  # prompts with words that were never seen
 CHECKED_PROMPTS = 4096  # of a shard, at a time
 
@@ -35,6 +38,19 @@ def define(given: FlagValues) -> None:
     )
     verb.define_path(given, "deny", "text file, a word or phrase a line: prompts that have one are refused")
     verb.define_path(given, "allow", "text file of words: prompts that have any other are refused")
+    verb.define_path(
+        given, "watermark", "secret (.mark, of `keys`): a watermark in each picture; wants 64 px and a folder"
+    )
+    verb.define_path(
+        given, "c2pa", "key and certificates (.pem, of `keys` or your own): content credentials in each file"
+    )
+    flags.DEFINE_float(
+        "flag_near",
+        None,
+        "names pictures nearer to a training picture than all but this share of the held-out ones, such as 0.01; wants "
+        "the run's data",
+        flag_values=given,
+    )
     verb.define_path(given, "out", "a .png file for a sheet, or a folder for a file a picture; without it sample.png")
     flags.DEFINE_integer(
         "scale", 0, "enlarge pixels so many times, or 0: to 128 px at least, in shards not at all", flag_values=given
@@ -56,9 +72,11 @@ def run(given: Given) -> None:
         return
     import t2igan
     from t2igan.inference.console import say
+    from t2igan.inference.credentials import read_signer
     from t2igan.inference.prompts import parse
     from t2igan.inference.rules import PromptRules
     from t2igan.inference.sample import PromptWarning
+    from t2igan.inference.watermark import check_size, mark, read_secret
     from t2igan.training.distributed import parallel
 
     prompts = read_prompts(given.prompt, given.prompts)
@@ -68,8 +86,16 @@ def run(given: Given) -> None:
     out = given.out or Path("sample.png")
     if out.suffix and out.suffix.lower() != ".png" and not out.is_dir():
         raise UserError(f"--out={out} must end in .png, or be a folder")
+    sheet = out.suffix.lower() == ".png"
+    if given.watermark and sheet:
+        raise UserError(f"--watermark marks pictures, not sheets; give a folder instead of --out={out}")
+    secret = read_secret(given.watermark) if given.watermark else None
+    signer = read_signer(given.c2pa, os.environ.get(PASSWORD, "")) if given.c2pa else None
+    splits = _splits(given)
     parallel.start()
     model = t2igan.load(verb.workdir(given, "sample"), given.which)
+    if secret is not None:
+        check_size(model.config["data"]["image_size_px"], "the model")
     # Of what is drawn: weights stand between the words of a prompt.
     PromptRules.read(given.deny, given.allow).check(caption for prompt in prompts for caption in parse(prompt).captions)
     for unseen in model.unseen(prompts)[:SHOWN_WARNINGS]:
@@ -81,12 +107,17 @@ def run(given: Given) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PromptWarning)  # said above
         images = model.sample([p for p, _ in everyone], [s for _, s in everyone], **how)
+    if splits:
+        _say_near(images, everyone, splits, given.flag_near)
     facts = {"model": model.digest, "t2igan": t2igan.__version__, "scale": given.scale} | how
-    if out.suffix.lower() == ".png":
-        save_sheet(out, images, prompts, range(given.seed, given.seed + num), given.scale, facts)
+    facts |= {"c2pa": True} if signer else {}
+    if secret is not None:
+        images, facts = mark(images, secret), facts | {"watermark": secret.fingerprint}
+    if sheet:
+        save_sheet(out, images, prompts, range(given.seed, given.seed + num), given.scale, facts, signer)
         say(f"{counted(len(images), 'picture')} in {out}")
     else:
-        save_files(out, images, everyone, given.scale, facts)
+        save_files(out, images, everyone, given.scale, facts, signer)
         say(f"{counted(len(images), 'picture')} in {out}/")
 
 
@@ -107,6 +138,8 @@ def run_shard(given: Given) -> None:
         raise UserError("--shard wants all prompts in one file, --prompts=FILE, and no --prompt")
     if given.scale < 0:
         raise UserError(f"--scale={given.scale} must be 0 or more")
+    if other := next((name for name in ("watermark", "c2pa", "flag_near") if getattr(given, name) is not None), None):
+        raise UserError(f"--shard draws without --{other}; leave one of the two out")
     if given.out is None or given.out.suffix:
         raise UserError("--shard wants a folder, --out=FOLDER, which all shards are written into")
     out = given.out / shard.name
@@ -148,6 +181,49 @@ def run_shard(given: Given) -> None:
     say(f"{counted(drawn, 'picture')} in {out}, {time.monotonic() - begun_s:.1f} s")
 
 
+def _splits(given: Given) -> list[Any]:
+    """The training split and the held-out ones, where drawings are compared with them; UserError where they are not."""
+    if given.flag_near is None:
+        return []
+    from t2igan import config as config_lib
+    from t2igan.data import different, open_datasets, split_names
+    from t2igan.evaluation.report.facts import read_record
+
+    if not 0 < given.flag_near < 1:
+        raise UserError(f"--flag_near={given.flag_near:g} must lie between 0 and 1: a share of the held-out pictures")
+    workdir = verb.workdir(given, "sample")
+    if not workdir.is_dir():
+        raise UserError(
+            f"--flag_near compares with the training pictures, which {workdir} does not tell of; give the run's folder"
+        )
+    config = config_lib.from_dict(read_record(workdir)["config"])
+    train, *held_out = different(open_datasets(config.data, split_names(config.data)))
+    if not held_out:
+        raise UserError("--flag_near wants held-out pictures, and this run's splits are all the training split")
+    return [train, *held_out]
+
+
+def _say_near(images: Any, everyone: list[tuple[str, int]], splits: list[Any], share: float) -> None:
+    """Names the drawings that are nearer to the training pictures than a share of the held-out pictures."""
+    from t2igan.evaluation.near import nearness
+    from t2igan.inference.console import say
+
+    train, *held_out = splits
+    found = nearness(images, train, held_out, share)
+    for i in found.flagged[:SHOWN_NEAR]:
+        (prompt, seed), row = everyone[i], int(found.rows[i])
+        say(
+            f"near: {prompt!r}, seed {seed}: {found.distances[i]:.4f} from training picture {row}, "
+            f"{train.captions[row][0]!r}"
+        )
+    if more := found.flagged[SHOWN_NEAR:]:
+        say(f"near: and {counted(len(more), 'more picture')}")
+    say(
+        f"{counted(len(found.flagged), 'picture')} of {len(images)} nearer than {found.threshold:.4f}, as {share:.2%} "
+        f"of {counted(found.held_out, 'held-out picture')} are (root mean square of pixels, from 0 to 1)"
+    )
+
+
 def _given_negative(given: Given) -> dict[str, str]:
     """A picture without one is made as before there was one, and its PNG says the same."""
     return {"negative": given.negative} if given.negative else {}
@@ -167,20 +243,24 @@ def read_prompts(given: Sequence[str], file: Path | None) -> list[str]:
     return prompts
 
 
-def save_sheet(out: Path, images: Any, prompts: list[str], seeds: range, scale: int, facts: dict[str, Any]) -> None:
+def save_sheet(
+    out: Path, images: Any, prompts: list[str], seeds: range, scale: int, facts: dict[str, Any], signer: Any = None
+) -> None:
     """Writes one picture with a row a prompt."""
     from t2igan.inference.pictures import save_png, sheet
 
     picture = sheet(images, prompts, columns=len(seeds), scale=scale)
-    save_png(out, picture, facts | {"prompts": prompts, "seeds": list(seeds)})
+    save_png(out, picture, facts | {"prompts": prompts, "seeds": list(seeds)}, signer=signer)
 
 
-def save_files(out: Path, images: Any, everyone: list[tuple[str, int]], scale: int, facts: dict[str, Any]) -> None:
+def save_files(
+    out: Path, images: Any, everyone: list[tuple[str, int]], scale: int, facts: dict[str, Any], signer: Any = None
+) -> None:
     """Writes a file a picture into a folder."""
     from t2igan.inference.pictures import enlarge, save_png
 
     for i, ((prompt, seed), image) in enumerate(zip(everyone, enlarge(images, scale), strict=True)):
-        save_png(out / f"{i:05d}_seed{seed}.png", image, facts | {"prompt": prompt, "seed": seed})
+        save_png(out / f"{i:05d}_seed{seed}.png", image, facts | {"prompt": prompt, "seed": seed}, signer=signer)
 
 
 VERB = verb.Verb(

@@ -50,6 +50,7 @@ OPTIONS = {
     "batch_images": Option(int, 64, "pictures that the device draws at once, a power of two"),
     "deny": Option(Path, None, "file of words and phrases that no prompt may have, one a line"),
     "allow": Option(Path, None, "file of all words that a prompt may have"),
+    "watermark": Option(Path, None, "secret (.mark, of `keys`) of a watermark in every picture; wants 64 px"),
     "queue_images": Option(int, 512, "pictures that may wait; a client's share is half of it"),
     "request_images": Option(int, 16, "pictures a request"),
     "requests_per_minute": Option(int, 0, "that a client may send; 0 = as many as it likes"),
@@ -148,11 +149,13 @@ def settings_of(options: dict[str, Any]) -> Any:
     from t2igan.inference.serving.keys import read_keys
     from t2igan.inference.serving.links import kept_secret
     from t2igan.inference.serving.settings import Settings
+    from t2igan.inference.watermark import read_secret
 
     rules = PromptRules.read(options.pop("deny"), options.pop("allow"))
     keys = read_keys(options["keys"]) if options["keys"] else ()
     secret = kept_secret(options["link_secret"] or cache_folder() / "link_secret")
-    return Settings(**options | {"keys": keys, "link_secret": secret, "rules": rules})
+    mark = read_secret(options["watermark"]) if options["watermark"] else None
+    return Settings(**options | {"keys": keys, "link_secret": secret, "rules": rules, "watermark": mark})
 
 
 def _value(option: Option, value: Any, where: str) -> Any:

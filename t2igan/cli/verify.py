@@ -15,6 +15,8 @@ def define(given: FlagValues) -> None:
     verb.define_workdir(given, "folder of a run, or a snapshot: pictures are drawn again with it from their recipes")
     verb.define_which(given)
     verb.define_path(given, "key", "file of a public key (.pub) that snapshots have to be signed with")
+    verb.define_path(given, "trust", "file of root certificates (.pem) that signers of pictures have to come from")
+    verb.define_path(given, "watermark", "secret (.mark) of a watermark to look for in pictures")
     verb.define_plugin(given)
 
 
@@ -23,14 +25,16 @@ def run(given: Given) -> None:
     import t2igan
     from t2igan.inference.console import say
     from t2igan.inference.verify import verify
+    from t2igan.inference.watermark import read_secret
 
     if not given.file:
         raise UserError("there is no file to look at; `verify` wants pictures or snapshots, such as me.png")
     model = t2igan.load(verb.workdir(given, "verify"), given.which) if given.workdir else None
+    secret = read_secret(given.watermark) if given.watermark else None
     failed = []
     for path in given.file:
         try:
-            found = verify(path, model, given.key)
+            found = verify(path, model, given.key, given.trust, secret)
         except UserError as error:
             if len(given.file) == 1:
                 raise

@@ -88,12 +88,14 @@ def explain(
     """
     model.tokenizer.check_prompts([prompt])
     made = variants(prompt, model.tokenizer, exchanges or {}, captions)
-    draw = lambda text: model.sample([text] * len(seeds), list(seeds), cut_long=True)
-    images = draw(prompt)
+    texts = [prompt, *(variant.prompt for variant in made)]
+    everything = model.sample(
+        [text for text in texts for _ in seeds], [*seeds] * len(texts), cut_long=True
+    )  # at once: one program is compiled
+    images, *others = everything.reshape(len(texts), len(seeds), *everything.shape[1:])
     before = _labels(images, extractors)
     changes = []
-    for variant in made:
-        drawn = draw(variant.prompt)
+    for variant, drawn in zip(made, others, strict=True):
         moved = np.abs(drawn.astype(np.float32) - images).mean(-1)  # [S, H, W]
         after = _labels(drawn, extractors)
         attributes = {name: float((before[name] != after[name]).mean()) for name in before}

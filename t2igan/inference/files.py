@@ -64,6 +64,27 @@ def write_bytes(path: Path, content: bytes) -> None:
         os.replace(unfinished, path)  # noqa: PTH105
 
 
+def write_secret(path: Path, raw: bytes) -> None:
+    """Writes a new file that only its owner may read (mode 0600); UserError where there is one already."""
+    with explain_write_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError as error:
+            raise UserError(f"{path} is there already; keys are not overwritten, so give another --out") from error
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(raw)
+
+
+def read_small(path: Path, most_bytes: int = 100_000) -> bytes:
+    """Returns the first bytes of a file that is small, such as a key; UserError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(most_bytes)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
     """Writes NumPy arrays to a `.safetensors` file, whole or not at all, with the mode that the umask gives."""
     from safetensors.numpy import save_file

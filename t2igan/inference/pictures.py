@@ -11,8 +11,9 @@ import numpy as np
 
 from t2igan.data.alpha import on_checkerboard
 from t2igan.errors import UserError
+from t2igan.inference.credentials import Signer
 from t2igan.inference.lettering import LINE_PX, lettering
-from t2igan.inference.provenance import picture_bytes, read_claims
+from t2igan.inference.provenance import GENERATED, picture_bytes, read_claims
 
 SHOWN_PX = 128  # a picture smaller than this is shown enlarged, by whole factors, so that its pixels stay sharp
 _MARGIN_PX = 6
@@ -120,12 +121,23 @@ class _Layout:
 
 
 def save_png(
-    path: Path, image: np.ndarray, facts: Mapping[str, Any] | None = None, source_type: str | None = None
+    path: Path,
+    image: np.ndarray,
+    facts: Mapping[str, Any] | None = None,
+    source_type: str | None = None,
+    signer: Signer | None = None,
 ) -> None:
-    """Writes uint8 [H, W, C], also with transparency, as PNG; `facts` and `source_type` as in `picture_bytes`."""
+    """Writes uint8 [H, W, C], also with transparency, as PNG; `facts` and `source_type` as in `picture_bytes`.
+
+    A `signer` puts content credentials (C2PA) into it.
+    """
+    raw = picture_bytes(image, "PNG", facts, source_type)
+    if signer is not None:
+        source_type = (GENERATED if facts else "") if source_type is None else source_type
+        raw = signer.signed(raw, "PNG", source_type, str((facts or {}).get("t2igan", "")))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture_bytes(image, "PNG", facts, source_type))
+        path.write_bytes(raw)
     except OSError as error:
         raise UserError(f"could not write {path}: {error.strerror or error}; choose another --out") from error
 

@@ -9,17 +9,15 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
 from t2igan.config.strict_json import read_group
 from t2igan.errors import UserError
-from t2igan.inference.files import explain_write_errors, write_json, write_text
+from t2igan.inference.files import read_small, write_json, write_secret, write_text
 
 FORMAT = "t2igan signature 1"
 SUFFIX = ".sig"
-MAX_BYTES = 100_000  # of a signature's or a key's file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,16 +56,9 @@ def make_keys(out: Path, password: str = "") -> tuple[Path, Path, str]:
     key = ed25519.Ed25519PrivateKey.generate()
     encryption = serialization.BestAvailableEncryption(password.encode()) if password else serialization.NoEncryption()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
-    with explain_write_errors(out.parent):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if public.exists():
-            raise UserError(f"{public} is there already; keys are not overwritten, so give another --out")
-        try:
-            descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError as error:
-            raise UserError(f"{private} is there already; keys are not overwritten, so give another --out") from error
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
+    if public.exists():
+        raise UserError(f"{public} is there already; keys are not overwritten, so give another --out")
+    write_secret(private, pem)
     write_text(public, _pem(key.public_key()))
     return private, public, fingerprint_of(key.public_key())
 
@@ -80,7 +71,7 @@ def sign(path: Path, private: Path, password: str = "") -> tuple[Path, str]:
     """
     serialization, ed25519 = _library()
     try:
-        key = serialization.load_pem_private_key(_small(private), password.encode() if password else None)
+        key = serialization.load_pem_private_key(read_small(private), password.encode() if password else None)
     except (ValueError, TypeError) as error:
         raise UserError(f"{private} is no private key that can be read ({error}); was its password given?") from error
     if not isinstance(key, ed25519.Ed25519PrivateKey):
@@ -113,7 +104,7 @@ def signed(path: Path, trusted: Path | None = None) -> Signed:
         return Signed("none")
     serialization, ed25519 = _library()
     try:
-        found = read_group(_small(beside), str(beside))
+        found = read_group(read_small(beside), str(beside))
         public = ed25519.Ed25519PublicKey.from_public_bytes(base64.b64decode(found["public_key"], validate=True))
         signature = base64.b64decode(found["signature"], validate=True)
     except (UserError, KeyError, TypeError, ValueError):
@@ -121,7 +112,7 @@ def signed(path: Path, trusted: Path | None = None) -> Signed:
     fingerprint = fingerprint_of(public)
     if trusted is not None:
         try:
-            wanted = serialization.load_pem_public_key(_small(trusted))
+            wanted = serialization.load_pem_public_key(read_small(trusted))
         except ValueError as error:
             raise UserError(f"{trusted} is no public key that can be read; give the .pub file of a signer") from error
         if _pem(wanted) != _pem(public):
@@ -158,15 +149,6 @@ def _sha256(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _small(path: Path) -> bytes:
-    """The bytes of a small file."""
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
 

@@ -24,6 +24,7 @@ from t2igan.inference.files import first_line, write_tensors
 from t2igan.inference.private import without_folders, without_private
 from t2igan.inference.tensor_file import TensorFile, not_whole, open_tensors
 
+DATA_CARD_NAME = "data_card.md"  # beside snapshots of a run: what the data says of itself
 SNAPSHOT_FORMAT = "t2igan snapshot 1"
 NETWORKS_FORMAT = "t2igan networks 1"
 

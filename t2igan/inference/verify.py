@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from t2igan.errors import UserError
+from t2igan.inference.credentials import Credentials, read_credentials
 from t2igan.inference.pictures import enlarge, sheet
 from t2igan.inference.provenance import EDITED, GENERATED, Claims, read_claims
 from t2igan.inference.sample import Model, PromptWarning, load
 from t2igan.inference.signatures import signed
+from t2igan.inference.watermark import FALSE_ALARMS, Secret, find, mark
 
 MAX_DRAWN = 64  # pictures that are drawn again for one file
 TOLERANCE_LEVELS = 1  # of 255, by which the compiled batch size may tip a rounding
@@ -31,13 +33,21 @@ class Verdict:
     failed: bool = False
 
 
-def verify(path: Path, model: Model | None = None, trusted: Path | None = None) -> Verdict:
+def verify(
+    path: Path,
+    model: Model | None = None,
+    trusted: Path | None = None,
+    roots: Path | None = None,
+    secret: Secret | None = None,
+) -> Verdict:
     """Returns what a file says and what was checked.
 
     Args:
       path: a snapshot (`.safetensors`), or a picture.
       model: with which pictures are drawn again from their recipes.
       trusted: the public key that a snapshot's signature has to be of.
+      roots: the certificates (PEM) that signers of pictures have to come from.
+      secret: whose watermark is looked for in pictures.
 
     Raises:
       UserError: there is no such file, it is no picture that can be opened, or a key cannot be read.
@@ -46,7 +56,7 @@ def verify(path: Path, model: Model | None = None, trusted: Path | None = None) 
         raise UserError(f"there is no file {path}; give pictures, or snapshots (.safetensors)")
     if path.suffix == ".safetensors":
         return _of_snapshot(path, trusted)
-    return _of_picture(path, model)
+    return _of_picture(path, model, roots, secret)
 
 
 def _of_snapshot(path: Path, trusted: Path | None) -> Verdict:
@@ -74,22 +84,70 @@ def _of_snapshot(path: Path, trusted: Path | None) -> Verdict:
     return Verdict(tuple(lines), failed)
 
 
-def _of_picture(path: Path, model: Model | None) -> Verdict:
+def _of_picture(path: Path, model: Model | None, roots: Path | None, secret: Secret | None) -> Verdict:
     claims = read_claims(path)
+    lines, failed = _of_credentials(read_credentials(path, claims.form, roots), claims, roots)
+    if secret is not None:
+        lines.append(_of_watermark(path, secret))
     if not (claims.source_type or claims.facts):
-        return Verdict(
-            (f"says: nothing of how it was made ({claims.form}); what a file had is lost when it is saved anew",)
-        )
-    lines = []
-    if claims.source_type:
-        lines.append(f"says: {_SOURCES.get(claims.source_type, f'digital source type {claims.source_type!r}')} (XMP)")
+        nothing = f"says: nothing of how it was made ({claims.form}); what a file had is lost when it is saved anew"
+        return Verdict((nothing, *lines), failed)
     if claims.facts:
-        lines.append(f"says: {_recipe(claims.facts)}")
+        lines.insert(0, f"says: {_recipe(claims.facts)}")
+    if claims.source_type:
+        source = _SOURCES.get(claims.source_type, f"digital source type {claims.source_type!r}")
+        lines.insert(0, f"says: {source} (XMP)")
     if model is None or not claims.facts:
-        lines.append("not checked: anybody can write this; with --workdir of the model the picture is drawn again")
-        return Verdict(tuple(lines))
-    drawn, failed = _drawn_again(path, claims, model)
-    return Verdict((*lines, drawn), failed)
+        lines.append(
+            "not checked: the model and the recipe, which anybody can write; with --workdir of the model the picture "
+            "is drawn again"
+        )
+        return Verdict(tuple(lines), failed)
+    drawn, other = _drawn_again(path, claims, model, secret)
+    return Verdict((*lines, drawn), failed or other)
+
+
+def _of_credentials(found: Credentials, claims: Claims, roots: Path | None) -> tuple[list[str], bool]:
+    """What content credentials come to, in lines, and whether they fail."""
+    if found.state == "none":
+        if not claims.facts.get("c2pa"):
+            return [], False
+        return ["checked: its recipe says that it has content credentials (C2PA), and they were taken out"], True
+    if found.state == "unread":
+        return [f"not checked: it has content credentials (C2PA); {found.why}"], False
+    if found.state == "unreadable":
+        return [f"checked: its content credentials (C2PA) cannot be read: {found.why}"], True
+    if found.state == "invalid":
+        return [f"checked: its content credentials (C2PA) do not hold: {found.why}"], True
+    lines = [
+        f"checked: content credentials (C2PA) of {found.signer!r} hold: the file is, byte by byte, what was signed"
+        f"{f' with {found.tool}' if found.tool else ''}"
+    ]
+    if found.state == "trusted":
+        return [*lines, f"checked: the signer's certificate comes from {roots}"], False
+    if roots is not None:
+        return [
+            *lines,
+            f"checked: the signer's certificate does not come from {roots}: whoever it is, it is untrusted",
+        ], True
+    unknown = (
+        "not checked: who that is: anybody can make a certificate with any name; --trust=FILE.pem has those that count"
+    )
+    return [*lines, unknown], False
+
+
+def _of_watermark(path: Path, secret: Secret) -> str:
+    found = find(_pixels(path), secret)
+    whose = f"the watermark {secret.fingerprint}"
+    if found.there:
+        return (
+            f"checked: {whose} is in it ({found.how}): it fits by {found.score:.0f} standard deviations better than "
+            f"other secrets; of pictures without it at most {found.by_chance:.1%} seem to have it"
+        )
+    return (
+        f"checked: {whose} was not found (at {FALSE_ALARMS:.0%} false alarms): it never had it, or the picture was "
+        f"changed too much"
+    )
 
 
 def _recipe(facts: dict[str, Any]) -> str:
@@ -98,7 +156,7 @@ def _recipe(facts: dict[str, Any]) -> str:
     return f"model {str(facts.get('model', '?'))[:40]}, prompt {str(prompt)[:200]!r}, seed {str(seed)[:60]}"
 
 
-def _drawn_again(path: Path, claims: Claims, model: Model) -> tuple[str, bool]:
+def _drawn_again(path: Path, claims: Claims, model: Model, secret: Secret | None) -> tuple[str, bool]:
     """Draws a picture, or a sheet, from its recipe and compares; returns what came of it, and whether that failed."""
     facts = claims.facts
     if facts.get("model") != model.digest:
@@ -125,6 +183,9 @@ def _drawn_again(path: Path, claims: Claims, model: Model) -> tuple[str, bool]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PromptWarning)
             images = model.sample([p for p, _ in each], [s for _, s in each], **how)
+        if marked := facts.get("watermark"):
+            known = secret is not None and secret.fingerprint == marked
+            images = mark(images, secret) if known and secret else images
         wanted = _laid_out(images, facts, len(seeds), claims.size_px)
     except UserError as error:
         return f"checked: its recipe cannot be drawn: {error}", True
@@ -132,6 +193,12 @@ def _drawn_again(path: Path, claims: Claims, model: Model) -> tuple[str, bool]:
     if found.shape != wanted.shape:
         return f"not checked: it has {claims.size_px} px, and drawn again it has {wanted.shape[1::-1]}", False
     off = np.abs(found.astype(int) - wanted)
+    if marked and not known:
+        return (
+            f"not checked to the pixel: it says that it has the watermark {str(marked)[:16]}, and --watermark does not "
+            f"give that; drawn again by {model.digest} it is {off.mean():.1f} levels of 255 away (mean)",
+            False,
+        )
     if off.max() <= TOLERANCE_LEVELS:
         return f"checked: drawn again by {model.digest} from its recipe, it is the same in every pixel", False
     if claims.form != "PNG":  # lossy forms are another picture in every pixel
@@ -154,11 +221,14 @@ def _scale(facts: dict[str, Any]) -> int:
     return scale if scale in range(65) else 0
 
 
-def _pixels(path: Path, channels: int) -> np.ndarray:
+def _pixels(path: Path, channels: int | None = None) -> np.ndarray:
+    """A picture's pixels, uint8 [H, W, C]; None = with transparency where it has any, and else in colour."""
     from PIL import Image
 
     try:
         with Image.open(path) as picture:
+            if channels is None:
+                channels = 4 if picture.has_transparency_data else 3
             pixels = np.asarray(picture.convert({1: "L", 4: "RGBA"}.get(channels, "RGB")))
     except Exception as error:  # Pillow raises errors of many kinds for damaged files
         raise UserError(f"{path} is no whole picture ({type(error).__name__}); get it anew") from error

@@ -21,6 +21,7 @@ from t2igan.data import Dataset, different
 from t2igan.data.given import given_data
 from t2igan.errors import UserError, command, lacks_locks
 from t2igan.evaluation.evaluate import evaluate, without_details
+from t2igan.evaluation.report.data_card import write_data_card
 from t2igan.evaluation.report.facts import gather
 from t2igan.evaluation.report.model_card import CARD_NAME, model_card
 from t2igan.evaluation.runs import discriminate_with, draw_with
@@ -173,6 +174,7 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
     )
     card = model_card(facts)
     write_text(run.workdir / CARD_NAME, card)
+    write_data_card(facts)
     save_snapshot(path, dataclasses.replace(snapshot, model_card=card))
     sheets = sorted((run.workdir / "samples").glob("*.png"), key=lambda path: path.stat().st_mtime_ns)
     say(f"\nmodel:    {path}")

@@ -47,6 +47,24 @@ def agreement(explanation: Explanation, attention: np.ndarray | None) -> list[fl
     return found
 
 
+def change_rows(
+    explanation: Explanation, attention: np.ndarray | None
+) -> list[tuple[str, tuple[UInt8[np.ndarray, "H W C"], ...]]]:
+    """Returns for each change what it did, in a line, and the pictures that show it.
+
+    These are the picture of the first seed, the changed one, the pixels that change and, where there is `attention`,
+    where the word is read; the latter two are means over the seeds.
+    """
+    size_px = explanation.images.shape[1]
+    strongest = max((float(change.moved.max()) for change in explanation.changes), default=1.0)
+    rows = []
+    for change, correlation in zip(explanation.changes, agreement(explanation, attention), strict=True):
+        maps = [_hot(change.moved / max(strongest, 1e-6), relative=False)]
+        maps += [] if attention is None else [_hot(_to_size(attention[change.variant.place], size_px))]
+        rows.append((describe(change, correlation), (explanation.images[0], change.images[0], *maps)))
+    return rows
+
+
 def explanation_sheet(
     explanation: Explanation,
     attention: np.ndarray | None,
@@ -62,14 +80,11 @@ def explanation_sheet(
       scale: as in `t2igan.inference.pictures.enlarge`.
     """
     size_px = explanation.images.shape[1]
-    strongest = max((float(change.moved.max()) for change in explanation.changes), default=1.0)
     blank = np.full((size_px, size_px, 3), 255, np.uint8)
     rows, captions = [], []
-    for change, correlation in zip(explanation.changes, agreement(explanation, attention), strict=True):
-        read = blank if attention is None else _hot(_to_size(attention[change.variant.place], size_px))
-        moved = _hot(change.moved / max(strongest, 1e-6), relative=False)
-        rows += [_rgb(explanation.images[0]), _rgb(change.images[0]), moved, read]
-        captions.append(describe(change, correlation))
+    for said, pictures in change_rows(explanation, attention):
+        rows += [*map(_rgb, pictures), *[blank] * (COLUMNS - len(pictures))]
+        captions.append(said)
     if train is not None and len(train):
         found, distances = nearest_training(explanation.images[:1], train, COLUMNS - 1)
         rows += [_rgb(explanation.images[0]), *(_rgb(np.asarray(train.images[row])) for row in found[0])]

@@ -6,6 +6,7 @@ After Mitchell et al. 2019, arXiv:1810.03993.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -62,20 +63,20 @@ def _parameters(facts: RunFacts) -> str:
 def _use(facts: RunFacts) -> str:
     return (
         "## Intended use\n\n"
-        f"To draw pictures like those of “{escape(_source(facts))}” from captions in the style of its "
+        f"To draw pictures like those of “{escape(source_name(facts.config))}” from captions in the style of its "
         "captions; to study text-to-image GANs. Not for pictures that pass for photographs of real events or people, "
         "and not for decisions about people."
     )
 
 
-def _source(facts: RunFacts) -> str:
-    """The name of the data; of a folder or file only its own name, since a card travels and paths are private."""
-    source = str(facts.config["data"]["source"])
+def source_name(config: Mapping[str, Any]) -> str:
+    """Returns the name of the data; of a folder or file only its own name, since cards travel and paths are private."""
+    source = str(config["data"]["source"])
     return PurePath(source).name if "/" in source or "\\" in source else source
 
 
 def _data(facts: RunFacts) -> str:
-    source = escape(_source(facts))
+    source = escape(source_name(facts.config))
     if not facts.splits:
         return f"## Data\n\nSource: {source}. It was not at hand when this card was written."
     lines = ["## Data", "", "| split | pictures | distinct captions | left out |", "|---|---|---|---|"]

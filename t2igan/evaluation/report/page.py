@@ -13,7 +13,9 @@ from t2igan.data.model_tokenizer import ModelTokenizer
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, command, nearest
 from t2igan.evaluation.report import curves, edits, plots, sections, tables
+from t2igan.evaluation.report.data_card import write_data_card
 from t2igan.evaluation.report.environment import environment
+from t2igan.evaluation.report.explanation import LIMITS
 from t2igan.evaluation.report.facts import RunFacts, changed_from, gather, is_current, read_json, read_record
 from t2igan.evaluation.report.model_card import CARD_NAME, model_card
 from t2igan.evaluation.runs import evaluate_run
@@ -38,6 +40,7 @@ SECTIONS = {
     "completion": "Completion",
     "edits": "Edits",
     "descriptions": "Descriptions",
+    "words": "Words",
     "curves": "Curves",
     "data": "Data",
     "configuration": "Configuration",
@@ -81,9 +84,12 @@ def write(
     write_text(out, html)
     card = model_card(sources.facts)
     write_text(workdir / CARD_NAME, card)
+    data_card = write_data_card(sources.facts)
     in_snapshot = sources.model is not None and put_model_card(workdir / SNAPSHOT_NAME, card, sources.facts.digest)
     say(f"report:     {out} ({len(html.encode()) / 1e6:.1f} MB, one file)")
     say(f"model card: {workdir / CARD_NAME}{', and in the snapshot' if in_snapshot else ''}")
+    if data_card:
+        say(f"data card:  {data_card}")
     return out
 
 
@@ -150,6 +156,7 @@ def context(sources: Sources, base: Mapping[str, Any] | None) -> dict[str, Any]:
         },
         "drawn": drawn,
         "edited": edited,
+        "limits": LIMITS,
         "charts": numbered,
         "spreads": [(spread.title, plots.spread_svg(spread, f"spread{i}")) for i, spread in enumerate(spreads)],
         "changed": changed,

@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from t2igan import config as config_lib
 from t2igan.data import Dataset
+from t2igan.evaluation.explain import explain, learned_extractors
 from t2igan.evaluation.report import drawings
+from t2igan.evaluation.report.explanation import attention_maps, change_rows
 from t2igan.evaluation.report.images import SHARP_PX, data_uri, lit, read_sheets
 from t2igan.inference.sample import Model
 
@@ -18,6 +21,8 @@ MAX_CAPTIONS, MAX_SEEDS, MAX_TIMES = 8, 6, 8
 MAX_EXAMPLES = 12  # training pictures
 MAX_RANKED = 8  # best, worst captions
 MAX_PAIRS = 8  # nearest neighbours, an extractor
+CHANGE_SEEDS = 4  # that a change is the mean of
+SEARCHED_CAPTIONS = 20_000  # pictures whose captions are searched for other words
 MAX_STRIPS = 4  # captions of least, most diversity
 MAX_CHANGED = 3  # changed captions a kind
 WAY_STEPS = 7
@@ -70,6 +75,8 @@ class Drawn:
     robustness: tuple[tuple[str, tuple[Pair, ...]], ...] = ()  # by kind of change; "real" is of the clean caption
     ways: tuple[Strip, ...] = ()
     attention: tuple[Strip, ...] = ()
+    changes: tuple[Strip, ...] = ()  # of a caption's words: the picture, the changed one, what changes, attention
+    changes_of: str = ""  # that caption
     reads_words: bool = True
     examples: tuple[Picture, ...] = ()  # training pictures
 
@@ -108,6 +115,8 @@ def draw(
         attention = [_attention(model, caption, seeds[0]) for caption in captions[:3]]
         parts["attention"] = tuple(strip for strip in attention if strip)
         parts["reads_words"] = not captions or None not in attention
+        parts["changes_of"] = _fitting(model, captions[0]) if captions else ""
+        parts["changes"] = _changes(model, parts["changes_of"], seeds[:CHANGE_SEEDS], train, workdir)
         if evaluation is not None and shown is not None and train is not None:
             parts |= _of_evaluation(model, train, shown, evaluation.get("details", {}))
     return Drawn(**parts)
@@ -181,6 +190,32 @@ def _attention(model: Model, caption: str, seed: int) -> Strip | None:
         if any(character.isalnum() for character in word)
     ]
     return Strip(clip(caption), (whole, *parts))
+
+
+def _changes(
+    model: Model, caption: str, seeds: Sequence[int], train: Dataset | None, workdir: Path
+) -> tuple[Strip, ...]:
+    """What changes when words of a caption are left out or exchanged; judged by the run's own classifier."""
+    if not caption:
+        return ()
+    known, extractors = [], None
+    if train is not None:
+        known = [caption for of_one in train.captions[:SEARCHED_CAPTIONS] for caption in of_one]
+        config = config_lib.from_dict(model.config)
+        extractors = learned_extractors(config, train, model.tokenizer, workdir)
+    found = explain(model, caption, seeds, {}, known, extractors)
+    names = ("the caption", "changed", "what changes", "attention")
+    return tuple(
+        Strip(clip(said), tuple(_picture(x, name, note=name) for x, name in zip(pictures, names, strict=False)))
+        for said, pictures in change_rows(found, attention_maps(model, caption, seeds))
+    )
+
+
+def _fitting(model: Model, caption: str) -> str:
+    """What the model reads of a caption that is too long for it, to the last whole word."""
+    while int(model.tokenizer.lengths([caption])[0]) > model.tokenizer.max_tokens:
+        caption = caption.rpartition(" ")[0]
+    return caption
 
 
 def _ranked(model: Model, shown: Dataset, ranked: Sequence[Mapping[str, Any]]) -> tuple[Pair, ...]:

@@ -1,8 +1,8 @@
 """A trained model as one file, and as a folder in the layout of the Hugging Face Hub; nothing is uploaded.
 
 The folder has `README.md` (the card, with front matter that the Hub reads), `model.safetensors` (a snapshot, which
-`t2igan.load` opens, the folder too), `config.json` and `tokenizer.json`. In `space/` is a static Space: the page that
-draws in a browser, for a repository of its own.
+`t2igan.load` opens, the folder too), `config.json` and `tokenizer.json`, and the run's `data_card.md` where it has one.
+In `space/` is a static Space: the page that draws in a browser, for a repository of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from t2igan.inference.export.source import Source, in_float32
 from t2igan.inference.files import write_json, write_text
 from t2igan.inference.pretrained.opening import WEIGHTS
 from t2igan.inference.sample import MODEL_NAME, load, snapshot_path
-from t2igan.inference.snapshot import Snapshot, flatten, load_snapshot, save_snapshot
+from t2igan.inference.snapshot import DATA_CARD_NAME, Snapshot, flatten, load_snapshot, save_snapshot
 
 SPACE = "space"  # the folder of a static Space
 PAGE_DTYPE = "int8"
@@ -40,6 +40,8 @@ def write(source: Source, folder: Path, dtype: str, weights: str) -> None:
     write_json(folder / "config.json", source.description())
     write_text(folder / "tokenizer.json", source.tokenizer_json)
     write_text(folder / "README.md", card(source))
+    if source.data_card:
+        write_text(folder / DATA_CARD_NAME, source.data_card)
     if web_page.knows(source):
         write_text(folder / SPACE / "README.md", space_card(source))
         web_page.write_file(source, folder / SPACE / "index.html", PAGE_DTYPE)
@@ -75,7 +77,8 @@ def card(source: Source) -> str:
         f"images = model.sample([{caption}], seed=0)  # uint8 [N, H, W, C]\n"
         "```\n"
     )
-    return "\n".join(lines) + text + use
+    data = f"\nWhat it learned from: [{DATA_CARD_NAME}]({DATA_CARD_NAME}).\n" if source.data_card else ""
+    return "\n".join(lines) + text + data + use
 
 
 def space_card(source: Source) -> str:

@@ -18,10 +18,11 @@ from t2igan import config as config_lib
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, command
 from t2igan.inference.arguments import as_prompts
+from t2igan.inference.files import read_small
 from t2igan.inference.pretrained.opening import WEIGHTS
 from t2igan.inference.private import without_private
 from t2igan.inference.sample import Model, from_snapshot, noise, pictures, snapshot_path
-from t2igan.inference.snapshot import Snapshot, load_snapshot
+from t2igan.inference.snapshot import DATA_CARD_NAME, Snapshot, load_snapshot
 
 NUM_CHECKED = 64  # pairs of a caption and a seed that every export is compared on
 NUM_EXAMPLES = 6
@@ -40,6 +41,7 @@ class Source:
     captions: list[str]
     seeds: list[int]
     examples: list[str]  # captions to show: the first that were given, or the run's own; [] where there are none
+    data_card: str = ""  # of the run's folder; "" where there is none
 
     @property
     def guided(self) -> bool:
@@ -116,7 +118,10 @@ def open_source(
     """
     found = snapshot_path(path, which)
     snapshot = load_snapshot(found)
-    return source_of(snapshot if license is None else licensed(snapshot, license), str(found), captions)
+    source = source_of(snapshot if license is None else licensed(snapshot, license), str(found), captions)
+    beside = found.with_name(DATA_CARD_NAME)
+    card = read_small(beside).decode("utf-8", "replace") if beside.is_file() else ""
+    return dataclasses.replace(source, data_card=card)
 
 
 def source_of(snapshot: Snapshot, label: str, captions: Sequence[str] | None = None) -> Source:

@@ -175,7 +175,9 @@ async def _worked(request: Request, service: Service, wanted: Wanted, work: Any,
 
     def encoded() -> list[bytes]:
         how = (wanted.px, wanted.output_format, wanted.file_quality)
-        return [as_file(image, *how, common | {"seed": s}) for image, s in zip(images, wanted.seeds, strict=True)]
+        secret = service.settings.watermark
+        seeded = zip(images, wanted.seeds, strict=True)
+        return [as_file(image, *how, common | {"seed": s}, secret) for image, s in seeded]
 
     return await asyncio.to_thread(encoded)
 

@@ -12,6 +12,7 @@ from t2igan.data.alpha import composited, has_alpha
 from t2igan.inference.pictures import SHOWN_PX, enlarge
 from t2igan.inference.provenance import picture_bytes
 from t2igan.inference.serving.links import Recipe
+from t2igan.inference.watermark import Secret, mark
 
 WHITE = (255, 255, 255)
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
@@ -44,7 +45,9 @@ def resized(image: np.ndarray, px: int) -> np.ndarray:
     return np.asarray(picture).reshape(px, px, image.shape[-1])
 
 
-def as_file(image: np.ndarray, px: int, form: str, quality: int, facts: Mapping[str, Any]) -> bytes:
+def as_file(
+    image: np.ndarray, px: int, form: str, quality: int, facts: Mapping[str, Any], secret: Secret | None = None
+) -> bytes:
     """Returns a picture as a file; it says how it was made, as those of `t2igan sample` do.
 
     Args:
@@ -53,8 +56,11 @@ def as_file(image: np.ndarray, px: int, form: str, quality: int, facts: Mapping[
       form: "png", "jpeg" or "webp".
       quality: of the latter two, from 0 to 100.
       facts: how it was made; a PNG holds them, as those of `t2igan sample` do.
+      secret: of a watermark; None = without.
     """
     enlarged = px > image.shape[0]
+    if secret is not None:
+        image, facts = mark(image[None], secret)[0], {**facts, "watermark": secret.fingerprint}
     image = resized(image, px)
     if form == "jpeg" and has_alpha(image):  # which knows no transparency
         image = composited(image, WHITE)
@@ -64,11 +70,11 @@ def as_file(image: np.ndarray, px: int, form: str, quality: int, facts: Mapping[
     return picture_bytes(image, form.upper(), facts, **options)
 
 
-def encode(image: np.ndarray, recipe: Recipe, version: str) -> bytes:
-    """Returns the picture of a recipe as a file; `version` is that of t2igan."""
+def encode(image: np.ndarray, recipe: Recipe, version: str, secret: Secret | None = None) -> bytes:
+    """Returns the picture of a recipe as a file; `version` is that of t2igan, `secret` that of a watermark."""
     facts: dict[str, Any] = {"model": recipe.model, "t2igan": version}
     facts |= {"truncation": recipe.truncation, "guidance": recipe.guidance}
     if recipe.negative:
         facts["negative"] = recipe.negative
     facts |= {"prompt": recipe.prompt, "seed": recipe.seed}
-    return as_file(image, recipe.px, recipe.form, recipe.quality, facts)
+    return as_file(image, recipe.px, recipe.form, recipe.quality, facts, secret)

@@ -24,6 +24,7 @@ from t2igan.inference.serving.parameters import AnswerBody, Seed, truncation_of,
 from t2igan.inference.serving.queueing import Progress
 from t2igan.inference.serving.settings import Settings
 from t2igan.inference.serving.uploads import Source, check_plain, read_parts, read_sources
+from t2igan.inference.watermark import mark
 
 ROUTER = APIRouter()
 FRAMES = 8
@@ -78,10 +79,13 @@ async def interpolations(request: Request) -> Response:
     shares = [round(number / (frames - 1), 4) for number in range(frames)]
 
     def encoded() -> list[bytes]:
+        secret = service.settings.watermark
         if wanted.output_format == "gif":
-            return [gif_bytes(np.stack([resized(image, wanted.px) for image in images]), body.frame_ms or 120)]
+            drawn = images if secret is None else mark(images, secret)
+            return [gif_bytes(np.stack([resized(image, wanted.px) for image in drawn]), body.frame_ms or 120)]
         how = (wanted.px, wanted.output_format, wanted.file_quality)
-        return [as_file(image, *how, facts | {"share": share}) for image, share in zip(images, shares, strict=True)]
+        shared = zip(images, shares, strict=True)
+        return [as_file(image, *how, facts | {"share": share}, secret) for image, share in shared]
 
     data = await asyncio.to_thread(encoded)
     addresses = lambda: [service.kept_link(request, file, wanted.output_format) for file in data]

@@ -25,6 +25,7 @@ from t2igan.inference.serving.models import Catalogue
 from t2igan.inference.serving.queueing import Full, Group, Job, Progress
 from t2igan.inference.serving.rates import Rate
 from t2igan.inference.serving.settings import Settings
+from t2igan.inference.watermark import check_size
 
 _INLINE_PIXELS = 2 * 256 * 256  # more are encoded on a thread: the event loop has others to serve
 LONGEST_RETRY_S = 30  # OpenAI's Python client takes no advice to wait above 120 s, its Node client any
@@ -34,7 +35,9 @@ class Service:
     """A server's state."""
 
     def __init__(self, catalogue: Catalogue, settings: Settings):
-        """Makes it; `batcher.start` sets it going."""
+        """Makes it; `batcher.start` sets it going. Raises `UserError` for models too small for a watermark."""
+        for served in catalogue.values() if settings.watermark else ():
+            check_size(served.native_px, f"the model {served.id}")
         self.catalogue, self.settings = catalogue, settings
         self.metrics = Metrics()
         self.batcher = Batcher(
@@ -129,7 +132,8 @@ class Service:
         """Returns pictures as files; many pixels are encoded on a thread."""
 
         def all_of_them() -> list[bytes]:
-            return [encode(image, one, t2igan.__version__) for image, one in zip(images, recipes, strict=True)]
+            how = (t2igan.__version__, self.settings.watermark)
+            return [encode(image, one, *how) for image, one in zip(images, recipes, strict=True)]
 
         if sum(recipe.px**2 for recipe in recipes) <= _INLINE_PIXELS:
             return all_of_them()

@@ -11,6 +11,7 @@ from t2igan.errors import UserError
 from t2igan.inference.rules import PromptRules
 from t2igan.inference.sample import BATCH_SIZES
 from t2igan.inference.serving.keys import Key
+from t2igan.inference.watermark import Secret
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
@@ -41,6 +42,7 @@ class Settings:
     body_bytes: int = 8 * 2**20
     prompt_characters: int = 2_000  # reading weights takes the square of it in time; 0.2 s for 4,000 characters
     rules: PromptRules = dataclasses.field(default_factory=PromptRules)  # what prompts may say
+    watermark: Secret | None = None  # in every picture; the models have to draw 64 px or more
     largest_px: int = 2048  # the longest side of a picture that is handed out
     connections: int = 1000  # open at a time
     open_metrics: bool = False  # whether /metrics is read without a key
