@@ -2,7 +2,9 @@
 
     t2igan train --config=private --workdir=runs/private
 
-Needs `pip install 't2igan[privacy]'`. Cost and result: see docs/privacy.md, where two baselines stand beside them.
+Needs `pip install 't2igan[privacy]'`. Cost: 90 s of CPU time. Result (seed 0, test captions, epsilon 10, delta 1e-5):
+attributes right 0.416 / all at once 0.000, against 0.981 / 0.896 of noisy linear means and 0.523 / 0.001 without
+privacy: too short, and no match for the baseline (docs/privacy.md).
 
 The text encoder is not taught by pictures: it is a bag of pairs of words, drawn at random. Only the discriminator sees
 pictures, and it is small, since each of its parameters gets noise.
