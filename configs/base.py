@@ -84,7 +84,8 @@ def get_config() -> ConfigDict:
     # Networks. Maps grow from base_px by doubling, one entry of `channels` each, then by patch_px at the edge:
     # image_size_px (or, of codes, image_size_px / space.factor) = base_px * 2 ** (len(channels) - 1) * patch_px.
     config.text_encoder = text = ConfigDict()
-    text.kind = "transformer"  # the only one; your own: docs/extending.md, likewise for all kinds
+    # Or "bag", pairs of neighbours, which needs no training; your own: docs/extending.md, likewise for all kinds.
+    text.kind = "transformer"
     text.width = 64  # of the word vectors
     text.layers = 2
     text.heads = 4
@@ -326,6 +327,17 @@ def get_config() -> ConfigDict:
     captioning.warmup_steps = 50
     captioning.beta2 = 0.99
     captioning.clip_norm = 1.0  # the norm of the gradient, at most; 0 = unbounded
+
+    # Differential privacy of the training pictures, with public captions; experimental (docs/privacy.md). It wants
+    # config.phases=("adversarial",), and --config=private has the rest.
+    config.privacy = privacy = ConfigDict()
+    privacy.epsilon = 0.0  # what may be spent; the training ends when it is; 0 = no privacy
+    privacy.delta = 1e-5  # probability that the bound does not hold; well below 1 / training pictures
+    privacy.noise_multiplier = 0.0  # noise as a multiple of clip_norm; 0 = as much as the length of `train` wants
+    privacy.clip_norm = 1.0  # norm of the gradient of one picture, at most
+    privacy.batch_images = 256  # pictures in an update of the discriminator, on average; train.batch_images are drawn
+    privacy.microbatch_images = 0  # of which so many are computed at once, where memory is short; 0 = all
+    privacy.accountant = "pld"  # or "rdp", which is faster and looser
 
     # The guard looks at each evaluation of the adversarial game, and at every logged value.
     config.guard = guard = ConfigDict()

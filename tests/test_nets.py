@@ -2,6 +2,7 @@
 
 import functools
 import zlib
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -228,3 +229,17 @@ def test_space_and_depth_are_inverse(patch_px):
 def test_a_patch_becomes_the_channels_of_its_place():
     x = jnp.arange(32.0).reshape(1, 4, 4, 2)
     np.testing.assert_array_equal(layers.space_to_depth(x, 2)[0, 1, 0], x[0, 2:4, 0:2].reshape(-1))
+
+
+def test_a_bag_of_pairs_reads_order_and_no_padding():
+    """As it is drawn, without training: what is near in it are captions that share pairs."""
+    bag = nets.TEXT_ENCODERS["bag"].build(
+        SimpleNamespace(width=32, sentence_dim=16), SimpleNamespace(vocab_size=40, dtype=jnp.float32)
+    )
+    tokens = jnp.array([[1, 5, 6, 7, 8, 2], [1, 7, 8, 5, 6, 2], [1, 6, 5, 8, 7, 2]])
+    text, params = bag.init_with_output(jax.random.key(0), tokens)
+    padded = bag.apply(params, jnp.pad(tokens, [(0, 0), (0, 3)]))
+    np.testing.assert_allclose(text.sentence, padded.sentence, atol=1e-5)
+    assert not np.asarray(padded.words)[:, 6:].any()
+    same, swapped, shuffled = np.asarray(text.sentence @ text.sentence[0] / 16)
+    assert same == pytest.approx(1, abs=1e-3) and same > swapped > shuffled

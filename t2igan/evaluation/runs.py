@@ -116,6 +116,8 @@ def _evaluate_one(
 ) -> Evaluated:
     model = load(workdir, which)
     config = from_dict(model.config)
+    if "privacy" in model.info:
+        say(f"{workdir}: these figures look at private pictures, and its epsilon does not cover them; keep them")
     split = split or config.data.test_split
     dataset, train = data
     dataset = open_dataset(config.data, split) if dataset is None else dataclasses.replace(dataset, split=split)

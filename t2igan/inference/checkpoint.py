@@ -162,6 +162,15 @@ class Checkpoints:
         self.close()
 
 
+def newest_step(folder: Path) -> int | None:
+    """Returns the step of the newest whole checkpoint in a phase's folder; None where there is none.
+
+    Only names are looked at: Orbax gives unfinished ones other names.
+    """
+    steps = [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
+    return max(steps, default=None)
+
+
 def read_checkpoint(folder: Path, step: int | None = None) -> tuple[int, Any] | None:
     """Returns step and state of a whole checkpoint in a phase's folder, as dictionaries of NumPy arrays.
 

@@ -1,4 +1,4 @@
-"""Captions to vectors: a small Transformer over token ids.
+"""Captions to vectors: a small Transformer over token ids, or a bag of pairs of neighbours.
 
 A text encoder is applied as `apply(params, tokens)` with tokens int32 [B, T], 0 = padding, and returns a
 `t2igan.nets.layers.Text` whose sentence has `config.text_encoder.sentence_dim` numbers.
@@ -78,6 +78,39 @@ class SelfAttention(nn.Module):
         return dense(width, scale=0.5, dtype=self.dtype, name="out")(attended.reshape(batch, length, width))
 
 
+class BagOfPairs(nn.Module):
+    """A bag of pairs of neighbouring tokens: of use as it is drawn at random, where captions are all that may be read.
+
+    Each pair (token before, token) has a random direction of its own, and the sentence is their sum over the caption,
+    so that captions differ by the pairs that they do not share.
+    """
+
+    vocab_size: int
+    width: int
+    sentence_dim: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens: Int[Array, "B T"]) -> Text:
+        mask = tokens != PADDING  # [B, T]
+        x = nn.Embed(self.vocab_size, self.width, embedding_init=nn.initializers.normal(1.0), name="tokens")(tokens)
+        x = x.astype(self.dtype)
+        before = jnp.pad(x, [(0, 0), (1, 0), (0, 0)])[:, :-1]
+        words = jnp.tanh(dense(self.width, dtype=self.dtype, name="pairs")(jnp.concatenate([before, x], axis=-1)))
+        words = jnp.where(mask[..., None], words, 0)
+        sentence = dense(self.sentence_dim, dtype=self.dtype, name="sentence")(words.sum(1))
+        sentence = nn.LayerNorm(use_bias=False, use_scale=False, dtype=jnp.float32)(sentence)
+        return Text(sentence, words.astype(jnp.float32), mask)
+
+
+def _build_bag(section: Any, common: Common) -> BagOfPairs:
+    return BagOfPairs(common.vocab_size, section.width, section.sentence_dim, common.dtype)
+
+
+def _check_bag(config: Any, section: str) -> None:
+    require_positive(config, f"{section}.width", f"{section}.sentence_dim")
+
+
 def _build(section: Any, common: Common) -> TextEncoder:
     return TextEncoder(
         vocab_size=common.vocab_size,
@@ -100,3 +133,4 @@ def _check(config: Any, section: str) -> None:
 
 
 TEXT_ENCODERS.register("transformer", NetworkKind(_build, _check))
+TEXT_ENCODERS.register("bag", NetworkKind(_build_bag, _check_bag))

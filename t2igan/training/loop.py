@@ -22,7 +22,7 @@ import numpy as np
 from t2igan import config as config_lib
 from t2igan.data import Batches, Dataset, prefetched
 from t2igan.data.unlabelled import columns_with_unlabelled
-from t2igan.inference.checkpoint import Checkpoints
+from t2igan.inference.checkpoint import Checkpoints, newest_step
 from t2igan.method import phases
 from t2igan.method.phases import Phase
 from t2igan.training import guard
@@ -99,20 +99,8 @@ def _loop(
 ) -> Any:
     config = run.config
     compiled: dict[tuple, Any] = {}  # a step by what its number decides: one, as a rule
-    columns, without_captions = phase.columns, len(data) - len(run.train_data)
-    if without_captions:
-        columns = columns_with_unlabelled(columns, len(run.train_data), without_captions)
-    batches = Batches(
-        data,
-        run.tokenizer,
-        seed=zlib.crc32(f"{phase.name} {config.seed}".encode()),
-        batch_images=phase.step_images,
-        process_index=processes.index(),
-        process_count=processes.count(),
-        columns=columns,
-    )
     rate, window = Rate(), []
-    ahead = prefetched(batches.__getitem__, start, phase.total_steps)
+    ahead = prefetched(_batch_of(run, phase, data), start, phase.total_steps)
     with Interruption() as interruption, contextlib.closing(ahead):
         for done, batch in enumerate(ahead, start=start + 1):
             decided = phase.decided(done - 1)
@@ -120,6 +108,8 @@ def _loop(
                 if not compiled:
                     say(f"phase {phase.name}: compiling, which takes longer the larger networks and pictures are")
                 compiled[decided] = compile_phase(run, phase, state, done - 1)
+            if phase.own_batches is not None:
+                phase.own_batches.taken(done - 1)
             state, metrics = compiled[decided](state, parallel.to_devices(batch, run.mesh))
             window.append(metrics)
             if len(window) > STEPS_AHEAD:
@@ -151,6 +141,25 @@ def _loop(
             if stops and (done < phase.total_steps or phase.name != config.phases[-1]):
                 raise Interrupted(f"stopped after step {done:,} of phase {phase.name}; the same command goes on")
     return state
+
+
+def _batch_of(run: Run, phase: Phase, data: Dataset) -> Callable[[int], dict[str, np.ndarray]]:
+    """Returns what makes the batch of a step by its number."""
+    if phase.own_batches is not None:
+        return phase.own_batches.of_step
+    columns, without_captions = phase.columns, len(data) - len(run.train_data)
+    if without_captions:
+        columns = columns_with_unlabelled(columns, len(run.train_data), without_captions)
+    batches = Batches(
+        data,
+        run.tokenizer,
+        seed=zlib.crc32(f"{phase.name} {run.config.seed}".encode()),
+        batch_images=phase.step_images,
+        process_index=processes.index(),
+        process_count=processes.count(),
+        columns=columns,
+    )
+    return batches.__getitem__
 
 
 def _monitor(run: Run, phase: Phase, state: Any, done: int) -> dict[str, Any]:
@@ -228,6 +237,5 @@ def _checkpoint_folder(workdir: Path, phase: str) -> Path:
 
 
 def started(workdir: Path, phase: str) -> bool:
-    """Whether a phase has a whole checkpoint; Orbax names unfinished ones otherwise."""
-    folder = _checkpoint_folder(workdir, phase)
-    return folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())
+    """Whether a phase has a whole checkpoint."""
+    return newest_step(_checkpoint_folder(workdir, phase)) is not None

@@ -100,13 +100,15 @@ def open_run(config, workdir: Path, mesh, data: tuple[Dataset, Dataset, Dataset]
     opened = data or open_datasets(config.data, split_names(config.data))
     train_data, val_data, test_data = opened
     check_same_data(config, workdir, train_data)
-    if processes.leads():
+    looks = not config.privacy.epsilon  # nothing is said or written of what is in private pictures
+    if processes.leads() and looks:
         _report_data(workdir / DATA_REPORT_NAME, opened)
+    listed = f"; all are listed in {workdir / DATA_REPORT_NAME}" if looks else ""
     if train_data.unread:
-        say(f"{unread(train_data)}; all are listed in {workdir / DATA_REPORT_NAME}")
+        say(f"{unread(train_data)}{listed}")
     for dataset in different(opened):
         if dataset.skipped:
-            say(f"{left_out(dataset)}; all are listed in {workdir / DATA_REPORT_NAME}")
+            say(f"{left_out(dataset)}{listed}")
     check_all_usable(opened, config.data)
     agreement.check_data(train_data, config.data.source)
     own = Tokenizer.from_json(processes.from_leader(lambda: _tokenizer(config, workdir, train_data)))
@@ -119,9 +121,9 @@ def open_run(config, workdir: Path, mesh, data: tuple[Dataset, Dataset, Dataset]
     )
     for remark in [
         *train_data.notes,
-        *transparency(opened, config.data),
+        *(transparency(opened, config.data) if looks else ()),
         *few_held_out(opened),
-        *_at_risk(config, train_data),
+        *(_at_risk(config, train_data) if looks else ()),
         *cut_captions(train_data, tokenizer),
     ]:
         say(remark)

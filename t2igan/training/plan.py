@@ -130,10 +130,10 @@ def lower_step(run: Run, phase: Phase, given: Mapping[str, Any]) -> tuple[jax.st
 def abstract(run: Run, phase: Phase, given: Mapping[str, Any]) -> tuple[Any, Any]:
     """Returns shapes and places of a phase's state and of its batch."""
     split = parallel.split(run.mesh)
-    batch = {
-        name: jax.ShapeDtypeStruct((phase.step_images, *like.shape[1:]), like.dtype, sharding=split)
-        for name, like in (phase.shapes or run.batch_shapes).items()
-    }
+    likes = phase.shapes or run.batch_shapes
+    whole = {n: jax.ShapeDtypeStruct((phase.step_images, *like.shape[1:]), like.dtype) for n, like in likes.items()}
+    shapes = phase.own_batches.shapes if phase.own_batches is not None else whole
+    batch = {n: jax.ShapeDtypeStruct(like.shape, like.dtype, sharding=split) for n, like in shapes.items()}
     return parallel.abstract_on(run.mesh, phase.init, dict(given)), batch
 
 
@@ -216,6 +216,9 @@ def _run_without_data(config, mesh: jax.sharding.Mesh) -> Run:
     if config.pretrain_discriminator.task == "labels":  # which are not known
         config = config.copy_and_resolve_references().unlock()
         config.pretrain_discriminator.task = "transforms"
+    if config.privacy.epsilon:  # how much noise there is depends on the number of pictures; the program does not
+        config = config.copy_and_resolve_references().unlock()
+        config.privacy.update(epsilon=math.inf, noise_multiplier=1.0)
     config = settle(config, BASE_VARIANCE, size**2, 1.0)
     tokenizer = reader_of(config, Tokenizer.train(["a", "b"], MIN_VOCAB_SIZE, config.tokenizer.max_tokens))
     return Run(

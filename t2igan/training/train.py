@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from t2igan import config as config_lib
 from t2igan.config.checks import check, check_devices
+from t2igan.config.checks.privacy import unwatched
 from t2igan.data import Dataset, different
 from t2igan.data.given import given_data
 from t2igan.errors import UserError, command, lacks_locks
@@ -24,6 +25,7 @@ from t2igan.evaluation.evaluate import evaluate, without_details
 from t2igan.evaluation.report.data_card import write_data_card
 from t2igan.evaluation.report.facts import gather
 from t2igan.evaluation.report.model_card import CARD_NAME, model_card
+from t2igan.evaluation.report.privacy import privacy_lines
 from t2igan.evaluation.runs import discriminate_with, draw_with
 from t2igan.evaluation.table import summary_line
 from t2igan.inference.files import explain_write_errors, write_json, write_text
@@ -76,6 +78,9 @@ def train(
     check(config)
     batch_keys = [f"{PHASES[phase].section}.batch_images" for phase in config.phases]
     speak(processes.leads())
+    config, lines = unwatched(config)
+    for line in lines:
+        say(line)
     parallel.start(processes.local_cpu_devices(config.devices))
     mesh = parallel.make_mesh(config.devices, config.shard_devices)
     for key in batch_keys:
@@ -179,6 +184,8 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
     sheets = sorted((run.workdir / "samples").glob("*.png"), key=lambda path: path.stat().st_mtime_ns)
     say(f"\nmodel:    {path}")
     if line := _best_line(run, digest):
+        say(line)
+    for line in privacy_lines(snapshot.info):
         say(line)
     if sheets:
         say(f"pictures: {sheets[-1]}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from t2igan.config.checks import game, monitoring, networks, phases, space
+from t2igan.config.checks import game, monitoring, networks, phases, privacy, space
 from t2igan.config.constraints import require_among, require_not_negative, require_positive
 from t2igan.config.pretrained import check_pretrained
 from t2igan.data.settings import check_data
@@ -33,6 +33,7 @@ def check(config: ConfigDict) -> None:
     networks.check(config)
     check_pretrained(config)
     monitoring.check(config)
+    privacy.check(config)
     check_data(config.data)
 
 

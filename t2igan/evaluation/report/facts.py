@@ -63,6 +63,11 @@ class RunFacts:
     trained_on: dict[str, Any] = field(default_factory=dict)  # as `environment` tells; {} for older runs
 
     @property
+    def private(self) -> bool:
+        """Whether it was trained with differential privacy: what is shared then says nothing else of the pictures."""
+        return "privacy" in self.info
+
+    @property
     def images_seen(self) -> dict[str, int]:
         """How many pictures each phase has seen, repeats counted."""
         return {row["phase"]: row["images"] for row in self.rows}

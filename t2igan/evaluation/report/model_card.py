@@ -11,6 +11,7 @@ from pathlib import PurePath
 from typing import Any
 
 from t2igan.evaluation.report.facts import LICENSES, RunFacts, SplitFacts
+from t2igan.evaluation.report.privacy import privacy_lines
 from t2igan.evaluation.report.tables import duration, headlines, number
 
 CARD_NAME = "model_card.md"
@@ -25,6 +26,7 @@ def model_card(facts: RunFacts) -> str:
         _use(facts),
         _data(facts),
         _training(facts),
+        _privacy(facts),
         _results(facts),
         _limits(facts),
         _sampling(facts),
@@ -84,8 +86,9 @@ def _data(facts: RunFacts) -> str:
         f"| {escape(s.name)} | {s.num_images:,} | {s.num_captions:,} | {sum(s.skipped.values()):,} |"
         for s in facts.splits
     ]
-    lines += ["", f"Source: {source}. Hash of the training pictures and captions: "]
-    lines[-1] += f"`{facts.data_fingerprint or 'unknown'}`."
+    lines += ["", f"Source: {source}."]
+    if not facts.private:  # a hash of private pictures would tell who has them
+        lines[-1] += f" Hash of the training pictures and captions: `{facts.data_fingerprint or 'unknown'}`."
     if facts.config["data"]["source"] in ("pixel_avatars", "toon_avatars"):
         lines[-1] += f" {TEMPLATES}"
     if attributes := _attributes(facts.splits[0]):
@@ -126,11 +129,20 @@ def _training(facts: RunFacts) -> str:
     return "\n".join(lines)
 
 
+def _privacy(facts: RunFacts) -> str:
+    if not facts.private:
+        return ""
+    lines = [line.strip().removeprefix("privacy:").strip() for line in privacy_lines(facts.info)]
+    return "\n".join(["## Privacy", "", "Differential privacy, experimental:", "", *(f"- {escape(x)}" for x in lines)])
+
+
 def _number(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
 def _results(facts: RunFacts) -> str:
+    if facts.private:
+        return "## Results\n\nNone here: figures look at the private pictures, and epsilon does not cover them."
     if not facts.evaluations:
         return "## Results\n\nNot evaluated yet: `t2igan evaluate --workdir=...`."
     lines = ["## Results", ""]
@@ -165,7 +177,7 @@ def _limits(facts: RunFacts) -> str:
             lines.append(
                 f"- {cut:.1%} of the training captions are longer than {most} tokens; it never read their ends."
             )
-    for split, evaluation in facts.evaluations.items():
+    for split, evaluation in () if facts.private else facts.evaluations.items():
         worst = [(n, f) for n, f in evaluation["figures"].items() if n.startswith("attributes/each/")]
         if worst:
             name, figure = min(worst, key=lambda item: item[1]["value"])

@@ -206,7 +206,7 @@ def _changes(
     found = explain(model, caption, seeds, {}, known, extractors)
     names = ("the caption", "changed", "what changes", "attention")
     return tuple(
-        Strip(clip(said), tuple(_picture(x, name, note=name) for x, name in zip(pictures, names, strict=False)))
+        Strip(clip(said), tuple(picture(x, name, note=name) for x, name in zip(pictures, names, strict=False)))
         for said, pictures in change_rows(found, attention_maps(model, caption, seeds))
     )
 

@@ -12,6 +12,7 @@ from t2igan.config.constraints import require_exponential_ends, require_positive
 from t2igan.errors import UserError
 from t2igan.method.game import Method
 from t2igan.method.optim.optimizers import OPTIMIZERS
+from t2igan.method.phases import private
 from t2igan.method.phases.base import PHASES, Phase, PhaseKind
 from t2igan.step import Params
 
@@ -65,7 +66,9 @@ def teachers(config: Any) -> tuple[str, ...]:
 
 
 def build(run: Any, given: Mapping[str, Params]) -> Phase:  # noqa: ARG001
-    """Returns the phase of a run."""
+    """Returns the phase of a run; that of `t2igan.method.phases.private` where pictures are to stay private."""
+    if run.config.privacy.epsilon:
+        return private.build(run, KIND)
     method = Method.create(run.config, run.gathered_networks, KIND.total_steps(run))
     return phase_of_game(run, "adversarial", KIND, method, step.train_step, method, sheet_prefix="")
 

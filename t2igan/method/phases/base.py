@@ -77,6 +77,21 @@ class PhaseKind:
 
 
 @dataclasses.dataclass(frozen=True)
+class OwnBatches:
+    """Batches of a phase that takes others than `t2igan.data.Batches`, for one device.
+
+    Attributes:
+      shapes: of a whole batch, by name; a batch may now and then have more rows.
+      of_step: number of a step, from 0 -> its batch; called ahead, by other threads.
+      taken: called with the number of a step right before the step.
+    """
+
+    shapes: Mapping[str, Any]
+    of_step: Callable[[int], dict[str, np.ndarray]]
+    taken: Callable[[int], None]
+
+
+@dataclasses.dataclass(frozen=True)
 class Phase:
     """A phase of one run: a pure step with its first state and its length, and what is seen of it on the way.
 
@@ -98,6 +113,7 @@ class Phase:
       sheet_prefix: of the names of its picture sheets.
       full_size_from: the number of steps after which pictures have grown to full size; before, the guard does not look.
       shapes: of a batch, by name; None = those of `Run.batch_shapes`, in the space of the game.
+      own_batches: what takes the place of `columns`, `unlabelled` and `shapes`; None = the usual batches.
       largest_map_px: height of the largest map that is convolved; 0 = that of the batch's pictures or codes.
     """
 
@@ -116,6 +132,7 @@ class Phase:
     sheet_prefix: str = ""
     full_size_from: int = 0
     shapes: Mapping[str, Any] | None = None
+    own_batches: OwnBatches | None = None
     largest_map_px: int = 0
 
     def is_monitored(self, done: int) -> bool:

@@ -1,0 +1,202 @@
+"""Differential privacy beside its two baselines: noisy linear means, and the same game without privacy.
+
+    python -m benchmarks.privacy --work=/tmp/privacy --out=benchmarks/results/privacy.md
+    python -m benchmarks.privacy --work=/tmp/privacy --only time       # the time of a step alone
+
+Three models draw the test captions of the same data and are judged by the same extractors, which learn from the real
+training pictures: these figures are not private, and the data is one that anybody can have.
+
+- `private`: the configuration (`--config`), trained with `config.privacy`.
+- `linear means`: one noisy sum of the pictures for each attribute and value, with the same epsilon and delta, and least
+  squares on it. A caption gives one picture, so there is no diversity. It needs no training.
+- `not private`: the same networks, losses and numbers of steps, with batches as large, by the usual step.
+
+What is in --work is not done again. Time is a ratio of steps in turns, on batches of as many pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import t2igan
+from benchmarks import timing
+from t2igan.config.checks import check
+from t2igan.data import Dataset, open_datasets, split_names
+from t2igan.data.tokenizer import Tokenizer
+from t2igan.evaluation.evaluate import evaluate
+from t2igan.evaluation.extractors import FeatureExtractors
+from t2igan.evaluation.runs import draw_with
+from t2igan.inference.files import write_json
+from t2igan.method import phases
+from t2igan.method.privacy.accounting import epsilon_of
+from t2igan.method.privacy.noise import standard_normals
+from t2igan.training import plan
+from t2igan.training.distributed import parallel
+
+METRICS = ("attributes", "frechet", "diversity")
+SHOWN = ("attributes/mean", "attributes/all", "frechet/attributes", "frechet/probe", "diversity_within/pixels")
+RIDGE = 10.0
+
+
+def not_private(config: Any) -> Any:
+    """Returns the configuration without privacy: the usual step, with as many pictures in an update."""
+    config = config.copy_and_resolve_references().unlock()
+    config.train.steps = config.train.steps or -(-config.train.images // config.train.batch_images)
+    config.train.batch_images = config.privacy.batch_images
+    config.privacy.epsilon = 0.0
+    config.evaluate.update(every_images=0, at_end=False)
+    config.guard.num_images = 0
+    return config.lock()
+
+
+def attribute_values(data: Sequence[dict[str, str]], names: Sequence[tuple[str, str]]) -> np.ndarray:
+    """Returns float64 [N, 1 + values]: a one, and for each (attribute, value) whether a picture's caption names it."""
+    named = np.array([[of_one.get(name) == value for name, value in names] for of_one in data], np.float64)
+    return np.concatenate([np.ones((len(named), 1)), named], 1)
+
+
+def noise_multiplier(epsilon: float, delta: float) -> float:
+    """Returns the noise of one release, as a multiple of what a picture moves at most (to a thousandth)."""
+    low, high = 0.01, 100.0
+    while high - low > 1e-3:
+        middle = (low + high) / 2
+        low, high = (low, middle) if epsilon_of(1.0, middle, 1, delta, "pld") <= epsilon else (middle, high)
+    return high
+
+
+def linear_means(train: Dataset, epsilon: float, delta: float) -> Callable[[Sequence[dict[str, str]]], np.ndarray]:
+    """Returns what draws attributes, from one noisy release: (attributes of each) -> uint8 pictures.
+
+    The release is sum phi(c) x^T + noise, with phi the attributes of a public caption and pictures x in [-1, 1], which
+    their size bounds: one of them moves it by |phi| |x| at most. The products of phi with itself are public.
+    """
+    names = sorted({pair for of_one in train.attributes or () for pair in of_one.items()})
+    features = attribute_values(train.attributes or (), names)
+    pictures = np.asarray(train.images).reshape(len(train), -1) / 127.5 - 1
+    bound = np.sqrt((features**2).sum(1)).max() * np.sqrt(pictures.shape[1])
+    total = features.T @ pictures
+    deviation = noise_multiplier(epsilon, delta) * bound
+    total += deviation * standard_normals(total.size).reshape(total.shape)
+    weights = np.linalg.solve(features.T @ features + RIDGE * np.eye(len(total)), total)
+
+    def draw(attributes: Sequence[dict[str, str]]) -> np.ndarray:
+        drawn = attribute_values(attributes, names) @ weights
+        return np.clip(np.round((drawn + 1) * 127.5), 0, 255).astype(np.uint8).reshape(-1, *train.images.shape[1:])
+
+    return draw
+
+
+def of_captions(draw: Callable, test: Dataset) -> Callable[[Sequence[str], Sequence[int]], np.ndarray]:
+    """Returns what draws captions of a split by the attributes that they name."""
+    named = {of_one[0]: a for of_one, a in zip(test.captions, test.attributes or (), strict=True)}
+    return lambda captions, seeds: draw([named[caption] for caption in captions])  # noqa: ARG005
+
+
+def judged(draw: Any, test: Dataset, extractors: FeatureExtractors, num_images: int) -> dict[str, float]:
+    """Returns the figures of a drawer on the test captions, and those of the real pictures."""
+    found = evaluate(draw, test, extractors, num_images=num_images, seed=0, metrics=METRICS, resamples=0)
+    return {name: found["figures"][name]["value"] for name in SHOWN if name in found["figures"]}
+
+
+def trained(config: Any, workdir: Path, data: Any) -> dict[str, Any]:
+    """Trains, if that is not done; returns what the snapshot says of it."""
+    began = time.process_time()
+    if not (workdir / "done.json").is_file():
+        train, val, test = data
+        t2igan.train(config, workdir, dataset=train, val_dataset=val, test_dataset=test)
+        write_json(workdir / "done.json", {"cpu_s": round(time.process_time() - began)})
+    return json.loads((workdir / "done.json").read_text(encoding="utf-8"))
+
+
+def step_times(config: Any, repeats: int) -> dict[str, float]:
+    """Returns the seconds of a step, median of turns: of the private one and of the usual one on as many pictures."""
+    steps: dict[str, Callable[[], Any]] = {}
+    mesh = parallel.make_mesh(1)
+    for name, of_it in (("private", config), ("not private", not_private(config))):
+        run, given = plan.without_data(of_it, mesh)
+        phase = phases.build("adversarial", run, given)
+        state, like = plan.abstract(run, phase, given)
+        state = parallel.init_on(mesh, phase.init, given)
+        random = np.random.default_rng(0)
+        batch = {
+            key: (
+                random.normal(size=x.shape).astype(x.dtype)
+                if x.dtype == np.float32
+                else random.integers(0, 200, x.shape).astype(x.dtype)
+            )
+            for key, x in like.items()
+        }
+        if "mask" in batch:  # as many pictures as on average
+            batch["mask"] = np.zeros_like(batch["mask"])
+            batch["mask"][:, : of_it.privacy.batch_images] = 1
+        compiled = parallel.compile_step(
+            phase.step, mesh, state, step_pixels=phase.step_images * run.config.data.image_size_px**2
+        )
+        held = [state]
+
+        def once(compiled=compiled, held=held, batch=batch) -> None:
+            held[0], _ = compiled(held[0], parallel.to_devices(batch, mesh))
+            jax.block_until_ready(held[0])
+
+        steps[name] = once
+    return {name: float(np.median(times)) for name, times in timing.in_turns(steps, repeats).items()}
+
+
+def main() -> None:
+    """Does what is missing, and prints the table."""
+    parser: argparse.ArgumentParser = timing.parser(__doc__, "private")
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--only", nargs="*", default=["means", "private", "plain", "time"])
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the configuration, JSON")
+    parser.add_argument("--num_images", type=int, default=850)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--extractors", type=Path, help="a folder of extractors that have learned; default: in --work")
+    given = parser.parse_args()
+    config = timing.load(given.config).unlock()
+    config.update_from_flattened_dict({k: json.loads(v) for k, v in (pair.split("=", 1) for pair in given.set)})
+    check(config)
+    parallel.start()
+    rows: list[tuple[str, ...]] = []
+    if set(given.only) - {"time"}:
+        data = open_datasets(config.data, split_names(config.data))
+        train, _, test = data
+        t = config.tokenizer
+        captions = [caption for of_one in train.captions for caption in of_one]
+        own = Tokenizer.train(captions, t.vocab_size, t.max_tokens, t.lowercase)
+        folder = given.extractors or given.work / "extractors"
+        extractors = FeatureExtractors(config, train, own, folder)
+        judge = functools.partial(judged, test=test, extractors=extractors, num_images=given.num_images)
+    for name in given.only:
+        print(f"{name} ...", flush=True)
+        if name == "means":
+            figures = judge(of_captions(linear_means(train, config.privacy.epsilon, config.privacy.delta), test))
+            rows.append(
+                (f"linear means, epsilon {config.privacy.epsilon:g}", *(f"{figures[n]:.3f}" for n in SHOWN), "-")
+            )
+        elif name in ("private", "plain"):
+            of_it = config if name == "private" else not_private(config)
+            facts = trained(of_it, given.work / name, data)
+            model = t2igan.load(given.work / name)
+            figures = judge(draw_with(model))
+            title = f"private, epsilon {model.info['privacy']['epsilon']:.2f}" if name == "private" else "not private"
+            rows.append((title, *(f"{figures[n]:.3f}" for n in SHOWN), f"{facts['cpu_s']:,}"))
+    text = timing.table(("model", *SHOWN, "CPU, s"), rows) if rows else ""
+    if "time" in given.only:
+        times = step_times(config, given.repeats)
+        ratio = times["private"] / times["not private"]
+        lines = ", ".join(f"{name} {1e3 * seconds:,.0f} ms" for name, seconds in times.items())
+        text += f"\n\nA step: {lines}; {ratio:.2f} times as long."
+    timing.publish(text.strip(), given.out)
+
+
+if __name__ == "__main__":
+    main()
