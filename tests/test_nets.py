@@ -2,7 +2,6 @@
 
 import functools
 import zlib
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ import pytest
 from t2igan import nets
 from t2igan.nets import layers
 from t2igan.nets.layers import Text
+from t2igan.nets.text_encoder import BagOfPairs
 
 VOCAB = 50
 SIZES = {
@@ -233,9 +233,7 @@ def test_a_patch_becomes_the_channels_of_its_place():
 
 def test_a_bag_of_pairs_reads_order_and_no_padding():
     """As it is drawn, without training: what is near in it are captions that share pairs."""
-    bag = nets.TEXT_ENCODERS["bag"].build(
-        SimpleNamespace(width=32, sentence_dim=16), SimpleNamespace(vocab_size=40, dtype=jnp.float32)
-    )
+    bag = BagOfPairs(vocab_size=40, width=32, sentence_dim=16)
     tokens = jnp.array([[1, 5, 6, 7, 8, 2], [1, 7, 8, 5, 6, 2], [1, 6, 5, 8, 7, 2]])
     text, params = bag.init_with_output(jax.random.key(0), tokens)
     padded = bag.apply(params, jnp.pad(tokens, [(0, 0), (0, 3)]))
