@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from exported import random_model
 from PIL import Image
+from tiny import random_snapshot
 
 import t2igan
 from t2igan.errors import UserError
@@ -90,6 +91,18 @@ def test_one_file_is_half_as_large_in_float16_and_can_be_exported_again(snapshot
     assert load_snapshot(tmp_path / "again.safetensors").digest == load_snapshot(small).digest
 
 
+def test_what_only_editing_needs_may_be_left_out(tmp_path):
+    whole, light = tmp_path / "whole.safetensors", tmp_path / "light.safetensors"
+    made = random_snapshot(CAPTIONS, captioner=True)
+    save_snapshot(whole, dataclasses.replace(made, model_card="# Tiny\n\n- Weights: `0` (text 3)\n"))
+    t2igan.export(whole, "snapshot", light, without=["inverter", "captioner"])
+    kept = load_snapshot(light)
+    assert set(kept.params) == {"text", "generator"} and kept.digest in kept.model_card
+    assert (t2igan.load(light).sample(CAPTIONS) == t2igan.load(whole).sample(CAPTIONS)).all()
+    t2igan.export(whole, "snapshot", light, without=["inverter"])
+    assert "captioner" in load_snapshot(light).params
+
+
 def _arrays(tree):
     for value in tree.values():
         yield from _arrays(value) if isinstance(value, dict) else [value]
@@ -147,6 +160,7 @@ def test_what_imports_t2igan_or_fails_is_refused(tmp_path):
         ({"format": "snapshot", "out": "x"}, "must be a file that ends in .safetensors"),
         ({"format": "stablehlo", "out": "x.onnx"}, "must be a folder"),
         ({"format": "hub", "captions": [""]}, "is empty"),
+        ({"format": "hub", "without": ["text"]}, "without='text' is none of inverter, captioner"),
     ],
 )
 def test_wrong_arguments_are_explained(snapshot, tmp_path, arguments, words):

@@ -37,6 +37,12 @@ def define(given: FlagValues) -> None:
     flags.DEFINE_integer(
         "shrink_images", None, "from how many pictures of the whole model; 32,000 without it", flag_values=given
     )
+    flags.DEFINE_list(
+        "without",
+        [],
+        "of hub and snapshot: inverter, captioner, which only editing needs",
+        flag_values=given,
+    )
     verb.define_plugin(given)
 
 
@@ -59,6 +65,7 @@ def run(given: Given) -> None:
     parallel.start()
     how = {"which": given.which, "weights": given.weights, "captions": captions, "license": given.license}
     how |= {"shrink": given.shrink, "shrink_images": given.shrink_images}
+    how |= {"without": given.without}
     done = t2igan.export(workdir, given.format, given.out, given.dtype, **how)
     if done.shrunk:
         say(side_by_side(("", "before", "after"), done.shrunk))

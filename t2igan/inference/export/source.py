@@ -22,10 +22,12 @@ from t2igan.inference.files import read_small
 from t2igan.inference.pretrained.opening import WEIGHTS
 from t2igan.inference.private import without_private
 from t2igan.inference.sample import Model, from_snapshot, noise, pictures, snapshot_path
-from t2igan.inference.snapshot import DATA_CARD_NAME, Snapshot, load_snapshot
+from t2igan.inference.snapshot import DATA_CARD_NAME, Snapshot, digest_of, load_snapshot
 
 NUM_CHECKED = 64  # pairs of a caption and a seed that every export is compared on
 NUM_EXAMPLES = 6
+# What editing and describing need besides, and may be left out: networks by the name of the one that needs them.
+LEFT_OUT = {"inverter": ("inverter",), "captioner": ("captioner", "image", "matching")}
 GUIDANCE = 1.5  # with which models that know guidance are compared
 
 
@@ -103,7 +105,11 @@ class Source:
 
 
 def open_source(
-    path: str | Path, which: str = "latest", captions: Sequence[str] | None = None, license: str | None = None
+    path: str | Path,
+    which: str = "latest",
+    captions: Sequence[str] | None = None,
+    license: str | None = None,
+    without: Sequence[str] = (),
 ) -> Source:
     """Returns the model of a run's folder or of a snapshot as it is exported.
 
@@ -112,12 +118,13 @@ def open_source(
       which: as for `t2igan.load`.
       captions: to compare with; None = made of the words that the model's tokenizer knows.
       license: of the model; None = as the snapshot says.
+      without: names in `LEFT_OUT`.
 
     Raises:
       UserError: there is no snapshot, it has no generator, or a caption is empty or too long.
     """
     found = snapshot_path(path, which)
-    snapshot = load_snapshot(found)
+    snapshot = lightened(load_snapshot(found), without)
     source = source_of(snapshot if license is None else licensed(snapshot, license), str(found), captions)
     beside = found.with_name(DATA_CARD_NAME)
     card = read_small(beside).decode("utf-8", "replace") if beside.is_file() else ""
@@ -144,6 +151,25 @@ def source_of(snapshot: Snapshot, label: str, captions: Sequence[str] | None = N
     # Small seeds, as people type them, and some over the whole range.
     seeds = [i if i % 4 else (i * 2_654_435_761 + 1) % 2**32 for i in range(NUM_CHECKED)]
     return Source(snapshot, model, captions, seeds, examples[:NUM_EXAMPLES])
+
+
+def check_without(without: Sequence[str]) -> None:
+    """Raises `UserError` for a network that cannot be left out."""
+    if wrong := [name for name in without if name not in LEFT_OUT]:
+        raise UserError(f"without={wrong[0]!r} is none of {', '.join(LEFT_OUT)}, which a model draws without, too")
+
+
+def lightened(snapshot: Snapshot, without: Sequence[str]) -> Snapshot:
+    """Returns a snapshot without some networks of `LEFT_OUT`; those that it does not have are not missed."""
+    check_without(without)
+    left_out = {network for name in without for network in LEFT_OUT[name]}
+    params = {name: network for name, network in snapshot.params.items() if name not in left_out}
+    if len(params) == len(snapshot.params):
+        return snapshot
+    digest = digest_of(params)
+    what = f"- Weights: `{digest}`, those of `{snapshot.digest}` without {' and '.join(without)}"
+    card = re.sub(r"(?m)^- Weights: `\w+` \(.*\)$", lambda _: what, snapshot.model_card)
+    return dataclasses.replace(snapshot, params=params, digest=digest, model_card=card)
 
 
 def licensed(snapshot: Snapshot, license: str) -> Snapshot:

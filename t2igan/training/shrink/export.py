@@ -15,7 +15,7 @@ from t2igan.evaluation.report.facts import read_record
 from t2igan.inference.arguments import as_prompts
 from t2igan.inference.console import progress_bar, say
 from t2igan.inference.export import Exported, check_form, write
-from t2igan.inference.export.source import licensed, open_source, source_of
+from t2igan.inference.export.source import check_without, licensed, lightened, open_source, source_of
 from t2igan.inference.files import explain_write_errors
 from t2igan.inference.sample import MODEL_NAME, WHICH, snapshot_path
 from t2igan.inference.snapshot import Snapshot, digest_of, load_snapshot, save_snapshot
@@ -35,6 +35,7 @@ def export(
     license: str | None = None,
     shrink: float = 1.0,
     shrink_images: int | None = None,
+    without: Sequence[str] = (),
 ) -> Exported:
     """Writes a trained model in a form that draws without t2igan, and compares it with JAX before it is there.
 
@@ -52,6 +53,8 @@ def export(
         with the captions of the training data, or with `captions` where that is not at hand. It is also written as a
         snapshot, into the folder or next to the file.
       shrink_images: from how many pictures it learns; None = 32,000.
+      without: "inverter", "captioner" or both, to be left out of a form that holds a snapshot: a smaller file, which
+        edits by search alone and does not describe. The other forms never have them.
 
     Raises:
       UserError: an unknown form or type, a model without a generator or one that cannot be shrunk, captions that are
@@ -62,13 +65,14 @@ def export(
     out = config_lib.expanded(out, "out")
     check_form(format, out, dtype, weights)
     check_share(shrink)
+    check_without(without)
     if shrink == 1:
-        return write(open_source(path, which, captions, license), format, out, dtype, weights)
+        return write(open_source(path, which, captions, license, without), format, out, dtype, weights)
     with explain_write_errors(out.parent):  # now, not when it has learned
         out.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out.parent).close()
     snapshot, rows = shrunk(path, shrink, which, captions, shrink_images)
-    snapshot = snapshot if license is None else licensed(snapshot, license)
+    snapshot = lightened(snapshot if license is None else licensed(snapshot, license), without)
     # Kept whatever becomes of the form, which may want a library that is not there.
     beside = None if format in KEEPS else out.with_suffix(SUFFIX) if out.suffix else out / MODEL_NAME
     if beside is not None:
