@@ -19,6 +19,7 @@ def get_config():
     config = t2igan.get_config("toon64")
     config.data.update(source="noto_emoji", test_split="heldout_combo")
     config.tokenizer.vocab_size = 1024
+    config.pretrain_autoencoder.images = 48_000  # a better one is of little use here: docs/space.md
     config.pretrain_text.images = 96_000
     config.pretrain_generator.images = 128_000
     config.train.images = 12_000
