@@ -12,7 +12,6 @@ from tiny import in_space, random_snapshot, shrink
 
 from configs import base
 from t2igan import Dataset, UserError, load, nets
-from t2igan.cli.mix import save_gif
 from t2igan.cli.sample import save_files
 from t2igan.config.checks import check
 from t2igan.data import alpha, open_datasets, split_names
@@ -24,7 +23,7 @@ from t2igan.evaluation.evaluate import evaluate
 from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.report.images import data_uri, lit
 from t2igan.inference.editing.composing import compose
-from t2igan.inference.pictures import cut_sheet, save_png, sheet
+from t2igan.inference.pictures import cut_sheet, gif_bytes, save_png, sheet
 from t2igan.inference.sample import to_bytes
 from t2igan.inference.serving.encoding import encode
 from t2igan.inference.serving.links import Recipe
@@ -266,7 +265,7 @@ def test_what_is_kept_and_what_is_drawn_are_mixed_by_what_is_seen():
     np.testing.assert_array_equal(compose(partial(1, 40), white, hidden)[:, :20], partial(1, 40)[:, :20])
 
 
-def test_files_that_know_no_transparency_are_on_white_or_refused(tmp_path):
+def test_files_that_know_no_transparency_are_on_white_or_refused():
     picture = np.zeros((16, 16, 4), np.uint8)
     picture[4:12, 4:12] = (255, 0, 0, 255)
     recipe = lambda form: Recipe("m", "a", seed=0, truncation=1.0, guidance=1.0, px=32, form=form, quality=95)
@@ -275,8 +274,7 @@ def test_files_that_know_no_transparency_are_on_white_or_refused(tmp_path):
             assert served.mode == mode and served.size == (32, 32)
             if form == "jpeg":
                 assert np.asarray(served)[0, 0].min() > 250
-    save_gif(tmp_path / "a.gif", np.stack([picture, picture[::-1]]), 1, 50)
-    with Image.open(tmp_path / "a.gif") as moving:
+    with Image.open(io.BytesIO(gif_bytes(np.stack([picture, picture[::-1]]), 50))) as moving:
         assert moving.n_frames >= 1
 
 

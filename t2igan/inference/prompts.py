@@ -63,12 +63,13 @@ class Prompt:
 
 
 @functools.lru_cache(maxsize=1024)
-def parse(prompt: str, negative: str = "") -> Prompt:
+def parse(prompt: str, negative: str = "", unite: bool = True) -> Prompt:
     """Returns what a prompt means.
 
     Args:
       prompt: in the language of the module's docstring.
       negative: what is not wanted, phrases between commas; "" = nothing.
+      unite: whether captions joined by AND may become one, which is longer than each.
 
     Raises:
       UserError: a bracket with a weight is not closed or not opened, a weight is no number, or nothing is left.
@@ -82,7 +83,7 @@ def parse(prompt: str, negative: str = "") -> Prompt:
     if len(parts) > 1 and not all(part.strip() for part in parts):
         raise UserError(f"prompt {prompt!r} has nothing on one side of AND; write \\AND for the word as such")
     sums = [_of_part(part, prompt, notes, may_be_all=number > 0) for number, part in enumerate(parts)]
-    meant = sums[0] if len(sums) == 1 else _joined(sums)
+    meant = sums[0] if len(sums) == 1 else _joined(sums, unite)
     for phrase in filter(None, map(str.strip, negative.split(","))):
         meant = _without_unwanted(meant, phrase, notes)
     shares = {caption: share for caption, share in meant.shares.items() if abs(share) > 1e-9}
@@ -172,14 +173,14 @@ def _said(part: str, found: list[re.Match], kept: list[bool]) -> str:
     return text.strip()
 
 
-def _joined(sums: list[_Sum]) -> _Sum:
+def _joined(sums: list[_Sum], unite: bool) -> _Sum:
     """Captions that all hold: one that says it all, or s(base) + sum_i (s(c_i) - s(base)), and all their words.
 
     The base is what the captions have in common, word by word. Where that is little, as with phrases behind a caption,
     it is the first caption, and each other one is said after it: "c_1 and c_i".
     """
     plain = all(list(of.shares) == of.read == [of.said] for of in sums)
-    if plain and (united := _united([of.said for of in sums])):
+    if unite and plain and (united := _united([of.said for of in sums])):
         return _Sum({united: 1.0}, [united], united)
     words = [of.said.split() for of in sums]
     common = functools.reduce(_common, words)

@@ -124,6 +124,9 @@ class Model:
     def understood(self, prompts: Sequence[str], negative: str = "") -> list[Prompt]:
         """Returns what prompts mean. Raises `UserError` for one that cannot be read or is too long."""
         meant = [parse(prompt, negative) for prompt in prompts]
+        for i, of in enumerate(meant):
+            if "AND" in prompts[i] and self.tokenizer.lengths(of.captions).max() > self.tokenizer.max_tokens:
+                meant[i] = parse(prompts[i], negative, unite=False)
         # Each caption of which one is made up has to fit.
         self.tokenizer.check_prompts([caption for of in meant for caption in dict.fromkeys(of.captions + of.read)])
         return meant
