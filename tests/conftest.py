@@ -38,6 +38,35 @@ def config():
     return shrink(get_config())
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _avatars_are_decoded_once():
+    """Most trainings here begin with the same 8,000 pictures; reading them takes seconds with types checked."""
+    from t2igan.data import cache
+    from t2igan.data.sources.avatars import Avatars
+
+    read, decode = Avatars.records, cache._in_memory
+    records, decoded, known = {}, {}, set()
+
+    def records_once(self, split):
+        if split not in records:
+            records[split] = read(self, split)
+            known.update(id(record.image) for record in records[split][0])
+        found, skipped = records[split]
+        return list(found), list(skipped)
+
+    def decode_once(places, how, keep_images):
+        if not (len(places) and id(places[0]) in known and id(places[-1]) in known):
+            return decode(places, how, keep_images)
+        key = tuple(map(id, places)), repr(how), keep_images
+        if key not in decoded:
+            decoded[key] = decode(places, how, keep_images)
+        return decoded[key]
+
+    Avatars.records, cache._in_memory = records_once, decode_once
+    yield
+    Avatars.records, cache._in_memory = read, decode
+
+
 @pytest.fixture(autouse=True)
 def _as_started():
     """A command line that a test runs in this process leaves its name, and how Ctrl-C is kept, to no other test."""
