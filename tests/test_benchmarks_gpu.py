@@ -55,7 +55,11 @@ def test_a_part_that_hangs_is_ended_and_one_that_fails_says_so(tmp_path, monkeyp
 def test_a_step_that_kills_its_process_costs_no_other(tmp_path, monkeypatch):
     asked = []
 
-    def run_part(name, words, limit_s, out):  # noqa: ARG001
+    def run_part(name, words, limit_s, out, platform=""):  # noqa: ARG001
+        if "--count" in words:
+            assert platform == "cpu"
+            visit.append(out, {"part": "work", "config": "base", "gflop_image": 2.0})
+            return 0
         rows = [word for word in words if ":" in word]
         asked.append(rows)
         for row in rows:
@@ -77,7 +81,7 @@ def test_a_step_that_kills_its_process_costs_no_other(tmp_path, monkeypatch):
 
 def test_steps_end_when_the_time_does(tmp_path, monkeypatch):
     monkeypatch.setattr(visit, "run_part", lambda *arguments: 124)  # noqa: ARG005
-    times = iter([100.0, 100.0, 1.0, 1.0])
+    times = iter([100.0, 100.0, 100.0, 100.0, 1.0, 1.0])
     assert visit.steps(tmp_path, ROWS, [], lambda: next(times)) == 124
     errors = [row["error"] for row in visit.rows_of(tmp_path)]
     assert errors == ["out of time", "no time was left for it", "no time was left for it"]
@@ -104,12 +108,22 @@ def test_peaks_are_those_of_the_device():
     assert peak_flop_s("NVIDIA L40S", "bfloat16") is peak_flop_s("cpu", "float32") is None
 
 
+def test_work_is_counted_apart_and_shown_beside_the_speed():
+    step = {"part": "step", "config": "base", "dtype": "bfloat16", "images_s": 1e4, "device": "NVIDIA H200"}
+    shown = visit.with_work(step, 98.9)
+    assert shown["tflop_s"] == 989.0 and shown["mfu"] == 1.0
+    assert visit.with_work(step, None) == step
+    assert visit.with_work(step | {"device": "cpu"}, 2.0)["mfu"] is None
+    text = visit.as_markdown([step, {"part": "work", "config": "base", "gflop_image": 98.9}])
+    assert "| 98.9 | 989.0 | 1.0 |" in text and "## work" not in text
+
+
 def test_all_parts_run_in_order_within_the_minutes(tmp_path, monkeypatch, capsys):
     limits = {}
 
     def run_part(name, words, limit_s, out, platform=""):
-        limits[f"{name} {platform}".strip()] = limit_s
-        if name == "steps":
+        limits.setdefault(f"{name} {platform}".strip(), limit_s)
+        if name == "steps" and not platform:
             visit.append(out, {"part": "step", "config": "base", "dtype": "float32", "images_s": 7.0})
         if name == "training":
             assert f"--seconds={limit_s:.0f}" in words and "--config=emoji64" in words
@@ -119,7 +133,7 @@ def test_all_parts_run_in_order_within_the_minutes(tmp_path, monkeypatch, capsys
     words = ["gpu", "--minutes=8", f"--out={tmp_path / 'out'}", "--configs", "base", "--dtypes", "float32"]
     monkeypatch.setattr("sys.argv", words)
     visit.main()
-    assert list(limits) == ["pictures cpu", "pictures", "steps", "training"]
+    assert set(limits) == {"pictures cpu", "pictures", "steps cpu", "steps", "training"}
     assert limits["pictures cpu"] < 101 and 250 < limits["steps"] < 260 and 450 < limits["training"] < 470
     said = capsys.readouterr().out
     assert "pictures: " in said and "exit code 3" in said and "| base |" in said

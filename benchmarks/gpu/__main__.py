@@ -14,10 +14,11 @@ What there is lies in --out as soon as it is known: `results.jsonl`, a line each
 `pictures_*.png`, `emoji.png`, `emoji.safetensors`, and `log.txt`, what the parts printed. A part that failed is a line
 with "error". The whole ends within --minutes, which includes starting JAX and compiling.
 
-Model FLOP utilisation (MFU) is the FLOP/s of the step, as XLA counts it before it simplifies, over the peak of the
-device for dense products in that type (`benchmarks.gpu.peaks`); it includes gradient penalties and what is computed
-twice on purpose, and is empty where the peak is not known. "peak MB" is the most that the process has held so far, of
-all rows. Compile times are with up to eight programs at once; "disturbed": others still compiled while it was timed.
+Model FLOP utilisation (MFU) is the FLOP/s of the step, as XLA counts it for a CPU before it simplifies, over the peak
+of the device for dense products in that type (`benchmarks.gpu.peaks`); it includes gradient penalties and what is
+computed twice on purpose, and is empty where the peak is not known. "peak MB" is the most that the process has held so
+far, of all rows. Compile times are with up to eight programs at once; "disturbed": others still compiled while it was
+timed.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu.peaks import peak_flop_s
 from benchmarks.timing import ROOT, table
 
 SNAPSHOTS = ("models/pixel_avatars", "models/toon_avatars")
@@ -41,6 +44,8 @@ ENDS_BEFORE_S = 10.0  # of the time, for the parent to write its last lines
 PICTURES_SHARE = 0.21  # of the time, which is the most that the pictures may take
 STEPS_SHARE = 0.55  # of the minutes, at which the steps end however far they are
 GRACE_S = 12.0  # between asking a part to stop and ending it
+# Convolutions are tried out, but what they give is not checked: their trials are most of the time of compiling.
+QUICKER = "--xla_gpu_autotune_level=1"
 PARTS = ("pictures", "steps", "training")
 
 
@@ -50,7 +55,7 @@ def run_part(name: str, words: list[str], limit_s: float, out: Path, platform: s
     What it prints goes to `log.txt`; it is asked to stop (SIGTERM) before it is killed,
     with all that it started.
     """
-    environment = os.environ | ({"JAX_PLATFORMS": platform} if platform else {})
+    environment = {"XLA_FLAGS": QUICKER} | os.environ | ({"JAX_PLATFORMS": platform} if platform else {})
     command = [sys.executable, "-m", f"benchmarks.gpu.{name}", *words]
     with (out / "log.txt").open("ab") as log:
         log.write(f"\n== {' '.join(command[1:])}\n".encode())
@@ -100,16 +105,27 @@ def as_markdown(rows: list[dict[str, Any]]) -> str:
     """Returns all rows as text and tables."""
     blocks = ["# One visit to a GPU"]
     for row in rows:
-        if row["part"] not in ("step", "time"):
+        if row["part"] not in ("step", "time", "work"):
             facts = "\n".join(f"- {name}: {value}" for name, value in row.items() if name != "part")
             blocks.append(f"## {row['part']}\n\n{facts}")
-    steps = [row for row in rows if row["part"] == "step"]
+    work = {row["config"]: row["gflop_image"] for row in rows if row["part"] == "work"}
+    steps = [with_work(row, work.get(row["config"])) for row in rows if row["part"] == "step"]
     if good := [row for row in steps if "error" not in row]:
         cells = [[row.get(key, "") if row.get(key) is not None else "" for key in COLUMNS.values()] for row in good]
         blocks.append("## Adversarial steps\n\n" + table(tuple(COLUMNS), cells))
     if bad := [row for row in steps if "error" in row]:
         blocks.append("\n".join(f"- {row['config']}, {row['dtype']}: {row['error']}" for row in bad))
     return "\n\n".join(blocks) + "\n"
+
+
+def with_work(row: dict[str, Any], gflop_image: float | None) -> dict[str, Any]:
+    """Returns the line of a step with its FLOP/s, and their share of the device's peak where that is known."""
+    if gflop_image is None or "images_s" not in row:
+        return row
+    flop_s = 1e9 * gflop_image * row["images_s"]
+    peak = peak_flop_s(row.get("device", ""), row["dtype"])
+    utilisation = round(flop_s / peak, 4) if peak else None
+    return row | {"gflop_image": gflop_image, "tflop_s": round(flop_s / 1e12, 3), "mfu": utilisation}
 
 
 def main() -> None:
@@ -176,16 +192,19 @@ def steps(out: Path, wanted: list[tuple[str, str]], tiny: list[str], left: Any) 
     A step that the process ended at is not tried again.
     """
     code, left_over = 0, list(wanted)
-    while left_over and left() > 5:
-        words = [f"{config}:{dtype}" for config, dtype in left_over]
-        code = run_part("steps", [f"--out={out}", f"--seconds={left():.0f}", "--rows", *words, *tiny], left(), out)
-        done = {(row["config"], row["dtype"]) for row in rows_of(out) if row["part"] == "step"}
-        left_over = [row for row in left_over if row not in done]
-        if code == 0 or not left_over:
-            break
-        config, dtype = left_over.pop(0)
-        what = "out of time" if code == 124 else f"its process ended with exit code {code}"
-        append(out, {"part": "step", "config": config, "dtype": dtype, "error": what})
+    names = [f"{config}:{dtype}" for config, dtype in wanted]
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(run_part, "steps", [f"--out={out}", "--count", "--rows", *names, *tiny], left(), out, "cpu")
+        while left_over and left() > 5:
+            words = [f"{config}:{dtype}" for config, dtype in left_over]
+            code = run_part("steps", [f"--out={out}", f"--seconds={left():.0f}", "--rows", *words, *tiny], left(), out)
+            done = {(row["config"], row["dtype"]) for row in rows_of(out) if row["part"] == "step"}
+            left_over = [row for row in left_over if row not in done]
+            if code == 0 or not left_over:
+                break
+            config, dtype = left_over.pop(0)
+            what = "out of time" if code == 124 else f"its process ended with exit code {code}"
+            append(out, {"part": "step", "config": config, "dtype": dtype, "error": what})
     for config, dtype in left_over:
         append(out, {"part": "step", "config": config, "dtype": dtype, "error": "no time was left for it"})
     return code

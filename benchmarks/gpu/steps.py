@@ -14,7 +14,6 @@ import jax
 import numpy as np
 
 from benchmarks.gpu.__main__ import append
-from benchmarks.gpu.peaks import peak_flop_s
 from benchmarks.timing import load
 from t2igan.method import phases
 from t2igan.training import plan
@@ -72,24 +71,33 @@ def measured(program: Any, state: Any, batch: Any, calls_s: float) -> float:
     return float(np.median(times))
 
 
+def count(out: Path, names: list[str], tiny: bool) -> None:
+    """Notes the floating-point operations of a picture, of each configuration, as XLA counts them on a CPU.
+
+    It counts none of what is lowered for a GPU.
+    """
+    parallel.start(1)
+    for name in dict.fromkeys(names):
+        step, _, _, step_images = lowered(configured(name, "float32", tiny))
+        flop = float((step.cost_analysis() or {}).get("flops", math.nan))
+        append(out, {"part": "work", "config": name, "gflop_image": round(flop / step_images / 1e9, 3)})
+
+
 def row_of(
     name: str, dtype: str, config: Any, made: tuple, compiling: Future, others: list[Future], traced_s: float
 ) -> dict[str, Any]:
     """Returns what is known of a step, timed."""
-    step, state, batch, step_images = made
+    _, state, batch, step_images = made
     program, compiled_s = compiling.result()
     disturbed = not all(other.done() for other in others)
     seconds = measured(program, state, batch, TIMED_S)
-    flop = float((step.cost_analysis() or {}).get("flops", math.nan))
     device = jax.devices()[0]
-    peak, memory = peak_flop_s(device.device_kind, dtype), program.memory_analysis()
+    memory = program.memory_analysis()
     planned = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     stats = device.memory_stats() or {}
     return {
         "part": "step", "config": name, "dtype": dtype, "px": config.data.image_size_px, "batch": step_images,
         "ms": round(1000 * seconds, 2), "images_s": round(step_images / seconds, 1),
-        "gflop_image": round(flop / step_images / 1e9, 3), "tflop_s": round(flop / seconds / 1e12, 3),
-        "mfu": round(flop / seconds / peak, 4) if peak else None,
         "planned_mb": round((planned + memory.temp_size_in_bytes) / 1e6),
         "peak_mb": round(stats["peak_bytes_in_use"] / 1e6) if "peak_bytes_in_use" in stats else None,
         "traced_s": round(traced_s, 1), "compiled_s": round(compiled_s, 1), "device": device.device_kind,
@@ -102,9 +110,13 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--out", type=Path, required=True)
     arguments.add_argument("--rows", nargs="+", required=True, metavar="CONFIG:DTYPE")
-    arguments.add_argument("--seconds", type=float, required=True, help="for all of them")
+    arguments.add_argument("--seconds", type=float, default=600.0, help="for all of them")
+    arguments.add_argument("--count", action="store_true", help="count operations instead, which wants a CPU")
     arguments.add_argument("--tiny", action="store_true")
     given = arguments.parse_args()
+    if given.count:
+        count(given.out, [row.partition(":")[0] for row in given.rows], given.tiny)
+        return
     begun = time.perf_counter()
     parallel.start(1)
     # A cache of an earlier visit would say nothing about how long compiling takes.
