@@ -7,7 +7,7 @@ What it takes, before it runs; on eight GPUs, and on sixty-four with eight times
     t2igan train --config=coco256 --dry_run --dry_run_devices=8
     t2igan train --config=coco256 --dry_run --dry_run_devices=64 --config.train.batch_images=2048
 
-Not trained by us: we had no GPUs. As coco64.py, with larger maps on top. The penalty's weight is a guess, sixteen times
+Never trained by us. As coco64.py, with larger maps on top. The penalty's weight is a guess, sixteen times
 that of coco64.py for sixteen times as many pixels. R3GAN's weights follow no such rule (0.5 and 1 for 32 and 64 px of
 ImageNet, 2 and 150 for 64 and 256 px of FFHQ): try 4, 16 and 64 on a tenth of the training first.
 

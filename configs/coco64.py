@@ -6,7 +6,8 @@
 
     t2igan train --config=coco64 --dry_run --dry_run_devices=8
 
-Not trained by us: we had no GPUs. From R3GAN (Huang et al. 2024, arXiv:2501.05441) are the loss with both penalties,
+Its step was timed on one GPU (docs/performance.md), it was never trained.
+From R3GAN (Huang et al. 2024, arXiv:2501.05441) are the loss with both penalties,
 their weight (1 for ImageNet at 64 px, falling to a tenth), the learning rates and beta2; batch, lengths, the average's
 half-life and the networks are ours, and guesses. Captions are brought in as text-to-image GANs do on this data:
 mismatched ones count as fakes (DF-GAN, Tao et al. 2022, arXiv:2008.05865), and the text phase's image tower finds the

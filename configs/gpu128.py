@@ -7,7 +7,7 @@ takes, before it runs:
 
     t2igan train --config=gpu128 --dry_run --dry_run_devices=1
 
-Not trained by us: we had no GPU. The method is that of toon64.py, with maps of 32 x 32 codes and wider networks: an
+Never trained by us. The method is that of toon64.py, with maps of 32 x 32 codes and wider networks: an
 autoencoder, the text encoder, the generator by regression where captions have one picture each, then the game on codes.
 Work, parameters and memory: docs/auto.md, "Presets".
 """

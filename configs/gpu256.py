@@ -7,7 +7,7 @@ takes, before it runs:
 
     t2igan train --config=gpu256 --dry_run --dry_run_devices=1
 
-Not trained by us: we had no GPU. The game is that of gpu128.py, on maps of 32 x 32 codes; the autoencoder makes a place
+Never trained by us. The game is that of gpu128.py, on maps of 32 x 32 codes; the autoencoder makes a place
 of 8 x 8 pixels. Work, parameters and memory: docs/auto.md, "Presets".
 """
 

@@ -30,7 +30,7 @@ from t2igan.inference.editing.changing import changed_places
 from t2igan.inference.editing.composing import membrane
 from t2igan.inference.editing.inversion import Effort, Target
 from t2igan.inference.editing.mixing import caption_between, great_circle, steps_between
-from t2igan.inference.pictures import enlarge
+from t2igan.inference.pictures import enlarge, save_png, sheet
 from t2igan.inference.sample import from_snapshot
 
 HAT, HATLESS, HAIR = "a person with a red hat and a blue top", "a person with a blue top", "green hair"
@@ -68,6 +68,21 @@ def random_picture(*shape):
 
 
 # Pictures and masks that are given.
+
+
+@pytest.mark.parametrize("scale", [0, 3])
+def test_the_only_picture_of_a_sheet_is_taken_out_of_it_and_of_several_none_is_guessed(tmp_path, how, images, scale):
+    facts = {"prompts": [HAT], "seeds": [1], "scale": scale}
+    save_png(tmp_path / "one.png", sheet(images[:1], [HAT], 1, scale), facts)
+    np.testing.assert_array_equal(read_picture(tmp_path / "one.png", how).pixels, images[0])
+    save_png(tmp_path / "two.png", sheet(images, [HAT], 2, scale), facts | {"seeds": [1, 2]})
+    with pytest.raises(
+        UserError, match=r"two\.png is a sheet of 2 pictures; give a single one: `t2igan sample --out=F"
+    ):
+        read_picture(tmp_path / "two.png", how)
+    save_png(tmp_path / "cut.png", sheet(images[:1], [HAT], 1, scale)[:20, :18], facts)
+    with pytest.raises(UserError, match="is a sheet of 1 picture;"):
+        read_picture(tmp_path / "cut.png", how)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 8, 16])

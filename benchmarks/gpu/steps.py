@@ -23,7 +23,7 @@ from t2igan.training.warm_start import handed_on
 
 MEANT_FOR = {"coco64": 8, "coco256": 8}  # devices; on one there is its share of the batch
 TIMED_S, LEAST_CALLS, MOST_CALLS = 4.0, 5, 200
-COMPILED_AT_ONCE = 8
+COMPILED_AT_ONCE = 4  # more get in each other's way: XLA tries convolutions out on the device
 COMPILING_SHARE = 0.65  # of the time, after which what is ready is timed, though others still compile
 
 

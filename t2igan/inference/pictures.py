@@ -100,6 +100,24 @@ def cut_sheet(
     return np.stack([picture[top : top + shown_px : scale, left : left + shown_px : scale] for left, top in places])
 
 
+def only_picture(picture: np.ndarray, image_px: int, scale: int = 0) -> np.ndarray:
+    """Returns the picture of a sheet that has one: uint8 [image_px, image_px, C] of uint8 [H, W, C].
+
+    Args:
+      picture: the sheet.
+      image_px: the size of its picture before it was enlarged.
+      scale: as in `sheet`.
+
+    Raises:
+      ValueError: the sheet is too small for that.
+    """
+    scale = scale or -(-SHOWN_PX // image_px)
+    end = _MARGIN_PX + scale * image_px
+    if end > min(picture.shape[:2]):
+        raise ValueError(f"{picture.shape[:2]} px are no sheet of a picture of {image_px} px")
+    return picture[_MARGIN_PX:end:scale, _MARGIN_PX:end:scale].copy()
+
+
 class _Layout:
     """Where the pictures and the lines of a sheet are, in pixels; `each` picture has a caption, or each row."""
 

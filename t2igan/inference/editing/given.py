@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from t2igan.data.decode import Decoding, Unusable, decode, transparency
 from t2igan.data.stored import InFile, reason_of
 from t2igan.errors import UserError
+from t2igan.inference.pictures import only_picture
+from t2igan.inference.provenance import read_claims
 
 MAX_ENLARGED_PX = 4096  # the largest picture that is looked at for pixels that were repeated
 
@@ -43,15 +48,16 @@ def decoding_of(config: dict[str, Any], **changed: Any) -> Decoding:
 def read_picture(picture: str | Path | bytes | np.ndarray, how: Decoding) -> Given:
     """Returns a picture of any size, mode and format at the model's size.
 
-    A picture whose pixels were only repeated, as those that `sample` writes, is taken back to what it was, exactly.
+    A picture whose pixels were only repeated, as those that `sample` writes, is taken back to what it was, exactly;
+    so is the one of a sheet that `sample` drew of one picture.
 
     Raises:
-      UserError: there is no such file, or it is no picture.
+      UserError: there is no such file, or it is no picture, or a sheet of several.
     """
     content, name = _content(picture)
     try:
         pixels, size = decode(content, how)
-        pixels = _reduced(content, how, size, pixels)
+        pixels = _of_sheet(content, name, how) if _is_sheet(content, size) else _reduced(content, how, size, pixels)
     except Unusable as error:
         raise UserError(f"{name} cannot be used: {error}") from error
     return Given(pixels, name, size, hashlib.sha256(pixels.tobytes()).hexdigest()[:12])
@@ -64,6 +70,39 @@ def _content(picture: str | Path | bytes | np.ndarray) -> tuple[bytes | np.ndarr
         return InFile.of(picture).read(), str(picture)
     except (OSError, ValueError) as error:
         raise UserError(f"{picture}: {reason_of(error)}; give the file of a picture") from error
+
+
+def _is_sheet(content: Any, size: tuple[int, int]) -> bool:
+    """Whether this is a sheet of `sample` or of an edit, by the recipe in it; one that was cut to a square is none."""
+    return isinstance(content, bytes) and size[0] != size[1] and isinstance(_facts(content).get("seeds"), list)
+
+
+def _facts(content: bytes) -> dict[str, Any]:
+    try:
+        return read_claims(io.BytesIO(content)).facts
+    except UserError:
+        return {}
+
+
+def _of_sheet(content: bytes, name: str, how: Decoding) -> np.ndarray:
+    """The picture of a sheet that has one."""
+    facts = _facts(content)
+    num = len(facts["seeds"]) * len(facts.get("prompts", [""]))
+    scale = facts.get("scale", 0)
+    if num == 1 and how.channels != 4 and isinstance(scale, int) and 0 <= scale <= MAX_ENLARGED_PX:
+        with contextlib.suppress(ValueError):
+            return only_picture(_as_it_is(content, how), how.size_px, scale)
+    raise UserError(
+        f"{name} is a sheet of {num} picture{'s' * (num != 1)}; give a single one: `t2igan sample --out=FOLDER` writes "
+        "a file for each"
+    )
+
+
+def _as_it_is(content: bytes, how: Decoding) -> np.ndarray:
+    """The whole file, uint8 [H, W, C], in the model's channels."""
+    with Image.open(io.BytesIO(content)) as picture:
+        pixels = np.asarray(picture.convert({1: "L", 3: "RGB"}[how.channels]))
+    return pixels.reshape(*pixels.shape[:2], how.channels)
 
 
 def _reduced(content: Any, how: Decoding, size: tuple[int, int], pixels: np.ndarray) -> np.ndarray:
