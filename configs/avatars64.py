@@ -6,11 +6,11 @@ PATH is a Parquet file, a folder or anything else that docs/data.md lists. What 
 
     t2igan train --config=avatars64 --dry_run --dry_run_devices=1
 
-Its step was timed on a GPU (docs/performance.md), it was never trained to an end. From R3GAN (Huang et
-al. 2024, arXiv:2501.05441) are the loss with both penalties, the fall of their weight to a tenth, the learning rates
-and beta2. The weight itself is 1 for ImageNet and 2 for FFHQ at 64 px there and follows no rule that we know; 1 is a
-guess here, as are batch, lengths, the average's half-life and the augmentation for a few thousand pictures. Colours stay as they are, because captions name them, and so do left and
-right.
+Its step was timed on a GPU (docs/performance.md), it was never trained to an end. From R3GAN (Huang et al. 2024,
+arXiv:2501.05441) are the loss with both penalties, the fall of their weight to a tenth, the learning rates and beta2.
+The weight itself is 1 for ImageNet and 2 for FFHQ at 64 px there and follows no rule that we know; 1 is a guess here,
+as are batch, lengths, the average's half-life and the augmentation for a few thousand pictures. Colours stay as they
+are, because captions name them, and so do left and right.
 
 52 M parameters in the two players, 84 GFLOP a picture, 5 M pictures: 4.2e17 FLOP, which is 20 minutes of an H100 at
 0.35 of its bfloat16 peak, if it reaches that. Memory: docs/scaling.md, "Memory and --dry_run".

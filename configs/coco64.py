@@ -6,10 +6,10 @@
 
     t2igan train --config=coco64 --dry_run --dry_run_devices=8
 
-Its step was timed on one GPU (docs/performance.md), it was never trained.
-From R3GAN (Huang et al. 2024, arXiv:2501.05441) are the loss with both penalties,
-their weight (1 for ImageNet at 64 px, falling to a tenth), the learning rates and beta2; batch, lengths, the average's
-half-life and the networks are ours, and guesses. Captions are brought in as text-to-image GANs do on this data:
+Its step was timed on one GPU (docs/performance.md), it was never trained. From R3GAN (Huang et al. 2024,
+arXiv:2501.05441) are the loss with both penalties, their weight (1 for ImageNet at 64 px, falling to a tenth), the
+learning rates and beta2; batch, lengths, the average's half-life and the networks are ours, and guesses. Captions are
+brought in as text-to-image GANs do on this data:
 mismatched ones count as fakes (DF-GAN, Tao et al. 2022, arXiv:2008.05865), and the text phase's image tower finds the
 caption of a generated picture (XMC-GAN, Zhang et al. 2021, arXiv:2101.04702). Text encoder and tower learn from COCO
 alone, so expect less of the captions' meaning than from peers with a pretrained CLIP.
