@@ -265,7 +265,7 @@ def test_a_plugin_runs_before_anything_is_loaded(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize("arguments", [["--help"], ["models"], ["data", "--help"]])
 def test_a_reader_that_leaves_is_no_traceback(arguments):
     ours = subprocess.Popen(
-        [sys.executable, "-m", "t2igan.cli", *arguments],
+        [sys.executable, "-m", "t2igan", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=Path(__file__).parents[1],

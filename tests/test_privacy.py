@@ -20,7 +20,7 @@ from t2igan.method.phases.private import PrivateMethod, noise_like, private_grad
 from t2igan.method.privacy import accounting, noise
 from t2igan.method.privacy.accounting import Ledger, epsilon_of, settle
 from t2igan.method.privacy.sampling import PoissonBatches
-from t2igan.training import loop
+from t2igan.training import stopping
 
 pytest.importorskip("dp_accounting")
 
@@ -175,7 +175,7 @@ def train(config, workdir):
 def test_a_private_run_says_what_it_spent_and_goes_on_with_the_count(private, tmp_path, monkeypatch, capsys):
     """Stopped, gone on, and killed: steps that were lost stay spent, and the training ends so much earlier."""
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "Interruption", impatient(2))
+        patched.setattr(stopping, "Interruption", impatient(2))
         with pytest.raises(KeyboardInterrupt, match="stopped after step 2"):
             train(private, tmp_path)
     assert Ledger(tmp_path).updates() == 4  # two steps of two

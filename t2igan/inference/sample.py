@@ -19,6 +19,7 @@ from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, command
 from t2igan.inference import shipped
 from t2igan.inference.arguments import as_prompts, as_seeds, check_number
+from t2igan.inference.checkpoint import saved_steps
 from t2igan.inference.fitting import check_kinds, networks_of_stranger
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.pretrained.opening import WEIGHTS, reader_of_snapshot
@@ -315,8 +316,10 @@ def snapshot_path(path: str | Path, which: str = "latest") -> Path:
             f"{path} has no {BEST_SNAPSHOT_NAME}: nothing was evaluated on the way (config.evaluate.every_images), or "
             f"not yet; take the latest"
         )
+    saved = ", ".join(f"{phase} to step {step:,}" for phase, step in saved_steps(path).items())
     raise UserError(
-        f"{path} has no {SNAPSHOT_NAME} yet; the training writes one at every evaluation and at its end. "
+        f"{path} has no {SNAPSHOT_NAME} yet{f' (saved: {saved})' if saved else ''}; the training writes one where a "
+        f"phase that draws is evaluated, stopped or ends. "
         f"Run `{command('train', config='...', workdir=path)}` first (again = go on)"
     )
 
