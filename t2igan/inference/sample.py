@@ -19,7 +19,7 @@ from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, command
 from t2igan.inference import shipped
 from t2igan.inference.arguments import as_prompts, as_seeds, check_number
-from t2igan.inference.checkpoint import saved_steps
+from t2igan.inference.checkpoint import saved_so_far
 from t2igan.inference.fitting import check_kinds, networks_of_stranger
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.pretrained.opening import WEIGHTS, reader_of_snapshot
@@ -306,21 +306,17 @@ def snapshot_path(path: str | Path, which: str = "latest") -> Path:
         raise UserError(f"there is no {path}; give a run's folder or a .safetensors file that t2igan wrote")
     if not path.is_dir():
         return path
-    found = path / WHICH[which]
-    if found.is_file():
-        return found
-    if (path / MODEL_NAME).is_file():
-        return path / MODEL_NAME
+    for found in (path / WHICH[which], path / MODEL_NAME):
+        if found.is_file():
+            return found
     if which == "best":
         raise UserError(
             f"{path} has no {BEST_SNAPSHOT_NAME}: nothing was evaluated on the way (config.evaluate.every_images), or "
             f"not yet; take the latest"
         )
-    saved = ", ".join(f"{phase} to step {step:,}" for phase, step in saved_steps(path).items())
     raise UserError(
-        f"{path} has no {SNAPSHOT_NAME} yet{f' (saved: {saved})' if saved else ''}; the training writes one where a "
-        f"phase that draws is evaluated, stopped or ends. "
-        f"Run `{command('train', config='...', workdir=path)}` first (again = go on)"
+        f"{path} has no {SNAPSHOT_NAME} yet{saved_so_far(path)}; the training writes one when a generator is "
+        f"evaluated, stopped or done. Run `{command('train', config='...', workdir=path)}` first (again = go on)"
     )
 
 
