@@ -32,7 +32,7 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_else(tmp_path, monkeypatc
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(UserError, match="No space left"):
         write_bytes(path, b"after")
-    with pytest.raises(UserError, match="could not write .*me.png: No space left"):
+    with pytest.raises(UserError, match=r"could not write .*me\.png: No space left"):
         save_png(path, np.zeros((2, 2, 3), np.uint8))
     assert path.read_bytes() == b"before" and list(tmp_path.iterdir()) == [path]
 
@@ -45,7 +45,7 @@ def test_half_a_secret_is_not_kept(tmp_path, monkeypatch):
         def __exit__(self, *_):
             pass
 
-        def write(self, raw):
+        def write(self, raw):  # noqa: ARG002
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("t2igan.inference.files.os.fdopen", lambda *_: Full())
