@@ -188,8 +188,8 @@ def test_a_training_on_codes_leaves_all_that_is_needed_to_draw(coded):
 def test_a_training_that_was_stopped_in_the_game_goes_on_to_the_same_end(coded, tmp_path, monkeypatch, lost):
     workdir, config = coded
     with monkeypatch.context() as patched:
-        patched.setattr(stopping, "Interruption", impatient(3))  # three steps of every phase
-        for _ in range(8):
+        patched.setattr(stopping, "Interruption", impatient(3))  # three steps of each training
+        for _ in range(20):
             try:
                 train(config, tmp_path)
                 break

@@ -83,15 +83,18 @@ def _go_on(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
                 state = checkpoints.restore(start, parallel.abstract_on(run.mesh, phase.init, given))
             else:
                 state = parallel.init_on(run.mesh, phase.init, given)
-        if start == phase.total_steps and not left:
+        is_over = start == phase.total_steps
+        if is_over and not left:
             return state
-        if start:
+        if start and not is_over:
             say(f"phase {phase.name} goes on after step {start:,} of {phase.total_steps:,}")
         run.logs.start_phase(phase.name, start)
         bar = Progress(phase.name, phase.total_steps * phase.step_images, start * phase.step_images, run.leads)
         try:
             if left:
                 _make_up(run, phase, checkpoints, state, start)
+            if is_over:
+                return state
             with at_once():
                 data = training_data(run, phase.name, phase.unlabelled)
             return _loop(run, phase, data, checkpoints, bar, state, start)
