@@ -50,10 +50,9 @@ def check_same_configuration(config: ConfigDict, workdir: Path) -> None:
 
 
 def _unused_sections(config: ConfigDict) -> set[str]:
-    """The sections of phases that a run does not have; the game's is read by others, too."""
-    sections = {phase: PHASES[phase].section for phase in PHASES.names()}
-    others = {section for phase, section in sections.items() if phase not in config.phases and not PHASES[phase].game}
-    return others - {sections[phase] for phase in config.phases}
+    """The sections of phases that a run does not have; that of the game is read by others, too."""
+    used = {PHASES[phase].section for phase in (*config.phases, "adversarial")}
+    return {PHASES[phase].section for phase in PHASES.names()} - used
 
 
 def check_same_data(config: ConfigDict, workdir: Path, train_data: Dataset) -> None:

@@ -111,7 +111,7 @@ def _train(
                 run.logs.close()
         except stopping.Interrupted as error:
             found = stopping.what_there_is(workdir, config.phases)
-            raise stopping.Interrupted(f"{error or 'stopped'}; the same command goes on\n{found}") from None
+            raise stopping.Interrupted(f"{str(error) or 'stopped'}; the same command goes on\n{found}") from None
 
 
 def _run_phases(run: Run) -> dict[str, Any]:
