@@ -42,8 +42,11 @@ from t2igan.method.privacy.noise import standard_normals
 from t2igan.training import plan
 from t2igan.training.distributed import parallel
 
-METRICS = ("attributes", "frechet", "diversity")
-SHOWN = ("attributes/mean", "attributes/all", "frechet/attributes", "frechet/probe", "diversity_within/pixels")
+METRICS = ("attributes", "frechet_distance", "diversity")
+SHOWN = (
+    *("attributes/mean", "attributes/all", "frechet_distance/attributes", "frechet_distance/probe"),
+    "diversity_within/pixels",
+)
 RIDGE = 10.0
 
 

@@ -13,7 +13,10 @@ import numpy as np
 
 from benchmarks.timing import parser, publish, table
 
-FIGURES = ("attributes/mean", "attributes/all", "frechet", "diversity_within/pixels", "diversity_within/attributes")
+FIGURES = (
+    *("attributes/mean", "attributes/all", "frechet_distance/"),
+    *("diversity_within/pixels", "diversity_within/attributes"),
+)
 
 
 def main() -> None:
@@ -47,7 +50,7 @@ def main() -> None:
     def figures(model) -> list[float]:
         found = []
         for dataset in measured:
-            groups = ("attributes" if extractors.main == "attributes" else "retrieval", "frechet", "diversity")
+            groups = ("attributes" if extractors.main == "attributes" else "retrieval", "frechet_distance", "diversity")
             how = {"num_images": len(dataset), "seed": 0, "metrics": groups, "extractor_names": (extractors.main,)}
             of_split = evaluate(draw_with(model), dataset, extractors, resamples=0, **how)["figures"]
             names = [next((key for key in of_split if key.startswith(name)), "") for name in FIGURES]

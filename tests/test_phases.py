@@ -11,7 +11,7 @@ from t2igan.data.batches import Batches
 from t2igan.errors import UserError
 from t2igan.inference.checkpoint import read_checkpoint
 from t2igan.method.phases import PHASES
-from t2igan.training import loop, train
+from t2igan.training import stopping, train
 from t2igan.training.distributed import parallel
 from t2igan.training.logs import Logs
 from t2igan.training.warm_start import networks_of
@@ -43,23 +43,15 @@ def all_phases(quick, monkeypatch):
     return quick
 
 
-class Impatient(loop.Interruption):
+class Impatient(stopping.Interruption):
     """Asks to stop after steps of these numbers, counted from the start of the process through all phases."""
 
-    stops: tuple[int, ...] = ()
+    numbers: tuple[int, ...] = ()
     steps = 0
 
-    def __enter__(self):
-        return self
-
-    @property
-    def asked(self):
+    def stops(self):
         Impatient.steps += 1
-        return Impatient.steps in self.stops
-
-    @asked.setter
-    def asked(self, value):
-        pass
+        return Impatient.steps in self.numbers
 
 
 def learned(workdir, phase):
@@ -111,11 +103,11 @@ def test_all_phases_in_order_stopped_and_resumed(all_phases, tmp_path, monkeypat
 
     # After the last step of the generator phase, within the discriminator phase, and within the joint one: what is
     # skipped then has left its networks to the next.
-    monkeypatch.setattr(loop, "Interruption", Impatient)
+    monkeypatch.setattr(stopping, "Interruption", Impatient)
     monkeypatch.setattr(Impatient, "steps", 0)
-    monkeypatch.setattr(Impatient, "stops", (4 + 4, 4 + 4 + 2, 4 + 4 + 4 + 6 + 4 + 3))
-    for _ in Impatient.stops:
-        with pytest.raises(loop.Interrupted):
+    monkeypatch.setattr(Impatient, "numbers", (4 + 4, 4 + 4 + 2, 4 + 4 + 4 + 6 + 4 + 3))
+    for _ in Impatient.numbers:
+        with pytest.raises(stopping.Interrupted):
             train.train(all_phases, tmp_path / "parts")
     train.train(all_phases, tmp_path / "parts")
     assert Impatient.steps == 4 * 7 + 6

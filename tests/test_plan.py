@@ -8,6 +8,7 @@ import sys
 from types import SimpleNamespace
 
 import jax
+import numpy as np
 import pytest
 
 from t2igan.config.checks import check, check_devices
@@ -89,6 +90,15 @@ def test_every_phase_can_be_sharded(config, monkeypatch):
         assert "@Sharding" in lowered.as_text() or "sdy.sharding_constraint" in lowered.as_text(), name
         given = plan.handed_on(given, jax.eval_shape(phase.init, given))
     assert set(given) == set(NETWORKS) - {"space"}
+
+
+def test_a_batch_has_the_columns_of_its_phase(config):
+    run, _ = plan.without_data(config, parallel.make_mesh(1))
+    given = {name: plan._shapes_of(run, name) for name in ("text", "image", "generator")}
+    phase = phases.build("caption", run, given)
+    phase = dataclasses.replace(phase, columns={"words": np.zeros((2, 5), np.int32)})
+    _, batch = plan.abstract(run, phase, given)
+    assert batch["words"].shape == (8, 5) and batch["images"].shape == (8, 16, 16, 3)
 
 
 PROGRAM = """

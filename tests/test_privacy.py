@@ -12,15 +12,18 @@ from squares import squares
 from tiny import impatient
 
 import t2igan
+from t2igan.config import looks_at_private
 from t2igan.config.checks import check
 from t2igan.config.checks.privacy import ONLY, unwatched
 from t2igan.errors import UserError
 from t2igan.inference.snapshot import load_snapshot
+from t2igan.method import phases
 from t2igan.method.phases.private import PrivateMethod, noise_like, private_gradient
 from t2igan.method.privacy import accounting, noise
 from t2igan.method.privacy.accounting import Ledger, epsilon_of, settle
 from t2igan.method.privacy.sampling import PoissonBatches
-from t2igan.training import loop
+from t2igan.training import plan, stopping
+from t2igan.training.distributed import parallel
 
 pytest.importorskip("dp_accounting")
 
@@ -160,6 +163,9 @@ def test_each_picture_comes_by_itself_with_the_same_probability():
     again = batches[0]
     assert not np.array_equal(batch["mask"], again["mask"]) and not np.array_equal(batch["noise"], again["noise"])
     assert np.array_equal(batch["public_tokens"], again["public_tokens"])  # these follow from seed and step
+    # Whatever the private sample is like.
+    other = batches_of(20, 15, updates=200)[0]
+    assert np.array_equal(other["public_tokens"] % 40, batches_of(20, 3, updates=200)[0]["public_tokens"] % 40)
     assert noise.drawn(7, 1.0).tolist() == list(range(7)) and len(noise.drawn(1_000, 1e-9)) == 0
 
 
@@ -175,7 +181,7 @@ def train(config, workdir):
 def test_a_private_run_says_what_it_spent_and_goes_on_with_the_count(private, tmp_path, monkeypatch, capsys):
     """Stopped, gone on, and killed: steps that were lost stay spent, and the training ends so much earlier."""
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "Interruption", impatient(2))
+        patched.setattr(stopping, "Interruption", impatient(2))
         with pytest.raises(KeyboardInterrupt, match="stopped after step 2"):
             train(private, tmp_path)
     assert Ledger(tmp_path).updates() == 4  # two steps of two
@@ -205,6 +211,28 @@ def test_a_private_run_says_what_it_spent_and_goes_on_with_the_count(private, tm
     (killed / accounting.LEDGER_NAME).unlink()
     with pytest.raises(UserError, match="is gone, so nobody knows what was spent"):
         train(private, killed)
+
+
+def test_a_plan_has_the_batches_of_a_training_and_counts_no_epsilon(private, capsys):
+    run, given = plan.without_data(private, parallel.make_mesh(1))
+    phase = phases.build("adversarial", run, given)
+    assert "epsilon" not in capsys.readouterr().out
+    _, batch = plan.abstract(run, phase, given)
+    values = sum(leaf.size for leaf in jax.tree.leaves(plan._shapes_of(run, "discriminator")["params"]))
+    tokens = private.tokenizer.max_tokens
+    assert {name: like.shape for name, like in batch.items()} == {
+        "images": (2, 16, 8, 8, 3), "tokens": (2, 16, tokens), "mask": (2, 16), "noise": (2, values),
+        "public_tokens": (3, 4, tokens),
+    }  # fmt: skip
+
+
+def test_what_looks_at_private_pictures_says_so(private):
+    line = looks_at_private(private, "these figures")
+    assert line == (
+        "privacy: these figures come from looking at private pictures, which epsilon 8 does not cover; keep them"
+    )
+    private.privacy.epsilon = 0.0
+    assert not looks_at_private(private, "these figures")
 
 
 def test_an_update_has_the_noise_that_it_says(private):

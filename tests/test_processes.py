@@ -19,7 +19,7 @@ from tiny import impatient
 
 import t2igan
 from t2igan.errors import UserError
-from t2igan.training import guard, loop, train
+from t2igan.training import guard, loop, stopping, train
 from t2igan.training.distributed import agreement, meeting, processes
 from t2igan.training.distributed.launchers import Place, find
 from t2igan.training.logs import Logs
@@ -470,8 +470,8 @@ def test_stopped_killed_and_gone_on_with_other_numbers_of_processes_it_ends_as_o
 
     descent.patch(monkeypatch.setattr)
     with monkeypatch.context() as patched:  # one alone, for a few steps
-        patched.setattr(loop, "Interruption", impatient(2))
-        with pytest.raises(loop.Interrupted):
+        patched.setattr(stopping, "Interruption", impatient(2))
+        with pytest.raises(stopping.Interrupted):
             train.train(descent.get_config(), workdir)
     assert saved(workdir) == killed + 2
 

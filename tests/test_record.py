@@ -9,6 +9,7 @@ from PIL import Image
 from t2igan.errors import UserError
 from t2igan.inference.checkpoint import read_checkpoint
 from t2igan.training import train
+from t2igan.training.record import check_same_configuration
 
 
 @pytest.fixture
@@ -65,6 +66,14 @@ def test_what_is_refused_names_the_way_to_use_what_was_learned(begun, tmp_path):
         change(tmp_path / name)
         with pytest.raises(UserError, match=rf"pictures or captions .* are not those{way}"):
             train.train(begun, tmp_path / "run")
+
+
+def test_settings_of_phases_that_a_run_does_not_have_may_change(begun, tmp_path):
+    begun.update_from_flattened_dict({"inversion.steps": 7, "captioning.learning_rate": 0.5, "joint.images": 9})
+    check_same_configuration(begun, tmp_path / "run")
+    begun.train.generator_learning_rate = 0.5  # which other phases read
+    with pytest.raises(UserError, match=r"config\.train\.generator_learning_rate was .*, is 0\.5\."):
+        check_same_configuration(begun, tmp_path / "run")
 
 
 def test_a_longer_training_is_a_new_run_that_begins_with_the_old_one(begun, tmp_path):

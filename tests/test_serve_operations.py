@@ -250,7 +250,7 @@ def test_sigterm_under_load_loses_no_answer(folder, tmp_path):
     command = [
         sys.executable,
         "-m",
-        "t2igan.cli",
+        "t2igan",
         "serve",
         f"--workdir={folder}",
         "--port=0",

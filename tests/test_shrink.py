@@ -7,13 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from exported import random_model
+from squares import squares
 from test_export_kinds import KINDS
 
 import t2igan
 from t2igan import config as config_lib
 from t2igan import nets
 from t2igan.errors import UserError
-from t2igan.inference.export import web_page
+from t2igan.evaluation.extractors import FeatureExtractors, Settings
+from t2igan.inference.export import Exported, web_page
 from t2igan.inference.export.source import in_float32
 from t2igan.inference.snapshot import load_snapshot, save_snapshot
 from t2igan.nets.channels import chosen, gated, narrowed, pruned
@@ -154,6 +156,46 @@ def test_a_shrunk_export_is_a_page_a_snapshot_and_a_card(snapshot, tmp_path, mon
     assert images.shape == (4, 16, 16, 3)
     with pytest.raises(UserError, match=r"takes nothing away|must be a number"):
         t2igan.export(tmp_path / "x.safetensors", "web", tmp_path / "y.html", captions=CAPTIONS, shrink=0.95)
+
+
+def test_before_and_after_are_measured_by_the_names_of_today(wide, tmp_path, monkeypatch):
+    for name, few in {"NUM_COMPARED": 2, "NUM_TIMED": 1, "NUM_CAPTIONS": 1, "NUM_SEEDS": 2, "NUM_EVALUATED": 6}.items():
+        monkeypatch.setattr(figures, name, few)
+    train, test = squares("train", 40, 0, px=16), squares("test", 12, 1, px=16)
+    quick = Settings(classifier_steps=2, classifier_batch_images=8)
+    config = config_lib.from_dict(wide.config)
+    extractors = FeatureExtractors(config, train, wide.tokenizer, tmp_path, settings=quick)
+    found = figures.compare(wide, wide, CAPTIONS, test, extractors)
+    named = {"attributes/mean", "attributes/all", "frechet_distance/attributes", "diversity_within/pixels"}
+    assert named == {name for name in found.figures if "/" in name} and named <= found.result["figures"].keys()
+
+
+def test_of_private_pictures_only_captions_are_used(snapshot, monkeypatch, capsys):
+    own = load_snapshot(snapshot)
+    private = dataclasses.replace(own, config=dict(own.config) | {"privacy": {"epsilon": 3.0}})
+    monkeypatch.setattr(export, "open_datasets", lambda *_: [squares("train", 3, 0), squares("test", 3, 1)])
+    found = export._data_of(snapshot, private, None)
+    assert found.captions and found.train is found.test is found.workdir is None
+    assert "nothing is measured on them" in capsys.readouterr().out
+    assert export._data_of(snapshot, own, None).test is not None
+
+
+def test_the_data_card_goes_with_a_shrunk_model(snapshot, tmp_path, monkeypatch):
+    path = tmp_path / "run" / "model.safetensors"
+    save_snapshot(path, load_snapshot(snapshot))
+    path.with_name("data_card.md").write_text("squares")
+    monkeypatch.setattr(export, "shrunk", lambda *_: (load_snapshot(snapshot), ()))
+    sources = []
+
+    def write(source, form, out, *_):
+        sources.append(source)
+        return Exported(out, {form: 1}, ())
+
+    monkeypatch.setattr(export, "write", write)
+    t2igan.export(path, "hub", tmp_path / "hub", captions=CAPTIONS, shrink=0.5)
+    t2igan.export(path, "onnx", tmp_path / "onnx", captions=CAPTIONS, shrink=0.5)
+    assert [source.data_card for source in sources] == ["squares"] * 2
+    assert (tmp_path / "onnx" / "data_card.md").read_text() == "squares"
 
 
 def no_data(*_):

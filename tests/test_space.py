@@ -17,7 +17,7 @@ from t2igan.method.game import Method
 from t2igan.method.phases import PHASES, autoencoder, generator
 from t2igan.nets.init import NETWORKS
 from t2igan.step import generator_loss, init_state, train_step
-from t2igan.training import loop, plan
+from t2igan.training import plan, stopping
 from t2igan.training.distributed import parallel
 from t2igan.training.train import train
 
@@ -188,12 +188,12 @@ def test_a_training_on_codes_leaves_all_that_is_needed_to_draw(coded):
 def test_a_training_that_was_stopped_in_the_game_goes_on_to_the_same_end(coded, tmp_path, monkeypatch, lost):
     workdir, config = coded
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "Interruption", impatient(3))  # three steps of every phase
-        for _ in range(8):
+        patched.setattr(stopping, "Interruption", impatient(3))  # three steps of each training
+        for _ in range(20):
             try:
                 train(config, tmp_path)
                 break
-            except loop.Interrupted:
+            except stopping.Interrupted:
                 for pattern in lost:
                     for path in tmp_path.glob(pattern):
                         path.unlink()

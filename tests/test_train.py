@@ -20,7 +20,7 @@ from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.evaluation.runs import evaluate_run, evaluate_runs
 from t2igan.inference.checkpoint import Checkpoints
-from t2igan.training import loop, monitor, opening, train
+from t2igan.training import monitor, opening, stopping, train
 from t2igan.training.distributed import parallel
 from t2igan.training.logs import Logs
 
@@ -128,12 +128,12 @@ def test_stopped_and_resumed_equals_uninterrupted(tiny, tmp_path, monkeypatch):
     """Stopped as by Ctrl-C after every second step, in both phases."""
     train.train(tiny, tmp_path / "whole")
 
-    monkeypatch.setattr(loop, "Interruption", impatient(2))
+    monkeypatch.setattr(stopping, "Interruption", impatient(2))
     stops = 0
     while True:
         try:
             train.train(tiny, tmp_path / "parts")
-        except loop.Interrupted:
+        except stopping.Interrupted:
             stops += 1
             assert stops < 20
         else:
@@ -154,8 +154,8 @@ def test_a_sharded_run_goes_on_unsharded(tiny, tmp_path, monkeypatch):
         tiny.discriminator.update(kind="mlp", channels=(8,))
     train.train(tiny, tmp_path / "whole")
 
-    with monkeypatch.context() as patch, pytest.raises(loop.Interrupted):
-        patch.setattr(loop, "Interruption", impatient(4))
+    with monkeypatch.context() as patch, pytest.raises(stopping.Interrupted):
+        patch.setattr(stopping, "Interruption", impatient(4))
         train.train(tiny, tmp_path / "parts")
     with tiny.unlocked():
         tiny.update(devices=1, shard_devices=1)

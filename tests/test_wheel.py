@@ -91,7 +91,7 @@ def test_from_an_empty_folder_presets_and_data_are_found(site, tmp_path):
     environ = os.environ | {"PYTHONPATH": str(site)}
 
     def call(*arguments):
-        command = [sys.executable, "-m", "t2igan.cli", *arguments]
+        command = [sys.executable, "-m", "t2igan", *arguments]
         return subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
 
     shown = call("train", "--help")

@@ -47,22 +47,15 @@ def in_space(config, kind, autoencoder_steps):
 
 
 def impatient(steps):
-    """A `loop.Interruption` that asks each training to stop after so many steps, as Ctrl-C would."""
-    from t2igan.training import loop
+    """A `stopping.Interruption` that asks each training to stop after so many steps, as Ctrl-C would."""
+    from t2igan.training import stopping
 
-    class Impatient(loop.Interruption):
-        def __enter__(self):
-            self.left = steps
-            return self
+    class Impatient(stopping.Interruption):
+        left = steps
 
-        @property
-        def asked(self):
+        def stops(self):
             self.left -= 1
             return self.left <= 0
-
-        @asked.setter
-        def asked(self, value):
-            pass
 
     return Impatient
 

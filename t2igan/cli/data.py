@@ -19,6 +19,7 @@ def define(given: FlagValues) -> None:
 
 def run(given: Given) -> None:
     """Shows what is in the data and what would be left out, before anything is trained."""
+    from t2igan.config import looks_at_private
     from t2igan.config.checks import check
     from t2igan.data import check_all_usable, list_splits, open_datasets, split_names
     from t2igan.data.summary import as_json, examples, lines
@@ -30,6 +31,8 @@ def run(given: Given) -> None:
     if out and out.suffix.lower() != ".png":
         raise UserError(f"--out={out} must end in .png: a sheet of pictures with their captions")
     num = verb.number_of_pictures(given, 24)
+    if line := looks_at_private(config, "these counts, and the pictures of a sheet"):
+        say(line)
     splits = list_splits(config.data)
     datasets = open_datasets(config.data, split_names(config.data))
     say("\n".join(lines(datasets, config.data, config.tokenizer)))

@@ -85,10 +85,13 @@ def training_data(workdir: Path) -> tuple[Any, Any]:
         return None, None
     try:
         config = config_lib.from_dict(read_record(workdir)["config"])
-        return config, open_dataset(config.data, config.data.train_split)
+        train = open_dataset(config.data, config.data.train_split)
     except UserError as error:
         say(f"note: no training pictures are looked at: {error}")
         return None, None
+    if line := config_lib.looks_at_private(config, "the training pictures on the sheet, and what is said of them"):
+        say(line)
+    return config, train
 
 
 VERB = verb.Verb(

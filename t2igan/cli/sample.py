@@ -188,6 +188,7 @@ def _splits(given: Given) -> list[Any]:
     from t2igan import config as config_lib
     from t2igan.data import different, open_datasets, split_names
     from t2igan.evaluation.report.facts import read_record
+    from t2igan.inference.console import say
 
     if not 0 < given.flag_near < 1:
         raise UserError(f"--flag_near={given.flag_near:g} must lie between 0 and 1: a share of the held-out pictures")
@@ -197,6 +198,8 @@ def _splits(given: Given) -> list[Any]:
             f"--flag_near compares with the training pictures, which {workdir} does not tell of; give the run's folder"
         )
     config = config_lib.from_dict(read_record(workdir)["config"])
+    if line := config_lib.looks_at_private(config, "names of near pictures"):
+        say(line)
     train, *held_out = different(open_datasets(config.data, split_names(config.data)))
     if not held_out:
         raise UserError("--flag_near wants held-out pictures, and this run's splits are all the training split")

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from t2igan.config import expanded, from_dict
+from t2igan.config import expanded, from_dict, looks_at_private
 from t2igan.data import Dataset, open_dataset
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
@@ -116,8 +116,8 @@ def _evaluate_one(
 ) -> Evaluated:
     model = load(workdir, which)
     config = from_dict(model.config)
-    if "privacy" in model.info:
-        say(f"{workdir}: these figures look at private pictures, and its epsilon does not cover them; keep them")
+    if line := looks_at_private(config, f"the figures of {workdir}"):
+        say(line)
     split = split or config.data.test_split
     dataset, train = data
     dataset = open_dataset(config.data, split) if dataset is None else dataclasses.replace(dataset, split=split)

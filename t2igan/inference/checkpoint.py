@@ -132,6 +132,12 @@ class Checkpoints:
         with explain_write_errors(self.folder):
             self._manager.save(step, args=ocp.args.StandardSave(state), metrics=kept)
 
+    def delete(self, step: int) -> None:
+        """Deletes the checkpoint of a step; one that is under way is finished before."""
+        with explain_write_errors(self.folder):
+            self._manager.wait_until_finished()
+            self._manager.delete(step)
+
     def restore(self, step: int, like: Any) -> Any:
         """Returns the state saved at `step`, placed and shaped as `like` (arrays or `jax.ShapeDtypeStruct`s)."""
         import orbax.checkpoint as ocp
@@ -169,6 +175,18 @@ def newest_step(folder: Path) -> int | None:
     """
     steps = [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
     return max(steps, default=None)
+
+
+def saved_steps(workdir: Path) -> dict[str, int]:
+    """Returns the step of the newest whole checkpoint of each phase in a run's folder that has one."""
+    folders = sorted((workdir / "checkpoints").glob("*"), key=lambda folder: folder.stat().st_mtime_ns)
+    return {folder.name: step for folder in folders if (step := newest_step(folder)) is not None}
+
+
+def saved_so_far(workdir: Path) -> str:
+    """Returns " (saved: text to step 40, ...)" of the phases in a run's folder; "" where there is none."""
+    saved = ", ".join(f"{phase} to step {step:,}" for phase, step in saved_steps(workdir).items())
+    return f" (saved: {saved})" if saved else ""
 
 
 def read_checkpoint(folder: Path, step: int | None = None) -> tuple[int, Any] | None:

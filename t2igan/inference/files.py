@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,20 @@ def first_line(error: BaseException) -> str:
     return lines[0][:200]
 
 
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Gives a place beside a file to write it to, which takes its name when all of it is there.
+
+    No two writers have the same place, of whatever process and machine; where one fails, nothing is left of it.
+    """
+    place = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.unfinished")
+    try:
+        yield place
+        os.replace(place, path)  # noqa: PTH105 - atomic, and says so
+    finally:
+        place.unlink(missing_ok=True)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON whole or not at all."""
     write_text(path, json.dumps(value, indent=2, default=list) + "\n")
@@ -59,9 +75,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file whole or not at all."""
     with explain_write_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(path.name + ".unfinished")
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)  # noqa: PTH105
+        with whole(path) as place:
+            place.write_bytes(content)
 
 
 def write_secret(path: Path, raw: bytes) -> None:
@@ -72,8 +87,12 @@ def write_secret(path: Path, raw: bytes) -> None:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError as error:
             raise UserError(f"{path} is there already; keys are not overwritten, so give another --out") from error
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(raw)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(raw)
+        except OSError:
+            path.unlink(missing_ok=True)  # half a key would be in the way of a whole one
+            raise
 
 
 def read_small(path: Path, most_bytes: int = 100_000) -> bytes:
@@ -89,18 +108,16 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str,
     """Writes NumPy arrays to a `.safetensors` file, whole or not at all, with the mode that the umask gives."""
     from safetensors.numpy import save_file
 
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")  # several processes may write to one folder
     with explain_write_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb"):  # the library's own temporary file could be read by nobody but its owner
-            mode = stat.S_IMODE(unfinished.stat().st_mode)
-        try:
-            save_file(dict(tensors), unfinished, metadata=dict(metadata))
-            unfinished.chmod(mode)
-            os.replace(unfinished, path)  # noqa: PTH105 - atomic, and says so
-        except Exception as error:
-            unfinished.unlink(missing_ok=True)
-            raise OSError(str(error)) from error  # safetensors has an exception of its own for a failed write
+        with whole(path) as place:
+            with place.open("wb"):  # the library's own temporary file could be read by nobody but its owner
+                mode = stat.S_IMODE(place.stat().st_mode)
+            try:
+                save_file(dict(tensors), place, metadata=dict(metadata))
+            except Exception as error:
+                raise OSError(str(error)) from error  # safetensors has an exception of its own for a failed write
+            place.chmod(mode)
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:

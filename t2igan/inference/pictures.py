@@ -12,6 +12,7 @@ import numpy as np
 from t2igan.data.alpha import on_checkerboard
 from t2igan.errors import UserError
 from t2igan.inference.credentials import Signer
+from t2igan.inference.files import whole
 from t2igan.inference.lettering import LINE_PX, lettering
 from t2igan.inference.provenance import GENERATED, picture_bytes, read_claims
 
@@ -155,7 +156,8 @@ def save_png(
         raw = signer.signed(raw, "PNG", source_type, str((facts or {}).get("t2igan", "")))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(raw)
+        with whole(path) as place:
+            place.write_bytes(raw)
     except OSError as error:
         raise UserError(f"could not write {path}: {error.strerror or error}; choose another --out") from error
 

@@ -19,6 +19,7 @@ from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, command
 from t2igan.inference import shipped
 from t2igan.inference.arguments import as_prompts, as_seeds, check_number
+from t2igan.inference.checkpoint import saved_so_far
 from t2igan.inference.fitting import check_kinds, networks_of_stranger
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.pretrained.opening import WEIGHTS, reader_of_snapshot
@@ -305,19 +306,17 @@ def snapshot_path(path: str | Path, which: str = "latest") -> Path:
         raise UserError(f"there is no {path}; give a run's folder or a .safetensors file that t2igan wrote")
     if not path.is_dir():
         return path
-    found = path / WHICH[which]
-    if found.is_file():
-        return found
-    if (path / MODEL_NAME).is_file():
-        return path / MODEL_NAME
+    for found in (path / WHICH[which], path / MODEL_NAME):
+        if found.is_file():
+            return found
     if which == "best":
         raise UserError(
             f"{path} has no {BEST_SNAPSHOT_NAME}: nothing was evaluated on the way (config.evaluate.every_images), or "
             f"not yet; take the latest"
         )
     raise UserError(
-        f"{path} has no {SNAPSHOT_NAME} yet; the training writes one at every evaluation and at its end. "
-        f"Run `{command('train', config='...', workdir=path)}` first (again = go on)"
+        f"{path} has no {SNAPSHOT_NAME} yet{saved_so_far(path)}; the training writes one when a generator is "
+        f"evaluated, stopped or done. Run `{command('train', config='...', workdir=path)}` first (again = go on)"
     )
 
 

@@ -28,7 +28,8 @@ def best_average(run: Run, state: Any, phase: str, done: int) -> Any:
         return state
     averages = {"1": state.ema, **state.tracks}
     alone = parallel.local(state.replace(opt_state=()))
-    best = processes.from_leader(lambda: _best(run, alone, phase, done))
+    with run.interruption.at_once():
+        best = processes.from_leader(lambda: _best(run, alone, phase, done))
     return state.replace(ema=averages[best])
 
 

@@ -9,8 +9,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import signal
-import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -25,12 +23,13 @@ from t2igan.data.unlabelled import columns_with_unlabelled
 from t2igan.inference.checkpoint import Checkpoints, newest_step
 from t2igan.method import phases
 from t2igan.method.phases import Phase
-from t2igan.training import guard
+from t2igan.training import guard, stopping
 from t2igan.training.distributed import parallel, processes
 from t2igan.training.logs import Progress, Rate, say
-from t2igan.training.monitor import is_due, monitor
+from t2igan.training.monitor import is_due, keep_snapshot, monitor
 from t2igan.training.run import Run
 from t2igan.training.space import settled, training_data
+from t2igan.training.stopping import Interrupted
 
 # Steps that may be under way or waiting for the device: enough to keep it busy, and few enough that a training that is
 # asked to stop does so after a few steps, not after all that were given to the device since the last log.
@@ -75,20 +74,29 @@ def run_phase(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
 def _go_on(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
     """Runs a phase from its latest checkpoint, or from what is given, to its end; returns the last state."""
     # Whatever ends the loop, a save under way is finished before.
-    with Checkpoints(_checkpoint_folder(run.workdir, phase.name), *run.best_metric) as checkpoints:
+    folder, at_once = _checkpoint_folder(run.workdir, phase.name), run.interruption.at_once
+    with run.interruption.deferred(), Checkpoints(folder, *run.best_metric) as checkpoints:
         start = processes.from_leader(lambda: checkpoints.latest_step() or 0)
-        if start:
-            state = checkpoints.restore(start, parallel.abstract_on(run.mesh, phase.init, given))
-        else:
-            state = parallel.init_on(run.mesh, phase.init, given)
-        if start == phase.total_steps:
+        left = bool(start) and processes.from_leader(lambda: stopping.is_left(run.workdir, phase.name, start))
+        with at_once():
+            if start:
+                state = checkpoints.restore(start, parallel.abstract_on(run.mesh, phase.init, given))
+            else:
+                state = parallel.init_on(run.mesh, phase.init, given)
+        is_over = start == phase.total_steps
+        if is_over and not left:
             return state
-        if start:
+        if start and not is_over:
             say(f"phase {phase.name} goes on after step {start:,} of {phase.total_steps:,}")
         run.logs.start_phase(phase.name, start)
         bar = Progress(phase.name, phase.total_steps * phase.step_images, start * phase.step_images, run.leads)
         try:
-            data = training_data(run, phase.name, phase.unlabelled)
+            if left:
+                _make_up(run, phase, checkpoints, state, start)
+            if is_over:
+                return state
+            with at_once():
+                data = training_data(run, phase.name, phase.unlabelled)
             return _loop(run, phase, data, checkpoints, bar, state, start)
         finally:
             bar.close()
@@ -101,7 +109,7 @@ def _loop(
     compiled: dict[tuple, Any] = {}  # a step by what its number decides: one, as a rule
     rate, window = Rate(), []
     ahead = prefetched(_batch_of(run, phase, data), start, phase.total_steps)
-    with Interruption() as interruption, contextlib.closing(ahead):
+    with contextlib.closing(ahead):
         for done, batch in enumerate(ahead, start=start + 1):
             decided = phase.decided(done - 1)
             if decided not in compiled:
@@ -110,7 +118,10 @@ def _loop(
                 compiled[decided] = compile_phase(run, phase, state, done - 1)
             if phase.own_batches is not None:
                 phase.own_batches.taken(done - 1)
-            state, metrics = compiled[decided](state, parallel.to_devices(batch, run.mesh))
+            # The first call compiles, and all before it is saved. What a private step spent must not be lost, though.
+            is_first = done == start + 1 and phase.own_batches is None
+            with run.interruption.at_once() if is_first else contextlib.nullcontext():
+                state, metrics = compiled[decided](state, parallel.to_devices(batch, run.mesh))
             window.append(metrics)
             if len(window) > STEPS_AHEAD:
                 jax.block_until_ready(window[-1 - STEPS_AHEAD])
@@ -119,8 +130,7 @@ def _loop(
             saves = passed(config.checkpoint.every_images) or done == phase.total_steps
             monitored = is_due(run, phase, done)
             waits = saves or monitored or passed(config.log.every_images)
-            stops = processes.stops(interruption.asked)
-            saves = saves or stops
+            stops = run.interruption.stops()
             if waits or stops:
                 # Waits for the device. Nothing is saved or shown before it is known to be finite.
                 values = mean_of_finite(window, done, phase.name, checkpoints.latest_step())
@@ -132,14 +142,18 @@ def _loop(
                 if times := len(guard.rollbacks(run.workdir, phase.name)):
                     values["rollbacks"] = float(times)
                 run.logs.scalars(phase.name, done, done * phase.step_images, values)
-            figures = _monitor(run, phase, state, done) if monitored else {}
+            figures = _monitor(run, phase, state, done) if monitored and not stops else {}
+            stops = stops or figures is None
             if figures:
                 run.logs.scalars(phase.name, done, done * phase.step_images, figures)
                 rate.take()  # pictures a second of training, not of evaluation
-            if saves or checkpoints.improves(figures):
+            if stops and monitored and run.leads:
+                stopping.leave(run.workdir, phase.name, done)  # before the step is saved, or it might be forgotten
+            if saves or stops or checkpoints.improves(figures):
                 checkpoints.save(done, state, figures or None)
-            if stops and (done < phase.total_steps or phase.name != config.phases[-1]):
-                raise Interrupted(f"stopped after step {done:,} of phase {phase.name}; the same command goes on")
+            if stops:
+                _keep_snapshot(run, phase, state, done)
+                raise Interrupted(f"stopped after step {done:,} of phase {phase.name}")
     return state
 
 
@@ -162,10 +176,40 @@ def _batch_of(run: Run, phase: Phase, data: Dataset) -> Callable[[int], dict[str
     return batches.__getitem__
 
 
-def _monitor(run: Run, phase: Phase, state: Any, done: int) -> dict[str, Any]:
-    """Returns the leader's figures of the state, or raises its `Collapse`, in all processes."""
+def _monitor(run: Run, phase: Phase, state: Any, done: int) -> dict[str, Any] | None:
+    """Returns the leader's figures of the state, or raises its `Collapse`, in all processes.
+
+    None where it was asked to stop meanwhile: of one process, that is.
+    """
     alone = parallel.local(state.replace(opt_state=()))
-    return _from_leader_or_collapse(lambda: monitor(run, phase, alone, done))
+    with contextlib.suppress(Interrupted), run.interruption.at_once():
+        return _from_leader_or_collapse(lambda: monitor(run, phase, alone, done))
+    return None
+
+
+def _make_up(run: Run, phase: Phase, checkpoints: Checkpoints, state: Any, done: int) -> None:
+    """Does what was due after the step of the last checkpoint, and was left when the training was asked to stop."""
+    try:
+        figures = _monitor(run, phase, state, done)
+    except guard.Collapse:
+        checkpoints.delete(done)  # as if it had been seen before the step was saved
+        raise
+    if figures is None:
+        raise Interrupted(f"stopped after step {done:,} of phase {phase.name}")
+    if figures:
+        run.logs.scalars(phase.name, done, done * phase.step_images, figures)
+    if checkpoints.improves(figures):
+        checkpoints.delete(done)
+        checkpoints.save(done, state, figures)
+    if run.leads:
+        stopping.nothing_is_left(run.workdir)
+
+
+def _keep_snapshot(run: Run, phase: Phase, state: Any, done: int) -> None:
+    """Writes the snapshot of a state where a phase draws."""
+    if phase.evaluates != "never":
+        alone = parallel.local(state.replace(opt_state=()))
+        processes.from_leader(lambda: keep_snapshot(run, phase, alone, done))
 
 
 def _from_leader_or_collapse(make: Callable[[], Any]) -> Any:
@@ -202,34 +246,6 @@ def mean_of_finite(window: list[dict], done: int, phase: str, saved: int | None)
                     at,
                 )
     return {name: float(np.mean([metrics[name] for metrics in window])) for name in window[0]}
-
-
-class Interrupted(KeyboardInterrupt):
-    """The user asked to stop, and everything is saved."""
-
-
-class Interruption:
-    """While active, Ctrl-C and SIGTERM only ask to stop after the current step; a second Ctrl-C stops at once."""
-
-    def __init__(self):
-        self.asked = False
-        self._before: dict = {}
-
-    def __enter__(self) -> Interruption:
-        if threading.current_thread() is threading.main_thread():
-            for number in processes.stop_signals():
-                self._before[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number, frame):  # noqa: ARG002
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-        say("stopping after this step, and saving; once more stops at once")
 
 
 def _checkpoint_folder(workdir: Path, phase: str) -> Path:

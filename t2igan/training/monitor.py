@@ -84,6 +84,11 @@ def evaluate_and_draw(run: Run, phase: Phase, state: Any, done: int) -> dict[str
     return figures
 
 
+def keep_snapshot(run: Run, phase: Phase, state: Any, done: int) -> None:
+    """Writes the snapshot of a phase's state as it is, not evaluated."""
+    save_snapshot(run.workdir / SNAPSHOT_NAME, snapshot_of(run, networks_of(state), done, phase.name))
+
+
 def evaluated(run: Run, snapshot: Snapshot) -> tuple[Snapshot, dict[str, Any]]:
     """Measures a snapshot by cheap figures, and keeps it where it is the best so far; returns it with its figures."""
     looked = cheap_figures(run, from_snapshot(snapshot, run.tokenizer), run.config.evaluate.num_images)

@@ -22,6 +22,7 @@ import numpy as np
 from t2igan import nets
 from t2igan.data import Dataset
 from t2igan.data.tokenizer import MIN_VOCAB_SIZE, Tokenizer
+from t2igan.data.unlabelled import CAPTIONED
 from t2igan.errors import UserError
 from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.inference.pretrained.opening import reader_of
@@ -131,8 +132,13 @@ def abstract(run: Run, phase: Phase, given: Mapping[str, Any]) -> tuple[Any, Any
     """Returns shapes and places of a phase's state and of its batch."""
     split = parallel.split(run.mesh)
     likes = phase.shapes or run.batch_shapes
-    whole = {n: jax.ShapeDtypeStruct((phase.step_images, *like.shape[1:]), like.dtype) for n, like in likes.items()}
-    shapes = phase.own_batches.shapes if phase.own_batches is not None else whole
+    rows = lambda likes: {
+        name: jax.ShapeDtypeStruct((phase.step_images, *like.shape[1:]), like.dtype) for name, like in likes.items()
+    }
+    columns = rows(phase.columns)
+    if phase.unlabelled and run.config.data.unlabelled_source:
+        columns[CAPTIONED] = jax.ShapeDtypeStruct((phase.step_images,), np.int32)
+    shapes = phase.own_batches.shapes if phase.own_batches is not None else rows(likes) | columns
     batch = {n: jax.ShapeDtypeStruct(like.shape, like.dtype, sharding=split) for n, like in shapes.items()}
     return parallel.abstract_on(run.mesh, phase.init, dict(given)), batch
 

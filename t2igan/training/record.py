@@ -14,6 +14,7 @@ from t2igan.data import Dataset
 from t2igan.errors import UserError
 from t2igan.evaluation.report.environment import environment
 from t2igan.inference.files import write_json
+from t2igan.method.phases import PHASES
 from t2igan.training.run import Run
 
 RECORD_NAME = "config.json"
@@ -24,7 +25,7 @@ def check_same_configuration(config: ConfigDict, workdir: Path) -> None:
     """Raises `UserError` where a folder's run was begun with a configuration that computes something else.
 
     Keys that one of the two lacks have their defaults of today. Where the data lies may change: whether it is the same
-    is told by `check_same_data`, when it is open.
+    is told by `check_same_data`, when it is open. So may the settings of phases that the run does not have.
     """
     path = workdir / RECORD_NAME
     if not path.is_file():
@@ -34,7 +35,8 @@ def check_same_configuration(config: ConfigDict, workdir: Path) -> None:
     except (json.JSONDecodeError, KeyError) as error:
         raise UserError(f"{path} cannot be read ({error}); mend its JSON, or choose another --workdir") from error
     new = json.loads(config_lib.to_json(config))
-    changed = config_lib.changed_keys(old, new)
+    unused = _unused_sections(config)
+    changed = [key for key in config_lib.changed_keys(old, new) if key.partition(".")[0] not in unused]
     if changed:
         default = config_lib.defaults()
         old, new = default | config_lib.flatten(old), default | config_lib.flatten(new)
@@ -45,6 +47,12 @@ def check_same_configuration(config: ConfigDict, workdir: Path) -> None:
             f"Set it back to go on there; or, as to train for longer, begin a new run with what this one has learned: "
             f"{_how(workdir)}"
         )
+
+
+def _unused_sections(config: ConfigDict) -> set[str]:
+    """The sections of phases that a run does not have; that of the game is read by others, too."""
+    used = {PHASES[phase].section for phase in (*config.phases, "adversarial")}
+    return {PHASES[phase].section for phase in PHASES.names()} - used
 
 
 def check_same_data(config: ConfigDict, workdir: Path, train_data: Dataset) -> None:

@@ -19,6 +19,7 @@ from t2igan.errors import UserError
 from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.training.distributed import parallel, processes
 from t2igan.training.logs import Logs, say
+from t2igan.training.stopping import Interruption
 
 HELD_OUT_PICTURES = 1024  # of the validation split, at most, that a phase is measured on
 AT_ONCE = 64
@@ -38,6 +39,7 @@ class Run:
     networks: nets.Networks  # to be applied to parameters that lie whole on one device
     extractors: FeatureExtractors
     logs: Logs
+    interruption: Interruption = dataclasses.field(default_factory=Interruption)  # by Ctrl-C and the like
 
     @property
     def gathered_networks(self) -> nets.Networks:

@@ -27,7 +27,7 @@ from t2igan.data.dataset import Dataset
 from t2igan.data.unlabelled import open_unlabelled, with_unlabelled
 from t2igan.errors import UserError
 from t2igan.inference.checkpoint import read_checkpoint
-from t2igan.inference.files import explain_write_errors
+from t2igan.inference.files import explain_write_errors, whole
 from t2igan.inference.snapshot import load_networks, save_networks
 from t2igan.method import automatic
 from t2igan.method.phases import PHASES
@@ -145,12 +145,12 @@ def _codes(run: Run, data: Dataset, name: str) -> Path:
     if path.is_file():
         return path
     encode = jax.jit(lambda params, images: run.networks.to_network(params, images).astype(jnp.float16))
-    unfinished, num = path.with_name(path.name + ".unfinished"), len(data)
-    with explain_write_errors(run.workdir):
+    num = len(data)
+    with explain_write_errors(run.workdir), whole(path) as place:
         for old in run.workdir.glob(f"{name}_*.npy*"):
             old.unlink()
         shape = (num, *run.batch_shapes["images"].shape[1:])
-        codes = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.float16, shape=shape)
+        codes = np.lib.format.open_memmap(place, mode="w+", dtype=np.float16, shape=shape)
         for start in range(0, num, ENCODED_AT_ONCE):
             rows = np.arange(start, min(start + ENCODED_AT_ONCE, num))
             images = data.images[rows]
@@ -158,7 +158,6 @@ def _codes(run: Run, data: Dataset, name: str) -> Path:
             codes[rows] = np.asarray(encode({"space": params}, padded))[: len(rows)]
         codes.flush()
         del codes
-        unfinished.replace(path)
     say(f"codes of {num:,} pictures of {data.split!r}: {shape[1]} x {shape[2]} x {shape[3]} numbers each")
     return path
 

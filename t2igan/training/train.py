@@ -31,8 +31,9 @@ from t2igan.evaluation.table import summary_line
 from t2igan.inference.files import explain_write_errors, write_json, write_text
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.sample import BEST_SNAPSHOT_NAME, SNAPSHOT_NAME, from_snapshot
-from t2igan.inference.snapshot import load_snapshot, save_snapshot
+from t2igan.inference.snapshot import Snapshot, load_snapshot, save_snapshot
 from t2igan.method.phases import PHASES
+from t2igan.training import stopping
 from t2igan.training.averages import best_average
 from t2igan.training.distributed import agreement, parallel, processes
 from t2igan.training.logs import say, speak
@@ -100,24 +101,35 @@ def _train(
     data: tuple[Dataset, Dataset, Dataset] | None,
 ) -> dict[str, Any]:
     check_same_configuration(config, workdir)
-    run = open_run(config, workdir, mesh, data)
-    write_configuration(config, workdir, overrides, run)
-    try:
-        given, state = fitted(run, pretrained_parts(run, inherit(run))), None  # networks that have learned, by name
-        for i, name in enumerate(config.phases):
-            given = at_hand(run, name, given)
-            phase = build_phase(run, name, given)
-            later = config.phases[i + 1 :]
-            if processes.from_leader(lambda later=later: any(started(workdir, phase) for phase in later)):
-                # What this phase left behind is in the later one's state: only its structure counts.
-                given = handed_on(given, jax.eval_shape(phase.init, given))
-                continue
-            state = best_average(run, run_phase(run, phase, given), phase.name, phase.total_steps)
-            given = handed_on(given, state)
-        processes.no_more_stops()
-        return finish(run, given, int(state.step))
-    finally:
-        run.logs.close()
+    with stopping.Interruption() as interruption:
+        try:
+            run = dataclasses.replace(open_run(config, workdir, mesh, data), interruption=interruption)
+            write_configuration(config, workdir, overrides, run)
+            try:
+                return _run_phases(run)
+            finally:
+                run.logs.close()
+        except stopping.Interrupted as error:
+            found = stopping.what_there_is(workdir, config.phases)
+            raise stopping.Interrupted(f"{str(error) or 'stopped'}; the same command goes on\n{found}") from None
+
+
+def _run_phases(run: Run) -> dict[str, Any]:
+    given, state = fitted(run, pretrained_parts(run, inherit(run))), None  # networks that have learned, by name
+    phases = run.config.phases
+    for i, name in enumerate(phases):
+        run.interruption.check()
+        given = at_hand(run, name, given)
+        phase = build_phase(run, name, given)
+        later = phases[i + 1 :]
+        if processes.from_leader(lambda later=later: any(started(run.workdir, phase) for phase in later)):
+            # What this phase left behind is in the later one's state: only its structure counts.
+            given = handed_on(given, jax.eval_shape(phase.init, given))
+            continue
+        state = best_average(run, run_phase(run, phase, given), phase.name, phase.total_steps)
+        given = handed_on(given, state)
+    processes.no_more_stops()
+    return finish(run, given, int(state.step))
 
 
 @contextlib.contextmanager
@@ -156,20 +168,14 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
     path, figures = run.workdir / SNAPSHOT_NAME, {}
     snapshot = snapshot_of(run, learned, done, run.config.phases[-1])
     digest = save_snapshot(path, snapshot)
-    if run.config.train.ema_tracks and run.config.evaluate.every_images:
-        evaluated(run, snapshot)  # the average that was chosen may be the best model there was
-    if run.config.evaluate.at_end:
-        figures = evaluate(
-            draw_with(from_snapshot(snapshot, run.tokenizer)),
-            run.test_data,
-            run.extractors,
-            num_images=max(run.config.evaluate.num_images, len(run.test_data)),
-            seed=0,
-            discriminate=_discriminator(run, snapshot.params, learned),
-        )
-        figures |= {"model": digest, "step": done}
-        write_json(run.workdir / f"evaluation_{run.test_data.split}.json", figures)
-        snapshot = dataclasses.replace(snapshot, metrics=without_details(figures))
+    with run.interruption.at_once():  # the snapshot is there, whatever comes
+        if run.config.train.ema_tracks and run.config.evaluate.every_images:
+            evaluated(run, snapshot)  # the average that was chosen may be the best model there was
+        if run.config.evaluate.at_end:
+            figures = _final_figures(run, snapshot, learned)
+            figures |= {"model": digest, "step": done}
+            write_json(run.workdir / f"evaluation_{run.test_data.split}.json", figures)
+            snapshot = dataclasses.replace(snapshot, metrics=without_details(figures))
     facts = gather(
         run.workdir,
         run.config.to_dict(),
@@ -197,6 +203,17 @@ def _conclude(run: Run, learned: dict[str, Any], done: int) -> dict[str, Any]:
     own = command("sample", workdir=run.workdir, prompt=run.test_data.captions[0][0], num=8, seed=0, out="me.png")
     say(f"draw your own:\n  {own}")
     return figures
+
+
+def _final_figures(run: Run, snapshot: Snapshot, learned: dict[str, Any]) -> dict[str, Any]:
+    return evaluate(
+        draw_with(from_snapshot(snapshot, run.tokenizer)),
+        run.test_data,
+        run.extractors,
+        num_images=max(run.config.evaluate.num_images, len(run.test_data)),
+        seed=0,
+        discriminate=_discriminator(run, snapshot.params, learned),
+    )
 
 
 def _best_line(run: Run, digest: str) -> str:

@@ -97,6 +97,8 @@ def collect(workdir: Path, split: str | None, num_images: int | None, seed: int)
     """Opens what there is of a run, and evaluates its model where that was not done yet."""
     record = read_record(workdir)
     config = config_lib.from_dict(record["config"])
+    if line := config_lib.looks_at_private(config, "pictures and figures of the report"):
+        say(line)
     split = split or config.data.test_split
     snapshot = load_snapshot(workdir / SNAPSHOT_NAME) if (workdir / SNAPSHOT_NAME).is_file() else None
     train, shown, missing = None, None, ""

@@ -126,9 +126,13 @@ def open_source(
     found = snapshot_path(path, which)
     snapshot = lightened(load_snapshot(found), without)
     source = source_of(snapshot if license is None else licensed(snapshot, license), str(found), captions)
-    beside = found.with_name(DATA_CARD_NAME)
-    card = read_small(beside).decode("utf-8", "replace") if beside.is_file() else ""
-    return dataclasses.replace(source, data_card=card)
+    return dataclasses.replace(source, data_card=data_card_beside(found))
+
+
+def data_card_beside(snapshot: Path) -> str:
+    """Returns the data card that lies beside a snapshot; "" where there is none."""
+    beside = snapshot.with_name(DATA_CARD_NAME)
+    return read_small(beside).decode("utf-8", "replace") if beside.is_file() else ""
 
 
 def source_of(snapshot: Snapshot, label: str, captions: Sequence[str] | None = None) -> Source:

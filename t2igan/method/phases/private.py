@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import jax
@@ -183,11 +184,12 @@ def build(run: Any, kind: PhaseKind) -> Phase:
             f"phase {NAME}: no ghost norms for {missing[0]} and {len(missing) - 1} more of the discriminator's "
             f"parameters, so each picture's gradient is made, which is slow"
         )
-    run.say(
-        f"phase {NAME}: epsilon {privacy.epsilon:g} at delta {privacy.delta:g} allows {steps:,} steps with "
-        f"{updates:,} updates each: sampling rate {budget.sampling_rate:.4f}, noise {budget.noise_multiplier:g} x norm "
-        f"{privacy.clip_norm:g}, by {privacy.accountant}"
-    )
+    if math.isfinite(privacy.epsilon):  # a plan without data counts nothing
+        run.say(
+            f"phase {NAME}: epsilon {privacy.epsilon:g} at delta {privacy.delta:g} allows {steps:,} steps with "
+            f"{updates:,} updates each: sampling rate {budget.sampling_rate:.4f}, noise {budget.noise_multiplier:g} x "
+            f"norm {privacy.clip_norm:g}, by {privacy.accountant}"
+        )
     batches = _batches(run, sum(leaf.size for leaf in jax.tree.leaves(like["params"])))
     lost = _lost_steps(run, updates)
     if lost:

@@ -50,15 +50,17 @@ class PoissonBatches:
         "images" uint8 [U, P, H, W, C] and "tokens" [U, P, T]: the samples of U updates, "mask" float32 [U, P], 0 for
         padding. "noise" float32 [U, V], standard normals. "public_tokens" [U + 1, B, T]: captions for the generator.
         """
+        random = np.random.default_rng([self.seed % 2**64, step])
+        # First: what is drawn after them depends on the sample, and these must not.
+        public = random.integers(len(self.tokens), size=(self.updates + 1, self.public_captions))
         samples = [noise.drawn(len(self.images), self.batch_images / len(self.images)) for _ in range(self.updates)]
         room = self.room(max(map(len, samples)))
         rows = np.zeros((self.updates, room), np.int64)
         mask = np.zeros((self.updates, room), np.float32)
         for i, sample in enumerate(samples):
             rows[i, : len(sample)], mask[i, : len(sample)] = sample, 1.0
-        flat, random = rows.reshape(-1), np.random.default_rng([self.seed % 2**64, step])
+        flat = rows.reshape(-1)
         captions = self.first_caption[flat] + random.integers(self.num_captions[flat])
-        public = random.integers(len(self.tokens), size=(self.updates + 1, self.public_captions))
         images = np.asarray(self.images[flat])
         return {
             "images": images.reshape(*rows.shape, *images.shape[1:]),

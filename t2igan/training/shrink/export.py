@@ -15,10 +15,10 @@ from t2igan.evaluation.report.facts import read_record
 from t2igan.inference.arguments import as_prompts
 from t2igan.inference.console import progress_bar, say
 from t2igan.inference.export import Exported, check_form, write
-from t2igan.inference.export.source import check_without, licensed, lightened, open_source, source_of
-from t2igan.inference.files import explain_write_errors
+from t2igan.inference.export.source import check_without, data_card_beside, licensed, lightened, open_source, source_of
+from t2igan.inference.files import explain_write_errors, write_text
 from t2igan.inference.sample import MODEL_NAME, WHICH, snapshot_path
-from t2igan.inference.snapshot import Snapshot, digest_of, load_snapshot, save_snapshot
+from t2igan.inference.snapshot import DATA_CARD_NAME, Snapshot, digest_of, load_snapshot, save_snapshot
 
 KEEPS = ("hub", "snapshot")  # forms that hold a snapshot
 SUFFIX = ".safetensors"
@@ -75,10 +75,14 @@ def export(
     snapshot = lightened(snapshot if license is None else licensed(snapshot, license), without)
     # Kept whatever becomes of the form, which may want a library that is not there.
     beside = None if format in KEEPS else out.with_suffix(SUFFIX) if out.suffix else out / MODEL_NAME
+    data_card = data_card_beside(snapshot_path(path, which))
     if beside is not None:
         save_snapshot(beside, snapshot)
+        if data_card and not out.suffix:  # a folder of its own: elsewhere it might be taken for another model's
+            write_text(out / DATA_CARD_NAME, data_card)
     try:
-        done = write(source_of(snapshot, str(path), captions), format, out, dtype, weights)
+        source = dataclasses.replace(source_of(snapshot, str(path), captions), data_card=data_card)
+        done = write(source, format, out, dtype, weights)
     except UserError as error:
         raise (
             error
@@ -144,7 +148,7 @@ def shrunk(
 
 @dataclasses.dataclass(frozen=True)
 class _Data:
-    """What a model learned from, as far as it is at hand."""
+    """What a model learned from, as far as it is at hand and may be looked at."""
 
     config: Any
     captions: list[str]
@@ -170,4 +174,8 @@ def _data_of(found: Path, snapshot: Snapshot, given: Sequence[str] | None) -> _D
         captions = as_prompts(given)
         say(f"note: its data is not at hand, so it learns from the {counted(len(captions), 'caption')} given")
         return _Data(config, captions)
-    return _Data(config, [caption for of_one in train.captions for caption in of_one], train, test, workdir)
+    captions = [caption for of_one in train.captions for caption in of_one]
+    if config.privacy.epsilon:  # of which the captions are public
+        say("privacy: its training pictures are private, so nothing is measured on them")
+        return _Data(config, captions)
+    return _Data(config, captions, train, test, workdir)

@@ -24,7 +24,7 @@ NUM_COMPARED = 256  # pictures of both models that are compared
 NUM_CAPTIONS, NUM_SEEDS = 32, 4  # of which diversity is told
 NUM_TIMED = 25  # calls of each
 NUM_EVALUATED = 1_000  # pictures that are measured, at most
-EVALUATED = ("attributes/mean", "attributes/all", "retrieval/caption_at_1", "frechet", "diversity_within")
+EVALUATED = ("attributes/mean", "attributes/all", "retrieval/caption_at_1", "frechet_distance", "diversity_within")
 DRAWING = ("text", "generator", "space")  # networks
 
 
@@ -82,7 +82,7 @@ def compare(
             if named and all(named[0] in of_one["figures"] for of_one in results):
                 label = results[0]["figures"][named[0]]["label"]
                 values = [of_one["figures"][named[0]]["value"] for of_one in results]
-                add(name, f"{label}, on {test.split!r}", values, ".4f")
+                add(named[0], f"{label}, on {test.split!r}", values, ".4f")
         result = results[1]
     mean, psnr_db = agreement(before, after, captions)
     figures["levels"] = (0.0, mean)
@@ -141,7 +141,7 @@ def extractors_of(config: Any, train: Dataset, model: Model, workdir: Path | Non
 
 
 def _evaluated(model: Model, test: Dataset, extractors: FeatureExtractors, seed: int) -> Result:
-    metrics = ("attributes" if extractors.main == "attributes" else "retrieval", "frechet", "diversity")
+    metrics = ("attributes" if extractors.main == "attributes" else "retrieval", "frechet_distance", "diversity")
     num_images = min(len(test), NUM_EVALUATED)
     return evaluate(
         draw_with(model),
