@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from commands import run_verb
 from squares import squares
 from tiny import random_snapshot
 
-from t2igan.cli.parse import named, parse
 from t2igan.data import Dataset
 from t2igan.errors import UserError
 from t2igan.evaluation.near import nearness
@@ -67,14 +67,9 @@ def run(tmp_path_factory):
     return root
 
 
-def sample(*words):
-    verb = named("sample")
-    verb.run(parse(verb, list(words)))
-
-
 def test_the_command_names_them_and_wants_the_data(run, tmp_path, capsys):
     words = ["--prompt=a red square", "--num=2", f"--out={tmp_path / 'x.png'}"]
-    sample(f"--workdir={run / 'run'}", *words, "--flag_near=0.9")
+    run_verb("sample", f"--workdir={run / 'run'}", *words, "--flag_near=0.9")
     said = capsys.readouterr().out
     assert "of 2 nearer than" in said and "held-out picture" in said
     for more, message in (
@@ -82,10 +77,10 @@ def test_the_command_names_them_and_wants_the_data(run, tmp_path, capsys):
         ([f"--workdir={run / 'run' / 'snapshot.safetensors'}", "--flag_near=0.1"], "give the run's folder"),
     ):
         with pytest.raises(UserError, match=message):
-            sample(*more, *words)
+            run_verb("sample", *more, *words)
     (run / "data").rename(run / "gone")
     try:
         with pytest.raises(UserError, match="data"):
-            sample(f"--workdir={run / 'run'}", *words, "--flag_near=0.1")
+            run_verb("sample", f"--workdir={run / 'run'}", *words, "--flag_near=0.1")
     finally:
         (run / "gone").rename(run / "data")
