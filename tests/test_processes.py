@@ -436,8 +436,6 @@ LOOKED_AT = (
     "--config.shard_devices=2",
     f"--config.evaluate.every_images={35 * 8}",
     "--config.evaluate.at_end=True",
-    "--config.evaluate.probe_steps=2",
-    "--config.evaluate.classifier_steps=2",
 )
 
 

@@ -32,7 +32,6 @@ def trained(tmp_path_factory):
         config.devices = 1
         config.sample.every_images = 16
         config.log.every_images = 8
-        config.evaluate.update(classifier_steps=5, probe_steps=5)
     workdir = tmp_path_factory.mktemp("trained")
     train.train(config, workdir)
     return workdir

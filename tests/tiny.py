@@ -28,7 +28,7 @@ def shrink(config):
             config[section].update(steps=4, images=0, batch_images=8, warmup_steps=1)
         config.log.every_images = 16
         config.sample.update(every_images=0, num_captions=2, num_seeds=2)
-        config.evaluate.update(every_images=0, num_images=16, at_end=False)
+        config.evaluate.update(every_images=0, num_images=16, at_end=False, classifier_steps=3, probe_steps=3)
         config.checkpoint.every_images = 16
     return config
 
