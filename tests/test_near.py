@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from commands import run_verb
-from squares import squares
+from squares import save, squares
 from tiny import random_snapshot
 
 from t2igan.data import Dataset
@@ -52,14 +52,8 @@ def test_too_few_held_out_pictures_are_named():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """The folder of a run with a random model, and its data: a folder of squares."""
-    from PIL import Image
-
     root = tmp_path_factory.mktemp("near")
-    data = squares("all", 60, 0, 16, noise=40)
-    (root / "data").mkdir()
-    for i, (image, captions) in enumerate(zip(data.images, data.captions, strict=True)):
-        Image.fromarray(image).save(root / "data" / f"{i:03d}.png")
-        (root / "data" / f"{i:03d}.txt").write_text(captions[0])
+    save(squares("all", 60, 0, 16, noise=40), root / "data")
     snapshot = random_snapshot(["a red square", "small large"], {"data.source": str(root / "data")})
     (root / "run").mkdir()
     save_snapshot(root / "run" / "snapshot.safetensors", snapshot)
