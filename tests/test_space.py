@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import impatient, in_space, shrink
+from tiny import impatient, in_space, random_batch, shrink
 
 from configs import base
 from t2igan import load, nets
@@ -38,14 +38,6 @@ def codes(config, kind="autoencoder", **settings):
     return config
 
 
-def batch(num=8, channels=3):
-    random = np.random.default_rng(0)
-    return {
-        "images": jnp.asarray(random.integers(0, 256, (num, 16, 16, channels)), jnp.uint8),
-        "tokens": jnp.asarray(random.integers(1, VOCAB, (num, 6)), jnp.int32),
-    }
-
-
 # Pixels.
 
 
@@ -53,7 +45,7 @@ def test_a_step_on_pixels_is_bit_for_bit_what_it_was():
     """The seam is nothing: bytes give the same bits as the scaling that the step once did itself."""
     config = shrink(base.get_config())
     method = Method.create(config, nets.build(config, VOCAB), 100)
-    pictures = batch()
+    pictures = random_batch(VOCAB)
     assert method.networks.space is None and method.paired_weight == 0
     scaled = pictures | {"images": jax.jit(lambda x: x.astype(jnp.float32) / 127.5 - 1)(pictures["images"])}
     state = jax.jit(functools.partial(init_state, method))(pictures)
@@ -86,7 +78,7 @@ def coding():
     config.pretrain_autoencoder.update(learning_rate=1e-2, schedule="constant", noise=0.1)
     networks = nets.build(config, VOCAB)
     method = autoencoder.AutoencoderMethod.create(config, networks, 200)
-    pictures = batch()
+    pictures = random_batch(VOCAB)
     coarse = np.random.default_rng(1).integers(0, 256, (8, 4, 4, 3)).repeat(4, 1).repeat(4, 2)
     pictures["images"] = jnp.asarray(coarse, jnp.uint8)
     state = jax.jit(functools.partial(autoencoder.init_autoencoder_state, method))(pictures)
@@ -120,7 +112,7 @@ def test_codes_that_were_computed_before_are_the_codes(coding):
 def test_regression_learns_eight_captions(config):
     config.pretrain_generator.update(task="regress", learning_rate=1e-2, schedule="constant")
     method = generator.GeneratorMethod.create(config, nets.build(config, VOCAB), 100)
-    pictures = batch()
+    pictures = random_batch(VOCAB)
     state = jax.jit(functools.partial(generator.init_generator_state, method))(pictures)
     assert set(state.params) == {"generator"} and "inverter" not in state.frozen
     step = jax.jit(functools.partial(generator.generator_step, method))
@@ -137,7 +129,7 @@ def test_the_paired_term_is_the_mean_squared_error_of_what_a_caption_draws(confi
     with config.unlocked():
         config.loss.paired_weight = 3.0
     paired = Method.create(config, networks, 100)
-    pictures = batch()
+    pictures = random_batch(VOCAB)
     state = jax.jit(functools.partial(init_state, paired))(pictures)
     params = state.params | state.frozen
     real, z, key = networks.to_network({}, pictures["images"]), jnp.ones((8, networks.z_dim)), jax.random.key(0)

@@ -46,6 +46,15 @@ def in_space(config, kind, autoencoder_steps):
     return config
 
 
+def random_batch(vocab_size, num_images=8, px=16, channels=3, num_tokens=6):
+    """A batch of pictures and captions without any sense."""
+    random = np.random.default_rng(0)
+    return {
+        "images": jnp.asarray(random.integers(0, 256, (num_images, px, px, channels)), jnp.uint8),
+        "tokens": jnp.asarray(random.integers(1, vocab_size, (num_images, num_tokens)), jnp.int32),
+    }
+
+
 def impatient(steps):
     """A `loop.Interruption` that asks each training to stop after so many steps, as Ctrl-C would."""
     from t2igan.training import loop
