@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import ctypes
+import functools
 import os
 import shutil
 import sys
@@ -16,7 +19,9 @@ os.environ.setdefault(
     "NPROC", "64"
 )  # threads enough for eight devices to wait for each other (distributed/parallel.py)
 CACHE = Path(os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "t2igan-test-xla")))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+# Most of the time went into LLVM's optimisations, for programs that run a few times. XLA's own passes stay as they are.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # Decoded pictures: nobody's own cache is read or written.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="t2igan-test-")
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
@@ -26,6 +31,17 @@ from jaxtyping import install_import_hook  # noqa: E402
 install_import_hook("t2igan", "beartype.beartype")
 
 import pytest  # noqa: E402
+
+LONG_FILES = (
+    *("train", "space", "processes", "pretrained_train", "guard", "studio_editing", "studio", "resume", "report"),
+    *("shrink", "notebook", "export_kinds", "pretrained", "cli", "growing", "privacy", "serve_edits", "step"),
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Long files first: several workers, each with a file at a time, end together when none of them begins late."""
+    names = [f"test_{name}.py" for name in LONG_FILES]
+    items.sort(key=lambda item: names.index(item.path.name) if item.path.name in names else len(names))
 
 
 @pytest.fixture
@@ -78,9 +94,20 @@ def _as_started():
     errors.started_as("")
 
 
+@pytest.fixture
+def console(capsys):
+    """Runs a command line in this process: `console("sample", "--prompt=red")` has returncode, stdout and stderr."""
+    from commands import command_line
+
+    return functools.partial(command_line, capsys)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _compiled_programs_are_let_go():
-    """A worker that goes through many files would hold every program that any of them compiled: gigabytes."""
+    """A worker that goes through many files would hold every program that any of them compiled: gigabytes.
+
+    And the most memory that any of them took: a training has the C library keep what was freed.
+    """
     yield
     import gc
 
@@ -88,6 +115,8 @@ def _compiled_programs_are_let_go():
 
     jax.clear_caches()
     gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # where it is not glibc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @pytest.fixture(scope="module")

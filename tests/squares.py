@@ -1,6 +1,7 @@
 """Captioned squares: data that extractors learn in a second, and generators of known quality that draw it."""
 
 import numpy as np
+from PIL import Image
 
 from t2igan.data import Dataset
 from t2igan.data.tokenizer import Tokenizer
@@ -41,6 +42,15 @@ def squares(split, num_images, seed, px=8, with_attributes=True, noise=0):
     if noise:
         images = np.clip(images + random.integers(-noise, noise + 1, images.shape), 0, 255).astype(np.uint8)
     return Dataset("squares", split, images, tuple(captions), tuple(attributes) if with_attributes else None)
+
+
+def save(dataset, folder):
+    """Writes it as a folder of pictures with a caption each; returns the folder."""
+    folder.mkdir(parents=True)
+    for i, (image, captions) in enumerate(zip(dataset.images, dataset.captions, strict=True)):
+        Image.fromarray(image).save(folder / f"{i:03d}.png")
+        (folder / f"{i:03d}.txt").write_text(captions[0])
+    return folder
 
 
 def tokenizer_of(train):

@@ -9,7 +9,6 @@ from PIL import Image
 
 import t2igan
 from t2igan import config as config_lib
-from t2igan.cli.main import main
 from t2igan.config.checks import check
 from t2igan.data.peek import Peek, peek
 from t2igan.errors import UserError
@@ -340,7 +339,7 @@ def test_what_cannot_be_chosen_for_is_said_in_a_line(tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-def test_from_a_folder_to_a_model_and_on(tmp_path, capsys, monkeypatch):
+def test_from_a_folder_to_a_model_and_on(tmp_path, console, monkeypatch):
     """The real command with networks of some channels and phases of some steps; the machine is measured, briefly."""
     for name, value in {"SMALL_MAPS": (2, 8, 8), "CALLS": 1, "STEPS": 1}.items():
         monkeypatch.setattr(machine_lib, name, value)
@@ -354,9 +353,10 @@ def test_from_a_folder_to_a_model_and_on(tmp_path, capsys, monkeypatch):
         "sample.num_captions": 2, "sample.num_seeds": 2, "pretrain_text.steps": 2, "train.steps": 2,
     }  # fmt: skip
     words = [f"--config.{key}={value}" for key, value in small.items()]
-    command = ["t2igan", "train", "--config=auto", f"--config.data.source={source}", f"--workdir={workdir}", *words]
-    assert main([*command, "--minutes=1"]) == 0, capsys.readouterr().err
-    said = capsys.readouterr().out
+    command = ["train", "--config=auto", f"--config.data.source={source}", f"--workdir={workdir}", *words]
+    done = console(*command, "--minutes=1")
+    said = done.stdout
+    assert done.returncode == 0, done.stderr
     for about in (
         "data",
         "machine",
@@ -374,11 +374,9 @@ def test_from_a_folder_to_a_model_and_on(tmp_path, capsys, monkeypatch):
     assert said.count("teach no more than themselves") == 2  # the training says so by any configuration
     images = t2igan.load(workdir).sample(["a red square"], seed=0)
     assert images.shape == (1, 16, 16, 3)
-    assert main([*command, "--minutes=1"]) == 0
-    said = capsys.readouterr().out
-    assert "chosen before, and kept" in said and "compiling" not in said
-    assert main([*command, "--minutes=2"]) == 2
-    assert "was chosen for --minutes=1, not for 2" in capsys.readouterr().err
-    other = ["t2igan", "train", f"--config={workdir / 'auto_config.py'}", "--minutes=1"]
-    assert main(other) == 2
-    assert "--minutes=1 is for --config=auto" in capsys.readouterr().err
+    done = console(*command, "--minutes=1")
+    assert done.returncode == 0 and "chosen before, and kept" in done.stdout and "compiling" not in done.stdout
+    done = console(*command, "--minutes=2")
+    assert done.returncode == 2 and "was chosen for --minutes=1, not for 2" in done.stderr
+    done = console("train", f"--config={workdir / 'auto_config.py'}", "--minutes=1")
+    assert done.returncode == 2 and "--minutes=1 is for --config=auto" in done.stderr

@@ -40,7 +40,7 @@ def run(quick, tmp_path_factory):
     """A run of 6 steps of 8 pictures, evaluated every 20, saved only at its end, with snapshots every 24."""
     workdir = tmp_path_factory.mktemp("runs") / "run"
     config = quick.copy_and_resolve_references()
-    config.evaluate.update(every_images=20, num_images=16, classifier_steps=3, probe_steps=3)
+    config.evaluate.every_images = 20
     config.checkpoint.update(every_images=0, keep_every_images=24)
     train.train(config, workdir)
     return workdir

@@ -11,7 +11,6 @@ from tiny import random_snapshot, shrink
 
 from configs.base import get_config
 from t2igan import nets
-from t2igan.cli.main import main
 from t2igan.data.tokenizer import BEGIN, PAD, Tokenizer
 from t2igan.errors import UserError
 from t2igan.inference.editing import describe
@@ -142,23 +141,23 @@ def test_a_snapshot_without_a_captioner_says_which_phase_to_add():
         describe(from_snapshot(random_snapshot(CAPTIONS)), pictures())
 
 
-def test_the_verb_describes_pictures_and_folders(model, tmp_path, capsys):
+def test_the_verb_describes_pictures_and_folders(model, tmp_path, console):
     save_snapshot(tmp_path / "model.safetensors", model[1])
     folder = tmp_path / "pictures"
     for name, image in zip("abcd", pictures(), strict=True):
         save_png(folder / f"{name}.png", image)
     (folder / "b.txt").write_text("mine\n")
     (folder / "e.png").write_text("no picture")
-    words = ["t2igan", "describe", f"--workdir={tmp_path / 'model.safetensors'}"]
-    assert main([*words, f"--image={folder}", "--txt"]) == 0
-    said = capsys.readouterr().out
-    assert "3 captions written beside 5 pictures" in said
-    assert "left out" in said and "e.png cannot be used: not a picture" in said
+    words = ["describe", f"--workdir={tmp_path / 'model.safetensors'}"]
+    done = console(*words, f"--image={folder}", "--txt")
+    assert done.returncode == 0 and "3 captions written beside 5 pictures" in done.stdout
+    assert "left out" in done.stdout and "e.png cannot be used: not a picture" in done.stdout
     assert [(folder / f"{name}.txt").read_text() for name in "abcd"] == [
         f"{CAPTIONS[0]}\n", "mine\n", f"{CAPTIONS[2]}\n", f"{CAPTIONS[3]}\n",
     ]  # fmt: skip
-    assert main([*words, f"--image={folder / 'a.png'}", f"--image={folder / 'c.png'}", "--json"]) == 0
-    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    done = console(*words, f"--image={folder / 'a.png'}", f"--image={folder / 'c.png'}", "--json")
+    assert done.returncode == 0
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["caption"] for row in rows] == [CAPTIONS[0], CAPTIONS[2]]
     assert set(rows[0]) == {"image", "caption", "confidence", "strangeness", "unlike"}
     for given, says in [
@@ -166,5 +165,5 @@ def test_the_verb_describes_pictures_and_folders(model, tmp_path, capsys):
         ([f"--image={folder / 'e.png'}"], "not a picture"),
         ([f"--image={tmp_path / 'gone.png'}"], "gone.png"),
     ]:
-        assert main([*words, *given]) == 2
-        assert says in capsys.readouterr().err
+        done = console(*words, *given)
+        assert done.returncode == 2 and says in done.stderr

@@ -1,5 +1,6 @@
 """What a user may type: a mistake gets one or two lines, exit code 2, no traceback, and nothing is lost."""
 
+import functools
 import gc
 import json
 import os
@@ -9,7 +10,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -23,18 +23,10 @@ PROGRAM = "python run.py"
 
 
 @pytest.fixture
-def run(request, monkeypatch, capsys):
-    """Runs a command line in this process, from the clone: returncode, stdout, stderr."""
+def run(request, monkeypatch, console):
+    """Runs a command line from the clone."""
     monkeypatch.chdir(request.config.rootpath)
-
-    def call(*arguments, program=PROGRAM):
-        capsys.readouterr()
-        code = main.main(["run.py", *map(str, arguments)], program)
-        out, err = capsys.readouterr()
-        return SimpleNamespace(returncode=code, stdout=out, stderr=err)
-
-    yield call
-    errors.started_as("")
+    return functools.partial(console, program=PROGRAM)
 
 
 def says(done, *words: str) -> None:

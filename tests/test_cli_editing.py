@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 from tiny import random_snapshot
 
-from t2igan.cli.main import main
 from t2igan.inference.editing import Codes, inversion
 from t2igan.inference.editing.inversion import Effort
 from t2igan.inference.pictures import enlarge, read_facts, save_png
@@ -36,15 +35,15 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def run(folder, monkeypatch, capsys):
+def run(folder, monkeypatch, console):
     monkeypatch.chdir(folder)
     monkeypatch.setitem(inversion.QUALITIES, "good", Effort(2, 1, 1))
     monkeypatch.setitem(inversion.COMPLETIONS, "good", Effort(2, 1, 0))
 
     def call(*words, code=0):
-        assert main(["t2igan", words[0], "--workdir=model.safetensors", *words[1:]]) == code
-        said = capsys.readouterr()
-        return said.err if code else said.out
+        done = console(words[0], "--workdir=model.safetensors", *words[1:])
+        assert done.returncode == code
+        return done.stderr if code else done.stdout
 
     return call
 
@@ -164,7 +163,7 @@ def test_what_is_refused_is_said_in_a_line_or_two(run, name):
     assert len(said.strip().splitlines()) <= 2
 
 
-def test_a_generator_without_styles_is_refused(folder, monkeypatch, capsys):
+def test_a_generator_without_styles_is_refused(folder, monkeypatch, console):
     monkeypatch.chdir(folder)
-    assert main(["t2igan", "vary", "--workdir=mlp.safetensors", "--image=me.png", C]) == 2
-    assert "config.generator.kind='residual'" in capsys.readouterr().err
+    done = console("vary", "--workdir=mlp.safetensors", "--image=me.png", C)
+    assert done.returncode == 2 and "config.generator.kind='residual'" in done.stderr

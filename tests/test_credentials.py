@@ -5,9 +5,9 @@ import stat
 
 import numpy as np
 import pytest
+from commands import run_verb
 from PIL import Image
 
-from t2igan.cli.parse import named, parse
 from t2igan.errors import UserError
 from t2igan.inference import credentials
 from t2igan.inference.credentials import make_certificate, read_credentials, read_signer
@@ -130,9 +130,8 @@ def test_keys_that_are_none_are_explained(keys, tmp_path, monkeypatch):
 
 
 def test_the_command_makes_a_certificate(tmp_path, capsys):
-    verb = named("keys")
-    verb.run(parse(verb, [f"--out={tmp_path / 'a'}", "--kind=certificate", "--name=Studio X"]))
+    run_verb("keys", f"--out={tmp_path / 'a'}", "--kind=certificate", "--name=Studio X")
     assert "nobody trusts this root" in capsys.readouterr().out
     assert read_signer(tmp_path / "a.c2pa.pem").name == "Studio X"
     with pytest.raises(UserError, match="--name='x' is for a certificate"):
-        verb.run(parse(verb, [f"--out={tmp_path / 'b'}", "--name=x"]))
+        run_verb("keys", f"--out={tmp_path / 'b'}", "--name=x")

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from commands import run_verb
 from PIL import Image
 from tiny import random_snapshot
 
 from t2igan.cli.explain import read_exchanges
-from t2igan.cli.parse import named, parse
 from t2igan.data import Dataset
 from t2igan.data.seen import words_of
 from t2igan.data.tokenizer import Tokenizer
@@ -112,8 +112,7 @@ def test_a_sheet_has_a_row_a_change_and_the_nearest(model):
 def test_the_command_writes_a_sheet(snapshot, tmp_path, capsys):
     save_snapshot(tmp_path / "x.safetensors", snapshot)
     words = [f"--workdir={tmp_path / 'x.safetensors'}", "--prompt=a red cap", f"--out={tmp_path / 'e.png'}", "--num=1"]
-    verb = named("explain")
-    verb.run(parse(verb, words))
+    run_verb("explain", *words)
     said = capsys.readouterr().out
     assert "without 'red'" in said and "rank correlation" in said and "Attention is what the generator reads" in said
     assert read_claims(tmp_path / "e.png").source_type == GENERATED
@@ -121,4 +120,4 @@ def test_the_command_writes_a_sheet(snapshot, tmp_path, capsys):
         assert picture.size[0] == 4 * (128 + 6) + 6
     for wrong in (["--prompt="], ["--out=x.jpg"], ["--num=0"], ["--exchange=red"]):
         with pytest.raises(UserError):
-            verb.run(parse(verb, [*words, *wrong]))
+            run_verb("explain", *words, *wrong)

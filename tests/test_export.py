@@ -235,15 +235,14 @@ def test_a_disk_that_cannot_be_written_is_explained(snapshot, tmp_path, format, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
 
 
-def test_the_verb_says_sizes_and_differences(snapshot, tmp_path, capsys):
-    from t2igan.cli.main import main
-
-    command = ["t2igan", "export", f"--workdir={snapshot}", "--format=snapshot", f"--out={tmp_path / 'x.safetensors'}"]
-    assert main(command) == 0
-    said = capsys.readouterr().out
-    assert "MB" in said and "compared with JAX:" in said and "equal bit by bit" in said
-    assert main([*command[:-1]]) == 2 and "--out is missing" in capsys.readouterr().err
-    assert main(["t2igan", "export", f"--workdir={snapshot}"]) == 2 and "--format is missing" in capsys.readouterr().err
+def test_the_verb_says_sizes_and_differences(snapshot, tmp_path, console):
+    words = ["export", f"--workdir={snapshot}", "--format=snapshot", f"--out={tmp_path / 'x.safetensors'}"]
+    done = console(*words)
+    assert done.returncode == 0
+    assert all(said in done.stdout for said in ("MB", "compared with JAX:", "equal bit by bit"))
+    for some, missing in ((words[:3], "--out"), (words[:2], "--format")):
+        done = console(*some)
+        assert done.returncode == 2 and f"{missing} is missing" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import pytest
 
 import t2igan
 from t2igan import nets
-from t2igan.cli import main
 from t2igan.cli.verbs import VERBS
 from t2igan.config.files import get_config, load_module
 from t2igan.data import open_dataset
@@ -58,7 +57,7 @@ def shrunk(config):
     return config
 
 
-def test_a_training_with_a_loss_a_penalty_a_network_and_a_phase_of_ones_own(shown, capsys):
+def test_a_training_with_a_loss_a_penalty_a_network_and_a_phase_of_ones_own(shown, console):
     config = shrunk(get_config(shown / "my_config.py"))
     train.train(config, shown / "run")
     rows = Logs(shown / "run").read()
@@ -71,13 +70,12 @@ def test_a_training_with_a_loss_a_penalty_a_network_and_a_phase_of_ones_own(show
 
     # A verb of one's own looks at it; a mistyped one is answered with those that there are.
     plugin = f"--plugin={shown / 'my_verb.py'}"
-    capsys.readouterr()
-    assert main.main(["t2igan", "step", plugin, f"--workdir={shown / 'run'}"]) == 0
-    assert "was trained for 6 steps" in capsys.readouterr().out
-    assert main.main(["t2igan", "--help", plugin]) == 0
-    assert "say how long a run was trained" in capsys.readouterr().out
-    assert main.main(["t2igan", "stpe", plugin]) == 2
-    assert "did you mean 'step'?" in capsys.readouterr().err
+    done = console("step", plugin, f"--workdir={shown / 'run'}")
+    assert done.returncode == 0 and "was trained for 6 steps" in done.stdout
+    done = console("--help", plugin)
+    assert done.returncode == 0 and "say how long a run was trained" in done.stdout
+    done = console("stpe", plugin)
+    assert done.returncode == 2 and "did you mean 'step'?" in done.stderr
 
     # Who loads the run without the file that registers its network is told so.
     nets.DISCRIMINATORS.unregister("strided")
@@ -107,7 +105,7 @@ def test_a_file_that_ran_is_not_run_again_unless_it_changed(shown):
     sys.modules.pop("counted")
 
 
-def test_a_plugin_may_not_take_another_modules_name(shown, capsys):
+def test_a_plugin_may_not_take_another_modules_name(shown, console):
     (shown / "json.py").write_text("")
-    assert main.main(["t2igan", "sample", f"--plugin={shown / 'json.py'}"]) == 2
-    assert "has the name of another module, json" in capsys.readouterr().err
+    done = console("sample", f"--plugin={shown / 'json.py'}")
+    assert done.returncode == 2 and "has the name of another module, json" in done.stderr

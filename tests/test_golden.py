@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from test_step import draw
+from tiny import random_batch
 
 from t2igan import nets, step
 
@@ -60,11 +61,7 @@ def test_three_steps_of_the_default_method(config):
         }
     )
     method = step.Method.create(config, nets.build(config, 60), 10)
-    random = np.random.default_rng(0)
-    batch = {
-        "images": jnp.asarray(random.integers(0, 256, (4, 8, 8, 3)), jnp.uint8),
-        "tokens": jnp.asarray(random.integers(1, 60, (4, 12)), jnp.int32),
-    }
+    batch = random_batch(60, num_images=4, px=8, num_tokens=12)
     # Drawn by NumPy: initialisers take XLA longer than all the rest.
     like = jax.eval_shape(functools.partial(step.init_state, method, batch))
     params = draw(like.params)

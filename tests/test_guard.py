@@ -147,7 +147,7 @@ def test_a_run_that_may_not_go_back_stops(quick, tmp_path, monkeypatch):
 
 
 def test_a_collapse_is_said_in_the_log(quick, tmp_path, capsys):
-    quick.evaluate.update(every_images=16, classifier_steps=2)
+    quick.evaluate.every_images = 16
     quick.guard.update(num_images=8, min_spread=1e6)
     train.train(quick, tmp_path)
     assert "guard/spread is " in capsys.readouterr().out
@@ -158,7 +158,7 @@ def test_a_collapse_is_said_in_the_log(quick, tmp_path, capsys):
 def test_a_phase_that_cannot_go_back_goes_on(quick, tmp_path, capsys):
     """And so does one that has gone back as often as it may: what is only said otherwise must not end a run."""
     quick.phases = ("text", "adversarial", "text_matching")
-    quick.evaluate.update(every_images=16, classifier_steps=2, at_end=True)
+    quick.evaluate.update(every_images=16, at_end=True)
     quick.guard.update(num_images=8, min_spread=1e6, rollbacks=1)
     train.train(quick, tmp_path)
     said = capsys.readouterr().out
@@ -168,7 +168,7 @@ def test_a_phase_that_cannot_go_back_goes_on(quick, tmp_path, capsys):
 
 @pytest.mark.parametrize(("num_images", "says"), [(7, False), (8, True)])
 def test_too_few_pictures_are_not_judged(quick, tmp_path, capsys, num_images, says):
-    quick.evaluate.update(every_images=16, classifier_steps=2)
+    quick.evaluate.every_images = 16
     quick.guard.update(num_images=num_images, min_spread=1e6)
     train.train(quick, tmp_path)
     assert ("guard/spread is " in capsys.readouterr().out) == says
@@ -180,7 +180,7 @@ def test_networks_that_grow_are_looked_at_when_they_are_grown(config, tmp_path):
         config.phases = ("adversarial",)
         config.generator.attention_from_px = 0
     config.train.update(grow_share=0.5, steps=8)  # stages begin at 0, 2 and 4; the last has faded in at 5
-    config.evaluate.update(every_images=8, classifier_steps=2)
+    config.evaluate.every_images = 8
     config.guard.num_images = 8
     train.train(config, tmp_path)
     assert [row["step"] for row in Logs(tmp_path).read() if "guard/overfit" in row] == [5, 6, 7, 8]
@@ -190,7 +190,6 @@ def test_the_best_average_is_kept(quick, tmp_path, capsys, monkeypatch):
     from t2igan.training import averages
 
     quick.train.update(ema_tracks=(0.5, 2.0))
-    quick.evaluate.classifier_steps = 2
     scores = iter((0.2, 0.7, 0.5))  # of 1, 0.5 and 2
     monkeypatch.setattr(averages, "cheap_figures", lambda *_: {"attributes/mean": next(scores)})
     monkeypatch.setattr(averages, "flat_figures", lambda figures: figures)

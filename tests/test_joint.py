@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from tiny import random_batch
 
 from t2igan import nets, step
 from t2igan.method import losses
@@ -28,11 +29,7 @@ def phase(config):
     })  # fmt: skip
     networks = nets.build(config, VOCAB)
     method = JointMethod.create(config, networks, 100)
-    random = np.random.default_rng(0)
-    batch = {
-        "images": jnp.asarray(random.integers(0, 256, (8, 16, 16, 3)), jnp.uint8),
-        "tokens": jnp.asarray(random.integers(1, VOCAB, (8, 6)), jnp.int32),
-    }
+    batch = random_batch(VOCAB)
     names = ("text", "image", "matching", "generator", "discriminator")
     given = {name: init_network(networks, name, jax.random.key(i), batch) for i, name in enumerate(names)}
     state = jax.jit(functools.partial(step.init_state, method.game, batch))(given)

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from squares import squares
+from commands import run_verb
+from squares import save, squares
 from tiny import random_snapshot
 
-from t2igan.cli.parse import named, parse
 from t2igan.data import Dataset
 from t2igan.errors import UserError
 from t2igan.evaluation.near import nearness
@@ -52,14 +52,8 @@ def test_too_few_held_out_pictures_are_named():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """The folder of a run with a random model, and its data: a folder of squares."""
-    from PIL import Image
-
     root = tmp_path_factory.mktemp("near")
-    data = squares("all", 60, 0, 16, noise=40)
-    (root / "data").mkdir()
-    for i, (image, captions) in enumerate(zip(data.images, data.captions, strict=True)):
-        Image.fromarray(image).save(root / "data" / f"{i:03d}.png")
-        (root / "data" / f"{i:03d}.txt").write_text(captions[0])
+    save(squares("all", 60, 0, 16, noise=40), root / "data")
     snapshot = random_snapshot(["a red square", "small large"], {"data.source": str(root / "data")})
     (root / "run").mkdir()
     save_snapshot(root / "run" / "snapshot.safetensors", snapshot)
@@ -67,14 +61,9 @@ def run(tmp_path_factory):
     return root
 
 
-def sample(*words):
-    verb = named("sample")
-    verb.run(parse(verb, list(words)))
-
-
 def test_the_command_names_them_and_wants_the_data(run, tmp_path, capsys):
     words = ["--prompt=a red square", "--num=2", f"--out={tmp_path / 'x.png'}"]
-    sample(f"--workdir={run / 'run'}", *words, "--flag_near=0.9")
+    run_verb("sample", f"--workdir={run / 'run'}", *words, "--flag_near=0.9")
     said = capsys.readouterr().out
     assert "of 2 nearer than" in said and "held-out picture" in said
     for more, message in (
@@ -82,10 +71,10 @@ def test_the_command_names_them_and_wants_the_data(run, tmp_path, capsys):
         ([f"--workdir={run / 'run' / 'snapshot.safetensors'}", "--flag_near=0.1"], "give the run's folder"),
     ):
         with pytest.raises(UserError, match=message):
-            sample(*more, *words)
+            run_verb("sample", *more, *words)
     (run / "data").rename(run / "gone")
     try:
         with pytest.raises(UserError, match="data"):
-            sample(f"--workdir={run / 'run'}", *words, "--flag_near=0.1")
+            run_verb("sample", f"--workdir={run / 'run'}", *words, "--flag_near=0.1")
     finally:
         (run / "gone").rename(run / "data")

@@ -8,9 +8,7 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SHRINK = (
-    "from tiny import shrink\nshrink(config)\nconfig.sample.every_images = 24\nconfig.evaluate.classifier_steps = 3"
-)
+SHRINK = "from tiny import shrink\nshrink(config)\nconfig.sample.every_images = 24"
 
 
 def tagged(notebook, tag):

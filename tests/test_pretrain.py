@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import random_batch
 
 from t2igan import nets
 from t2igan.method import losses
@@ -19,11 +20,7 @@ def phase(config):
     """A method, its first state, a batch of eight, and the compiled step."""
     config.update_from_flattened_dict({"pretrain_text.learning_rate": 1e-2, "pretrain_text.schedule": "constant"})
     method = TextMethod.create(config, nets.build(config, VOCAB), total_steps=100)
-    random = np.random.default_rng(0)
-    batch = {
-        "images": jnp.asarray(random.integers(0, 256, (8, 16, 16, 3)), jnp.uint8),
-        "tokens": jnp.asarray(random.integers(1, VOCAB, (8, 6)), jnp.int32),
-    }
+    batch = random_batch(VOCAB)
     state = jax.jit(functools.partial(init_text_state, method))(batch)
     return method, state, batch, jax.jit(functools.partial(text_step, method))
 

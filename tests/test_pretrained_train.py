@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from pretrained import bert_folder, efficientnet_shapes, seeded
+from squares import save, squares
 
 import t2igan
 from t2igan.errors import UserError
@@ -25,6 +26,7 @@ def tiny(config, tmp_path):
         config.tokenizer.max_tokens = 14
         config.train.steps = 2
         config.pretrain_text.steps = 2
+        config.data.source = str(save(squares("all", 60, 0, 16, noise=40), tmp_path / "data"))
         config.data.cache_dir = str(tmp_path / "cache")
         config.guard.num_images = 0
     return config

@@ -6,11 +6,11 @@ import stat
 
 import numpy as np
 import pytest
+from commands import run_verb
 from PIL import Image
 from tiny import random_snapshot
 
 import t2igan
-from t2igan.cli.parse import named, parse
 from t2igan.errors import UserError
 from t2igan.inference.pictures import enlarge, read_facts, save_png, sheet
 from t2igan.inference.provenance import EDITED, GENERATED, picture_bytes, read_claims
@@ -196,8 +196,7 @@ def test_keys_are_never_overwritten_and_passwords_count(tmp_path):
 
 def test_the_commands_make_keys_sign_and_verify(run, tmp_path, capsys):
     def command(*words):
-        verb = named(words[0])
-        verb.run(parse(verb, list(words[1:])))
+        run_verb(*words)
         return capsys.readouterr().out
 
     path = tmp_path / "x.safetensors"

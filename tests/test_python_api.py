@@ -29,7 +29,6 @@ def tiny(config):
         config.generator.update(kind="mlp", channels=(8,))
         config.discriminator.update(kind="mlp", channels=(8,))
         config.loss.penalty = "none"
-        config.evaluate.update(classifier_steps=3, probe_steps=3)
     return config
 
 

@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 
 import html5lib
 import numpy as np
@@ -34,7 +32,6 @@ def trained(tmp_path_factory):
         config.devices = 1
         config.sample.every_images = 16
         config.log.every_images = 8
-        config.evaluate.update(classifier_steps=5, probe_steps=5)
     workdir = tmp_path_factory.mktemp("trained")
     train.train(config, workdir)
     return workdir
@@ -294,10 +291,9 @@ def test_mistakes_are_explained(run, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_command_evaluates_and_shows_it(run, request):
+def test_the_command_evaluates_and_shows_it(run, console):
     """Nothing made up: what `evaluate` writes is what the page reads."""
-    command = [sys.executable, "run.py", "report", f"--workdir={run}", "--num=24", "--seed=1"]
-    done = subprocess.run(command, cwd=request.config.rootpath, capture_output=True, text=True, check=False)
+    done = console("report", f"--workdir={run}", "--num=24", "--seed=1")
     assert done.returncode == 0, done.stderr
     document = parsed((run / "report.html").read_text(encoding="utf-8"))
     evaluation = json.loads((run / "evaluation_test.json").read_text())
@@ -316,7 +312,6 @@ def test_the_command_evaluates_and_shows_it(run, request):
     assert "Split `test`, 24 pictures drawn" in card
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -325,9 +320,8 @@ def test_the_command_evaluates_and_shows_it(run, request):
         (["report", "--workdir=/no/such/run", "--out=a.png"], "must end in .html"),
     ],
 )
-def test_a_mistake_at_the_command_gets_a_line(request, arguments, words):
-    command = [sys.executable, "run.py", *arguments]
-    done = subprocess.run(command, cwd=request.config.rootpath, capture_output=True, text=True, check=False)
+def test_a_mistake_at_the_command_gets_a_line(console, arguments, words):
+    done = console(*arguments)
     assert done.returncode == 2
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2

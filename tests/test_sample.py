@@ -1,3 +1,4 @@
+import functools
 import os
 import subprocess
 import sys
@@ -148,13 +149,11 @@ def test_a_sheet_shows_every_picture_and_caption():
     assert (drawn < 100).sum() > 6 * 128 * 128 * 3  # and ink besides
 
 
-def test_the_command_line_draws_a_sheet_or_a_folder(tiny_snapshot, generator, tmp_path, request):
+def test_the_command_line_draws_a_sheet_or_a_folder(tiny_snapshot, generator, tmp_path, console):
     save_snapshot(tmp_path / "snapshot.safetensors", tiny_snapshot)
     (tmp_path / "prompts.txt").write_text("\ufeffred cap\n\ngreen hair\n", encoding="utf-8")
 
-    def draw(*arguments):
-        command = [sys.executable, "run.py", "sample", f"--workdir={tmp_path}", "--num=2", "--seed=7", *arguments]
-        return subprocess.run(command, cwd=request.config.rootpath, capture_output=True, text=True, check=False)
+    draw = functools.partial(console, "sample", f"--workdir={tmp_path}", "--num=2", "--seed=7")
 
     done = draw(f"--prompts={tmp_path / 'prompts.txt'}", f"--out={tmp_path / 'many'}", "--scale=1")
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,6 @@ import pytest
 from exported import random_model
 
 import t2igan
-from t2igan.cli.main import main
 from t2igan.errors import UserError
 from t2igan.inference import shipped
 from t2igan.inference.sample import snapshot_path
@@ -73,14 +72,17 @@ def test_a_training_begins_from_one_in_float32(package):
 
 
 @pytest.mark.usefixtures("package")
-def test_the_list_says_size_figures_licences_and_what_to_type(capsys):
-    assert main(["t2igan", "models"]) == 0
-    said = capsys.readouterr().out
+def test_the_list_says_size_figures_licences_and_what_to_type(console):
+    done = console("models")
+    said = done.stdout
+    assert done.returncode == 0
     assert "models/squares: 16 x 16 px, 0.0 MB, attributes right 0.750" in said
     assert "Licence of the model: CC0-1.0" in said and "Licence of the data: mine" in said
     assert "t2igan sample --workdir=models/squares --prompt='a red square'" in said
-    assert main(["t2igan", "models", "--card=models/squares"]) == 0 and "# Squares" in capsys.readouterr().out
-    assert main(["t2igan", "models", "--card=round"]) == 2 and "models/raw, models/squares" in capsys.readouterr().err
+    done = console("models", "--card=models/squares")
+    assert done.returncode == 0 and "# Squares" in done.stdout
+    done = console("models", "--card=round")
+    assert done.returncode == 2 and "models/raw, models/squares" in done.stderr
 
 
 def test_what_the_package_ships_is_small_licensed_and_has_cards():

@@ -1,12 +1,13 @@
 """A game in a space of codes, from the phase that learns it to pictures; and pixels as they always were."""
 
 import functools
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import impatient, in_space, shrink
+from tiny import impatient, in_space, random_batch, shrink
 
 from configs import base
 from t2igan import load, nets
@@ -26,7 +27,7 @@ VOCAB = 300
 
 def codes(config, kind="autoencoder", **settings):
     """The tiny configuration on maps of 4 x 4 codes of 6 numbers."""
-    with in_space(config, kind, autoencoder_steps=6).unlocked():
+    with in_space(config, kind, autoencoder_steps=5).unlocked():
         config.phases = ("text", "generator", "adversarial")
         if kind == "autoencoder":
             config.phases = ("autoencoder", *config.phases)
@@ -37,14 +38,6 @@ def codes(config, kind="autoencoder", **settings):
     return config
 
 
-def batch(num=8, channels=3):
-    random = np.random.default_rng(0)
-    return {
-        "images": jnp.asarray(random.integers(0, 256, (num, 16, 16, channels)), jnp.uint8),
-        "tokens": jnp.asarray(random.integers(1, VOCAB, (num, 6)), jnp.int32),
-    }
-
-
 # Pixels.
 
 
@@ -52,7 +45,7 @@ def test_a_step_on_pixels_is_bit_for_bit_what_it_was():
     """The seam is nothing: bytes give the same bits as the scaling that the step once did itself."""
     config = shrink(base.get_config())
     method = Method.create(config, nets.build(config, VOCAB), 100)
-    pictures = batch()
+    pictures = random_batch(VOCAB)
     assert method.networks.space is None and method.paired_weight == 0
     scaled = pictures | {"images": jax.jit(lambda x: x.astype(jnp.float32) / 127.5 - 1)(pictures["images"])}
     state = jax.jit(functools.partial(init_state, method))(pictures)
@@ -85,7 +78,7 @@ def coding():
     config.pretrain_autoencoder.update(learning_rate=1e-2, schedule="constant", noise=0.1)
     networks = nets.build(config, VOCAB)
     method = autoencoder.AutoencoderMethod.create(config, networks, 200)
-    pictures = batch()
+    pictures = random_batch(VOCAB)
     coarse = np.random.default_rng(1).integers(0, 256, (8, 4, 4, 3)).repeat(4, 1).repeat(4, 2)
     pictures["images"] = jnp.asarray(coarse, jnp.uint8)
     state = jax.jit(functools.partial(autoencoder.init_autoencoder_state, method))(pictures)
@@ -119,7 +112,7 @@ def test_codes_that_were_computed_before_are_the_codes(coding):
 def test_regression_learns_eight_captions(config):
     config.pretrain_generator.update(task="regress", learning_rate=1e-2, schedule="constant")
     method = generator.GeneratorMethod.create(config, nets.build(config, VOCAB), 100)
-    pictures = batch()
+    pictures = random_batch(VOCAB)
     state = jax.jit(functools.partial(generator.init_generator_state, method))(pictures)
     assert set(state.params) == {"generator"} and "inverter" not in state.frozen
     step = jax.jit(functools.partial(generator.generator_step, method))
@@ -136,7 +129,7 @@ def test_the_paired_term_is_the_mean_squared_error_of_what_a_caption_draws(confi
     with config.unlocked():
         config.loss.paired_weight = 3.0
     paired = Method.create(config, networks, 100)
-    pictures = batch()
+    pictures = random_batch(VOCAB)
     state = jax.jit(functools.partial(init_state, paired))(pictures)
     params = state.params | state.frozen
     real, z, key = networks.to_network({}, pictures["images"]), jnp.ones((8, networks.z_dim)), jax.random.key(0)
@@ -183,21 +176,29 @@ def test_a_training_on_codes_leaves_all_that_is_needed_to_draw(coded):
     assert "psnr/held_out" in rows and "loss/regression" in rows and "loss/paired" in rows
 
 
+@pytest.fixture(scope="module")
+def stopped(coded, tmp_path_factory):
+    """The folder of the same training, stopped after every third step and begun again, up to the game."""
+    workdir, said = tmp_path_factory.mktemp("stopped") / "run", ""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(stopping, "Interruption", impatient(3))
+        while "of phase adversarial" not in said:
+            with pytest.raises(stopping.Interrupted) as caught:
+                train(coded[1], workdir)
+            said = str(caught.value)
+    return workdir
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", [(), ("space.safetensors", "codes_*.npy")], ids=["kept", "lost"])
-def test_a_training_that_was_stopped_in_the_game_goes_on_to_the_same_end(coded, tmp_path, monkeypatch, lost):
+def test_a_training_that_was_stopped_in_the_game_goes_on_to_the_same_end(coded, stopped, tmp_path, lost):
     workdir, config = coded
-    with monkeypatch.context() as patched:
-        patched.setattr(stopping, "Interruption", impatient(3))  # three steps of each training
-        for _ in range(20):
-            try:
-                train(config, tmp_path)
-                break
-            except stopping.Interrupted:
-                for pattern in lost:
-                    for path in tmp_path.glob(pattern):
-                        path.unlink()
-    one, other = load(workdir), load(tmp_path)
+    parts = shutil.copytree(stopped, tmp_path / "parts")
+    for pattern in lost:
+        (path,) = parts.glob(pattern)
+        path.unlink()
+    train(config, parts)
+    one, other = load(workdir), load(parts)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), one.params, other.params)
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import random_batch
 
 from t2igan import nets, step
 from t2igan.method import losses
@@ -26,11 +27,7 @@ def phase(config):
     config.text_matching.update(learning_rate=1e-2, schedule="constant", warmup_steps=1)
     networks = nets.build(config, VOCAB)
     method = TextMatchingMethod.create(config, networks, 100)
-    random = np.random.default_rng(0)
-    batch = {
-        "images": jnp.asarray(random.integers(0, 256, (8, 16, 16, 3)), jnp.uint8),
-        "tokens": jnp.asarray(random.integers(1, VOCAB, (8, 6)), jnp.int32),
-    }
+    batch = random_batch(VOCAB)
     names = ("text", "image", "matching", "generator", "discriminator")
     given = {name: init_network(networks, name, jax.random.key(i), batch) for i, name in enumerate(names)}
     state = jax.jit(functools.partial(init_text_matching_state, method, batch))(given)

@@ -1,6 +1,9 @@
 """The whole training on a tiny configuration, in one process; see test_resume for kills and test_cli for commands."""
 
+import contextlib
+import io
 import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -9,9 +12,10 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from PIL import Image
-from tiny import impatient
+from tiny import impatient, shrink
 
 import t2igan
+from configs.base import get_config
 from t2igan import step
 from t2igan.config import to_json
 from t2igan.data import open_datasets, split_names
@@ -30,6 +34,23 @@ def tiny(config):
     with config.unlocked():
         config.devices = 2
     return config
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a whole training on `tiny`, not to be written to, and what it printed."""
+    config, workdir = shrink(get_config()), tmp_path_factory.mktemp("finished")
+    with config.unlocked():
+        config.devices = 2
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        train.train(config, workdir)
+    return workdir, said.getvalue()
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy of that folder."""
+    return shutil.copytree(finished[0], tmp_path / "run")
 
 
 def final_params(workdir):
@@ -71,20 +92,19 @@ def test_a_damaged_checkpoint_is_named_in_two_lines(tiny, tmp_path):
         assert len(str(caught.value).splitlines()) == 2
 
 
-def test_a_run_leaves_all_that_a_user_needs(tiny, tmp_path, capsys):
-    train.train(tiny, tmp_path)
-    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+def test_a_run_leaves_all_that_a_user_needs(finished):
+    workdir, said = finished
+    files = {str(path.relative_to(workdir)) for path in workdir.rglob("*") if path.is_file()}
     assert {"config.json", "tokenizer.json", "metrics.jsonl", "snapshot.safetensors", "samples/000000048.png"} <= files
     assert any(file.startswith("tensorboard/adversarial/") for file in files)
-    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["adversarial", "text"]
-    rows = Logs(tmp_path).read()
+    assert sorted(p.name for p in (workdir / "checkpoints").iterdir()) == ["adversarial", "text"]
+    rows = Logs(workdir).read()
     assert [(row["phase"], row["step"]) for row in rows] == [
         ("text", 2), ("text", 4), ("adversarial", 2), ("adversarial", 4), ("adversarial", 6),
     ]  # fmt: skip
     assert {"loss/generator", "loss/discriminator", "gradient_norm/generator", "images_per_s"} <= rows[-1].keys()
-    said = capsys.readouterr().out
     assert "t2igan.load(" in said and "run.py" not in said  # as Python code calls it here
-    assert t2igan.load(tmp_path).sample("red hair").shape == (1, 16, 16, 3)
+    assert t2igan.load(workdir).sample("red hair").shape == (1, 16, 16, 3)
 
 
 def test_nothing_is_compiled_after_the_first_step_and_the_first_save(tiny, tmp_path, monkeypatch):
@@ -116,18 +136,15 @@ def test_nothing_is_compiled_after_the_first_step_and_the_first_save(tiny, tmp_p
         assert compiled._cache_size() == 1
 
 
-def test_the_same_command_on_a_finished_run_changes_nothing(tiny, tmp_path):
-    train.train(tiny, tmp_path)
-    before, rows = final_params(tmp_path), Logs(tmp_path).read()
-    train.train(tiny, tmp_path)
-    jax.tree.map(np.testing.assert_array_equal, before, final_params(tmp_path))
-    assert Logs(tmp_path).read() == rows
+def test_the_same_command_on_a_finished_run_changes_nothing(tiny, run):
+    before, rows = final_params(run), Logs(run).read()
+    train.train(tiny, run)
+    jax.tree.map(np.testing.assert_array_equal, before, final_params(run))
+    assert Logs(run).read() == rows
 
 
-def test_stopped_and_resumed_equals_uninterrupted(tiny, tmp_path, monkeypatch):
+def test_stopped_and_resumed_equals_uninterrupted(tiny, finished, tmp_path, monkeypatch):
     """Stopped as by Ctrl-C after every second step, in both phases."""
-    train.train(tiny, tmp_path / "whole")
-
     monkeypatch.setattr(stopping, "Interruption", impatient(2))
     stops = 0
     while True:
@@ -139,9 +156,9 @@ def test_stopped_and_resumed_equals_uninterrupted(tiny, tmp_path, monkeypatch):
         else:
             break
     assert stops >= 3
-    whole, parts = final_params(tmp_path / "whole"), final_params(tmp_path / "parts")
-    jax.tree.map(np.testing.assert_array_equal, whole, parts)
-    steps = [[(r["phase"], r["step"]) for r in Logs(tmp_path / name).read()][-1] for name in ("whole", "parts")]
+    whole, parts = finished[0], tmp_path / "parts"
+    jax.tree.map(np.testing.assert_array_equal, final_params(whole), final_params(parts))
+    steps = [[(r["phase"], r["step"]) for r in Logs(workdir).read()][-1] for workdir in (whole, parts)]
     assert steps[0] == steps[1]
 
 
@@ -179,22 +196,20 @@ def test_a_non_finite_loss_stops_and_is_named(tiny, tmp_path, monkeypatch):
     assert {p.name for p in (tmp_path / "checkpoints" / "adversarial").iterdir() if p.name.isdigit()} == {"2", "4"}
 
 
-def test_a_changed_configuration_is_refused_by_key(tiny, tmp_path):
-    train.train(tiny, tmp_path)
+def test_a_changed_configuration_is_refused_by_key(tiny, run):
     with tiny.unlocked():
         tiny.loss.penalty_weight = 7.0
         tiny.log.every_images = 8  # free to change
     with pytest.raises(UserError, match=r"config.loss.penalty_weight was 0.1, is 7.0\.") as caught:
-        train.train(tiny, tmp_path)
+        train.train(tiny, run)
     assert "log" not in str(caught.value)
 
 
-def test_changed_data_is_refused(tiny, tmp_path):
-    train.train(tiny, tmp_path)
-    record = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(record | {"data_fingerprint": "another"}))
+def test_changed_data_is_refused(tiny, run):
+    record = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(record | {"data_fingerprint": "another"}))
     with pytest.raises(UserError, match="training pictures or captions of pixel_avatars are not those"):
-        train.train(tiny, tmp_path)
+        train.train(tiny, run)
 
 
 def test_the_text_phase_can_be_left_out(tiny, tmp_path):
@@ -207,7 +222,7 @@ def test_the_text_phase_can_be_left_out(tiny, tmp_path):
 
 def test_figures_are_logged_and_kept_with_the_best_checkpoint(tiny, tmp_path):
     with tiny.unlocked():
-        tiny.evaluate.update(every_images=16, at_end=True, classifier_steps=3, probe_steps=3)
+        tiny.evaluate.update(every_images=16, at_end=True)
     result = train.train(tiny, tmp_path)
     assert 0 <= result["figures"]["attributes/mean"]["value"] <= 1
     assert 0 < result["figures"]["discriminator/auc"]["value"] < 1
@@ -238,7 +253,7 @@ def test_figures_are_logged_and_kept_with_the_best_checkpoint(tiny, tmp_path):
 
 def test_the_best_metric_brings_its_extractor_and_must_be_there(tiny, tmp_path):
     with tiny.unlocked():
-        tiny.evaluate.update(every_images=16, classifier_steps=3, probe_steps=3)
+        tiny.evaluate.every_images = 16
         tiny.checkpoint.best_metric = "kernel_distance/pixels"
     train.train(tiny, tmp_path / "run")
     rows = [row for row in Logs(tmp_path / "run").read() if "kernel_distance/pixels" in row]
@@ -249,11 +264,9 @@ def test_the_best_metric_brings_its_extractor_and_must_be_there(tiny, tmp_path):
         train.train(tiny, tmp_path / "other")
 
 
-def test_runs_are_evaluated_side_by_side(tiny, tmp_path, capsys):
-    with tiny.unlocked():
-        tiny.evaluate.update(classifier_steps=3, probe_steps=3)
-    for name in ("one", "two"):
-        train.train(tiny, tmp_path / name)
+def test_runs_are_evaluated_side_by_side(tiny, finished, tmp_path, capsys):
+    shutil.copytree(finished[0], tmp_path / "one")
+    train.train(tiny, tmp_path / "two")
     capsys.readouterr()
     evaluated = evaluate_runs(
         [tmp_path / "one", tmp_path / "two"], "test", 8, metrics=("attributes", "kernel_distance")
@@ -285,7 +298,7 @@ def test_choices_and_monitoring_use_val_and_test_is_measured_once(tiny, tmp_path
     spied(train, "evaluate", lambda *given: given[1])
     spied(monitor.Guard, "create", lambda *given: given[-1])
     tiny.train.ema_tracks = (0.5,)
-    tiny.evaluate.update(every_images=24, at_end=True, classifier_steps=5, probe_steps=5)
+    tiny.evaluate.update(every_images=24, at_end=True)
     figures = train.train(tiny, tmp_path)
     splits = [split for name, split in looked]
     assert figures["split"] == "test" and splits.count("test") == 1 and splits[-1] == "test"

@@ -5,12 +5,12 @@ import stat
 
 import numpy as np
 import pytest
+from commands import run_verb
 from PIL import Image
 from tiny import random_snapshot
 
 import t2igan
 from benchmarks.watermark import CHANGES
-from t2igan.cli.parse import named, parse
 from t2igan.errors import UserError
 from t2igan.inference.pictures import enlarge, save_png
 from t2igan.inference.snapshot import save_snapshot
@@ -114,29 +114,24 @@ def run(tmp_path_factory):
     return folder
 
 
-def command(*words):
-    verb = named(words[0])
-    verb.run(parse(verb, list(words[1:])))
-
-
 def test_the_commands_mark_and_find(run, tmp_path, capsys):
-    command("keys", f"--out={tmp_path / 'mine'}", "--kind=watermark")
+    run_verb("keys", f"--out={tmp_path / 'mine'}", "--kind=watermark")
     secret = f"--watermark={tmp_path / 'mine.mark'}"
     large = run / "large.safetensors"
     (tmp_path / "prompts.txt").write_text("red\n")
     sharded = ["--shard=0/1", f"--prompts={tmp_path / 'prompts.txt'}"]
     with pytest.raises(UserError, match="--shard draws without --watermark"):
-        command("sample", f"--workdir={large}", secret, *sharded, f"--out={tmp_path / 'shards'}")
+        run_verb("sample", f"--workdir={large}", secret, *sharded, f"--out={tmp_path / 'shards'}")
     for words, message in (
         ([f"--workdir={large}", f"--out={tmp_path / 'x.png'}"], "marks pictures, not sheets"),
         ([f"--workdir={run / 'small.safetensors'}", f"--out={tmp_path / 'y'}"], "16 px, and a watermark wants 64 px"),
     ):
         with pytest.raises(UserError, match=message):
-            command("sample", "--prompt=red", secret, *words)
-    command("sample", f"--workdir={large}", "--prompt=red", secret, f"--out={tmp_path / 'drawn'}")
+            run_verb("sample", "--prompt=red", secret, *words)
+    run_verb("sample", f"--workdir={large}", "--prompt=red", secret, f"--out={tmp_path / 'drawn'}")
     capsys.readouterr()
     (drawn,) = (tmp_path / "drawn").iterdir()
-    command("verify", str(drawn), secret)
+    run_verb("verify", str(drawn), secret)
     assert "is in it (in place)" in capsys.readouterr().out
     model = t2igan.load(large)
     known = verify(drawn, model, secret=read_secret(tmp_path / "mine.mark"))

@@ -28,7 +28,7 @@ def shrink(config):
             config[section].update(steps=4, images=0, batch_images=8, warmup_steps=1)
         config.log.every_images = 16
         config.sample.update(every_images=0, num_captions=2, num_seeds=2)
-        config.evaluate.update(every_images=0, num_images=16, at_end=False)
+        config.evaluate.update(every_images=0, num_images=16, at_end=False, classifier_steps=3, probe_steps=3)
         config.checkpoint.every_images = 16
     return config
 
@@ -44,6 +44,15 @@ def in_space(config, kind, autoencoder_steps):
         config.inverter.update(channels=(8,))
         config.pretrain_autoencoder.update(steps=autoencoder_steps, images=0, batch_images=8, warmup_steps=1)
     return config
+
+
+def random_batch(vocab_size, num_images=8, px=16, channels=3, num_tokens=6):
+    """A batch of pictures and captions without any sense."""
+    random = np.random.default_rng(0)
+    return {
+        "images": jnp.asarray(random.integers(0, 256, (num_images, px, px, channels)), jnp.uint8),
+        "tokens": jnp.asarray(random.integers(1, vocab_size, (num_images, num_tokens)), jnp.int32),
+    }
 
 
 def impatient(steps):
