@@ -59,7 +59,8 @@ def drawings(model: Any, captions: Sequence[str], truncation: float) -> tuple[np
         drawn = _draw(model.networks, model.params, rows, np.pad(seeds[start : start + BATCH], (0, extra)), truncation)
         parts.append([np.asarray(x)[: BATCH - extra] for x in drawn])
     codes, pixels, images = (np.concatenate(of) for of in zip(*parts, strict=True))
-    return tuple(x.reshape(len(captions), SEEDS, *x.shape[1:]) for x in (codes, pixels, images))  # type: ignore[return-value]
+    shaped = [x.reshape(len(captions), SEEDS, *x.shape[1:]) for x in (codes, pixels, images)]
+    return shaped[0], shaped[1], shaped[2]
 
 
 def variances(x: np.ndarray) -> tuple[float, float]:
