@@ -1,17 +1,25 @@
 """What the benchmarks count and read; what they time is nobody's promise."""
 
 import random
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from tiny import random_snapshot
 
-from benchmarks import flops, fuzz, method, step
+from benchmarks import flops, fuzz, method, paraphrases, step, variety
 from benchmarks.__main__ import main
 from benchmarks.timing import load
 from t2igan.config.checks import check
 from t2igan.inference.snapshot import save_snapshot
+
+
+class Captions(NamedTuple):
+    """As much of a data set as is looked at."""
+
+    captions: tuple[tuple[str, ...], ...]
 
 
 def test_flops_of_convolutions_are_those_of_the_definition():
@@ -102,3 +110,38 @@ def test_every_kind_of_mutation_is_read_or_refused(tmp_path):
     ends = {kind: {strangers.attempt(kind, random.Random(f"{kind} {i}")) for i in range(8)} for kind in fuzz.KINDS}
     assert all(found <= {"read", "UserError", "refused"} for found in ends.values())
     assert {"read", "refused"} <= ends["body"] and "UserError" in ends["mask"] and "refused" in ends["body bytes"]
+
+
+def test_of_captions_equally_near_the_share_that_is_right_counts():
+    nearness = np.array([[1.0, 1.0, 0.0], [0.2, 0.1, 0.9]])
+    right = np.array([[True, False, False], [True, True, False]])
+    assert paraphrases.share_right(nearness, right) == 0.25
+    assert paraphrases.best_places(nearness, right).tolist() == [0, 1]
+
+
+def test_words_in_common_are_counted_whatever_their_marks():
+    assert paraphrases.overlap(["a blue heart", "kitten"], ["blue heart", "Woman: red hair"]).tolist() == [
+        [2 / 3, 0],
+        [0, 0],
+    ]
+
+
+def test_every_prompt_is_written_once_and_names_captions():
+    prompts = [*paraphrases.REWORDED, *paraphrases.UNSEEN]
+    assert len(set(prompts)) == len(prompts) == 64
+    data = Captions((("blue heart",), ("man running: dark skin tone",)))
+    assert paraphrases.right_rows(data, ("man running*", "*cat")).tolist() == [False, True]
+    with pytest.raises(ValueError, match="no caption matches"):
+        paraphrases.right_rows(data, ("cat",))
+
+
+def test_variance_is_parted_into_that_within_captions_and_that_between():
+    x = np.array([[[0.0, 1.0], [2.0, 1.0]], [[4.0, 1.0], [6.0, 1.0]]])
+    assert variety.variances(x) == (2.0, 8.0)
+
+
+def test_the_caption_s_own_picture_is_looked_for_among_all():
+    real = np.stack([np.full((16, 16, 3), level, np.uint8) for level in (0, 100)])
+    others = np.full((1, 16, 16, 3), 200, np.uint8)
+    drawn = np.stack([np.stack([real[0], others[0]]), np.stack([real[1], real[1]])])
+    assert variety.own_is_nearest(drawn, real, others) == 0.75
