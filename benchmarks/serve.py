@@ -37,6 +37,7 @@ import numpy as np
 
 from benchmarks.sample import PROMPT
 from benchmarks.timing import ROOT, parser, publish, table
+from t2igan.inference import shipped
 
 WHAT = ("cpu", "latency", "start", "memory")
 CASES = ((1, 1, 400), (1, 10, 80), (64, 1, 1600))  # clients, pictures a request, requests
@@ -44,7 +45,7 @@ CASES = ((1, 1, 400), (1, 10, 80), (64, 1, 1600))  # clients, pictures a request
 
 def start(workdir: Path, **environ: str) -> tuple[subprocess.Popen, int]:
     """Starts a server; returns it and its port when every size is compiled."""
-    command = [sys.executable, "run.py", "serve", f"--workdir={workdir.absolute()}", "--port=0"]
+    command = [sys.executable, "run.py", "serve", f"--workdir={shipped.found(workdir).absolute()}", "--port=0"]
     how: dict[str, Any] = {"env": os.environ | environ, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, cwd=ROOT, text=True, **how)
     assert process.stdout is not None

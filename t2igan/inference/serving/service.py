@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from starlette.requests import ClientDisconnect, Request
 
-import t2igan
 from t2igan.errors import UserError
 from t2igan.inference.serving import links
 from t2igan.inference.serving.answers import ApiError
 from t2igan.inference.serving.batcher import Batcher
-from t2igan.inference.serving.encoding import encode
+from t2igan.inference.serving.encoding import Encoder
 from t2igan.inference.serving.guard import exchange_of
 from t2igan.inference.serving.links import Recipe
 from t2igan.inference.serving.metrics import Metrics
 from t2igan.inference.serving.models import Catalogue
+from t2igan.inference.serving.parameters import Wanted
 from t2igan.inference.serving.queueing import Full, Group, Job, Progress
 from t2igan.inference.serving.rates import Rate
 from t2igan.inference.serving.settings import Settings
@@ -40,6 +40,7 @@ class Service:
             check_size(served.native_px, f"the model {served.id}")
         self.catalogue, self.settings = catalogue, settings
         self.metrics = Metrics()
+        self.encoder = Encoder(settings.watermark, settings.signer)
         self.batcher = Batcher(
             catalogue.draw,
             catalogue.groups_to_warm(),
@@ -129,14 +130,26 @@ class Service:
         return job
 
     async def encoded(self, images: Sequence[np.ndarray], recipes: Sequence[Recipe]) -> list[bytes]:
-        """Returns pictures as files; many pixels are encoded on a thread."""
+        """Returns pictures as files; what takes long is encoded on a thread."""
 
         def all_of_them() -> list[bytes]:
-            how = (t2igan.__version__, self.settings.watermark)
-            return [encode(image, one, *how) for image, one in zip(images, recipes, strict=True)]
+            return [self.encoder.drawn(image, recipe) for image, recipe in zip(images, recipes, strict=True)]
 
-        if sum(recipe.px**2 for recipe in recipes) <= _INLINE_PIXELS:
+        if self.encoder.signer is None and sum(recipe.px**2 for recipe in recipes) <= _INLINE_PIXELS:
             return all_of_them()
+        return await asyncio.to_thread(all_of_them)
+
+    async def files(
+        self, images: Sequence[np.ndarray], wanted: Wanted, facts: dict[str, Any], of_each: Sequence[dict[str, Any]]
+    ) -> list[bytes]:
+        """Returns pictures that no recipe makes again as files; `facts` are in all of them, `of_each` in one."""
+        common = {"model": wanted.served.model.digest} | {name: value for name, value in facts.items() if value != ""}
+
+        def all_of_them() -> list[bytes]:
+            how = (wanted.px, wanted.output_format, wanted.file_quality)
+            each = zip(images, of_each, strict=True)
+            return [self.encoder.file(image, *how, common | one) for image, one in each]
+
         return await asyncio.to_thread(all_of_them)
 
     def progress_of(self, client: str) -> float | None:
