@@ -180,8 +180,8 @@ def starts(workdir: Path) -> str:
     return table(("", "seconds to ready"), rows)
 
 
-def memory(workdir: Path, requests: int, clients: int = 8, rows: int = 10) -> str:
-    """Returns the server's resident memory on the way through many requests; the first tenth warms it up."""
+def memory(workdir: Path, requests: int, clients: int = 8, rows: int = 20) -> str:
+    """Returns the server's resident memory on the way through many requests; rows are printed as they come."""
     statuses: Counter[int] = Counter()
 
     async def client(port: int, first: int, last: int) -> None:
@@ -210,6 +210,7 @@ def memory(workdir: Path, requests: int, clients: int = 8, rows: int = 10) -> st
             asyncio.run(piece(port, row * each * clients, each))
             resident = counted(metrics(port), "process_resident_memory_bytes") / 2**20
             found.append((f"{(row + 1) * each * clients:,}", f"{resident:.1f}"))
+            print(*found[-1], file=sys.stderr, flush=True)
     answers = ", ".join(f"{count:,} of {status}" for status, count in sorted(statuses.items()))
     return table(("requests", "resident memory, MiB"), found) + f"\n\nanswers: {answers}"
 
