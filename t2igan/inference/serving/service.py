@@ -28,6 +28,7 @@ from t2igan.inference.serving.settings import Settings
 from t2igan.inference.watermark import check_size
 
 _INLINE_PIXELS = 2 * 256 * 256  # more are encoded on a thread: the event loop has others to serve
+COMPILING_RETRY_S = 5  # what was compiled by then is kept, however often somebody comes again
 LONGEST_RETRY_S = 30  # OpenAI's Python client takes no advice to wait above 120 s, its Node client any
 
 
@@ -115,13 +116,7 @@ class Service:
             if left in done:
                 self.metrics.left.inc()
                 raise ClientDisconnect
-            raise ApiError(
-                503,
-                f"No picture within {self.settings.timeout_s:g} s: the server has too much to do.",
-                None,
-                "deadline_exceeded",
-                retry=False,
-            )
+            raise self._late(job)
         error = job.future.exception()
         if isinstance(error, UserError):
             raise ApiError(400, str(error), None) from error
@@ -180,6 +175,18 @@ class Service:
         if not base:
             base = f"{request.scope.get('scheme', 'http')}://{request.headers.get('host', 'localhost')}"
         return f"{base}/v1/images/files/{name}"
+
+    def _late(self, job: Job) -> ApiError:
+        """What is said of a request whose time is over; where its program is being compiled, that it may come again."""
+        late = f"No picture within {self.settings.timeout_s:g} s:"
+        warmed = job.group.work is None and job.group.as_caption  # compiled at the start
+        if job.begun_s is None or job.progress or warmed:
+            return ApiError(503, f"{late} the server has too much to do.", None, "deadline_exceeded", retry=False)
+        message = (
+            f"{late} it was begun, and nothing of it is there yet. The first edit of a kind, and the first prompt with "
+            "weights, are compiled before they are drawn, which goes on; send the same request again."
+        )
+        return ApiError(503, message, None, "compiling", retry_after_s=COMPILING_RETRY_S)
 
     def _refusal(self, full: Full) -> ApiError:
         wait_s = min(max(math.ceil(self.batcher.seconds_to_go), 1), LONGEST_RETRY_S)
