@@ -10,8 +10,8 @@ the same pictures in this process. CPU time, unlike seconds, says something on a
 threads of XLA.
 latency: seconds of requests of one client, one after the other, and of `Model.sample`, in turns of 50. It wants an idle
 machine.
-start: seconds from the command to a ready server, with an empty cache of compiled programs and with a filled one. It
-wants an idle machine.
+start: seconds from the command to a ready server, with an empty cache of compiled programs and with a filled one, which
+want an idle machine, and its CPU seconds.
 memory: the resident memory of the server on the way through many requests of 8 clients: pictures, pictures by address,
 and refusals.
 """
@@ -170,14 +170,15 @@ def latency(workdir: Path, model: Any, turns: int = 10, calls: int = 50) -> str:
 
 
 def starts(workdir: Path) -> str:
-    """Returns the seconds until a server is ready, cold and with its cache."""
+    """Returns the seconds, and those of the CPU, until a server is ready, cold and with its cache."""
     rows = []
     with tempfile.TemporaryDirectory() as cache:
         for name in ("nothing compiled before", "everything compiled before"):
             begun = time.perf_counter()
-            with served(workdir, XDG_CACHE_HOME=cache):
-                rows.append((name, f"{time.perf_counter() - begun:.1f}"))
-    return table(("", "seconds to ready"), rows)
+            with served(workdir, XDG_CACHE_HOME=cache) as port:
+                seconds = time.perf_counter() - begun
+                rows.append((name, f"{seconds:.1f}", f"{counted(metrics(port), 'process_cpu_seconds_total'):.1f}"))
+    return table(("", "seconds to ready", "CPU seconds"), rows)
 
 
 def memory(workdir: Path, requests: int, clients: int = 8, rows: int = 20) -> str:
