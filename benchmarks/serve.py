@@ -10,8 +10,8 @@ the same pictures in this process. CPU time, unlike seconds, says something on a
 threads of XLA.
 latency: seconds of requests of one client, one after the other, and of `Model.sample`, in turns of 50. It wants an idle
 machine.
-start: seconds from the command to a ready server, with an empty cache of compiled programs and with a filled one. It
-wants an idle machine.
+start: seconds from the command to a ready server, with an empty cache of compiled programs and with a filled one, which
+want an idle machine, and its CPU seconds.
 memory: the resident memory of the server on the way through many requests of 8 clients: pictures, pictures by address,
 and refusals.
 """
@@ -37,6 +37,7 @@ import numpy as np
 
 from benchmarks.sample import PROMPT
 from benchmarks.timing import ROOT, parser, publish, table
+from t2igan.inference import shipped
 
 WHAT = ("cpu", "latency", "start", "memory")
 CASES = ((1, 1, 400), (1, 10, 80), (64, 1, 1600))  # clients, pictures a request, requests
@@ -44,7 +45,7 @@ CASES = ((1, 1, 400), (1, 10, 80), (64, 1, 1600))  # clients, pictures a request
 
 def start(workdir: Path, **environ: str) -> tuple[subprocess.Popen, int]:
     """Starts a server; returns it and its port when every size is compiled."""
-    command = [sys.executable, "run.py", "serve", f"--workdir={workdir.absolute()}", "--port=0"]
+    command = [sys.executable, "run.py", "serve", f"--workdir={shipped.found(workdir).absolute()}", "--port=0"]
     how: dict[str, Any] = {"env": os.environ | environ, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, cwd=ROOT, text=True, **how)
     assert process.stdout is not None
@@ -169,18 +170,19 @@ def latency(workdir: Path, model: Any, turns: int = 10, calls: int = 50) -> str:
 
 
 def starts(workdir: Path) -> str:
-    """Returns the seconds until a server is ready, cold and with its cache."""
+    """Returns the seconds, and those of the CPU, until a server is ready, cold and with its cache."""
     rows = []
     with tempfile.TemporaryDirectory() as cache:
         for name in ("nothing compiled before", "everything compiled before"):
             begun = time.perf_counter()
-            with served(workdir, XDG_CACHE_HOME=cache):
-                rows.append((name, f"{time.perf_counter() - begun:.1f}"))
-    return table(("", "seconds to ready"), rows)
+            with served(workdir, XDG_CACHE_HOME=cache) as port:
+                seconds = time.perf_counter() - begun
+                rows.append((name, f"{seconds:.1f}", f"{counted(metrics(port), 'process_cpu_seconds_total'):.1f}"))
+    return table(("", "seconds to ready", "CPU seconds"), rows)
 
 
-def memory(workdir: Path, requests: int, clients: int = 8, rows: int = 10) -> str:
-    """Returns the server's resident memory on the way through many requests; the first tenth warms it up."""
+def memory(workdir: Path, requests: int, clients: int = 8, rows: int = 20) -> str:
+    """Returns the server's resident memory on the way through many requests; rows are printed as they come."""
     statuses: Counter[int] = Counter()
 
     async def client(port: int, first: int, last: int) -> None:
@@ -209,6 +211,7 @@ def memory(workdir: Path, requests: int, clients: int = 8, rows: int = 10) -> st
             asyncio.run(piece(port, row * each * clients, each))
             resident = counted(metrics(port), "process_resident_memory_bytes") / 2**20
             found.append((f"{(row + 1) * each * clients:,}", f"{resident:.1f}"))
+            print(*found[-1], file=sys.stderr, flush=True)
     answers = ", ".join(f"{count:,} of {status}" for status, count in sorted(statuses.items()))
     return table(("requests", "resident memory, MiB"), found) + f"\n\nanswers: {answers}"
 

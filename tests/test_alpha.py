@@ -25,7 +25,7 @@ from t2igan.evaluation.report.images import data_uri, lit
 from t2igan.inference.editing.composing import compose
 from t2igan.inference.pictures import cut_sheet, gif_bytes, save_png, sheet
 from t2igan.inference.sample import to_bytes
-from t2igan.inference.serving.encoding import encode
+from t2igan.inference.serving.encoding import Encoder
 from t2igan.inference.serving.links import Recipe
 from t2igan.inference.snapshot import save_snapshot
 from t2igan.method import automatic, phases
@@ -270,7 +270,7 @@ def test_files_that_know_no_transparency_are_on_white_or_refused():
     picture[4:12, 4:12] = (255, 0, 0, 255)
     recipe = lambda form: Recipe("m", "a", seed=0, truncation=1.0, guidance=1.0, px=32, form=form, quality=95)
     for form, mode in (("png", "RGBA"), ("webp", "RGBA"), ("jpeg", "RGB")):
-        with Image.open(io.BytesIO(encode(picture, recipe(form), "1"))) as served:
+        with Image.open(io.BytesIO(Encoder().drawn(picture, recipe(form)))) as served:
             assert served.mode == mode and served.size == (32, 32)
             if form == "jpeg":
                 assert np.asarray(served)[0, 0].min() > 250

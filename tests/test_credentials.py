@@ -1,5 +1,6 @@
 """Content credentials (C2PA): valid, trusted, changed, taken out, and what is none."""
 
+import base64
 import io
 import stat
 
@@ -7,12 +8,16 @@ import numpy as np
 import pytest
 from commands import run_verb
 from PIL import Image
+from served import Gated, run_folder, running
 
+from t2igan.cli import serve
+from t2igan.cli.parse import named, parse
 from t2igan.errors import UserError
 from t2igan.inference import credentials
 from t2igan.inference.credentials import make_certificate, read_credentials, read_signer
 from t2igan.inference.pictures import save_png
 from t2igan.inference.provenance import picture_bytes, read_claims
+from t2igan.inference.serving.models import open_models
 from t2igan.inference.verify import verify
 
 pytest.importorskip("c2pa")
@@ -127,6 +132,41 @@ def test_keys_that_are_none_are_explained(keys, tmp_path, monkeypatch):
     assert read_signer(locked, "secret").algorithm == "es256"
     with pytest.raises(UserError, match="holds no certificate"):
         read_credentials(root, "PNG", tmp_path / "none.pem")
+
+
+def test_a_server_signs_what_it_draws_in_every_form(keys, tmp_path):
+    catalogue = Gated(list(open_models([run_folder(tmp_path)]).values()))
+    catalogue.gate.set()
+    with running(catalogue, signer=read_signer(keys[0])) as server:
+        server.when_ready()
+        for form in ("png", "jpeg", "webp"):
+            body = {"prompt": "a red cap", "output_format": form}
+            status, _, answer = server.ask("POST", "/v1/images/generations", body)
+            assert status == 200, answer
+            raw = base64.b64decode(answer["data"][0]["b64_json"])
+            claims = read_claims(io.BytesIO(raw))
+            assert claims.facts["c2pa"] is True and claims.source_type == "trainedAlgorithmicMedia"
+            (tmp_path / form).write_bytes(raw)
+            if form == "png":  # a reader is a process of its own
+                assert read_credentials(tmp_path / form, "PNG", keys[1]).state == "trusted"
+            else:
+                assert b"jumb" in raw
+        again = server.ask("GET", answer["data"][0]["url"].partition(server.url)[2])[2]
+        assert b"jumb" in again and read_claims(io.BytesIO(again)).facts == claims.facts
+
+
+def test_a_server_says_at_once_what_is_wrong_with_a_certificate(keys, tmp_path, monkeypatch):
+    verb = named("serve")
+    settings = lambda: serve.settings_of(serve.resolve(parse(verb, ["--workdir=x"])))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("T2IGAN_SERVE_C2PA", str(keys[0]))
+    assert settings().signer.name == "t2igan test certificate"
+    monkeypatch.setenv("T2IGAN_SERVE_C2PA", str(tmp_path / "nowhere.pem"))
+    with pytest.raises(UserError, match=r"nowhere\.pem cannot be read"):
+        settings()
+    monkeypatch.setenv("T2IGAN_SERVE_C2PA", str(keys[1]))
+    with pytest.raises(UserError, match="must hold a private key"):
+        settings()
 
 
 def test_the_command_makes_a_certificate(tmp_path, capsys):

@@ -90,7 +90,11 @@ def test_who_leaves_is_not_drawn(gated):
 def test_what_takes_too_long_is_given_up_and_not_drawn(gated):
     with running(gated, timeout_s=0.3) as server:
         server.when_ready()
-        assert server.ask("POST", "/v1/images/generations", {"prompt": "held"})[0] == 503
+        # It was begun, and what draws weights is compiled when the first comes.
+        weighted = {"prompt": "a person with (a red cap:1.3)"}
+        status, headers, body = server.ask("POST", "/v1/images/generations", weighted)
+        assert status == 503 and headers["retry-after"] == "5" and "x-should-retry" not in headers
+        assert body["error"]["code"] == "compiling" and "send the same request again" in body["error"]["message"]
         status, headers, body = server.ask("POST", "/v1/images/generations", {"prompt": "late"})
         assert status == 503 and headers["x-should-retry"] == "false"
         assert body["error"]["code"] == "deadline_exceeded"

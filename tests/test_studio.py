@@ -8,7 +8,7 @@ import pytest
 from browser import CHROMIUM
 from PIL import Image
 from served import PROMPTS, run_folder, running
-from studio_page import Watched, drop, serious_barriers
+from studio_page import PHONE, Watched, drop, serious_barriers
 
 from t2igan.inference.provenance import PNG_KEY
 from t2igan.inference.serving.models import open_models
@@ -179,6 +179,29 @@ def test_on_a_phone_in_chinese_nothing_sticks_out(phone):
     box = phone.page.locator("#viewer-picture").bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= 390
     phone.page.tap("#close")
+
+
+def test_what_closes_a_dialog_stays_in_sight_on_a_small_screen(chromium, server):
+    watched = Watched(chromium, server, **PHONE | {"viewport": {"width": 390, "height": 420}})
+    page = watched.page
+    watched.open()
+    for opened, close in (
+        ("#wall li:nth-child(1) button", "#close"),
+        ("#models", "#gallery-close"),
+        ("", "#keys-close"),
+    ):
+        if opened:
+            page.tap(opened)
+        else:
+            page.evaluate("() => document.querySelector('#keys').showModal()")
+        page.evaluate(
+            "() => [...document.querySelectorAll('dialog[open], dialog[open] *')].forEach(e => e.scrollTop = 9e9)"
+        )
+        box = page.locator(close).bounding_box()
+        middle = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
+        assert page.evaluate("([x, y, on]) => Boolean(document.elementFromPoint(x, y)?.closest(on))", [*middle, close])
+        page.tap(close)
+    watched.close()
 
 
 def test_a_server_that_is_away_is_waited_for(desktop):

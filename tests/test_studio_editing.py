@@ -162,6 +162,9 @@ def test_changed_words_are_marked_while_typing_and_afterwards(desktop):
         page.locator(f"{place} ins").all_inner_texts(),
     )
     assert marks("#edit-diff") == (["red cap"], ["blue top"])
+    line_of = "name => getComputedStyle(document.querySelector(`#edit-diff ${name}`)).textDecorationLine"
+    lines = [page.evaluate(line_of, name) for name in ("del", "ins")]
+    assert lines == ["line-through", "underline"]  # not by colour alone
     page.press("#edit-caption", "Enter")
     page.wait_for_selector("#spoken:has-text('changed to “a person with a blue top”')", state="attached")
     desktop.drawn(1)
@@ -209,6 +212,7 @@ def test_what_each_word_does_is_what_python_says(desktop, folder):
     moved = np.abs(drawn(CAPTION) - drawn("a person with a cap")).mean(-1)
     said = page.get_attribute("#explained .word:has-text('red')", "aria-label")
     assert said.startswith("red: without it ")
+    assert page.inner_text("#explained .word:has-text('red') small") == f"{said.split()[3]} %"
     assert abs(int(said.split()[3]) - 100 * (moved >= 20).mean()) <= 2
     page.click("#explained .word:has-text('red')")
     assert page.locator("#explained figcaption").all_inner_texts() == [
@@ -225,6 +229,11 @@ def test_models_are_in_a_gallery_and_links_reach_all_of_them(desktop):
     page.wait_for_function("() => document.querySelectorAll('#gallery .strip img').length === 8")
     page.click("#gallery li[data-model=tiny] summary")
     page.wait_for_selector("#gallery li[data-model=tiny] .cloud button:has-text('green')")
+    kinds = page.evaluate(
+        """async card => (await import("./studio/markdown.js")).rendered(card).map(one => one.tagName)""",
+        "## Use\n\n```python\nimport t2igan\n\nload()\n```\n\nThat is all.",
+    )
+    assert kinds == ["H3", "PRE", "P"]
     page.click("#gallery li[data-model=tiny] button:has-text('Draw with it')")
     page.wait_for_selector("#model-name:has-text('tiny')")
     desktop.drawn()

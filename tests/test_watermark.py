@@ -146,12 +146,12 @@ def test_what_was_never_marked_is_not_found(tmp_path):
 
 
 def test_a_server_marks_what_it_gives_away_and_refuses_small_models(run):
-    from t2igan.inference.serving.encoding import as_file
+    from t2igan.inference.serving.encoding import Encoder
     from t2igan.inference.serving.models import open_models
     from t2igan.inference.serving.service import Service
     from t2igan.inference.serving.settings import Settings
 
-    file = as_file(drawing(4), 128, "jpeg", 90, {"prompt": "red"}, SECRET)
+    file = Encoder(SECRET).file(drawing(4), 128, "jpeg", 90, {"prompt": "red"})
     with Image.open(io.BytesIO(file)) as picture:
         assert find(np.asarray(picture), SECRET).there
     with pytest.raises(UserError, match="the model small draws 16 px"):

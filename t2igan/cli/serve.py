@@ -13,6 +13,7 @@ from absl import flags
 from absl.flags import FlagValues
 
 from t2igan.cli import verb
+from t2igan.cli.keys import PASSWORD
 from t2igan.cli.verb import Given
 from t2igan.errors import UserError, nearest
 
@@ -51,6 +52,7 @@ OPTIONS = {
     "deny": Option(Path, None, "file of words and phrases that no prompt may have, one a line"),
     "allow": Option(Path, None, "file of all words that a prompt may have"),
     "watermark": Option(Path, None, "secret (.mark, of `keys`) of a watermark in every picture; wants 64 px"),
+    "c2pa": Option(Path, None, "key and certificates (.pem, as of `sample`): content credentials in every picture"),
     "queue_images": Option(int, 512, "pictures that may wait; a client's share is half of it"),
     "request_images": Option(int, 16, "pictures a request"),
     "requests_per_minute": Option(int, 0, "that a client may send; 0 = as many as it likes"),
@@ -145,6 +147,7 @@ def settings_of(options: dict[str, Any]) -> Any:
     """Returns the settings of a server. Raises `UserError` for values that it does not take."""
     options = dict(options)
     from t2igan.config import cache_folder
+    from t2igan.inference.credentials import read_signer
     from t2igan.inference.rules import PromptRules
     from t2igan.inference.serving.keys import read_keys
     from t2igan.inference.serving.links import kept_secret
@@ -155,7 +158,10 @@ def settings_of(options: dict[str, Any]) -> Any:
     keys = read_keys(options["keys"]) if options["keys"] else ()
     secret = kept_secret(options["link_secret"] or cache_folder() / "link_secret")
     mark = read_secret(options["watermark"]) if options["watermark"] else None
-    return Settings(**options | {"keys": keys, "link_secret": secret, "rules": rules, "watermark": mark})
+    certificate = options.pop("c2pa")
+    signer = read_signer(certificate, os.environ.get(PASSWORD, "")) if certificate else None
+    read = {"keys": keys, "link_secret": secret, "rules": rules, "watermark": mark, "signer": signer}
+    return Settings(**options | read)
 
 
 def _value(option: Option, value: Any, where: str) -> Any:

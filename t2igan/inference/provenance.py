@@ -8,6 +8,7 @@ both, and programs that save a picture anew mostly drop them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import json
 import re
@@ -23,7 +24,7 @@ from jaxtyping import UInt8
 from t2igan.config.strict_json import read_group
 from t2igan.errors import UserError
 
-PNG_KEY = "t2igan"
+PNG_KEY, PNG_XMP_KEY = "t2igan", "XML:com.adobe.xmp"
 SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 GENERATED = "trainedAlgorithmicMedia"  # drawn by a model that learned from pictures
 EDITED = "compositeWithTrainedAlgorithmicMedia"  # a picture of which such a model drew a part
@@ -70,18 +71,15 @@ def picture_bytes(
     """
     from PIL import Image, PngImagePlugin
 
-    source_type = (GENERATED if facts else "") if source_type is None else source_type
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    recipe = json.dumps(facts, ensure_ascii=False).encode("utf-8", "replace").decode() if facts else ""
-    packet = xmp_packet(source_type, recipe if form != "PNG" else "", str((facts or {}).get("t2igan", "")))
     if form == "PNG":
         info = PngImagePlugin.PngInfo()
-        if recipe:
-            info.add_itxt(PNG_KEY, recipe)
-        if source_type:
-            info.add_itxt("XML:com.adobe.xmp", packet)
+        for key, text in png_texts(facts, source_type).items():
+            info.add_itxt(key, text)
         options |= {"pnginfo": info}
-    elif source_type or recipe:
+    elif facts or source_type:
+        source_type = GENERATED if source_type is None else source_type
+        packet = xmp_packet(source_type, _recipe(facts), str((facts or {}).get("t2igan", "")))
         if len(packet.encode()) > MAX_JPEG_PACKET:  # a recipe of hundreds of prompts
             packet = xmp_packet(source_type, "", str((facts or {}).get("t2igan", "")))
         options |= {"xmp": packet.encode()}
@@ -90,6 +88,20 @@ def picture_bytes(
     return file.getvalue()
 
 
+def png_texts(facts: Mapping[str, Any] | None, source_type: str | None = None) -> dict[str, str]:
+    """Returns what a PNG says of how it was made, by keyword of its iTXt chunks; arguments as in `picture_bytes`."""
+    source_type = (GENERATED if facts else "") if source_type is None else source_type
+    texts = {PNG_KEY: _recipe(facts)} if facts else {}
+    if source_type:
+        texts[PNG_XMP_KEY] = xmp_packet(source_type, "", str((facts or {}).get("t2igan", "")))
+    return texts
+
+
+def _recipe(facts: Mapping[str, Any] | None) -> str:
+    return json.dumps(facts, ensure_ascii=False).encode("utf-8", "replace").decode() if facts else ""
+
+
+@functools.lru_cache(maxsize=16)  # without a recipe there are a few
 def xmp_packet(source_type: str, recipe: str, version: str) -> str:
     """Returns an XMP packet (ISO 16684-1) with the digital source type, the tool, and the recipe where it is given."""
     said = {"xmp:CreatorTool": f"t2igan {version}".strip()}
@@ -124,7 +136,7 @@ def read_claims(path: Path | io.BytesIO) -> Claims:
             if form == "PNG":
                 picture.load()  # texts may stand behind the pixels
             text = getattr(picture, "text", {}).get(PNG_KEY, "")
-            packet = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp") or b""
+            packet = picture.info.get("xmp") or picture.info.get(PNG_XMP_KEY) or b""
     except UserError:
         raise
     except Exception as error:  # Pillow raises errors of many kinds for damaged files

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
-
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 # What OpenAPI says of refusals.
 _TEXT, _TEXT_OR_NONE = {"type": "string"}, {"type": ["string", "null"]}
@@ -65,7 +65,7 @@ class ApiError(Exception):
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Returns an answer in JSON; text stays as it is written, not escaped."""
     return Response(
-        json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"),
+        _COMPACT.encode(body).encode("utf-8", "replace"),
         status,
         headers=headers,
         media_type="application/json",

@@ -7,7 +7,6 @@ the old picture is wanted: what is hidden is drawn anew.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,11 +14,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-import t2igan
 from t2igan.errors import UserError
 from t2igan.inference import editing
 from t2igan.inference.serving.answers import ApiError
-from t2igan.inference.serving.encoding import as_file
 from t2igan.inference.serving.images import answer, service_of
 from t2igan.inference.serving.models import ServedModel
 from t2igan.inference.serving.parameters import PictureBody, Wanted, check_prompt, seeds_from, typed, wanted_of
@@ -170,16 +167,7 @@ def _editing(source: Source, caption: str, prompt: str, negative: str, quality: 
 async def _worked(request: Request, service: Service, wanted: Wanted, work: Any, facts: dict[str, Any]) -> list[bytes]:
     """Has work done on the device, in its turn, and returns its pictures as files."""
     images = await service.worked(request, wanted.served.id, work, len(wanted.seeds))
-    common = {"model": wanted.served.model.digest, "t2igan": t2igan.__version__}
-    common |= {name: value for name, value in facts.items() if value != ""}
-
-    def encoded() -> list[bytes]:
-        how = (wanted.px, wanted.output_format, wanted.file_quality)
-        secret = service.settings.watermark
-        seeded = zip(images, wanted.seeds, strict=True)
-        return [as_file(image, *how, common | {"seed": s}, secret) for image, s in seeded]
-
-    return await asyncio.to_thread(encoded)
+    return await service.files(images, wanted, facts, [{"seed": seed} for seed in wanted.seeds])
 
 
 def _answer(request: Request, service: Service, result: Result, event: str) -> Response:

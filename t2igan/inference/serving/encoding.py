@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import zlib
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+import t2igan
 from t2igan.data.alpha import composited, has_alpha
+from t2igan.inference.credentials import Signer
 from t2igan.inference.pictures import SHOWN_PX, enlarge
-from t2igan.inference.provenance import picture_bytes
+from t2igan.inference.provenance import EDITED, GENERATED, picture_bytes, png_texts
 from t2igan.inference.serving.links import Recipe
+from t2igan.inference.serving.png import repeated_png
 from t2igan.inference.watermark import Secret, mark
 
 WHITE = (255, 255, 255)
@@ -45,36 +48,56 @@ def resized(image: np.ndarray, px: int) -> np.ndarray:
     return np.asarray(picture).reshape(px, px, image.shape[-1])
 
 
-def as_file(
-    image: np.ndarray, px: int, form: str, quality: int, facts: Mapping[str, Any], secret: Secret | None = None
-) -> bytes:
-    """Returns a picture as a file; it says how it was made, as those of `t2igan sample` do.
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """Makes files of pictures; they say how they were made, as those of `t2igan sample` do."""
 
-    Args:
-      image: uint8 [H, H, C] as drawn.
-      px: its size in the file.
-      form: "png", "jpeg" or "webp".
-      quality: of the latter two, from 0 to 100.
-      facts: how it was made; a PNG holds them, as those of `t2igan sample` do.
-      secret: of a watermark; None = without.
-    """
-    enlarged = px > image.shape[0]
-    if secret is not None:
-        image, facts = mark(image[None], secret)[0], {**facts, "watermark": secret.fingerprint}
+    secret: Secret | None = None  # of a watermark
+    signer: Signer | None = None  # of content credentials (C2PA)
+
+    def file(self, image: np.ndarray, px: int, form: str, quality: int, facts: Mapping[str, Any]) -> bytes:
+        """Returns a picture as a file.
+
+        Args:
+          image: uint8 [H, H, C] as drawn.
+          px: its size in the file.
+          form: "png", "jpeg" or "webp".
+          quality: of the latter two, from 0 to 100.
+          facts: how it was made; a PNG holds them whole.
+        """
+        facts = {"t2igan": t2igan.__version__, **facts}
+        source_type = EDITED if facts.get("verb") in ("edit", "complete") else GENERATED
+        if self.secret is not None:
+            image = self.marked(image[None])[0]
+            facts["watermark"] = self.secret.fingerprint
+        if self.signer is not None:
+            facts["c2pa"] = True
+        raw = _file(image, px, form, quality, facts, source_type)
+        if self.signer is None:
+            return raw
+        return self.signer.signed(raw, form.upper(), source_type, t2igan.__version__)
+
+    def drawn(self, image: np.ndarray, recipe: Recipe) -> bytes:
+        """Returns the picture of a recipe as a file."""
+        facts: dict[str, Any] = {"model": recipe.model}
+        facts |= {"truncation": recipe.truncation, "guidance": recipe.guidance}
+        if recipe.negative:
+            facts["negative"] = recipe.negative
+        facts |= {"prompt": recipe.prompt, "seed": recipe.seed}
+        return self.file(image, recipe.px, recipe.form, recipe.quality, facts)
+
+    def marked(self, images: np.ndarray) -> np.ndarray:
+        """Returns pictures uint8 [N, H, H, C] with the watermark, where there is one."""
+        return images if self.secret is None else mark(images, self.secret)
+
+
+def _file(image: np.ndarray, px: int, form: str, quality: int, facts: Mapping[str, Any], source_type: str) -> bytes:
+    native_px = image.shape[0]
+    if form == "png":
+        if px > native_px and px % native_px == 0:
+            return repeated_png(image, px // native_px, png_texts(facts, source_type))
+        return picture_bytes(resized(image, px), "PNG", facts, source_type, compress_level=1)
     image = resized(image, px)
     if form == "jpeg" and has_alpha(image):  # which knows no transparency
         image = composited(image, WHITE)
-    options: dict[str, Any] = {"compress_level": 1} if form == "png" else {"quality": quality}
-    if form == "png" and enlarged:  # rows of repeated pixels: quicker, and smaller
-        options["compress_type"] = zlib.Z_RLE
-    return picture_bytes(image, form.upper(), facts, **options)
-
-
-def encode(image: np.ndarray, recipe: Recipe, version: str, secret: Secret | None = None) -> bytes:
-    """Returns the picture of a recipe as a file; `version` is that of t2igan, `secret` that of a watermark."""
-    facts: dict[str, Any] = {"model": recipe.model, "t2igan": version}
-    facts |= {"truncation": recipe.truncation, "guidance": recipe.guidance}
-    if recipe.negative:
-        facts["negative"] = recipe.negative
-    facts |= {"prompt": recipe.prompt, "seed": recipe.seed}
-    return as_file(image, recipe.px, recipe.form, recipe.quality, facts, secret)
+    return picture_bytes(image, form.upper(), facts, source_type, quality=quality)

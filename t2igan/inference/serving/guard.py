@@ -13,7 +13,7 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -36,13 +36,13 @@ CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "content-security-policy": CONTENT_POLICY,
-    "cross-origin-opener-policy": "same-origin",
-    "x-frame-options": "DENY",
-}
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", CONTENT_POLICY.encode()),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+)
 
 
 class Guard:
@@ -187,10 +187,10 @@ class _Exchange:
         """Sends a part of the answer, with the headers that all answers have."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["x-request-id"] = self.id
-            for name, value in (*_HEADERS.items(), *self.more_headers.items()):
-                headers.setdefault(name, value)
+            own = [(name.encode(), value.encode()) for name, value in self.more_headers.items()]
+            given = {name for name, _ in message["headers"]}
+            added = [(name, value) for name, value in (*_HEADERS, *own) if name not in given]
+            message["headers"] = [*message["headers"], (b"x-request-id", self.id.encode()), *added]
         await self._send(message)
 
     async def answer(self, error: ApiError) -> None:

@@ -80,8 +80,7 @@ def answer(
 
 def _facts(wanted: Wanted, prompt: str) -> dict[str, Any]:
     """What OpenAI's newer models say of a picture besides. A GAN has no quality levels and spends no image tokens."""
-    tokenizer = wanted.served.model.tokenizer
-    tokens = min(int(tokenizer.lengths([prompt])[0]), tokenizer.max_tokens)
+    tokens = wanted.served.tokens(prompt)
     usage = {
         "input_tokens": tokens,
         "input_tokens_details": {"text_tokens": tokens, "image_tokens": 0},

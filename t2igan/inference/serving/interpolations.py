@@ -12,19 +12,17 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import Field
 
-import t2igan
 from t2igan.inference import editing
 from t2igan.inference.pictures import gif_bytes
 from t2igan.inference.serving.answers import ApiError
 from t2igan.inference.serving.edits import editable, quality_of, with_pictures
-from t2igan.inference.serving.encoding import as_file, resized
+from t2igan.inference.serving.encoding import resized
 from t2igan.inference.serving.images import answer, service_of
 from t2igan.inference.serving.models import ServedModel
 from t2igan.inference.serving.parameters import AnswerBody, Seed, truncation_of, typed, wanted_of
 from t2igan.inference.serving.queueing import Progress
 from t2igan.inference.serving.settings import Settings
 from t2igan.inference.serving.uploads import Source, check_plain, read_parts, read_sources
-from t2igan.inference.watermark import mark
 
 ROUTER = APIRouter()
 FRAMES = 8
@@ -66,7 +64,7 @@ async def interpolations(request: Request) -> Response:
             400, f"size={wanted.px}x{wanted.px} is too large for {frames} frames: {most} px at most.", "size"
         )
     truncation = truncation_of(body.truncation)
-    facts: dict[str, Any] = {"verb": "mix", "model": served.model.digest, "t2igan": t2igan.__version__}
+    facts: dict[str, Any] = {"verb": "mix"}
     if body.prompts:
         work = _between_prompts(served, body.prompts, seeds, truncation, frames, service.settings)
         facts |= {"seeds": seeds, "truncation": truncation}
@@ -78,16 +76,14 @@ async def interpolations(request: Request) -> Response:
     facts |= {"captions": list(captions), "frames": frames}
     shares = [round(number / (frames - 1), 4) for number in range(frames)]
 
-    def encoded() -> list[bytes]:
-        secret = service.settings.watermark
-        if wanted.output_format == "gif":
-            drawn = images if secret is None else mark(images, secret)
-            return [gif_bytes(np.stack([resized(image, wanted.px) for image in drawn]), body.frame_ms or 120)]
-        how = (wanted.px, wanted.output_format, wanted.file_quality)
-        shared = zip(images, shares, strict=True)
-        return [as_file(image, *how, facts | {"share": share}, secret) for image, share in shared]
+    def moving() -> bytes:
+        frames = [resized(image, wanted.px) for image in service.encoder.marked(images)]
+        return gif_bytes(np.stack(frames), body.frame_ms or 120)
 
-    data = await asyncio.to_thread(encoded)
+    if wanted.output_format == "gif":
+        data = [await asyncio.to_thread(moving)]
+    else:
+        data = await service.files(images, wanted, facts, [{"share": share} for share in shares])
     addresses = lambda: [service.kept_link(request, file, wanted.output_format) for file in data]
     warnings = [one for caption in dict.fromkeys(captions) for one in served.warnings(caption)]
     said: list[dict[str, Any]] = [{"share": share} for share in shares]

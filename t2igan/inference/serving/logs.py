@@ -55,4 +55,8 @@ def set_up(form: str) -> None:
 def log(event: str, level: int = logging.INFO, error: BaseException | None = None, **facts: Any) -> None:
     """Writes a line; facts that are None are left out."""
     facts = {name: value for name, value in facts.items() if value is not None}
-    LOGGER.log(level, event, extra={"facts": facts}, exc_info=error)
+    if not LOGGER.isEnabledFor(level):
+        return
+    info = (type(error), error, error.__traceback__) if error is not None else None
+    # Not `LOGGER.log`, which looks for its caller on the stack at every line.
+    LOGGER.handle(LOGGER.makeRecord(LOGGER.name, level, __file__, 0, event, (), info, extra={"facts": facts}))

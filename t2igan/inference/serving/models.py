@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from t2igan.data.seen import Unseen
 from t2igan.errors import UserError, nearest
 from t2igan.inference.editing import has_captioner
 from t2igan.inference.pictures import read_facts
-from t2igan.inference.prompts import parse
+from t2igan.inference.prompts import Prompt, parse
 from t2igan.inference.sample import WHICH, Model, load, snapshot_path
 from t2igan.inference.serving.answers import ApiError
 from t2igan.inference.serving.encoding import shown_px
@@ -27,6 +29,7 @@ from t2igan.inference.snapshot import Snapshot, load_snapshot
 # Clients of OpenAI often name its models without being told to; they get the first of ours.
 _ALIAS = re.compile(r"(gpt-image|chatgpt-image|dall-e)[\w.-]*")
 _MOST_EXAMPLES = 12
+_REMEMBERED = 1024  # prompts: a client mostly draws the same one again, with other seeds
 _CARD_EXAMPLE = re.compile(r"\.sample\((\[.*?\])[,)]")  # as `t2igan.evaluation.report.model_card` writes it
 
 
@@ -40,6 +43,22 @@ class ServedModel:
     card: str  # Markdown
     examples: tuple[str, ...]  # captions in the style of its training captions
     vocabulary: Vocabulary
+
+    @functools.cached_property
+    def understood(self) -> Callable[[str, str], Prompt]:
+        """`Model.understood` of one prompt and its negative; the last ones are remembered."""
+        return functools.lru_cache(_REMEMBERED)(lambda prompt, negative: self.model.understood([prompt], negative)[0])
+
+    @functools.cached_property
+    def tokens(self) -> Callable[[str], int]:
+        """How many tokens the model reads of a prompt; the last ones are remembered."""
+        tokenizer = self.model.tokenizer
+        count = lambda prompt: min(int(tokenizer.lengths([prompt])[0]), tokenizer.max_tokens)
+        return functools.lru_cache(_REMEMBERED)(count)
+
+    @functools.cached_property
+    def _unseen(self) -> Callable[[str], Unseen | None]:
+        return functools.lru_cache(_REMEMBERED)(lambda prompt: next(iter(self.model.unseen([prompt])), None))
 
     @property
     def native_px(self) -> int:
@@ -95,7 +114,7 @@ class ServedModel:
             words, pairs = tuple(self.vocabulary.unseen(prompt)), ()
             message = f"{', '.join(words[:5])}: hardly in a training caption, if at all"
         else:
-            unseen = next(iter(self.model.unseen([prompt])), None)
+            unseen = self._unseen(prompt)
             words, pairs = (unseen.words, unseen.pairs) if unseen else ((), ())
             message = unseen.text if unseen else ""
         if words or pairs:

@@ -206,7 +206,7 @@ def check_prompt(
     captions: tuple[str, ...] = (prompt,)
     if not (as_caption and prompt.strip()):
         try:
-            (meant,) = served.model.understood([prompt], negative)
+            meant = served.understood(prompt, negative)
             caption, captions = meant.caption, parse(prompt).captions
             if caption is None:
                 served.model.check_styled("a prompt with weights, AND or a negative")

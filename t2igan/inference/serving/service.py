@@ -12,22 +12,23 @@ from typing import Any
 import numpy as np
 from starlette.requests import ClientDisconnect, Request
 
-import t2igan
 from t2igan.errors import UserError
 from t2igan.inference.serving import links
 from t2igan.inference.serving.answers import ApiError
 from t2igan.inference.serving.batcher import Batcher
-from t2igan.inference.serving.encoding import encode
+from t2igan.inference.serving.encoding import Encoder
 from t2igan.inference.serving.guard import exchange_of
 from t2igan.inference.serving.links import Recipe
 from t2igan.inference.serving.metrics import Metrics
 from t2igan.inference.serving.models import Catalogue
+from t2igan.inference.serving.parameters import Wanted
 from t2igan.inference.serving.queueing import Full, Group, Job, Progress
 from t2igan.inference.serving.rates import Rate
 from t2igan.inference.serving.settings import Settings
 from t2igan.inference.watermark import check_size
 
 _INLINE_PIXELS = 2 * 256 * 256  # more are encoded on a thread: the event loop has others to serve
+COMPILING_RETRY_S = 5  # what was compiled by then is kept, however often somebody comes again
 LONGEST_RETRY_S = 30  # OpenAI's Python client takes no advice to wait above 120 s, its Node client any
 
 
@@ -40,6 +41,7 @@ class Service:
             check_size(served.native_px, f"the model {served.id}")
         self.catalogue, self.settings = catalogue, settings
         self.metrics = Metrics()
+        self.encoder = Encoder(settings.watermark, settings.signer)
         self.batcher = Batcher(
             catalogue.draw,
             catalogue.groups_to_warm(),
@@ -114,13 +116,7 @@ class Service:
             if left in done:
                 self.metrics.left.inc()
                 raise ClientDisconnect
-            raise ApiError(
-                503,
-                f"No picture within {self.settings.timeout_s:g} s: the server has too much to do.",
-                None,
-                "deadline_exceeded",
-                retry=False,
-            )
+            raise self._late(job)
         error = job.future.exception()
         if isinstance(error, UserError):
             raise ApiError(400, str(error), None) from error
@@ -129,14 +125,26 @@ class Service:
         return job
 
     async def encoded(self, images: Sequence[np.ndarray], recipes: Sequence[Recipe]) -> list[bytes]:
-        """Returns pictures as files; many pixels are encoded on a thread."""
+        """Returns pictures as files; what takes long is encoded on a thread."""
 
         def all_of_them() -> list[bytes]:
-            how = (t2igan.__version__, self.settings.watermark)
-            return [encode(image, one, *how) for image, one in zip(images, recipes, strict=True)]
+            return [self.encoder.drawn(image, recipe) for image, recipe in zip(images, recipes, strict=True)]
 
-        if sum(recipe.px**2 for recipe in recipes) <= _INLINE_PIXELS:
+        if self.encoder.signer is None and sum(recipe.px**2 for recipe in recipes) <= _INLINE_PIXELS:
             return all_of_them()
+        return await asyncio.to_thread(all_of_them)
+
+    async def files(
+        self, images: Sequence[np.ndarray], wanted: Wanted, facts: dict[str, Any], of_each: Sequence[dict[str, Any]]
+    ) -> list[bytes]:
+        """Returns pictures that no recipe makes again as files; `facts` are in all of them, `of_each` in one."""
+        common = {"model": wanted.served.model.digest} | {name: value for name, value in facts.items() if value != ""}
+
+        def all_of_them() -> list[bytes]:
+            how = (wanted.px, wanted.output_format, wanted.file_quality)
+            each = zip(images, of_each, strict=True)
+            return [self.encoder.file(image, *how, common | one) for image, one in each]
+
         return await asyncio.to_thread(all_of_them)
 
     def progress_of(self, client: str) -> float | None:
@@ -167,6 +175,18 @@ class Service:
         if not base:
             base = f"{request.scope.get('scheme', 'http')}://{request.headers.get('host', 'localhost')}"
         return f"{base}/v1/images/files/{name}"
+
+    def _late(self, job: Job) -> ApiError:
+        """What is said of a request whose time is over; where its program is being compiled, that it may come again."""
+        late = f"No picture within {self.settings.timeout_s:g} s:"
+        warmed = job.group.work is None and job.group.as_caption  # compiled at the start
+        if job.begun_s is None or job.progress or warmed:
+            return ApiError(503, f"{late} the server has too much to do.", None, "deadline_exceeded", retry=False)
+        message = (
+            f"{late} it was begun, and nothing of it is there yet. The first edit of a kind, and the first prompt with "
+            "weights, are compiled before they are drawn, which goes on; send the same request again."
+        )
+        return ApiError(503, message, None, "compiling", retry_after_s=COMPILING_RETRY_S)
 
     def _refusal(self, full: Full) -> ApiError:
         wait_s = min(max(math.ceil(self.batcher.seconds_to_go), 1), LONGEST_RETRY_S)

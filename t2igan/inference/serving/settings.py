@@ -8,6 +8,7 @@ import secrets
 from urllib.parse import urlsplit
 
 from t2igan.errors import UserError
+from t2igan.inference.credentials import Signer
 from t2igan.inference.rules import PromptRules
 from t2igan.inference.sample import BATCH_SIZES
 from t2igan.inference.serving.keys import Key
@@ -43,6 +44,7 @@ class Settings:
     prompt_characters: int = 2_000  # reading weights takes the square of it in time; 0.2 s for 4,000 characters
     rules: PromptRules = dataclasses.field(default_factory=PromptRules)  # what prompts may say
     watermark: Secret | None = None  # in every picture; the models have to draw 64 px or more
+    signer: Signer | None = None  # of content credentials (C2PA) in every picture
     largest_px: int = 2048  # the longest side of a picture that is handed out
     connections: int = 1000  # open at a time
     open_metrics: bool = False  # whether /metrics is read without a key

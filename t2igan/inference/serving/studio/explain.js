@@ -5,6 +5,8 @@
 import * as api from "./api.js";
 import { $, button, make } from "./dom.js";
 import { piecesOf } from "./differences.js";
+import { Images } from "./images.js";
+import { whyNot } from "./notes.js";
 import { isSharp } from "./runs.js";
 import { LARGEST_SEED } from "./state.js";
 import { say } from "./strings.js";
@@ -41,7 +43,7 @@ export function moved(before, after) {
 
 export class Explanation {
   constructor() {
-    Object.assign(this, { urls: [], asking: null });
+    Object.assign(this, { images: new Images(), asking: null });
   }
 
   /** Whether a caption can be taken apart: one with weights or AND is a sum of captions already. */
@@ -52,8 +54,7 @@ export class Explanation {
 
   hide() {
     this.asking?.abort();
-    this.urls.forEach((url) => URL.revokeObjectURL(url));
-    this.urls = [];
+    this.images.clear();
     $("explained").hidden = true;
     $("explained").replaceChildren();
   }
@@ -71,9 +72,8 @@ export class Explanation {
       this.show(picture, found);
       $("explained").scrollIntoView({ block: "nearest" });
     } catch (error) {
-      if (error.name === "AbortError") return;
-      if (!(error instanceof api.Refusal)) throw error;
-      $("explained").replaceChildren(make("p", { className: "meta" }, say("failed", { message: error.message || say("awayShort") })));
+      const why = whyNot(error);
+      if (why) $("explained").replaceChildren(make("p", { className: "meta" }, why));
     }
   }
 
@@ -104,11 +104,13 @@ export class Explanation {
     const detail = make("div", { className: "detail" });
     const places = pieces.map((piece) => {
       if (!piece.word) return piece.text;
-      const text = say("explainedWord", { word: piece.text, percent: Math.round(100 * piece.share) });
+      const percent = Math.round(100 * piece.share);
+      const text = say("explainedWord", { word: piece.text, percent });
       const place = button("word", piece.text, () => {
         $("explained").querySelectorAll(".word").forEach((one) => one.setAttribute("aria-pressed", String(one === place)));
         this.detail(detail, picture, piece);
       }, { label: text, title: text });
+      place.append(make("small", {}, `${percent} %`)); // how full the mark is says the same by colour
       place.style.setProperty("--share", (piece.share / most).toFixed(3));
       place.setAttribute("aria-pressed", "false");
       return place;
@@ -120,12 +122,8 @@ export class Explanation {
 
   /** With the word, without it, and where the two differ. */
   detail(place, picture, word) {
-    const sharp = isSharp(picture.px) ? "sharp" : "";
-    const image = (blob, text) => {
-      this.urls.push(URL.createObjectURL(blob));
-      return make("figure", {}, make("img", { src: this.urls.at(-1), alt: text, className: sharp }), make("figcaption", {}, text));
-    };
-    const map = make("canvas", { width: word.px, height: word.px, className: sharp });
+    const image = (blob, text) => make("figure", {}, this.images.of({ blob, px: picture.px }, text), make("figcaption", {}, text));
+    const map = make("canvas", { width: word.px, height: word.px, className: isSharp(picture.px) ? "sharp" : "" });
     map.setAttribute("role", "img");
     map.setAttribute("aria-label", say("where"));
     const data = new ImageData(word.px, word.px);

@@ -50,11 +50,12 @@ function block(text) {
     const items = text.split(/\n(?=- )/).map((item) => item.slice(2).replace(/\n\s*/g, " "));
     return element("ul", items.map((item) => element("li", inline(item))));
   }
-  if (text.startsWith("```")) return element("pre", [element("code", [text.replace(/^```\w*\n?|```$/g, "")])]);
   return element("p", inline(text.replace(/\n/g, " ")));
 }
 
 /** Returns the elements that a text of Markdown describes. */
 export function rendered(text) {
-  return text.trim().split(/\n{2,}/).map(block);
+  const parts = text.split(/^```[^\n]*\n([^]*?)^```\s*$/m); // every second one is code, blank lines and all
+  const blocks = (part) => (part.trim() ? part.trim().split(/\n{2,}/).map(block) : []);
+  return parts.flatMap((part, i) => (i % 2 ? [element("pre", [element("code", [part])])] : blocks(part)));
 }

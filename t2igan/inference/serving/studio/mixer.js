@@ -3,7 +3,9 @@
 import * as api from "./api.js";
 import { $, closable } from "./dom.js";
 import { save } from "./downloads.js";
-import { isSharp, keptPx } from "./runs.js";
+import { Images } from "./images.js";
+import { whyNot } from "./notes.js";
+import { keptPx } from "./runs.js";
 import { modelOf } from "./state.js";
 import { say } from "./strings.js";
 import { fit, roomFor } from "./viewer.js";
@@ -14,7 +16,7 @@ const FRAME_MS = 120;
 export class Mixer {
   /** `hang` gets two pictures and what lies between them, [{seed, blob}]. */
   constructor(hang) {
-    Object.assign(this, { hang, pair: null, frames: [], urls: [], asking: null, playing: 0 });
+    Object.assign(this, { hang, pair: null, frames: [], images: new Images(), asking: null, playing: 0 });
     this.dialog = $("mixer");
     closable(this.dialog, $("mixer-close"));
     this.dialog.addEventListener("close", () => this.leave());
@@ -39,24 +41,19 @@ export class Mixer {
     this.pair = [one, other];
     this.frames = [];
     for (const [place, picture] of [["mix-from", one], ["mix-to", other]]) {
-      this.urls.push(URL.createObjectURL(picture.blob));
-      $(place).src = this.urls.at(-1);
-      $(place).alt = picture.caption || say("yours");
-      $(place).classList.toggle("sharp", isSharp(picture.px));
+      this.images.put($(place), picture, picture.caption || say("yours"));
     }
     $("mix-from-caption").textContent = one.caption || say("yours");
     $("mix-to-caption").textContent = other.caption || say("yours");
     Object.assign($("mix-slider"), { max: FRAMES - 1, value: 0 });
     this.ready(false);
-    $("mix-picture").src = $("mix-from").src;
-    $("mix-picture").classList.toggle("sharp", isSharp(this.px));
+    this.images.put($("mix-picture"), { blob: one.blob, px: this.px }, say("mixAt", { percent: 0 }));
     this.dialog.showModal();
     this.fit();
     const frames = await this.ask(false);
     if (!frames) return;
     this.frames = frames;
-    this.shown = frames.map((frame) => URL.createObjectURL(frame.blob));
-    this.urls.push(...this.shown);
+    this.shown = frames.map((frame) => this.images.url(frame.blob));
     this.ready(true);
     this.show();
     if (!matchMedia("(prefers-reduced-motion: reduce)").matches) this.play();
@@ -76,9 +73,8 @@ export class Mixer {
       $("mix-note").textContent = "";
       return found;
     } catch (error) {
-      if (error.name === "AbortError") return null;
-      if (!(error instanceof api.Refusal)) throw error;
-      $("mix-note").textContent = say("failed", { message: error.message || say("awayShort") });
+      const why = whyNot(error);
+      if (why) $("mix-note").textContent = why;
       return null;
     } finally {
       if (this.asking === mine) {
@@ -131,7 +127,6 @@ export class Mixer {
   leave() {
     this.stop();
     this.asking?.abort();
-    this.urls.forEach((url) => URL.revokeObjectURL(url));
-    this.urls = [];
+    this.images.clear();
   }
 }

@@ -1,5 +1,6 @@
 // What the page says of itself: errors, what is under way, and what has just been done.
 
+import * as api from "./api.js";
 import { $ } from "./dom.js";
 import { say } from "./strings.js";
 
@@ -13,6 +14,13 @@ export function notify(text, subject = "drawing") {
   $("notice").dataset.subject = subject;
   $("notice").textContent = text;
   $("notice").hidden = !text;
+}
+
+/** Returns what to say of a refusal, "" of what was given up; throws whatever else it is. */
+export function whyNot(error) {
+  if (error.name === "AbortError") return "";
+  if (!(error instanceof api.Refusal)) throw error;
+  return say("failed", { message: error.message || say("awayShort") });
 }
 
 /** For screen readers alone. */

@@ -1,8 +1,8 @@
 // The brush: what it covers of a picture is drawn anew. By mouse, finger, pen and keys.
 
 import { $, closable } from "./dom.js";
+import { Images } from "./images.js";
 import { Mask } from "./mask.js";
-import { isSharp } from "./runs.js";
 import { modelOf } from "./state.js";
 import { say } from "./strings.js";
 import { fit, roomFor } from "./viewer.js";
@@ -13,11 +13,11 @@ const BRUSHES = 8; // sizes on the slider, up to half the picture
 export class Painter {
   /** `complete` gets the picture, the mask as a PNG, the caption, and how many versions. */
   constructor(complete) {
-    Object.assign(this, { complete, masks: new WeakMap(), picture: null, mask: null, at: { x: 0, y: 0 }, erases: false, stroke: null, url: "" });
+    Object.assign(this, { complete, masks: new WeakMap(), picture: null, mask: null, at: { x: 0, y: 0 }, erases: false, stroke: null, images: new Images() });
     this.dialog = $("painter");
     this.canvas = $("painter-canvas");
     closable(this.dialog, $("painter-close"));
-    this.dialog.addEventListener("close", () => URL.revokeObjectURL(this.url));
+    this.dialog.addEventListener("close", () => this.images.clear());
     this.dialog.addEventListener("keydown", (event) => this.command(event));
     this.canvas.addEventListener("keydown", (event) => this.walk(event));
     this.canvas.addEventListener("pointerdown", (event) => this.begin(event));
@@ -47,10 +47,8 @@ export class Painter {
     if (!this.masks.has(picture.blob)) this.masks.set(picture.blob, new Mask(px));
     this.mask = this.masks.get(picture.blob);
     this.at = { x: px >> 1, y: px >> 1 };
-    URL.revokeObjectURL(this.url);
-    this.url = URL.createObjectURL(picture.blob);
-    $("painter-picture").src = this.url;
-    $("painter-picture").classList.toggle("sharp", isSharp(picture.px));
+    this.images.clear();
+    this.images.put($("painter-picture"), picture);
     $("painter-caption").value = picture.caption;
     $("painter-note").textContent = "";
     Object.assign($("brush-size"), { max: BRUSHES, value: 3 });
@@ -88,18 +86,20 @@ export class Painter {
     $("mask-share").textContent = this.mask.isEmpty ? say("maskEmpty") : say("maskShare", { percent: Math.max(Math.round(100 * this.mask.share), 1) });
   }
 
-  /** Stripes over what is covered, so that no colour of a picture is taken for the brush's. */
+  /** Stripes over what is covered, light beside dark, so that they are seen on any colour of a picture. */
   hatch(context, width, height) {
     context.save();
     context.globalCompositeOperation = "source-atop";
-    context.strokeStyle = "rgb(255 255 255 / 0.55)";
     context.lineWidth = 2 * devicePixelRatio;
-    context.beginPath();
-    for (let x = -height; x < width; x += 9 * devicePixelRatio) {
-      context.moveTo(x, height);
-      context.lineTo(x + height, 0);
+    for (const [ink, besides] of [["rgb(255 255 255 / 0.7)", 0], ["rgb(0 0 0 / 0.6)", 3]]) {
+      context.strokeStyle = ink;
+      context.beginPath();
+      for (let x = besides * devicePixelRatio - height; x < width; x += 9 * devicePixelRatio) {
+        context.moveTo(x, height);
+        context.lineTo(x + height, 0);
+      }
+      context.stroke();
     }
-    context.stroke();
     context.restore();
   }
 

@@ -1,7 +1,7 @@
 // History and favourites, as they lie in the browser.
 
 import { $, button, make } from "./dom.js";
-import { isSharp } from "./runs.js";
+import { Images } from "./images.js";
 import * as store from "./store.js";
 import { languageNow, say } from "./strings.js";
 import { nameOf } from "./wall.js";
@@ -10,7 +10,7 @@ export class Shelf {
   /** `actions`: restore(run), open(pictures, which), zip(pictures), drag (a `Dragging`). */
   constructor(actions) {
     this.actions = actions;
-    this.urls = { history: [], favourites: [] };
+    this.images = { history: new Images(), favourites: new Images() };
     this.tabs = [$("tab-history"), $("tab-favourites")];
     for (const tab of this.tabs) {
       tab.addEventListener("click", () => this.choose(tab));
@@ -33,7 +33,7 @@ export class Shelf {
 
   async showHistory() {
     const runs = await store.all("runs");
-    this.forget("history");
+    this.images.history.clear();
     if (!runs.length) return this.nothing("history", "noHistory");
     const list = make("ul", { className: "runs" }, ...runs.map((run) => this.run(run)));
     $("history").replaceChildren(list, this.clearing());
@@ -41,7 +41,7 @@ export class Shelf {
 
   run(run) {
     const few = run.pictures.length < 4;
-    const images = run.pictures.slice(0, few ? 1 : 4).map((one) => this.image("history", one.blob, run.px));
+    const images = run.pictures.slice(0, few ? 1 : 4).map(({ blob }) => this.images.history.of({ blob, px: run.px }));
     const caption = run.caption || say("yours");
     const what = run.made ? say(`made_${run.made}`) : say("count", { num: run.num });
     const text = make("span", {}, make("span", { className: "said" }, caption), make("span", { className: "when" }, `${ago(run.time)} · ${what}`));
@@ -71,15 +71,13 @@ export class Shelf {
 
   async showFavourites() {
     const kept = await store.all("favourites");
-    this.forget("favourites");
+    this.images.favourites.clear();
     if (!kept.length) {
       this.nothing("favourites", "noFavourites");
       return kept;
     }
     const places = kept.map((picture, i) => {
-      const image = this.image("favourites", picture.blob, picture.px);
-      image.alt = nameOf(picture);
-      const place = button("", image, () => this.actions.open(kept, i));
+      const place = button("", this.images.favourites.of(picture, nameOf(picture)), () => this.actions.open(kept, i));
       this.actions.drag.both(place, picture);
       return make("li", {}, place);
     });
@@ -90,16 +88,6 @@ export class Shelf {
 
   nothing(place, text) {
     $(place).replaceChildren(make("p", { className: "nothing" }, say(text)));
-  }
-
-  image(place, blob, px) {
-    this.urls[place].push(URL.createObjectURL(blob));
-    return make("img", { src: this.urls[place].at(-1), alt: "", draggable: false, className: isSharp(px) ? "sharp" : "" });
-  }
-
-  forget(place) {
-    this.urls[place].forEach((url) => URL.revokeObjectURL(url));
-    this.urls[place] = [];
   }
 }
 

@@ -5,6 +5,8 @@ import { marked } from "./differences.js";
 import { $, closable } from "./dom.js";
 import { download } from "./downloads.js";
 import { Explanation } from "./explain.js";
+import { Images } from "./images.js";
+import { whyNot } from "./notes.js";
 import { isSharp } from "./runs.js";
 import { isEditable, modelOf } from "./state.js";
 import { languageNow, say } from "./strings.js";
@@ -27,7 +29,7 @@ export function roomFor(besides = 0) {
 export class Viewer {
   /** `actions`: similar, vary, brush, mix, favour (of a picture), edit (picture, caption), shows (picture, caption), isFavourite (id). */
   constructor(actions) {
-    Object.assign(this, { actions, pictures: [], at: 0, url: "" });
+    Object.assign(this, { actions, pictures: [], at: 0, images: new Images() });
     this.dialog = $("viewer");
     this.explanation = new Explanation();
     closable(this.dialog, $("close"));
@@ -66,7 +68,7 @@ export class Viewer {
     $("explain").addEventListener("click", () => this.explanation.of(this.picture));
     $("download").addEventListener("click", () => download(this.picture, Number($("size").value)));
     this.dialog.addEventListener("close", () => {
-      URL.revokeObjectURL(this.url);
+      this.images.clear();
       this.stopDescribing?.abort();
       this.explanation.hide();
     });
@@ -100,12 +102,8 @@ export class Viewer {
   show() {
     const picture = this.picture;
     const given = picture.made === "given";
-    URL.revokeObjectURL(this.url);
-    this.url = URL.createObjectURL(picture.blob);
-    const image = $("viewer-picture");
-    image.src = this.url;
-    image.alt = picture.made ? picture.caption || say("yours") : say("picture", picture);
-    image.classList.toggle("sharp", isSharp(picture.px));
+    this.images.clear();
+    this.images.put($("viewer-picture"), picture, picture.made ? picture.caption || say("yours") : say("picture", picture));
     $("viewer-caption").textContent = picture.caption || say("yours");
     const variety = Number(picture.variety).toLocaleString(languageNow());
     const meta = picture.made ? say(`made_${picture.made}`) : say("meta", { seed: picture.seed, variety });
@@ -159,9 +157,8 @@ export class Viewer {
       this.show();
       $("shows-note").textContent = say(found.unlike ? "describedUnlike" : "described");
     } catch (error) {
-      if (error.name === "AbortError") return;
-      if (!(error instanceof api.Refusal)) throw error;
-      $("shows-note").textContent = say("failed", { message: error.message || say("awayShort") });
+      const why = whyNot(error);
+      if (why) $("shows-note").textContent = why;
     }
   }
 

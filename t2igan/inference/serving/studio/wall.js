@@ -2,20 +2,20 @@
 
 import { $, button, make } from "./dom.js";
 import { marked } from "./differences.js";
-import { isSharp, pictureId, picturesOf } from "./runs.js";
+import { Images } from "./images.js";
+import { pictureId, picturesOf } from "./runs.js";
 import { say } from "./strings.js";
 
 export class Wall {
   /** `actions`: open(pictures, which), isFavourite(id), drag (a `Dragging`). */
   constructor(actions) {
-    Object.assign(this, { actions, run: null, urls: [] });
+    Object.assign(this, { actions, run: null, images: new Images() });
     $("wall").addEventListener("keydown", (event) => this.walk(event));
   }
 
   /** Hangs a run, or so many empty places. */
   show(run, places = 0) {
-    this.urls.forEach((url) => URL.revokeObjectURL(url));
-    this.urls = [];
+    this.images.clear();
     this.run = run;
     $("wall").dataset.num = run ? run.pictures.length : places;
     const tiles = run ? picturesOf(run).map((picture, i, all) => this.tile(picture, i, all)) : [];
@@ -25,15 +25,8 @@ export class Wall {
     this.title();
   }
 
-  url(blob) {
-    this.urls.push(URL.createObjectURL(blob));
-    return this.urls.at(-1);
-  }
-
   tile(picture, i, all) {
-    const image = make("img", { src: this.url(picture.blob), draggable: false, className: isSharp(picture.px) ? "sharp" : "" });
-    image.alt = nameOf(picture);
-    const place = button("", image, () => this.actions.open(all, i));
+    const place = button("", this.images.of(picture, nameOf(picture)), () => this.actions.open(all, i));
     place.classList.toggle("kept", this.actions.isFavourite(picture.id));
     this.actions.drag.both(place, picture);
     return make("li", {}, place);
@@ -46,7 +39,7 @@ export class Wall {
     const from = run?.from;
     $("wall-note").hidden = !from;
     if (!from) return;
-    const before = from.map((one) => make("img", { src: this.url(one.blob), alt: say("before", one), className: isSharp(one.px) ? "sharp" : "" }));
+    const before = from.map((one) => this.images.of(one, say("before", one)));
     const text = run.made === "edit" ? marked(from[0].caption, run.caption) : [[...new Set(from.map((one) => one.caption || say("yours")))].join(" → ")];
     $("wall-note").replaceChildren(make("span", { className: "befores" }, ...before), make("p", { className: "diff" }, ...text));
   }
