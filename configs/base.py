@@ -324,9 +324,9 @@ def get_config() -> ConfigDict:
     # for `t2igan complete`. What is not said here is as in `train`, `loss` and `augment`.
     config.completion = completing = ConfigDict()
     completing.steps = 0
-    completing.images = 24_000
+    completing.images = 16_000
     completing.epochs = 0.0
-    completing.batch_images = 32
+    completing.batch_images = 16
     completing.generator_learning_rate = 5e-4
     completing.discriminator_learning_rate = 5e-4
     completing.learning_rate_end = 0.05
