@@ -26,7 +26,7 @@ def get_config() -> ConfigDict:
 
     config.seed = 0  # the one root seed: parameters, batches, noise
     # Any of "autoencoder", "text", "generator", "discriminator", "adversarial", "text_matching", "joint", "inversion",
-    # "caption", in order.
+    # "completion", "caption", in order.
     # Leaving out "text" trains on an untrained text encoder; the last two are what editing and describing begin with.
     config.phases = ("text", "adversarial", "inversion", "caption")
     config.init_from = ""  # another run's folder, its snapshot, or models/NAME: begin with what fits of its networks
@@ -141,6 +141,11 @@ def get_config() -> ConfigDict:
     captioner.width = 96
     captioner.layers = 2
     captioner.heads = 4
+
+    config.completer = completer = ConfigDict()  # pictures with a hidden part to whole ones (phase "completion")
+    completer.kind = "comodulated"  # a copy of the generator, of kind "residual", that also sees what is visible
+    completer.width = 1.0  # channels of its encoder, as a multiple of the generator's
+    completer.features = 256
 
     # The adversarial game (docs/method.md).
     config.loss = loss = ConfigDict()
@@ -314,6 +319,22 @@ def get_config() -> ConfigDict:
     inversion.kl_weight = 0.01  # keeps its noise normal, as the generator's is
     inversion.noise_weight = 0.03  # of finding the noise of pictures that the generator drew
     inversion.offset_weight = 0.02  # of the offsets' mean square
+
+    # Phase "completion": a copy of the generator learns to complete pictures, by the game's loss and the error itself;
+    # for `t2igan complete`. What is not said here is as in `train`, `loss` and `augment`.
+    config.completion = completing = ConfigDict()
+    completing.steps = 0
+    completing.images = 16_000
+    completing.epochs = 0.0
+    completing.batch_images = 16
+    completing.generator_learning_rate = 5e-4
+    completing.discriminator_learning_rate = 5e-4
+    completing.learning_rate_end = 0.05
+    completing.schedule = "cosine"
+    completing.warmup_steps = 50
+    completing.masks = ("box", "half", "stroke", "around")  # what is hidden, equally often
+    completing.visible_weight = 4.0  # of the error at visible places, beside the game's loss
+    completing.hidden_weight = 4.0  # of that at hidden ones: more draws what is likely, less what is different
 
     # Phase "caption": a captioner learns to describe pictures, for `t2igan describe` and edits without --caption.
     config.captioning = captioning = ConfigDict()

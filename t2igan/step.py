@@ -59,8 +59,8 @@ def init_state(method: Method, batch: dict, given: dict[str, Params] | None = No
       method: the method.
       batch: a batch, or its shapes; two examples are enough.
       given: parameters by network, as earlier phases left them. Without "text" the text encoder starts, and if it is
-        not tuned stays, at random. What is not trained is kept in `frozen`; an "inverter" that is not trained is let
-        go, for it would not belong to the new generator.
+        not tuned stays, at random. What is not trained is kept in `frozen`; an "inverter" that is not trained, and
+        a "completer", are let go, for they would not belong to the new generator.
     """
     key = stream(method.seed, "init", 0)
     given = dict(given or {})
@@ -73,7 +73,8 @@ def init_state(method: Method, batch: dict, given: dict[str, Params] | None = No
     params = {"generator": taken_or_fresh("generator", 0), "discriminator": taken_or_fresh("discriminator", 1)}
     if method.reconstruction_weight:
         params["inverter"] = taken_or_fresh("inverter", 3)
-    frozen = {"text": taken_or_fresh("text", 2)} | {n: p for n, p in given.items() if n != "inverter"}
+    kept = {name: given[name] for name in given if name not in ("inverter", "completer")}
+    frozen = {"text": taken_or_fresh("text", 2)} | kept
     if method.tune_text:
         params["text"] = frozen.pop("text")
 
@@ -87,7 +88,7 @@ def init_state(method: Method, batch: dict, given: dict[str, Params] | None = No
         opt_state={name: method.optimizer(0.0, 0).init(params[name]) for name in params},
         frozen=frozen,
         tracks={f"{factor:g}": average() for factor in method.ema_tracks},
-        control={"augment_probability": jnp.float32(method.augment_probability)} if method.augment_target else {},
+        control=method.first_control(),
     )
 
 

@@ -160,7 +160,7 @@ def test_what_imports_t2igan_or_fails_is_refused(tmp_path):
         ({"format": "snapshot", "out": "x"}, "must be a file that ends in .safetensors"),
         ({"format": "stablehlo", "out": "x.onnx"}, "must be a folder"),
         ({"format": "hub", "captions": [""]}, "is empty"),
-        ({"format": "hub", "without": ["text"]}, "without='text' is none of inverter, captioner"),
+        ({"format": "hub", "without": ["text"]}, "without='text' is none of inverter, captioner, completer"),
     ],
 )
 def test_wrong_arguments_are_explained(snapshot, tmp_path, arguments, words):

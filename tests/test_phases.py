@@ -39,6 +39,7 @@ def all_phases(quick, monkeypatch):
     with quick.unlocked():
         quick.shard_devices = 2
         quick.phases = ON_PIXELS
+        quick.generator.update(kind="residual", patch_px=4, attention_from_px=0)  # a completer wants it
         quick.loss.reconstruction_weight = 1.0
     return quick
 
@@ -69,13 +70,14 @@ def test_all_phases_in_order_stopped_and_resumed(all_phases, tmp_path, monkeypat
     assert any("reconstruction/held_out" in row for row in rows)
     assert any("accuracy/held_out" in row for row in rows)
     assert any("inversion/held_out" in row for row in rows)
+    assert any("completion/held_out" in row for row in rows)
     assert any("caption/held_out" in row for row in rows)
     sheets = {path.name for path in (tmp_path / "whole" / "samples").iterdir()}
     assert sheets == {
         "generator_000000032.png", "000000048.png", "text_matching_000000032.png", "joint_000000032.png",
     }  # fmt: skip
     assert set(t2igan.load(tmp_path / "whole").params) == {
-        "generator", "text", "inverter", "captioner", "image", "matching",
+        "generator", "text", "inverter", "captioner", "completer", "image", "matching",
     }  # fmt: skip
 
     # Each phase trains its own networks and hands the others on as they were.
@@ -87,6 +89,7 @@ def test_all_phases_in_order_stopped_and_resumed(all_phases, tmp_path, monkeypat
         "text_matching": {"text"},
         "joint": {"generator", "discriminator", "inverter", "text"},
         "inversion": {"inverter"},
+        "completion": {"completer"},
         "caption": {"captioner"},
     }
     before = {}
@@ -110,7 +113,7 @@ def test_all_phases_in_order_stopped_and_resumed(all_phases, tmp_path, monkeypat
         with pytest.raises(stopping.Interrupted):
             train.train(all_phases, tmp_path / "parts")
     train.train(all_phases, tmp_path / "parts")
-    assert Impatient.steps == 4 * 7 + 6
+    assert Impatient.steps == 4 * 8 + 6
     for phase in ON_PIXELS:
         assert same(learned(tmp_path / "whole", phase), learned(tmp_path / "parts", phase)), phase
     assert t2igan.load(tmp_path / "whole").digest == t2igan.load(tmp_path / "parts").digest

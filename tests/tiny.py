@@ -23,7 +23,7 @@ def shrink(config):
         config.captioner.update(width=8, layers=1, heads=2)
         config.train.update(steps=6, images=0, batch_images=8)
         config.pretrain_text.update(steps=4, images=0, batch_images=8, warmup_steps=1)
-        others = "pretrain_generator pretrain_discriminator text_matching joint inversion captioning"
+        others = "pretrain_generator pretrain_discriminator text_matching joint inversion completion captioning"
         for section in others.split():
             config[section].update(steps=4, images=0, batch_images=8, warmup_steps=1)
         config.log.every_images = 16

@@ -4,6 +4,7 @@
     node docs/make_pixel_avatar_pairs.mjs /tmp/pairs
     python -m benchmarks.edits --workdir=runs/base --pairs=/tmp/pairs --out=edits.json
     python -m benchmarks.edits --workdir=runs/base --parts inversion completion
+    python -m benchmarks.edits --workdir=runs/base --parts completion --qualities fast --without completer
 
 Pixel avatars, whose captions are templates over attributes: what a picture has to show is known to the letter. The
 parts inversion and edits take toon avatars, too (docs/make_toon_avatar_pairs.mjs).

@@ -23,9 +23,10 @@ def main() -> None:
     parser.add_argument("--num", type=int, default=32, help="pictures of the other parts")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--qualities", nargs="+", default=("fast", "good"))
+    parser.add_argument("--without", nargs="+", default=(), help="networks of the snapshot that are left out")
     parser.add_argument("--out", type=Path, help="a .json file for the figures")
     given = parser.parse_args()
-    judged, qualities = Judged.of_run(given.workdir), tuple(given.qualities)
+    judged, qualities = Judged.of_run(given.workdir, given.without), tuple(given.qualities)
     work = {
         "inversion": lambda: codes.inversion(judged, given.num, qualities),
         "completion": lambda: codes.completion(judged, given.num, qualities),

@@ -48,9 +48,13 @@ class Judged:
     classifier: Any
 
     @classmethod
-    def of_run(cls, workdir: Path) -> Judged:
-        """Opens a run, whose classifier is learned if it was not yet; the test split stands for unseen pairs too."""
+    def of_run(cls, workdir: Path, without: Sequence[str] = ()) -> Judged:
+        """Opens a run, whose classifier is learned if it was not yet; the test split stands for unseen pairs too.
+
+        Networks `without` which it is to be measured are taken out of the model.
+        """
         model = t2igan.load(workdir)
+        model.params = {name: params for name, params in model.params.items() if name not in without}
         config = from_dict(model.config)
         train, test = (open_dataset(config.data, name) for name in (config.data.train_split, config.data.test_split))
         unseen = open_dataset(config.data, UNSEEN) if UNSEEN in list_splits(config.data) else test

@@ -40,7 +40,7 @@ def define(given: FlagValues) -> None:
     flags.DEFINE_list(
         "without",
         [],
-        "of hub and snapshot: inverter, captioner, which only editing needs",
+        "of hub and snapshot: inverter, captioner, completer, which only editing needs",
         flag_values=given,
     )
     verb.define_plugin(given)

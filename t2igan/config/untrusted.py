@@ -25,7 +25,10 @@ MAX_VOCABULARY = 2**20  # tokens of a tokenizer
 MAX_BLOCKS = 128  # layers and blocks of all networks together
 MAX_IMAGE_PX = 4_096
 
-NETWORK_SECTIONS = ("space", "text_encoder", "image_encoder", "generator", "discriminator", "inverter", "captioner")
+NETWORK_SECTIONS = (
+    *("space", "text_encoder", "image_encoder", "generator", "discriminator"),
+    *("inverter", "captioner", "completer"),
+)
 
 
 def check_untrusted(values: Any, where: str) -> None:

@@ -33,8 +33,8 @@ NETWORKS_FORMAT = "t2igan networks 1"
 class Snapshot:
     """What a snapshot file holds."""
 
-    # "generator", "text", and what else there is of "inverter", "captioner", "image", "matching", "space": nested
-    # dictionaries of float32 arrays;
+    # "generator", "text", and what else there is of "inverter", "captioner", "completer", "image", "matching",
+    # "space": nested dictionaries of float32 arrays;
     # "pretrained", float16, where the text encoder reads a frozen model's vectors and the snapshot is to hold that
     params: dict[str, Any]
     config: dict  # the whole configuration

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from t2igan.method import losses
@@ -127,6 +128,10 @@ class Method:
             ema_tracks=tuple(train.ema_tracks),
             growth=Growth.of(config, total_steps),
         )
+
+    def first_control(self) -> dict[str, Any]:
+        """What controllers begin with (`t2igan.step.State.control`)."""
+        return {"augment_probability": jnp.float32(self.augment_probability)} if self.augment_target else {}
 
     def optimizer(self, rate: jax.Array | float, step: jax.Array | int) -> optax.GradientTransformation:
         """The optimizer at the rates of this step; its state does not depend on them."""

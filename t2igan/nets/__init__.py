@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from t2igan.nets import (  # noqa: F401
     autoencoder,
     captioner,
+    completer,
     discriminator,
     generator,
     image_encoder,
@@ -23,6 +24,7 @@ from t2igan.nets import (  # noqa: F401
 )
 from t2igan.nets.kinds import (
     CAPTIONERS,
+    COMPLETERS,
     DISCRIMINATORS,
     GENERATORS,
     IMAGE_ENCODERS,
@@ -41,6 +43,7 @@ from t2igan.nets.pretrained_text import LanguageModel
 
 __all__ = [
     "CAPTIONERS",
+    "COMPLETERS",
     "DISCRIMINATORS",
     "GENERATORS",
     "IMAGE_ENCODERS",
@@ -76,6 +79,7 @@ class Networks(NamedTuple):
     z_dim: int
     inverter: Module | None = None
     captioner: Module | None = None
+    completer: Module | None = None  # None where the generator is of a kind that none can be built on
     space: Module | None = None  # of `t2igan.nets.autoencoder`; None where the game is played on pixels
 
     def to_network(self, params: Mapping[str, Any], images: jax.Array) -> jax.Array:
@@ -143,7 +147,9 @@ def build(config: Any, vocab_size: int, pretrained: LanguageModel | None = None)
         kinds["text"] = TEXT_ENCODERS["pretrained"]
     if kinds["generator"].styled:
         draws = kinds["generator"].build(config.generator, common)
-        common = dataclasses.replace(common, style_shape=(draws.num_styles, draws.style_dim))
+        shape = (draws.num_styles, draws.style_dim)
+        on = draws if kinds["generator"].skips else None
+        common = dataclasses.replace(common, style_shape=shape, generator=on)
     built = {section: kinds[role].build(config[section], common) for role, (section, _) in ROLES.items()}
     return Networks(**built, matching=MatchingHeads(config.image_encoder.features), z_dim=common.z_dim, space=space)
 

@@ -6,6 +6,8 @@ can be applied in two parts, so that editing has something to hold between them:
 
     styles = apply(params, z, text.sentence, method="styles")  # float32 [B, U, S]: one for each use
     images = apply(params, styles, text, method="draw")
+
+One that has `skips` takes `added=maps` in `draw`, one for each of its sizes, which are added to its own.
 """
 
 from __future__ import annotations
@@ -119,6 +121,7 @@ class Generator(nn.Module):
         styles: Float[Array, "B U S"],
         words: Text | Sequence[Text],
         grown: tuple | None = None,
+        added: Sequence[Float[Array, "B _ _ _"]] | None = None,
     ) -> Float[Array, "B H W C"]:
         """Returns pictures from styles that may differ from use to use, and from words that may from level to level.
 
@@ -126,9 +129,10 @@ class Generator(nn.Module):
           styles: from the base to the pixels, `num_styles` of them.
           words: the captions that all levels read, or one for each of the `num_readings` levels that read.
           grown: as in a call.
+          added: to the map of each level, before its blocks; None = nothing.
         """
         words = [words] * self.num_readings if isinstance(words, Text) else list(words)
-        return self._draw([styles[:, use] for use in range(self.num_styles)], words, grown)
+        return self._draw([styles[:, use] for use in range(self.num_styles)], words, grown, added)
 
     def _style(self, z, sentence, guidance) -> Float[Array, "B S"]:
         def of(sentence):
@@ -143,7 +147,13 @@ class Generator(nn.Module):
         without = of(jnp.zeros_like(sentence))
         return without + jnp.asarray(guidance, self.dtype) * (style - without)
 
-    def _draw(self, styles: Sequence[Array], words: Sequence[Text], grown: tuple | None) -> Float[Array, "B H W C"]:
+    def _draw(
+        self,
+        styles: Sequence[Array],
+        words: Sequence[Text],
+        grown: tuple | None,
+        added: Sequence[Array] | None = None,
+    ) -> Float[Array, "B H W C"]:
         x = self.base(styles[0]).reshape(-1, self.base_px, self.base_px, self.channels[0])
         last, fade = (len(self.channels) - 1, 1.0) if grown is None else grown
         images, modulation, convolution, reading = None, 0, 0, 0
@@ -151,6 +161,8 @@ class Generator(nn.Module):
         for level in range(last + 1):
             if level:
                 x = upsample(self.transition[level](x))
+            if added is not None:
+                x = x + added[level]
             for _ in range(self.blocks):
                 block = functools.partial(Generator._block, modulation=modulation, convolution=convolution)
                 first, second = styles[modulation + 1 : modulation + 3]
@@ -162,8 +174,8 @@ class Generator(nn.Module):
                 x = recomputed(functools.partial(Generator._read, number=reading), self.remat)(self, x, words[reading])
                 reading += 1
             if self.growing:
-                added = self._pixels(x, styles[modulation + 1], self.pixels[level], modulation)
-                images = upsample(images) + (fade if level == last else 1.0) * added if level else added
+                more = self._pixels(x, styles[modulation + 1], self.pixels[level], modulation)
+                images = upsample(images) + (fade if level == last else 1.0) * more if level else more
                 modulation += 1
         if not self.growing:
             return self._pixels(x, styles[modulation + 1], self.pixels, modulation)
@@ -274,7 +286,7 @@ def _build_mlp(section: Any, common: Common) -> MLPGenerator:
 
 
 GENERATORS.register(
-    "residual", NetworkKind(_build_residual, _check_residual, grows=True, styled=True, narrower=RESIDUAL)
+    "residual", NetworkKind(_build_residual, _check_residual, grows=True, styled=True, skips=True, narrower=RESIDUAL)
 )
 GENERATORS.register(  # its tanh bounds what it draws
     "mlp", NetworkKind(_build_mlp, check_channels, pixels_only=True, narrower=MLP)

@@ -20,6 +20,7 @@ NETWORKS = {
     "inverter": "inverter",
     "space": "space",
     "captioner": "captioner",
+    "completer": "completer",
 }
 
 
@@ -43,6 +44,7 @@ def init_network(networks: Any, name: str, key: jax.Array, batch: dict) -> Any:
         "discriminator": lambda: (images, text()),
         "inverter": lambda: (images, images[..., :1]),
         "captioner": lambda: (_zeros_like(_see, networks, key, images)[0], jnp.ones((2, 2), jnp.int32)),
+        "completer": lambda: (jnp.zeros((2, networks.z_dim)), images, images[..., :1], text()),
         "space": lambda: (_pictures(networks.space),),
     }
     return getattr(networks, NETWORKS[name]).init(key, *inputs[name]())

@@ -39,6 +39,7 @@ class Common:
     sentence_dim: int = 0
     style_shape: tuple[int, int] = (0, 0)  # uses and size of the generator's styles, where it has any
     caption_vocab_size: int = 0  # of the run's own tokenizer, where the text encoder reads another's; 0 = vocab_size
+    generator: Any = None  # the generator's module, where its kind has `skips`: completers build on it
     pretrained: Any = None  # a `t2igan.nets.pretrained_text.LanguageModel` that the text encoder is built on
 
 
@@ -51,15 +52,17 @@ class NetworkKind:
       check: (the whole configuration, name of the role's section) -> None; raises `UserError` for what cannot be built.
       grows: whether the module takes `grown=(stage, fade)`, for progressive growing.
       styled: of generators, whether the module has `styles` and `draw`, which editing needs (`t2igan.nets.generator`).
+      skips: of generators with styles, whether `draw` takes maps that are `added` to its own, which completers need.
       narrower: of generators, how they are made narrower (`t2igan.nets.channels`); None = they cannot be.
       multi_scale: of discriminators, whether the module has maps of several sizes, for `discriminator.multi_scale`.
       pixels_only: whether the module knows pictures in [-1, 1] alone, and no codes (`config.space`).
     """
 
-    build: Callable[[Any, Common], nn.Module]
+    build: Callable[[Any, Common], nn.Module | None]
     check: Callable[[Any, str], None] = lambda config, section: None  # noqa: ARG005
     grows: bool = False
     styled: bool = False
+    skips: bool = False
     narrower: Narrower | None = None
     multi_scale: bool = False
     pixels_only: bool = False
@@ -89,6 +92,7 @@ TEXT_ENCODERS: Registry[NetworkKind] = Registry("kind of text encoder", key="tex
 IMAGE_ENCODERS: Registry[NetworkKind] = Registry("kind of image encoder", key="image_encoder.kind")
 INVERTERS: Registry[NetworkKind] = Registry("kind of inverter", key="inverter.kind")
 CAPTIONERS: Registry[NetworkKind] = Registry("kind of captioner", key="captioner.kind")
+COMPLETERS: Registry[NetworkKind] = Registry("kind of completer", key="completer.kind")
 SPACES: Registry[SpaceKind] = Registry("space of the game", key="space.kind")
 
 # The network's name in states and snapshots -> its section of the configuration, and its kinds. A network's field in
@@ -100,6 +104,7 @@ ROLES: dict[str, tuple[str, Registry[NetworkKind]]] = {
     "image": ("image_encoder", IMAGE_ENCODERS),
     "inverter": ("inverter", INVERTERS),
     "captioner": ("captioner", CAPTIONERS),
+    "completer": ("completer", COMPLETERS),
 }
 
 

@@ -162,7 +162,7 @@ def draw_sheet(run: Run, model: Model, name: str, done: int) -> Path:
 
 def snapshot_of(run: Run, learned: Mapping[str, Any], done: int, phase: str) -> Snapshot:
     """Returns what sampling and editing need of the networks, as far as they have learned; no metrics yet."""
-    names = ["generator", "text", "inverter", "space", "captioner"]
+    names = ["generator", "text", "inverter", "space", "captioner", "completer"]
     if "captioner" in learned:  # which sees by the image tower; the heads say how a picture and a caption match
         names += ["image", "matching"]
     params = {name: learned[name] for name in names if name in learned}

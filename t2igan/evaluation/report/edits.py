@@ -15,6 +15,7 @@ from t2igan.inference.editing import (
     diversity_levels,
     edit,
     has_captioner,
+    has_completer,
     invert,
     vary,
 )
@@ -30,7 +31,8 @@ GREY = 160  # stands for what is hidden
 def draw(model: Model, shown: Dataset) -> dict[str, tuple[Strip, ...]]:
     """Returns strips by section; only those for which the model has the networks.
 
-    Inversion, completion and edits are shown of a model with an inverter, descriptions of one with a captioner.
+    Inversion, completion and edits are shown of a model with an inverter, completion of one with a completer too, and
+    descriptions of one with a captioner.
     """
     found: dict[str, tuple[Strip, ...]] = {}
     rows = [row for row in range(len(shown)) if _fits(model, shown.captions[row][0])]
@@ -38,11 +40,13 @@ def draw(model: Model, shown: Dataset) -> dict[str, tuple[Strip, ...]]:
         return found
     rows = [rows[i] for i in np.linspace(0, len(rows) - 1, min(MAX_DESCRIBED, len(rows))).round().astype(int)]
     images, captions = np.asarray(shown.images[rows]), [shown.captions[row][0] for row in rows]
-    if "inverter" in model.params and hasattr(model.networks.generator, "styles"):
-        few, said = images[:MAX_PICTURES], captions[:MAX_PICTURES]
+    few, said = images[:MAX_PICTURES], captions[:MAX_PICTURES]
+    inverts = "inverter" in model.params and hasattr(model.networks.generator, "styles")
+    if inverts or has_completer(model):
+        found["completion"] = tuple(_completion(model, *of) for of in zip(few, said, strict=True))
+    if inverts:
         fast, good = (invert(model, few, said, quality) for quality in ("fast", "good"))
         found["inversion"] = _inversion(model, few, said, {"fast": fast, "good": good})
-        found["completion"] = tuple(_completion(model, *of) for of in zip(few, said, strict=True))
         others = [of[0] for of in shown.captions[:NEAR_CAPTIONS] if _fits(model, of[0])]
         found["edits"] = tuple(
             _edit(model, image, caption, good[i : i + 1], nearest(model, caption, others))

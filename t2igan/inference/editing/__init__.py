@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from t2igan.inference.editing.changing import Edited, edit, vary
 from t2igan.inference.editing.codes import Codes
-from t2igan.inference.editing.completing import Completed, complete, complete_each, completed
+from t2igan.inference.editing.completing import Completed, complete, complete_each, completed, has_completer
 from t2igan.inference.editing.composing import compose, diversity_levels
 from t2igan.inference.editing.describing import Description, describe, has_captioner
 from t2igan.inference.editing.given import decoding_of, padded, read_mask, read_picture
@@ -35,6 +35,7 @@ __all__ = [
     "drawn_codes",
     "edit",
     "has_captioner",
+    "has_completer",
     "invert",
     "mix",
     "mix_styles",

@@ -179,14 +179,22 @@ def look(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _inverted(networks: nets.Networks, params: Any, images, visible, sentence, spread) -> tuple[jax.Array, Any]:
-    x = networks.to_network(params, images)
-    factor = images.shape[1] // x.shape[1]
-    blocks = visible.reshape(len(x), x.shape[1], factor, x.shape[2], factor, 1)
-    seen = (blocks.min((2, 4)) == 1).astype(jnp.float32)  # a place of a map of codes is seen where all its pixels are
+    x, seen = in_space(networks, params, images, visible)
     inverter: Any = networks.inverter
     inverted = apply_inverter(inverter, params["inverter"], x, seen, sentence)
     noise = inverted.mean + jnp.exp(inverted.log_std) * spread
     return noise, 0.0 if inverted.offsets is None else inverted.offsets
+
+
+def in_space(networks: nets.Networks, params: Any, images, visible) -> tuple[jax.Array, jax.Array]:
+    """Returns pictures, uint8, in the space of the game, and what is visible of their maps.
+
+    A place of a map of codes is seen where all its pixels are.
+    """
+    x = networks.to_network(params, images)
+    factor = images.shape[1] // x.shape[1]
+    blocks = visible.reshape(len(x), x.shape[1], factor, x.shape[2], factor, 1)
+    return x, (blocks.min((2, 4)) == 1).astype(jnp.float32)
 
 
 @functools.partial(jax.jit, static_argnums=0)

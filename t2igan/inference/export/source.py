@@ -27,7 +27,11 @@ from t2igan.inference.snapshot import DATA_CARD_NAME, Snapshot, digest_of, load_
 NUM_CHECKED = 64  # pairs of a caption and a seed that every export is compared on
 NUM_EXAMPLES = 6
 # What editing and describing need besides, and may be left out: networks by the name of the one that needs them.
-LEFT_OUT = {"inverter": ("inverter",), "captioner": ("captioner", "image", "matching")}
+LEFT_OUT = {
+    "inverter": ("inverter",),
+    "captioner": ("captioner", "image", "matching"),
+    "completer": ("completer",),
+}
 GUIDANCE = 1.5  # with which models that know guidance are compared
 
 

@@ -12,6 +12,7 @@ from t2igan.method.phases import (  # noqa: F401
     adversarial,
     autoencoder,
     caption,
+    completion,
     discriminator,
     generator,
     inversion,

@@ -17,6 +17,12 @@ from t2igan.method.phases.base import PHASES, Phase, PhaseKind
 from t2igan.step import Params
 
 SECTION = "train"
+MOVED = (
+    ("loss", "penalty_weight"),
+    ("train", "beta2"),
+    ("train", "ema_half_life_images"),
+    ("augment", "instance_noise"),
+)
 
 
 def check(config: Any) -> None:
@@ -63,6 +69,20 @@ def teachers(config: Any) -> tuple[str, ...]:
     loss = config.loss
     near = loss.drifting_weight and loss.drifting_features == "tower"
     return ("image", "matching") if loss.contrastive_weight or loss.cycle_weight or near else ()
+
+
+def gone_on_with(config: Any, section: str) -> Any:
+    """Returns the settings of a later phase's game: its section's in place of `config.train`'s, where it has them.
+
+    What moved during the adversarial phase stays where that ended.
+    """
+    merged = config.copy_and_resolve_references().unlock()
+    merged.train.update({key: value for key, value in config[section].items() if key in config.train})
+    merged.train.update(discriminator_steps=1, grow_share=0.0)
+    for group, key in MOVED:
+        ended = config[group][key if config.train.schedule == "constant" else f"{key}_end"]
+        merged[group].update({key: ended, f"{key}_end": ended})
+    return merged
 
 
 def build(run: Any, given: Mapping[str, Params]) -> Phase:  # noqa: ARG001

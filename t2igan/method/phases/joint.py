@@ -32,12 +32,6 @@ from t2igan.method.phases.base import PHASES, Phase, PhaseKind
 from t2igan.step import Metrics, Params, State, stream
 
 SECTION = "joint"
-MOVED = (
-    ("loss", "penalty_weight"),
-    ("train", "beta2"),
-    ("train", "ema_half_life_images"),
-    ("augment", "instance_noise"),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,16 +45,10 @@ class JointMethod:
     @classmethod
     def create(cls, config, networks, total_steps: int) -> JointMethod:
         """Reads `config.joint`, and what that leaves open from `config.train` (checked by `t2igan.config`)."""
-        joint = config[SECTION]
-        merged = config.copy_and_resolve_references().unlock()
-        merged.train.update({key: value for key, value in joint.items() if key in config.train})
-        merged.train.update(tune_text=True, discriminator_steps=1, grow_share=0.0)
-        # What moved during the adversarial phase stays where that ended.
-        for section, key in MOVED:
-            ended = config[section][key if config.train.schedule == "constant" else f"{key}_end"]
-            merged[section].update({key: ended, f"{key}_end": ended})
+        joint, settings = config[SECTION], adversarial.gone_on_with(config, SECTION)
+        settings.train.tune_text = True
         return cls(
-            game=Method.create(merged, networks, total_steps),
+            game=Method.create(settings, networks, total_steps),
             discriminator_weight=joint.discriminator_weight,
             anchor_weight=joint.anchor_weight,
         )

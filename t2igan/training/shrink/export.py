@@ -53,8 +53,8 @@ def export(
         with the captions of the training data, or with `captions` where that is not at hand. It is also written as a
         snapshot, into the folder or next to the file.
       shrink_images: from how many pictures it learns; None = 32,000.
-      without: "inverter", "captioner" or both, to be left out of a form that holds a snapshot: a smaller file, which
-        edits by search alone and does not describe. The other forms never have them.
+      without: some of "inverter", "captioner" and "completer", to be left out of a form that holds a snapshot: a
+        smaller file, which edits by search alone and does not describe. The other forms never have them.
 
     Raises:
       UserError: an unknown form or type, a model without a generator or one that cannot be shrunk, captions that are
@@ -131,7 +131,8 @@ def shrunk(
             bar.update(images * done // steps - bar.n)
 
         student = distilled(model, student, data.captions, images, seed, progress)
-    kept = {name: params for name, params in snapshot.params.items() if name != "inverter"}  # it knows larger styles
+    larger = ("inverter", "completer")  # they know the larger generator's styles and maps
+    kept = {name: params for name, params in snapshot.params.items() if name not in larger}
     params = kept | {"generator": student.params}
     config = dict(snapshot.config) | {"generator": dict(snapshot.config["generator"]) | student.changed}
     small = dataclasses.replace(snapshot, params=params, config=config, metrics={}, digest=digest_of(params))
