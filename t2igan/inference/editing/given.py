@@ -57,7 +57,10 @@ def read_picture(picture: str | Path | bytes | np.ndarray, how: Decoding) -> Giv
     content, name = _content(picture)
     try:
         pixels, size = decode(content, how)
-        pixels = _of_sheet(content, name, how) if _is_sheet(content, size) else _reduced(content, how, size, pixels)
+        if isinstance(content, bytes) and _is_sheet(content, size):
+            pixels = _of_sheet(content, name, how)
+        else:
+            pixels = _reduced(content, how, size, pixels)
     except Unusable as error:
         raise UserError(f"{name} cannot be used: {error}") from error
     return Given(pixels, name, size, hashlib.sha256(pixels.tobytes()).hexdigest()[:12])
@@ -72,9 +75,9 @@ def _content(picture: str | Path | bytes | np.ndarray) -> tuple[bytes | np.ndarr
         raise UserError(f"{picture}: {reason_of(error)}; give the file of a picture") from error
 
 
-def _is_sheet(content: Any, size: tuple[int, int]) -> bool:
+def _is_sheet(content: bytes, size: tuple[int, int]) -> bool:
     """Whether this is a sheet of `sample` or of an edit, by the recipe in it; one that was cut to a square is none."""
-    return isinstance(content, bytes) and size[0] != size[1] and isinstance(_facts(content).get("seeds"), list)
+    return size[0] != size[1] and isinstance(_facts(content).get("seeds"), list)
 
 
 def _facts(content: bytes) -> dict[str, Any]:
