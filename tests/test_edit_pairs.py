@@ -7,18 +7,21 @@ import numpy as np
 import pytest
 
 import t2igan
+from benchmarks.edits.pairs import tone_pairs
+from benchmarks.edits.wording import WORDINGS
+from t2igan.data import Dataset
 from t2igan.evaluation.metrics.edits import edit_scores, psnr_db
-from t2igan.inference.editing import edit, invert
+from t2igan.inference.editing import compose, edit, invert
+from t2igan.inference.editing.changing import changed_places, grown
 from t2igan.inference.editing.inversion import Effort
 
-FILE = Path(__file__).parent / "pixel_avatar_pairs.npz"
+FILES = {name: Path(__file__).parent / f"{name}_pairs.npz" for name in ("pixel_avatar", "toon_avatar")}
 QUICK = Effort(tries=24, noise_steps=30, offset_steps=40)
 AVATARS = 2  # that are edited
 
 
-@pytest.fixture(scope="module")
-def pairs():
-    with np.load(FILE, allow_pickle=False) as file:
+def read(name):
+    with np.load(FILES[name], allow_pickle=False) as file:
         images, found = file["images"], json.loads(file["pairs"].tobytes())
     for pair in found:
         for side in ("before", "after"):
@@ -26,8 +29,18 @@ def pairs():
     return found
 
 
+@pytest.fixture(scope="module")
+def pairs():
+    return read("pixel_avatar")
+
+
+@pytest.fixture(scope="module")
+def toon_pairs():
+    return read("toon_avatar")
+
+
 def test_the_pairs_are_the_same_avatar_with_one_option_changed(pairs):
-    assert len(pairs) >= 30 and FILE.stat().st_size < 20_000
+    assert len(pairs) >= 30 and FILES["pixel_avatar"].stat().st_size < 20_000
     assert {"beard", "glasses", "clothingColor", "skinColor", "hairColor", "hat", "hatColor"} == {
         pair["change"] for pair in pairs
     }
@@ -71,3 +84,59 @@ def test_edits_of_the_model_that_ships_come_near_the_truth(pairs):
     scores = edit_scores(before, edited, truth)
     assert scores.whole_db.mean() > psnr_db(before, truth).mean() + 8
     assert scores.whole_db.mean() > 29 and scores.outside_exact.mean() > 0.95
+
+
+def test_pairs_of_toon_avatars_are_the_same_avatar_with_one_option_changed(toon_pairs):
+    assert len(toon_pairs) == 16 and FILES["toon_avatar"].stat().st_size < 40_000
+    for pair in toon_pairs:
+        before, after = (pair[side]["attributes"] for side in ("before", "after"))
+        assert {name for name in before | after if before.get(name) != after.get(name)} == {pair["change"]}
+        assert pair["before"]["pixels"].shape == (64, 64, 3)
+        assert 0 < (pair["before"]["pixels"] != pair["after"]["pixels"]).any(-1).mean() < 0.6, pair["change"]
+
+
+@pytest.mark.parametrize("name", ["pixel_avatar", "toon_avatar"])
+def test_the_benchmark_words_attributes_as_the_data_does(name):
+    wording = WORDINGS[f"{name}s"]
+    for pair in read(name):
+        for of in (pair["before"], pair["after"]):
+            said = wording.captions(of["attributes"])
+            assert of["text"] in said and len(said) == wording.phrasings
+            if wording.needed <= of["attributes"].keys():
+                assert wording.weighed.said(of["attributes"]) in said[0]
+
+
+@pytest.mark.parametrize("noise_levels", [0, 4])
+def test_soft_edges_of_a_change_are_drawn_anew_too(toon_pairs, noise_levels):
+    """A model that draws all as it is, up to an error, is put together with the picture by masks alone."""
+    before, truth = (np.stack([pair[side]["pixels"] for pair in toon_pairs]) for side in ("before", "after"))
+    error = np.random.default_rng(0).normal(0, noise_levels, (len(before), 16, 16, 3)).repeat(4, 1).repeat(4, 2)
+    drawn = [np.clip(images + error, 0, 255).round().astype(np.uint8) for images in (before, truth)]
+    places = np.stack([changed_places(*(np.stack([x, x]) for x in sides)) for sides in zip(*drawn, strict=True)])
+    scores = edit_scores(before, compose(before, drawn[1], places), truth)
+    # Without the pixels beside the changed ones it is 45 and 43 dB.
+    assert scores.whole_db.mean() > (55 if noise_levels == 0 else 46)
+    assert scores.outside_exact.mean() > 0.99
+
+
+def test_a_mask_grows_by_a_square():
+    mask = np.zeros((5, 6), bool)
+    mask[0, 0] = mask[3, 4] = True
+    wanted = np.zeros((5, 6), bool)
+    wanted[:2, :2] = wanted[2:5, 3:6] = True
+    assert (grown(mask, 1) == wanted).all() and (grown(mask, 0) == mask).all()
+
+
+def test_emoji_are_paired_with_the_tone_that_is_farthest_away():
+    def split(*captions):
+        images = np.arange(len(captions), dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
+        return Dataset("emoji", "x", images, tuple((c,) for c in captions), ({"group": "people-body"},) * len(captions))
+
+    known = split("dog", "man: light skin tone", "man: medium-dark skin tone", "ear: medium skin tone, left", "boy")
+    held_out = split("man: dark skin tone", "cat", "ear: light skin tone, left", "boy: dark skin tone")
+    found = tone_pairs(known, held_out, 5)
+    assert [pair.change for pair in found] == ["tone_4_steps", "tone_2_steps"]
+    assert [pair.before.text for pair in found] == ["man: light skin tone", "ear: medium skin tone, left"]
+    assert [pair.after.text for pair in found] == ["man: dark skin tone", "ear: light skin tone, left"]
+    assert [int(pair.before.pixels[0, 0, 0]) for pair in found] == [1, 3]
+    assert len(tone_pairs(known, held_out, 1)) == 1

@@ -1,5 +1,6 @@
 """The text phase learns a small batch by heart, and its loss is what it says it is."""
 
+import dataclasses
 import functools
 
 import jax
@@ -10,7 +11,7 @@ from tiny import random_batch
 
 from t2igan import nets
 from t2igan.method import losses
-from t2igan.method.phases.text import TextMethod, init_text_state, text_step
+from t2igan.method.phases.text import TextMethod, init_text_state, is_read, text_step
 
 VOCAB = 40
 
@@ -61,6 +62,34 @@ def test_the_loss_and_one_step_by_hand(phase):
     for name in ("text", "image", "matching"):
         still = jax.tree.map(lambda x, y: bool((x == y).all()), state.params[name], moved.params[name])
         assert not all(jax.tree.leaves(still)), name
+
+
+def test_a_text_encoder_that_is_read_stays_as_it_is(phase):
+    method, state, batch, _ = phase
+    step = jax.jit(functools.partial(text_step, dataclasses.replace(method, keeps_text=True)))
+    moved = state
+    for _ in range(3):
+        moved, metrics = step(moved, batch)
+    still = lambda name: jax.tree.all(jax.tree.map(lambda x, y: (x == y).all(), state.params[name], moved.params[name]))
+    assert still("text") and not still("image") and not still("matching")
+    assert metrics["gradient_norm/text"] == 0
+
+
+@pytest.mark.parametrize(
+    ("phases", "given", "expected"),
+    [
+        (("text", "caption"), ("text", "generator"), True),
+        (("text", "inversion", "caption"), ("text", "generator", "space"), True),
+        (("text", "adversarial", "caption"), ("text", "generator"), False),  # the generator learns to read it
+        (("text", "text_matching"), ("text", "generator"), False),  # it is to learn
+        (("text",), ("text", "generator"), False),  # another run may begin with it
+        (("text", "caption"), ("generator",), False),  # a fresh one
+        (("text", "caption"), (), False),
+    ],
+)
+def test_a_text_encoder_is_read_by_a_generator_that_learns_no_more(config, phases, given, expected):
+    config.phases = phases
+    assert is_read(config, dict.fromkeys(given)) == expected
 
 
 def test_the_temperature_has_a_floor(phase):

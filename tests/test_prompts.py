@@ -107,11 +107,30 @@ def test_what_is_not_wanted_is_taken_out_or_leaned_away_from():
         ("a beard and a top", "a beard", "a top"),
         ("one with a beard", "a beard", "one"),
         ("a red square", "red", "square"),
+        (
+            "a man with a bun and a full beard wearing a red dress",
+            "a full beard",
+            "a man with a bun wearing a red dress",
+        ),
+        ("a man with a full beard wearing a red dress", "a full beard", "a man wearing a red dress"),
+        ("a man and a dog, red, wearing a hat", "a dog", "a man, red, wearing a hat"),
     ],
 )
 def test_nothing_hangs_loose_where_a_phrase_is_taken_out(text, part, left):
     start = text.index(part)
     assert without_span(text, start, start + len(part)) == left
+
+
+@pytest.mark.parametrize(
+    ("negative", "left"),
+    [
+        ("a beard", "a sad man with a bun wearing a red dress, dark skin"),
+        ("dress", "a sad man with a bun and a full beard, dark skin"),
+        ("a bun", "a sad man with a full beard wearing a red dress, dark skin"),
+    ],
+)
+def test_what_is_worn_is_a_phrase_of_its_own(negative, left):
+    assert parse("a sad man with a bun and a full beard wearing a red dress, dark skin", negative).caption == left
 
 
 @pytest.mark.parametrize(

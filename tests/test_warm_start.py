@@ -5,11 +5,12 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from tiny import shrink
+from tiny import random_snapshot, shrink
 
 import t2igan
 from configs.base import get_config
 from t2igan.errors import UserError
+from t2igan.inference.snapshot import save_snapshot
 from t2igan.training import train, warm_start
 
 
@@ -78,6 +79,16 @@ def test_a_snapshot_has_generator_and_text(quick, first, tmp_path, capsys):
     tune(quick, first / "snapshot.safetensors", tmp_path / "second")
     said = capsys.readouterr().out
     assert "generator: all " in said and "discriminator: not there" in said and "text: all " in said
+
+
+def test_a_folder_without_checkpoints_is_its_snapshot(tmp_path):
+    snapshot = random_snapshot(["a red square", "a blue disc"])
+    save_snapshot(tmp_path / "snapshot.safetensors", snapshot)
+    source = warm_start.read(tmp_path)
+    assert source.label == f"snapshot {tmp_path / 'snapshot.safetensors'}"
+    assert same(source.params, snapshot.params)
+    with pytest.raises(UserError, match="snapshot_best"):
+        warm_start.read(tmp_path, "best")
 
 
 def test_what_does_not_fit_is_named_and_begins_fresh(quick, first, tmp_path, capsys):

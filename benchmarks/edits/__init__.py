@@ -6,8 +6,9 @@
     python -m benchmarks.edits --workdir=runs/base --parts inversion completion
     python -m benchmarks.edits --workdir=runs/base --parts completion --qualities fast --without completer
 
-Pixel avatars, whose captions are templates over attributes: what a picture has to show is known to the letter. The
-parts inversion and edits take toon avatars, too (docs/make_toon_avatar_pairs.mjs).
+Pixel avatars and toon avatars (docs/make_toon_avatar_pairs.mjs), whose captions are templates over attributes: what a
+picture has to show is known to the letter. Of emoji the truth is the data's own: the same person in a skin tone that
+was held out; their captions are names, so there are no figures of prompts.
 Attributes are judged by the run's own classifier, which is learned from real pictures and shares nothing with the GAN;
-what it makes of the real pictures is the ceiling, and is given with each figure.
+what it makes of the real pictures is the ceiling, and is given with each figure. "..._error" is a standard error.
 """

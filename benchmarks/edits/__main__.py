@@ -18,15 +18,17 @@ def main() -> None:
     """Measures a run part by part."""
     parser = argparse.ArgumentParser(description=package.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", type=Path, required=True)
-    parser.add_argument("--pairs", type=Path, help="what docs/make_pixel_avatar_pairs.mjs wrote; without it no edits")
-    parser.add_argument("--avatars", type=int, default=40, help="of the pairs")
+    parser.add_argument("--pairs", type=Path, help="what docs/make_*_avatar_pairs.mjs wrote; emoji need none")
+    parser.add_argument("--avatars", type=int, default=40, help="of the pairs; pictures, where they are none")
     parser.add_argument("--num", type=int, default=32, help="pictures of the other parts")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--pixels", action="store_true", help="no figures of attributes: no classifier is learned")
     parser.add_argument("--qualities", nargs="+", default=("fast", "good"))
     parser.add_argument("--without", nargs="+", default=(), help="networks of the snapshot that are left out")
     parser.add_argument("--out", type=Path, help="a .json file for the figures")
     given = parser.parse_args()
-    judged, qualities = Judged.of_run(given.workdir, given.without), tuple(given.qualities)
+    judged = Judged.of_run(given.workdir, not given.pixels, given.without)
+    qualities = tuple(given.qualities)
     work = {
         "inversion": lambda: codes.inversion(judged, given.num, qualities),
         "completion": lambda: codes.completion(judged, given.num, qualities),
@@ -34,7 +36,7 @@ def main() -> None:
         "prompts": lambda: prompts.prompts(judged, 3 * given.num),
         "variations": lambda: prompts.variations(judged, given.num),
         "mixes": lambda: prompts.mixes(judged, given.num),
-        "edits": lambda: pairs.edits(judged, given.pairs, given.avatars, qualities[-1]) if given.pairs else {},
+        "edits": lambda: pairs.edits(judged, pairs.pairs_of(judged, given.pairs, given.avatars), qualities[-1]),
     }
     found = {"model": judged.model.digest}
     for part in given.parts:

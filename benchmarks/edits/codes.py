@@ -6,12 +6,13 @@ import time
 
 import numpy as np
 
-from benchmarks.edits.judge import Judged, caption_of
+from benchmarks.edits.judge import Judged
 from t2igan.evaluation.metrics.edits import psnr_db
 from t2igan.inference.editing import complete, complete_each, describe, diversity_levels, has_captioner, invert
 from t2igan.inference.editing.inversion import Effort
 
 NOISE_ALONE = Effort(48, 100, 0)
+ONE_PASS = Effort(0, 0, 0)  # of the inverter
 VERSIONS = 4
 
 Figures = dict[str, float]
@@ -25,23 +26,33 @@ def measured(work):
 
 
 def spread(name: str, values_db: np.ndarray) -> Figures:
-    """Returns mean, tenth percentile and least of figures in dB."""
+    """Returns mean, its standard error, tenth percentile and least of figures in dB."""
     return {
         f"{name}_db": float(np.mean(values_db)),
+        f"{name}_error_db": error_of_mean(values_db),
         f"{name}_p10_db": float(np.percentile(values_db, 10)),
         f"{name}_least_db": float(np.min(values_db)),
     }
 
 
-def inversion(judged: Judged, num: int, qualities: tuple[str, ...]) -> Figures:
-    """How near pictures are reproduced, half of them of pairs of colours that were never seen together.
+def error_of_mean(values: np.ndarray) -> float:
+    """Returns the standard error of a mean; 0 for one value."""
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
-    Each quality is asked for twice; the time is that of the second time, without compilation, a picture of the batch.
+
+def inversion(judged: Judged, num: int, qualities: tuple[str, ...]) -> Figures:
+    """How near pictures are reproduced, half of them of pairs that were never seen together, where there are such.
+
+    The time is that of the only call, with its compilation, a picture of the batch.
     """
-    some = [(data.images[i], data.captions[i][0]) for data in (judged.test, judged.unseen) for i in range(num // 2)]
+    second = num // 2 if judged.unseen is judged.test else 0  # without a split of unseen pairs, others of the same
+    rows = [(judged.test, i) for i in range(num // 2)] + [(judged.unseen, second + i) for i in range(num // 2)]
+    some = [(data.images[i], data.captions[i][0]) for data, i in rows]
     images, captions = np.stack([image for image, _ in some]), [caption for _, caption in some]
     found: Figures = {}
     efforts = {quality: {"quality": quality} for quality in qualities} | {"noise_alone": {"effort": NOISE_ALONE}}
+    if "inverter" in judged.model.params:
+        efforts["one_pass"] = {"effort": ONE_PASS}
     for name, how in efforts.items():
         codes, first_s = measured(lambda how=how: invert(judged.model, images, captions, **how))
         found |= spread(name, codes.psnr_db)
@@ -57,7 +68,7 @@ def hidden_parts(px: int) -> dict[str, np.ndarray]:
     inside = (y >= quarter) & (y < px - quarter) & (x >= quarter) & (x < px - quarter)
     parts = {
         "lower_half": y >= px // 2,
-        "hat_and_hair": y < 7 * px // 16,
+        "top": y < 7 * px // 16,  # of a pixel avatar, hat and hair
         "right_half": x >= px // 2,
         "around": ~inside,
     }
@@ -70,18 +81,24 @@ def completion(judged: Judged, num: int, qualities: tuple[str, ...]) -> Figures:
     attributes = judged.test.attributes[:num]
     seeds = list(range(num))
     pasted = judged.model.sample(captions, seeds)
-    found: Figures = {"judge_on_real": float(judged.right(images, attributes).all(1).mean())}
+    found: Figures = {}
+    if judged.judges:
+        found["judge_on_real"] = float(judged.right(images, attributes).all(1).mean())
     for name, hidden in hidden_parts(images.shape[1]).items():
         of_all = np.repeat(hidden[None], num, axis=0)
         counts = of_all[..., 0] == 1
-        found[f"{name}_pasted_db"] = float(psnr_db(pasted, images, counts).mean())
+        pasted_db = psnr_db(pasted, images, counts)
+        found[f"{name}_pasted_db"] = float(pasted_db.mean())
         for quality in qualities:
             made = complete_each(judged.model, images, of_all, captions, seeds, quality).images
             kept = np.broadcast_to(of_all == 0, images.shape)
             assert (made[kept] == images[kept]).all(), "a visible pixel is not what it was"
             key = f"{name}_{quality}"
-            found[f"{key}_db"] = float(psnr_db(made, images, counts).mean())
-            found[f"{key}_right"] = float(judged.right(made, attributes).all(1).mean())
+            made_db = psnr_db(made, images, counts)
+            found[f"{key}_db"], found[f"{key}_error_db"] = float(made_db.mean()), error_of_mean(made_db)
+            found[f"{key}_above_pasted_error_db"] = error_of_mean(made_db - pasted_db)
+            if judged.judges:
+                found[f"{key}_right"] = float(judged.right(made, attributes).all(1).mean())
         few = [complete(judged.model, images[i], hidden, captions[i], num=VERSIONS) for i in range(min(num, 4))]
         found[f"{name}_versions_differ_levels"] = float(
             np.mean([diversity_levels(x, hidden[..., 0] == 1) for x in few])
@@ -95,16 +112,16 @@ def completion(judged: Judged, num: int, qualities: tuple[str, ...]) -> Figures:
 
 
 def descriptions(judged: Judged, num: int) -> Figures:
-    """Of how many pictures every attribute is said, and nothing else: the caption is one of the two phrasings."""
+    """Of how many pictures every attribute is said, and nothing else: the caption is one of those it may have."""
     if not has_captioner(judged.model):
         return {}
     found: Figures = {}
     for name, data in (("test", judged.test), ("unseen", judged.unseen)):
         said = describe(judged.model, data.images[:num])
         right = [
-            of.caption in (caption_of(attributes, 0), caption_of(attributes, 1))
-            for of, attributes in zip(said, data.attributes, strict=False)
+            of.caption in (*captions, *(judged.wording.captions(attributes) if judged.wording else ()))
+            for of, captions, attributes in zip(said, data.captions, data.attributes, strict=False)
         ]
-        found[f"{name}_all_right"] = float(np.mean(right))
+        found |= {f"{name}_pictures": len(right), f"{name}_all_right": float(np.mean(right))}
         found[f"{name}_strangeness_most"] = float(max(of.strangeness for of in said))
     return found

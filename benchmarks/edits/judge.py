@@ -10,46 +10,33 @@ from typing import Any
 import numpy as np
 
 import t2igan
+from benchmarks.edits.wording import WORDINGS, Attributes, Wording
 from t2igan.config.stored import from_dict
 from t2igan.data import Dataset, list_splits, open_dataset
 from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.inference.sample import Model
 
-UNSEEN = "unseen_pairs"  # the split of what was never seen together
-
-Attributes = dict[str, str]
-
-
-def caption_of(attributes: Attributes, phrasing: int = 0) -> str:
-    """Returns the caption of a pixel avatar, in either of the two phrasings of docs/make_pixel_avatars.mjs."""
-    a = attributes
-    hair = f"{a['hair']} {a['hairColor']} hair" if "hair" in a else ""
-    hat = f"a {a['hatColor']} {a['hat']}" if "hat" in a else ""
-    parts = [part for part in (hair, "a beard" if "beard" in a else "", a.get("glasses", ""), hat) if part]
-    if phrasing:
-        shown = f" with {' and '.join(parts)}" if parts else ""
-        return f"pixel art of a person in {a['clothingColor']}{shown}, {a['skinColor']} skin"
-    top = f"a {a['clothingColor']} top"
-    return f"a pixel person with {', '.join(parts)} and {top}, {a['skinColor']} skin".replace("with  and ", "with ")
-
-
-def without(attributes: Attributes, *names: str) -> Attributes:
-    """Returns attributes that lack some."""
-    return {name: value for name, value in attributes.items() if name not in names}
+UNSEEN = ("unseen_pairs", "heldout_combo")  # splits of what was never seen together
 
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """A model, pictures that it was not trained on, and the classifier that judges what is made of them."""
+    """A model, pictures that it was not trained on, and the classifier that judges what is made of them.
+
+    Without `judges` there are no figures of attributes, and the classifier, which learns when it is first asked, is not
+    needed.
+    """
 
     model: Model
+    train: Dataset
     test: Dataset
     unseen: Dataset
     classifier: Any
+    judges: bool = True
 
     @classmethod
-    def of_run(cls, workdir: Path, without: Sequence[str] = ()) -> Judged:
-        """Opens a run, whose classifier is learned if it was not yet; the test split stands for unseen pairs too.
+    def of_run(cls, workdir: Path, judges: bool = True, without: Sequence[str] = ()) -> Judged:
+        """Opens a run; without a split of unseen pairs the test split stands for it.
 
         Networks `without` which it is to be measured are taken out of the model.
         """
@@ -57,9 +44,17 @@ class Judged:
         model.params = {name: params for name, params in model.params.items() if name not in without}
         config = from_dict(model.config)
         train, test = (open_dataset(config.data, name) for name in (config.data.train_split, config.data.test_split))
-        unseen = open_dataset(config.data, UNSEEN) if UNSEEN in list_splits(config.data) else test
-        extractors = FeatureExtractors.of_run(config, train, model.tokenizer, workdir, {}).learn()
-        return cls(model, test, unseen, extractors.classifier)
+        found = [name for name in list_splits(config.data) if name in UNSEEN and name != config.data.test_split]
+        if config.data.source not in WORDINGS:  # emoji lie in the order of their kinds
+            test = test.take(np.random.default_rng(0).permutation(len(test)))
+        unseen = open_dataset(config.data, found[0]) if found else test
+        extractors = FeatureExtractors.of_run(config, train, model.tokenizer, workdir, {})
+        return cls(model, train, test, unseen, extractors.classifier, judges)
+
+    @property
+    def wording(self) -> Wording | None:
+        """How captions say attributes; None where they are names that say none."""
+        return WORDINGS.get(self.model.config["data"]["source"])
 
     @property
     def names(self) -> list[str]:

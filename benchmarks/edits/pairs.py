@@ -1,70 +1,140 @@
-"""Edits by caption against an exact truth: the same avatar with one option changed."""
+"""Edits by caption against an exact truth: the same picture with one thing changed, and captions that say so."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from benchmarks.edits.codes import Figures, measured
+from benchmarks.edits.codes import Figures, error_of_mean, measured
 from benchmarks.edits.judge import Judged
+from benchmarks.edits.wording import Attributes
+from t2igan.data import Dataset
+from t2igan.data.decode import Decoding
 from t2igan.evaluation.metrics.edits import edit_scores
 from t2igan.inference.editing import decoding_of, edit, invert, read_picture
-from t2igan.inference.sample import Model
+
+TONES = ("light", "medium-light", "medium", "medium-dark", "dark")
+_TONED = re.compile(rf"({'|'.join(sorted(TONES, key=len, reverse=True))}) skin tone")
 
 
-def read_pairs(folder: Path, num: int) -> list[dict[str, Any]]:
-    """Returns the pairs of the first `num` avatars that docs/make_pixel_avatar_pairs.mjs made."""
-    pairs = [json.loads(line) for line in (folder / "pairs.jsonl").read_text(encoding="utf-8").splitlines()]
-    first = list(dict.fromkeys(pair["before"]["image"] for pair in pairs))[:num]
-    return [pair for pair in pairs if pair["before"]["image"] in first]
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """A picture uint8 [S, S, C], its name, caption and attributes."""
+
+    name: str
+    pixels: np.ndarray
+    text: str
+    attributes: Attributes
 
 
-def pictures_of(model: Model, folder: Path, pairs: Sequence[dict[str, Any]], side: str) -> np.ndarray:
-    """Returns one side of all pairs, "before" or "after", uint8 [N, S, S, C]."""
-    how = decoding_of(model.config)
-    return np.stack([read_picture(folder / pair[side]["image"], how).pixels for pair in pairs])
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A picture before and after a change, and the kind of it."""
+
+    change: str
+    before: Side
+    after: Side
 
 
-def edits(judged: Judged, folder: Path, num: int, quality: str) -> Figures:
-    """Returns the figures of all edits, and of each kind of them."""
-    model, pairs = judged.model, read_pairs(folder, num)
-    before, truth = (pictures_of(model, folder, pairs, side) for side in ("before", "after"))
-    names = [pair["before"]["image"] for pair in pairs]
+def read_pairs(folder: Path, num: int, how: Decoding) -> list[Pair]:
+    """Returns the pairs of the first `num` avatars that docs/make_*_avatar_pairs.mjs made."""
+    lines = [json.loads(line) for line in (folder / "pairs.jsonl").read_text(encoding="utf-8").splitlines()]
+    first = list(dict.fromkeys(line["before"]["image"] for line in lines))[:num]
+
+    def side(of: dict) -> Side:
+        return Side(of["image"], read_picture(folder / of["image"], how).pixels, of["text"], of["attributes"])
+
+    chosen = [line for line in lines if line["before"]["image"] in first]
+    return [Pair(line["change"], side(line["before"]), side(line["after"])) for line in chosen]
+
+
+def tone_pairs(train: Dataset, held_out: Dataset, num: int) -> list[Pair]:
+    """Returns pairs of emoji: a person of the training, and the same in a skin tone that was held out.
+
+    A tone is exchanged in the caption, and nothing else of it. For each of `num` held-out pictures, spread over all, it
+    is the training's picture of the tone that is farthest away, as far as there is one. The kind of a change is how
+    many steps of the scale of five it takes.
+    """
+    rows = {captions[0]: row for row, captions in enumerate(train.captions)}
+    found = []
+    for row, (caption, *_) in enumerate(held_out.captions):
+        tones = [match[1] for match in _TONED.finditer(caption)]
+        if len(tones) != 1:  # two people, each with a tone, or none
+            continue
+        away = lambda tone, of=tones[0]: abs(TONES.index(tone) - TONES.index(of))
+        others = {tone: _TONED.sub(f"{tone} skin tone", caption) for tone in TONES if tone != tones[0]}
+        known = [tone for tone, text in others.items() if text in rows]
+        if not known:
+            continue
+        farthest = max(known, key=away)
+        before = rows[others[farthest]]
+        sides = [
+            Side(f"{name} {number}", data.images[number], data.captions[number][0], dict(data.attributes[number]))
+            for name, data, number in (("train", train, before), ("held out", held_out, row))
+        ]
+        found.append(Pair(f"tone_{away(farthest)}_steps", *sides))
+    return [found[i] for i in np.linspace(0, len(found) - 1, min(num, len(found))).astype(int)]
+
+
+def pairs_of(judged: Judged, folder: Path | None, num: int) -> list[Pair]:
+    """Returns the pairs of `num` pictures: those in a folder, or, of emoji, those that the data itself has."""
+    if folder is not None:
+        return read_pairs(folder, num, decoding_of(judged.model.config))
+    return tone_pairs(judged.train, judged.test, num) if judged.wording is None else []
+
+
+def edits(judged: Judged, pairs: Sequence[Pair], quality: str) -> Figures:
+    """Returns the figures of all edits, and of each kind of them; {} where there are no pairs.
+
+    Standard errors are those of a mean over the pictures that were edited, whose edits are not independent.
+    """
+    if not pairs:
+        return {}
+    model = judged.model
+    before, truth = (
+        np.stack([of.pixels for of in sides]) for sides in zip(*((p.before, p.after) for p in pairs), strict=True)
+    )
+    names = [pair.before.name for pair in pairs]
     rows = [names.index(name) for name in dict.fromkeys(names)]
-    texts = [pairs[row]["before"]["text"] for row in rows]
-    codes, inversion_s = measured(lambda: invert(model, before[rows], texts, quality))
+    codes, inversion_s = measured(lambda: invert(model, before[rows], [pairs[i].before.text for i in rows], quality))
     number = {names[row]: i for i, row in enumerate(rows)}
 
-    def edited_one(image: np.ndarray, pair: dict[str, Any]) -> np.ndarray:
-        i = number[pair["before"]["image"]]
-        how = {"caption": pair["before"]["text"], "codes": codes[i : i + 1]}
-        return edit(model, image, pair["after"]["text"], **how).image
+    def edited_one(pair: Pair) -> np.ndarray:
+        i = number[pair.before.name]
+        how = {"caption": pair.before.text, "codes": codes[i : i + 1]}
+        return edit(model, pair.before.pixels, pair.after.text, **how).image
 
-    edited, edit_s = measured(lambda: np.stack([edited_one(*of) for of in zip(before, pairs, strict=True)]))
+    edited, edit_s = measured(lambda: np.stack([edited_one(pair) for pair in pairs]))
     scores, nothing = edit_scores(before, edited, truth), edit_scores(before, before, truth)
-    wanted = judged.labels(truth, [pair["after"]["attributes"] for pair in pairs])
-    moved = wanted != judged.labels(before, [pair["before"]["attributes"] for pair in pairs])
     each: dict[str, np.ndarray] = {
         "whole_db": scores.whole_db,
         "inside_db": scores.inside_db,
         "outside_exact": scores.outside_exact,
         "nothing_done_db": nothing.whole_db,
     }
-    for name, images in (("", edited), ("truth_", truth)):
-        right = judged.seen(images) == wanted
-        each |= {f"{name}changed": np.where(moved, right, True).all(1), f"{name}kept": (moved | right).all(1)}
+    if judged.judges and judged.wording is not None:  # attributes that captions say
+        wanted = judged.labels(truth, [pair.after.attributes for pair in pairs])
+        moved = wanted != judged.labels(before, [pair.before.attributes for pair in pairs])
+        for name, images in (("", edited), ("truth_", truth)):
+            right = judged.seen(images) == wanted
+            each |= {f"{name}changed": np.where(moved, right, True).all(1), f"{name}kept": (moved | right).all(1)}
     found: Figures = {
         "edits": len(pairs),
+        "pictures": len(rows),
         "inversion_db": float(codes.psnr_db.mean()),
         "inversion_cpu_s": inversion_s / len(rows),
         "edit_cpu_s": edit_s / len(pairs),
     }
-    kinds = np.array([pair["change"] for pair in pairs])
+    kinds, of_picture = np.array([pair.change for pair in pairs]), np.array([number[name] for name in names])
     for name, values in each.items():
         found[name] = float(np.nanmean(values))
+        found[f"{name}_error"] = error_of_mean(
+            np.array([np.nanmean(values[of_picture == i]) for i in range(len(rows))])
+        )
         found |= {f"{name}_{kind}": float(np.nanmean(values[kinds == kind])) for kind in sorted(set(kinds))}
     return found

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.edits.codes import Figures
-from benchmarks.edits.judge import Judged, caption_of, without
+from benchmarks.edits.judge import Judged
+from benchmarks.edits.wording import Attributes, Wording, without
 from t2igan.inference.editing import diversity_levels, invert, mix, vary
 
 WEIGHTS = (0.0, 0.5, 0.75, 1.0, 1.3)
@@ -13,45 +14,56 @@ VARIATIONS = 4
 
 
 def prompts(judged: Judged, num: int) -> Figures:
-    """Weights of a hat; a hat AND a beard; a hat that is not wanted. Each attribute judged, by the same noises."""
-    model, names = judged.model, judged.names
-    some = [a for a in judged.test.attributes if {"hat", "hair"} <= a.keys()][:num]
+    """Weights of a part; two parts joined by AND; a part that is not wanted. Each attribute judged, by the same noises.
+
+    Of pixel avatars the part is the hat, and the other a beard; of toon avatars a beard, and long hair.
+    """
+    model, names, wording = judged.model, judged.names, judged.wording
+    if wording is None or not judged.judges:
+        return {}
+    some = [a for a in judged.test.attributes if wording.needed <= a.keys()][:num]
     seeds = list(range(len(some)))
-    of_hat = [names.index(name) for name in ("hat", "hatColor")]
-    others = [i for i in range(len(names)) if i not in of_hat]
-    bare = [without(a, "hat", "hatColor") for a in some]
-    found: Figures = {}
+    weighed = wording.weighed
+    of_part = [names.index(name) for name in weighed.names]
+    others = [i for i in range(len(names)) if i not in of_part]
+    bare = [without(a, *weighed.names) for a in some]
+    found: Figures = {"captions": len(some)}
     for weight in WEIGHTS:
-        said = [_weighted(a, weight) for a in some]
+        said = [_weighted(wording, a, weight) for a in some]
         right = judged.right(model.sample(said, seeds), bare if weight == 0 else some)
-        found[f"weight_{weight:g}_hat"] = float(right[:, of_hat].all(1).mean())
+        found[f"weight_{weight:g}_part"] = float(right[:, of_part].all(1).mean())
         found[f"weight_{weight:g}_others"] = float(right[:, others].all(1).mean())
-    plain = [without(a, "hat", "hatColor", "beard", "glasses") | {"hair": "long"} for a in some]
-    hats = [a | {"hat": of["hat"], "hatColor": of["hatColor"]} for a, of in zip(plain, some, strict=True)]
-    beards = [a | {"beard": "beard"} for a in plain]
-    both = [a | {"beard": "beard"} for a in hats]
-    joined = [f"{caption_of(a)} AND {caption_of(b)}" for a, b in zip(hats, beards, strict=True)]
-    phrased = [f"{caption_of(a)} AND a beard" for a in hats]
-    for name, said in (("and", joined), ("and_phrase", phrased), ("one_caption", [caption_of(a) for a in both])):
+    said = [wording.caption(a, 0) for a in some]
+    found["caption_all"] = float(judged.right(model.sample(said, seeds), some).all(1).mean())
+    one, other = wording.joined
+    plain = [wording.base(a) for a in some]
+    firsts = [a | one.of(of) for a, of in zip(plain, some, strict=True)]
+    more = [wording.second or other.of(of) for of in some]
+    seconds = [a | of for a, of in zip(plain, more, strict=True)]
+    both = [a | of for a, of in zip(firsts, more, strict=True)]
+    joined = [f"{wording.caption(a, 0)} AND {wording.caption(b, 0)}" for a, b in zip(firsts, seconds, strict=True)]
+    phrased = [f"{wording.caption(a, 0)} AND {other.said(b)}" for a, b in zip(firsts, both, strict=True)]
+    for name, said in (
+        ("and", joined),
+        ("and_phrase", phrased),
+        ("one_caption", [wording.caption(a, 0) for a in both]),
+    ):
         found[f"{name}_all"] = float(judged.right(model.sample(said, seeds), both).all(1).mean())
-    for name, negative in (("negative", "a hat"), ("negative_in_full", None)):
-        images = np.concatenate(
-            [
-                model.sample(caption_of(a), seed, negative=negative or f"a {a['hatColor']} {a['hat']}")
-                for a, seed in zip(some, seeds, strict=True)
-                if negative is None or a["hat"] == "hat"
-            ]
-        )
-        left = [b for a, b in zip(some, bare, strict=True) if negative is None or a["hat"] == "hat"]
-        right = judged.right(images, left)
-        found[f"{name}_gone"] = float(right[:, names.index("hat")].mean())
+    word, is_one = wording.negative
+    for name, negative in (("negative", word), ("negative_in_full", None)):
+        meant = [(a, b, seed) for a, b, seed in zip(some, bare, seeds, strict=True) if negative is None or is_one(a)]
+        drawn = [
+            model.sample(wording.caption(a, 0), seed, negative=negative or weighed.said(a)) for a, _, seed in meant
+        ]
+        right = judged.right(np.concatenate(drawn), [b for _, b, _ in meant])
+        found[f"{name}_gone"] = float(right[:, of_part[0]].mean())
         found[f"{name}_others"] = float(right[:, others].all(1).mean())
     return found
 
 
-def _weighted(attributes: dict[str, str], weight: float) -> str:
-    hat = f"a {attributes['hatColor']} {attributes['hat']}"
-    return caption_of(attributes).replace(hat, f"({hat}:{weight:g})")
+def _weighted(wording: Wording, attributes: Attributes, weight: float) -> str:
+    said = wording.weighed.said(attributes)
+    return wording.caption(attributes, 0).replace(said, f"({said}:{weight:g})")
 
 
 def variations(judged: Judged, num: int) -> Figures:
@@ -63,9 +75,10 @@ def variations(judged: Judged, num: int) -> Figures:
     found: Figures = {}
     for strength in (0.25, 0.5, 0.75, 1.0):
         made = [vary(model, codes[i : i + 1], strength, num=VARIATIONS, seed=100 * i) for i in range(num)]
-        right = judged.right(np.concatenate(made), attributes)
-        found[f"strength_{strength:g}_all"] = float(right.all(1).mean())
-        found[f"strength_{strength:g}_mean"] = float(right.mean())
+        if judged.judges:
+            right = judged.right(np.concatenate(made), attributes)
+            found[f"strength_{strength:g}_all"] = float(right.all(1).mean())
+            found[f"strength_{strength:g}_mean"] = float(right.mean())
         found[f"strength_{strength:g}_differ_levels"] = float(np.mean([diversity_levels(x) for x in made]))
     return found
 
@@ -73,6 +86,8 @@ def variations(judged: Judged, num: int) -> Figures:
 def mixes(judged: Judged, num: int) -> Figures:
     """Of pictures on the way between two, the share of attributes that are those of one end or the other."""
     model = judged.model
+    if not judged.judges:
+        return {}
     images, captions = judged.test.images[: 2 * num], [of[0] for of in judged.test.captions[: 2 * num]]
     ends = judged.labels(images, judged.test.attributes[: 2 * num])
     codes = invert(model, images, captions)

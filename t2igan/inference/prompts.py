@@ -39,7 +39,8 @@ _ESCAPED = {r"\(": "\ue000", r"\)": "\ue001", r"\AND": "\ue002"}  # of Unicode's
 _JOINTS = re.compile(r"(,\s*(?:and\s+)?|\s+(?:and|with)\s+)", re.IGNORECASE)
 _ARTICLES = ("a", "an", "the")
 _CONNECTING = (*_ARTICLES, "and", "or", "with", "of", "in", "on", "")
-_BOUND = re.compile(r",\s*|\b(?:and|or|with)\s+", re.IGNORECASE)
+_DOING = r"(?:wearing|holding|carrying)\b"  # begins a phrase, and is a part of it
+_BOUND = re.compile(rf",\s*|\b(?:and|or|with)\s+|\s(?={_DOING})", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,7 +264,7 @@ def _without_unwanted(meant: _Sum, phrase: str, notes: list[str]) -> _Sum:
 
 
 def _without_phrase(phrase: str, caption: str) -> str:
-    """A caption without what says the phrase: the whole of what stands between commas, "and" and "with"."""
+    """A caption without what says the phrase: the whole of what stands between commas, "and", "with", and "wearing"."""
     while place := _place_of(phrase, caption):
         start, end = place
         bounds = [0, *(m.end() for m in re.finditer(_BOUND, caption[:start]))]
@@ -290,7 +291,7 @@ def without_span(text: str, start: int, end: int) -> str:
     left = re.sub(r"(?:^|(?<=\s))(?:an?|the)$", "", left, flags=re.IGNORECASE).rstrip()
     before = re.search(r"(,|\b(?:and|or|with))$", left, re.IGNORECASE)
     after = re.match(r"(,|(?:and|or)\b)\s*", right, re.IGNORECASE)
-    if before and (after or not right or right[0] in ".;!?"):
+    if before and (after or not right or right[0] in ".;!?" or re.match(_DOING, right, re.IGNORECASE)):
         goes_on = after and (after[1] != "," or re.search(r"\band\b", right, re.IGNORECASE))
         if before[1].lower() == "with" and after and goes_on:  # "with [a beard], glasses and a hat"
             right = right[after.end() :]

@@ -22,7 +22,7 @@ from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.inference import shipped
 from t2igan.inference.checkpoint import read_checkpoint
-from t2igan.inference.sample import snapshot_path
+from t2igan.inference.sample import WHICH, snapshot_path
 from t2igan.inference.snapshot import load_snapshot
 from t2igan.method.phases import PHASES
 from t2igan.nets import Networks
@@ -69,9 +69,12 @@ def read(path: str | Path, which: str = "latest") -> Source:
     """Reads a run's folder, a snapshot, or a model of the package; `UserError` for anything else.
 
     Of a folder it is the latest checkpoint of the last phase, or, where `which` is "best", the one that
-    `snapshot_best.safetensors` was written with.
+    `snapshot_best.safetensors` was written with. Of one without checkpoints, such as a copy of what a run left to be
+    used, it is that snapshot.
     """
     path = shipped.found(expanded(path, "config.init_from"))
+    if not (path / "checkpoints").is_dir() and (path / WHICH[which]).is_file():
+        path = path / WHICH[which]
     if path.is_file():
         snapshot = load_snapshot(path)
         tokenizer = Tokenizer.from_json(snapshot.tokenizer)

@@ -12,7 +12,7 @@ import numpy as np
 from t2igan.errors import UserError
 from t2igan.inference.arguments import as_seeds, check_number
 from t2igan.inference.editing.codes import Codes
-from t2igan.inference.editing.composing import compose
+from t2igan.inference.editing.composing import PIXEL_ART_MAX_PX, compose
 from t2igan.inference.editing.inverting import checked, draw_noise, invert
 from t2igan.inference.editing.tuning import model_of
 from t2igan.inference.forked import check_not_forked
@@ -24,6 +24,7 @@ RANDOM_WITNESSES, NEAR_WITNESSES = 16, 8
 CHANGED_SHARE = 0.3  # what changes by more than this share of what changes most is drawn anew ...
 STRONGEST = 0.98  # ... which is this quantile of all pixels ...
 LEAST_LEVELS, MOST_LEVELS = 10, 32  # ... but by more than so many levels of 255, and no more than so many are wanted
+SOFT_EDGE_PX = 1  # pictures above `PIXEL_ART_MAX_PX` have soft edges: what lies beside a change changes a little, too
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +96,9 @@ def changed_places(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     How much a pixel changes is the less of what it changes in the picture and of the median of what it changes in
     drawings with other noises: not what the codes happen to do, but what the caption does. It is changed if that is
     more than 0.3 of what the most changed pixels change by, since some captions change colours a little and others
-    a lot; always more than 10 levels of 255, and always where it is more than 32.
+    a lot; always more than 10 levels of 255, and always where it is more than 32. In pictures above 32 px the pixels
+    beside these count as changed, too: an edge is a mixture there, of which little may be new, and what is left of the
+    old colour would be seen as a fringe.
 
     Args:
       before: uint8 [1 + W, S, S, C], drawn with the old caption: the picture, and W drawings with other noises.
@@ -104,7 +107,16 @@ def changed_places(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     moved = np.abs(after.astype(int) - before).max(-1)
     strength = np.minimum(moved[0], np.median(moved[1:], axis=0))
     least = np.clip(CHANGED_SHARE * np.quantile(strength, STRONGEST), LEAST_LEVELS, MOST_LEVELS)
-    return (strength > least).astype(np.float32)[..., None]
+    changed = strength > least
+    return (grown(changed, SOFT_EDGE_PX) if len(changed) > PIXEL_ART_MAX_PX else changed).astype(np.float32)[..., None]
+
+
+def grown(mask: np.ndarray, reach_px: int) -> np.ndarray:
+    """Returns a mask, bool [H, W], with the pixels that lie within a square of `reach_px` around its own."""
+    height, width = mask.shape
+    around = np.pad(mask, reach_px)
+    shifts = range(2 * reach_px + 1)
+    return np.any([around[y : y + height, x : x + width] for y in shifts for x in shifts], axis=0)
 
 
 def _moved(noise: np.ndarray, other: np.ndarray, angle: float) -> np.ndarray:

@@ -1,6 +1,10 @@
 """Phase "text": text encoder and image tower learn which caption of a batch belongs to which picture.
 
 By the contrastive loss of CLIP (Radford et al. 2021, arXiv:2103.00020) with a learned temperature.
+
+A text encoder that comes with a trained generator which nothing will train any more (`config.init_from`, with phases
+such as "text" and "caption") stays as it is, because that generator reads it: the image tower alone learns to match it,
+as in LiT (Zhai et al. 2022, arXiv:2111.07991).
 """
 
 from __future__ import annotations
@@ -30,13 +34,15 @@ TRAINED = ("text", "image", "matching")
 class TextMethod(PhaseMethod):
     """What the text phase's step needs to know and never changes. Made by `TextMethod.create`."""
 
+    keeps_text: bool = False  # whether the text encoder stays as it is given
+
     @classmethod
-    def create(cls, config, networks: Networks, total_steps: int) -> TextMethod:
+    def create(cls, config, networks: Networks, total_steps: int, keeps_text: bool = False) -> TextMethod:
         """Reads `config.pretrain_text` (checked by `t2igan.config`)."""
         t = config.text_encoder
         tuned = t.get("pretrained") and t.pretrained_mode == TUNED  # the probe's configuration has no such key
         optimizer = functools.partial(_gentle_adam, share=t.pretrained_rate) if tuned else optax.adam
-        return cls.of(config, config[SECTION], networks, total_steps, optimizer=optimizer)
+        return cls.of(config, config[SECTION], networks, total_steps, optimizer=optimizer, keeps_text=keeps_text)
 
 
 def _gentle_adam(rate: Any, *, b2: float, share: float) -> optax.GradientTransformation:
@@ -74,7 +80,8 @@ def text_step(method: TextMethod, state: TextState, batch: dict[str, jax.Array])
     images = networks.to_network({}, batch["images"])
 
     def loss_fn(params):
-        sentence = networks.text_encoder.apply(params["text"], batch["tokens"]).sentence
+        own = jax.lax.stop_gradient(params["text"]) if method.keeps_text else params["text"]
+        sentence = networks.text_encoder.apply(own, batch["tokens"]).sentence
         matched = networks.matching.apply(
             params["matching"], networks.image_encoder.apply(params["image"], images), sentence
         )
@@ -84,10 +91,20 @@ def text_step(method: TextMethod, state: TextState, batch: dict[str, jax.Array])
     return descend(method, state, loss_fn, ("text",))
 
 
-def build(run: Any, given: Mapping[str, Params]) -> Phase:  # noqa: ARG001
+def is_read(config: Any, given: Mapping[str, Params]) -> bool:
+    """Whether the given text encoder is read by a given generator, and neither is trained by a phase after this one."""
+    later = config.phases[config.phases.index("text") + 1 :]
+    trained = {name for phase in later for name in PHASES[phase].trains(config)}
+    return {"text", "generator"} <= given.keys() and bool(later) and not {"text", "generator"} & trained
+
+
+def build(run: Any, given: Mapping[str, Params]) -> Phase:
     """Returns the phase of a run."""
     total_steps = KIND.total_steps(run)
-    method = TextMethod.create(run.config, run.gathered_networks, total_steps)
+    keeps_text = is_read(run.config, given)
+    if keeps_text:
+        run.say("phase text: the generator reads the text encoder, which stays as it is; the image tower learns")
+    method = TextMethod.create(run.config, run.gathered_networks, total_steps, keeps_text)
     return Phase(
         name="text",
         init=functools.partial(init_text_state, method, run.batch_shapes),
