@@ -1,5 +1,6 @@
 """Editing: pictures and masks as they are given, codes found and kept, completed, edited, varied, mixed."""
 
+import dataclasses
 import io
 
 import jax
@@ -80,9 +81,22 @@ def test_the_only_picture_of_a_sheet_is_taken_out_of_it_and_of_several_none_is_g
         UserError, match=r"two\.png is a sheet of 2 pictures; give a single one: `t2igan sample --out=F"
     ):
         read_picture(tmp_path / "two.png", how)
-    save_png(tmp_path / "cut.png", sheet(images[:1], [HAT], 1, scale)[:20, :18], facts)
+    save_png(tmp_path / "cut.png", sheet(images[:1], [HAT], 1, scale)[:20], facts)
     with pytest.raises(UserError, match="is a sheet of 1 picture;"):
         read_picture(tmp_path / "cut.png", how)
+    for prompts in (5, None, {}):  # a stranger's recipe
+        save_png(tmp_path / "odd.png", sheet(images, ["", ""], 2, scale), facts | {"prompts": prompts})
+        with pytest.raises(UserError, match="is a sheet of 1 picture;"):
+            read_picture(tmp_path / "odd.png", how)
+
+
+def test_the_picture_of_a_sheet_has_the_size_that_it_has_there(tmp_path, how, images):
+    save_png(tmp_path / "one.png", sheet(images[:1], [HAT], 1, 4), {"prompts": [HAT], "seeds": [1], "scale": 4})
+    given = read_picture(tmp_path / "one.png", how)
+    assert given.size_px == (64, 64)
+    smaller = read_picture(tmp_path / "one.png", dataclasses.replace(how, size_px=8))
+    expected = read_picture(encoded(enlarge(images[:1], 4)[0]), dataclasses.replace(how, size_px=8))
+    np.testing.assert_array_equal(smaller.pixels, expected.pixels)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 8, 16])

@@ -101,22 +101,16 @@ def cut_sheet(
     return np.stack([picture[top : top + shown_px : scale, left : left + shown_px : scale] for left, top in places])
 
 
-def only_picture(picture: np.ndarray, image_px: int, scale: int = 0) -> np.ndarray:
-    """Returns the picture of a sheet that has one: uint8 [image_px, image_px, C] of uint8 [H, W, C].
-
-    Args:
-      picture: the sheet.
-      image_px: the size of its picture before it was enlarged.
-      scale: as in `sheet`.
+def only_picture(picture: np.ndarray) -> np.ndarray:
+    """Returns the picture of a sheet that has one, enlarged as it is there: uint8 [S, S, C] of uint8 [H, W, C].
 
     Raises:
-      ValueError: the sheet is too small for that.
+      ValueError: the sheet is too low for its width.
     """
-    scale = scale or -(-SHOWN_PX // image_px)
-    end = _MARGIN_PX + scale * image_px
-    if end > min(picture.shape[:2]):
-        raise ValueError(f"{picture.shape[:2]} px are no sheet of a picture of {image_px} px")
-    return picture[_MARGIN_PX:end:scale, _MARGIN_PX:end:scale].copy()
+    side = picture.shape[1] - 2 * _MARGIN_PX
+    if side < 1 or picture.shape[0] < side + 2 * _MARGIN_PX:
+        raise ValueError(f"{picture.shape[:2]} px are no sheet of one picture")
+    return picture[_MARGIN_PX : _MARGIN_PX + side, _MARGIN_PX:-_MARGIN_PX].copy()
 
 
 class _Layout:

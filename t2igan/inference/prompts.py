@@ -267,7 +267,7 @@ def _without_phrase(phrase: str, caption: str) -> str:
     """A caption without what says the phrase: the whole of what stands between commas, "and", "with", and "wearing"."""
     while place := _place_of(phrase, caption):
         start, end = place
-        bounds = [0, *(m.end() for m in re.finditer(_BOUND, caption[:start]))]
+        bounds = [0, *(m.end() for m in _BOUND.finditer(caption) if m.end() <= start)]
         if bounds[-1]:  # not the first, which says what it is a picture of
             start = bounds[-1]
             after = re.search(_BOUND, caption[end:])

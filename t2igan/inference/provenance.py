@@ -101,9 +101,17 @@ def _recipe(facts: Mapping[str, Any] | None) -> str:
     return json.dumps(facts, ensure_ascii=False).encode("utf-8", "replace").decode() if facts else ""
 
 
-@functools.lru_cache(maxsize=16)  # without a recipe there are a few
 def xmp_packet(source_type: str, recipe: str, version: str) -> str:
     """Returns an XMP packet (ISO 16684-1) with the digital source type, the tool, and the recipe where it is given."""
+    return _packet(source_type, recipe, version) if recipe else _plain_packet(source_type, version)
+
+
+@functools.lru_cache(maxsize=16)
+def _plain_packet(source_type: str, version: str) -> str:
+    return _packet(source_type, "", version)
+
+
+def _packet(source_type: str, recipe: str, version: str) -> str:
     said = {"xmp:CreatorTool": f"t2igan {version}".strip()}
     if source_type:
         said["Iptc4xmpExt:DigitalSourceType"] = SOURCE_TYPES + source_type

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from t2igan.data.decode import Decoding, Unusable, decode, transparency
+from t2igan.data.decode import Decoding, Unusable, decode, formats, transparency
 from t2igan.data.stored import InFile, reason_of
 from t2igan.errors import UserError
 from t2igan.inference.pictures import only_picture
@@ -58,9 +58,9 @@ def read_picture(picture: str | Path | bytes | np.ndarray, how: Decoding) -> Giv
     try:
         pixels, size = decode(content, how)
         if isinstance(content, bytes) and _is_sheet(content, size):
-            pixels = _of_sheet(content, name, how)
-        else:
-            pixels = _reduced(content, how, size, pixels)
+            content = _of_sheet(content, name, how)
+            pixels, size = decode(content, how)
+        pixels = _reduced(content, how, size, pixels)
     except Unusable as error:
         raise UserError(f"{name} cannot be used: {error}") from error
     return Given(pixels, name, size, hashlib.sha256(pixels.tobytes()).hexdigest()[:12])
@@ -88,24 +88,17 @@ def _facts(content: bytes) -> dict[str, Any]:
 
 
 def _of_sheet(content: bytes, name: str, how: Decoding) -> np.ndarray:
-    """The picture of a sheet that has one."""
+    """The picture of a sheet that has one, as large as it is there."""
     facts = _facts(content)
-    num = len(facts["seeds"]) * len(facts.get("prompts", [""]))
-    scale = facts.get("scale", 0)
-    if num == 1 and how.channels != 4 and isinstance(scale, int) and 0 <= scale <= MAX_ENLARGED_PX:
-        with contextlib.suppress(ValueError):
-            return only_picture(_as_it_is(content, how), how.size_px, scale)
+    prompts = facts.get("prompts")
+    num = len(facts["seeds"]) * (len(prompts) if isinstance(prompts, list) else 1)
+    if num == 1 and isinstance(prompts, list) and how.channels != 4:  # transparent ones stand on a checkerboard
+        with contextlib.suppress(ValueError), Image.open(io.BytesIO(content), formats=formats()) as picture:
+            return only_picture(np.asarray(picture.convert("RGB")))
     raise UserError(
         f"{name} is a sheet of {num} picture{'s' * (num != 1)}; give a single one: `t2igan sample --out=FOLDER` writes "
         "a file for each"
     )
-
-
-def _as_it_is(content: bytes, how: Decoding) -> np.ndarray:
-    """The whole file, uint8 [H, W, C], in the model's channels."""
-    with Image.open(io.BytesIO(content)) as picture:
-        pixels = np.asarray(picture.convert({1: "L", 3: "RGB"}[how.channels]))
-    return pixels.reshape(*pixels.shape[:2], how.channels)
 
 
 def _reduced(content: Any, how: Decoding, size: tuple[int, int], pixels: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ from t2igan.inference.snapshot import Snapshot, load_snapshot
 _ALIAS = re.compile(r"(gpt-image|chatgpt-image|dall-e)[\w.-]*")
 _MOST_EXAMPLES = 12
 _REMEMBERED = 1024  # prompts: a client mostly draws the same one again, with other seeds
+_LONGEST_REMEMBERED = 2_000  # characters
 _CARD_EXAMPLE = re.compile(r"\.sample\((\[.*?\])[,)]")  # as `t2igan.evaluation.report.model_card` writes it
 
 
@@ -54,7 +55,8 @@ class ServedModel:
         """How many tokens the model reads of a prompt; the last ones are remembered."""
         tokenizer = self.model.tokenizer
         count = lambda prompt: min(int(tokenizer.lengths([prompt])[0]), tokenizer.max_tokens)
-        return functools.lru_cache(_REMEMBERED)(count)
+        remembered = functools.lru_cache(_REMEMBERED)(count)
+        return lambda prompt: remembered(prompt) if len(prompt) <= _LONGEST_REMEMBERED else count(prompt)
 
     @functools.cached_property
     def _unseen(self) -> Callable[[str], Unseen | None]:

@@ -43,7 +43,7 @@ class AnswerBody(RequestBody):
 
     size: str | None = Field(None, description="Such as 512x512, square; auto = as drawn, enlarged to 128 px.")
     response_format: Literal["url", "b64_json"] | None = Field(None, description="Without it, both.")
-    output_format: Literal["png", "jpeg", "webp"] | None = Field(None, description="png; it alone holds the recipe.")
+    output_format: Literal["png", "jpeg", "webp"] | None = Field(None, description="png; edits read recipes of PNGs.")
     output_compression: int | None = Field(None, ge=0, le=100, description="Quality of jpeg and webp; 90.")
     stream: bool | None = Field(None, description="Server-sent events, one a picture.")
     quality: str | None = Field(None, description="How long edits are worked at: low, medium, high.")

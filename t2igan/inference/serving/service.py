@@ -180,7 +180,8 @@ class Service:
         """What is said of a request whose time is over; where its program is being compiled, that it may come again."""
         late = f"No picture within {self.settings.timeout_s:g} s:"
         warmed = job.group.work is None and job.group.as_caption  # compiled at the start
-        if job.begun_s is None or job.progress or warmed:
+        begun_late = job.begun_s is not None and time.monotonic() - job.begun_s < self.settings.timeout_s / 2
+        if job.begun_s is None or begun_late or job.progress or warmed:
             return ApiError(503, f"{late} the server has too much to do.", None, "deadline_exceeded", retry=False)
         message = (
             f"{late} it was begun, and nothing of it is there yet. The first edit of a kind, and the first prompt with "
