@@ -26,8 +26,8 @@ def get_config() -> ConfigDict:
 
     config.seed = 0  # the one root seed: parameters, batches, noise
     # Any of "autoencoder", "text", "generator", "discriminator", "adversarial", "text_matching", "joint", "inversion",
-    # "completion", "caption", in order.
-    # Leaving out "text" trains on an untrained text encoder; the last two are what editing and describing begin with.
+    # "completion", "caption", in order. Leaving out "text" trains on an untrained text encoder; "inversion" and
+    # "caption" are what editing and describing begin with.
     config.phases = ("text", "adversarial", "inversion", "caption")
     config.init_from = ""  # another run's folder, its snapshot, or models/NAME: begin with what fits of its networks
     config.init_which = "latest"  # of that folder; or "best": by its best metric, of what was evaluated on the way
@@ -321,7 +321,8 @@ def get_config() -> ConfigDict:
     inversion.offset_weight = 0.02  # of the offsets' mean square
 
     # Phase "completion": a copy of the generator learns to complete pictures, by the game's loss and the error itself;
-    # for `t2igan complete`. What is not said here is as in `train`, `loss` and `augment`.
+    # for `t2igan complete`. The rest is as in `train`, `loss` and `augment`, but for one update of the discriminator a
+    # step, one microbatch, no growing, no further averages, and no terms of the generator's loss beside the game's.
     config.completion = completing = ConfigDict()
     completing.steps = 0
     completing.images = 16_000

@@ -18,7 +18,7 @@ Model FLOP utilisation (MFU) is the FLOP/s of the step, as XLA counts it for a C
 of the device for dense products in that type (`benchmarks.gpu.peaks`); it includes gradient penalties and what is
 computed twice on purpose, and is empty where the peak is not known. "peak MB" is the most that the process has held so
 far, of all rows. Compile times are with up to four programs at once; "disturbed": others still compiled while it was
-timed.
+timed. Work is counted on the CPU at the same time.
 """
 
 from __future__ import annotations

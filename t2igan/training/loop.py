@@ -78,6 +78,8 @@ def _go_on(run: Run, phase: Phase, given: dict[str, Any]) -> Any:
     with run.interruption.deferred(), Checkpoints(folder, *run.best_metric) as checkpoints:
         start = processes.from_leader(lambda: checkpoints.latest_step() or 0)
         left = bool(start) and processes.from_leader(lambda: stopping.is_left(run.workdir, phase.name, start))
+        if not left and run.leads:
+            stopping.nothing_is_left(run.workdir)
         with at_once():
             if start:
                 state = checkpoints.restore(start, parallel.abstract_on(run.mesh, phase.init, given))

@@ -79,7 +79,8 @@ def pretrained_parts(run: Run, given: dict[str, Any]) -> dict[str, Any]:
         fresh = jax.device_get(init_network(run.networks, "text", key, run.batch_shapes))
         given = given | {"text": tuned_from(fresh, run.tokenizer.params)}
     features_from = run.config.discriminator.features_from
-    if features_from and any("discriminator" in PHASES[phase].trains(run.config) for phase in run.config.phases):
+    kinds = [PHASES[phase] for phase in run.config.phases]
+    if features_from and any("discriminator" in (*kind.trains(run.config), *kind.uses(run.config)) for kind in kinds):
         discriminator = given.get("discriminator")
         if discriminator is None:
             key = jax.random.fold_in(jax.random.key(run.config.seed), 32)

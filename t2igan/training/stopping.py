@@ -5,7 +5,8 @@ wherever it is: while data is opened, codes are computed, feature extractors lea
 built. It finishes only the step that is under way, and saves. Evaluations and sheets that were due after that step are
 left to the training that goes on, which begins with them.
 
-Of several processes none stops alone: they do after a step, between phases, and before the final evaluation.
+Of several processes none stops alone once they take steps: they do after a step, between phases, and before the final
+evaluation. Before that, and between a phase's steps and the next one's, Ctrl-C ends one of them, and the others notice.
 """
 
 from __future__ import annotations

@@ -128,6 +128,8 @@ def _run_phases(run: Run) -> dict[str, Any]:
             continue
         state = best_average(run, run_phase(run, phase, given), phase.name, phase.total_steps)
         given = handed_on(given, state)
+    if processes.count() > 1:  # a single one stops within it, its snapshot written
+        run.interruption.check()
     processes.no_more_stops()
     return finish(run, given, int(state.step))
 

@@ -168,7 +168,7 @@ def build(run: Any, given: Mapping[str, Params]) -> Phase:  # noqa: ARG001
         step_images=run.config[SECTION].batch_images,
         shown=("loss/completer", "loss/hidden"),
         decided=functools.partial(step.decided, method.game),
-        monitor=functools.partial(held_out, run, method.masks),
+        monitor=functools.partial(held_out, run, tuple(mask for mask in method.masks if mask != "whole")),
     )
 
 

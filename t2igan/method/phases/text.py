@@ -92,7 +92,10 @@ def text_step(method: TextMethod, state: TextState, batch: dict[str, jax.Array])
 
 
 def is_read(config: Any, given: Mapping[str, Params]) -> bool:
-    """Whether the given text encoder is read by a given generator, and neither is trained by a phase after this one."""
+    """Whether a given generator reads the given text encoder, and later phases, of which there are some, train neither.
+
+    Where "text" is the last phase the encoder learns, for another run to begin with.
+    """
     later = config.phases[config.phases.index("text") + 1 :]
     trained = {name for phase in later for name in PHASES[phase].trains(config)}
     return {"text", "generator"} <= given.keys() and bool(later) and not {"text", "generator"} & trained
@@ -104,6 +107,8 @@ def build(run: Any, given: Mapping[str, Params]) -> Phase:
     keeps_text = is_read(run.config, given)
     if keeps_text:
         run.say("phase text: the generator reads the text encoder, which stays as it is; the image tower learns")
+    elif {"text", "generator"} <= given.keys() and run.config.phases[-1] == "text":
+        run.say("phase text: the text encoder moves away from the generator that reads it; train the game after it")
     method = TextMethod.create(run.config, run.gathered_networks, total_steps, keeps_text)
     return Phase(
         name="text",
