@@ -106,7 +106,8 @@ def _training(facts: RunFacts) -> str:
     for phase, images in facts.images_seen.items():
         lines.append(f"- phase {escape(phase)}: {images:,} pictures seen")
     if facts.info.get("step") is not None:
-        lines.append(f"- the weights are the moving average at step {facts.info['step']:,} of the adversarial phase")
+        phase = escape(str(facts.info.get("phase", "adversarial")))
+        lines.append(f"- saved after step {facts.info['step']:,} of the phase {phase}; what draws is a moving average")
     lines += [
         f"- loss {escape(loss['adversarial'])}, penalty {escape(loss['penalty'])} "
         f"(weight {_number(loss['penalty_weight'])}), "

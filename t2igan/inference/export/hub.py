@@ -29,8 +29,11 @@ PAGE_DTYPE = "int8"
 
 
 def write_file(source: Source, path: Path, dtype: str) -> None:
-    """Writes a snapshot of the networks that draw, with weights of `dtype`, "float32" or "float16"."""
-    save_snapshot(path, stored(source.snapshot, dtype))
+    """Writes a snapshot with weights of `dtype`, "float32" or "float16"; its card is headed by the file's name."""
+    heading = f"# {path.stem}".replace("_", r"\_")
+    snapshot = stored(source.snapshot, dtype)
+    named = re.sub(r"\A# .*", lambda _: heading, snapshot.model_card)
+    save_snapshot(path, dataclasses.replace(snapshot, model_card=named))
 
 
 def write(source: Source, folder: Path, dtype: str, weights: str) -> None:
