@@ -9,6 +9,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from squares import save, squares
 
 import t2igan
 
@@ -17,15 +18,21 @@ OVERRIDES = """
 --config.text_encoder.width=8 --config.text_encoder.layers=1 --config.text_encoder.heads=2
 --config.image_encoder.channels=(8,8) --config.generator.channels=(8,8,8) --config.generator.style_dim=8
 --config.generator.attention_heads=2 --config.discriminator.channels=(8,8,8) --config.discriminator.features=8
---config.pretrain_text.steps=40 --config.pretrain_text.batch_images=8 --config.pretrain_text.warmup_steps=1
---config.train.steps=100 --config.train.batch_images=8 --config.log.every_images=16
+--config.pretrain_text.steps=20 --config.pretrain_text.batch_images=8 --config.pretrain_text.warmup_steps=1
+--config.train.steps=40 --config.train.batch_images=8 --config.log.every_images=16
 --config.sample.every_images=0 --config.evaluate.every_images=0 --config.evaluate.at_end=False
 --config.checkpoint.every_images=16
 """.split()
 
 
-def start(root, workdir) -> subprocess.Popen:
-    command = [sys.executable, "run.py", *OVERRIDES, f"--workdir={workdir}"]
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Few pictures, which are opened in no time."""
+    return save(squares("all", 60, 0, 16, noise=40), tmp_path_factory.mktemp("squares") / "data")
+
+
+def start(root, data, workdir) -> subprocess.Popen:
+    command = [sys.executable, "run.py", *OVERRIDES, f"--config.data.source={data}", f"--workdir={workdir}"]
     return subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
@@ -43,9 +50,9 @@ def kill_when(process, condition, timeout_s: float = 300.0) -> bool:
 
 
 @pytest.mark.slow
-def test_killed_anywhere_the_run_ends_with_the_same_bits(tmp_path, request):
+def test_killed_anywhere_the_run_ends_with_the_same_bits(data, tmp_path, request):
     root = request.config.rootpath
-    whole = start(root, tmp_path / "whole")
+    whole = start(root, data, tmp_path / "whole")
     _, error = whole.communicate(timeout=300)
     assert whole.returncode == 0, error
 
@@ -60,11 +67,11 @@ def test_killed_anywhere_the_run_ends_with_the_same_bits(tmp_path, request):
         folder = parts / "checkpoints" / phase
         return folder.is_dir() and any(p.name.isdigit() and int(p.name) >= step for p in folder.iterdir())
 
-    assert kill_when(start(root, parts), lambda: saving("text") and saved("text", 10))
-    step = random.Random(time.time()).randrange(20, 70)  # anywhere; the message below says where
-    assert kill_when(start(root, parts), lambda: saved("adversarial", step)), step
-    if kill_when(start(root, parts), lambda: saving("adversarial") and saved("adversarial", step + 4)):
-        last = start(root, parts)
+    assert kill_when(start(root, data, parts), lambda: saving("text") and saved("text", 10))
+    step = random.Random(time.time()).randrange(6, 24)  # anywhere; the message below says where
+    assert kill_when(start(root, data, parts), lambda: saved("adversarial", step)), step
+    if kill_when(start(root, data, parts), lambda: saving("adversarial") and saved("adversarial", step + 4)):
+        last = start(root, data, parts)
         _, error = last.communicate(timeout=300)
         assert last.returncode == 0, error
     a, b = t2igan.load(tmp_path / "whole"), t2igan.load(parts)
@@ -73,8 +80,8 @@ def test_killed_anywhere_the_run_ends_with_the_same_bits(tmp_path, request):
 
 
 @pytest.mark.slow
-def test_asked_to_stop_it_saves_and_says_how_to_go_on(tmp_path, request):
-    process = start(request.config.rootpath, tmp_path)
+def test_asked_to_stop_it_saves_and_says_how_to_go_on(data, tmp_path, request):
+    process = start(request.config.rootpath, data, tmp_path)
     folder = tmp_path / "checkpoints" / "text"
     deadline = time.monotonic() + 300
     while not list(folder.glob("[0-9]*")) and time.monotonic() < deadline and process.poll() is None:
