@@ -26,7 +26,7 @@ def check(config: ConfigDict) -> None:
         kind = PHASES[phase]
         used |= {*kind.trains(config), *kind.needs(config), *kind.uses(config)}
     if config.init_from:
-        used = set(ROLES)
+        used |= set(ROLES) - {"completer"}  # not every generator can have one, nor has to
     for role, (section, _) in ROLES.items():
         if role in used:
             nets.kind_of(config, role).check(config, section)
