@@ -33,7 +33,8 @@ install_import_hook("t2igan", "beartype.beartype")
 import pytest  # noqa: E402
 
 LONG_FILES = (
-    *("train", "space", "processes", "pretrained_train", "guard", "studio_editing", "studio", "resume", "report"),
+    *("train", "space", "phases", "processes", "pretrained_train", "guard", "studio_editing", "studio", "stopping"),
+    *("resume", "plan", "parallel", "report", "python_api", "unlabelled"),
     *("shrink", "notebook", "export_kinds", "pretrained", "cli", "growing", "privacy", "serve_edits", "step"),
 )
 

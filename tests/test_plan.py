@@ -76,7 +76,7 @@ def test_every_phase_can_be_sharded(config, monkeypatch):
     monkeypatch.setattr(parallel, "SHARDED_FROM_VALUES", 64)
     with config.unlocked():
         config.phases = tuple(name for name in phases.PHASES if name != "autoencoder")
-        config.generator.update(kind="mlp", channels=(8,))
+        config.generator.update(channels=(8,), patch_px=4, attention_from_px=0)
         config.discriminator.update(kind="mlp", channels=(8,))
         config.inverter.update(channels=(4,), patch_px=4)
         config.image_encoder.update(channels=(4,), patch_px=4)
