@@ -183,10 +183,10 @@ def saved_steps(workdir: Path) -> dict[str, int]:
     return {folder.name: step for folder in folders if (step := newest_step(folder)) is not None}
 
 
-def saved_so_far(workdir: Path) -> str:
-    """Returns " (saved: text to step 40, ...)" of the phases in a run's folder; "" where there is none."""
-    saved = ", ".join(f"{phase} to step {step:,}" for phase, step in saved_steps(workdir).items())
-    return f" (saved: {saved})" if saved else ""
+def said_of(steps: Mapping[str, int]) -> str:
+    """Returns "saved: text to step 40, ..." of the steps of phases; "" where there are none."""
+    saved = ", ".join(f"{phase} to step {step:,}" for phase, step in steps.items())
+    return f"saved: {saved}" if saved else ""
 
 
 def read_checkpoint(folder: Path, step: int | None = None) -> tuple[int, Any] | None:

@@ -19,7 +19,7 @@ from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, command
 from t2igan.inference import shipped
 from t2igan.inference.arguments import as_prompts, as_seeds, check_number
-from t2igan.inference.checkpoint import saved_so_far
+from t2igan.inference.checkpoint import said_of, saved_steps
 from t2igan.inference.fitting import check_kinds, networks_of_stranger
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.pretrained.opening import WEIGHTS, reader_of_snapshot
@@ -314,8 +314,10 @@ def snapshot_path(path: str | Path, which: str = "latest") -> Path:
             f"{path} has no {BEST_SNAPSHOT_NAME}: nothing was evaluated on the way (config.evaluate.every_images), or "
             f"not yet; take the latest"
         )
+    saved = said_of(saved_steps(path))
+    saved = f" ({saved})" if saved else ""
     raise UserError(
-        f"{path} has no {SNAPSHOT_NAME} yet{saved_so_far(path)}; the training writes one when a generator is "
+        f"{path} has no {SNAPSHOT_NAME} yet{saved}; the training writes one when a generator is "
         f"evaluated, stopped or done. Run `{command('train', config='...', workdir=path)}` first (again = go on)"
     )
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from t2igan.inference.checkpoint import saved_steps
+from t2igan.inference.checkpoint import said_of, saved_steps
 from t2igan.inference.files import write_json
 from t2igan.inference.sample import SNAPSHOT_NAME
 from t2igan.training.distributed import processes
@@ -98,12 +98,12 @@ class Interruption:
 def what_there_is(workdir: Path, phases: Sequence[str]) -> str:
     """Returns in a line what a training that stopped has left in its folder."""
     steps = saved_steps(workdir)
-    saved = ", ".join(f"{phase} to step {steps[phase]:,}" for phase in phases if phase in steps)
+    saved = said_of({phase: steps[phase] for phase in phases if phase in steps})
     if not saved:
         return f"no step was saved yet in {workdir}"
     if (workdir / SNAPSHOT_NAME).is_file():
-        return f"saved: {saved}; {workdir / SNAPSHOT_NAME} draws with what has learned so far"
-    return f"saved: {saved}; there is no snapshot to draw with yet, since no generator has learned"
+        return f"{saved}; {workdir / SNAPSHOT_NAME} draws with what has learned so far"
+    return f"{saved}; there is no snapshot to draw with yet, since no generator has learned"
 
 
 def leave(workdir: Path, phase: str, step: int) -> None:

@@ -57,8 +57,8 @@ def read_picture(picture: str | Path | bytes | np.ndarray, how: Decoding) -> Giv
     content, name = _content(picture)
     try:
         pixels, size = decode(content, how)
-        if isinstance(content, bytes) and _is_sheet(content, size):
-            content = _of_sheet(content, name, how)
+        if (facts := _recipe_of_sheet(content, size)) is not None:
+            content = _of_sheet(content, facts, name, how)
             pixels, size = decode(content, how)
         pixels = _reduced(content, how, size, pixels)
     except Unusable as error:
@@ -75,21 +75,18 @@ def _content(picture: str | Path | bytes | np.ndarray) -> tuple[bytes | np.ndarr
         raise UserError(f"{picture}: {reason_of(error)}; give the file of a picture") from error
 
 
-def _is_sheet(content: bytes, size: tuple[int, int]) -> bool:
-    """Whether this is a sheet of `sample` or of an edit, by the recipe in it; one that was cut to a square is none."""
-    return size[0] != size[1] and isinstance(_facts(content).get("seeds"), list)
+def _recipe_of_sheet(content: Any, size: tuple[int, int]) -> dict[str, Any] | None:
+    """The recipe in a sheet of `sample` or of an edit; None of anything else, and of one that was cut to a square."""
+    if size[0] == size[1] or not isinstance(content, bytes):
+        return None
+    with contextlib.suppress(UserError):
+        facts = read_claims(io.BytesIO(content)).facts
+        return facts if isinstance(facts.get("seeds"), list) else None
+    return None
 
 
-def _facts(content: bytes) -> dict[str, Any]:
-    try:
-        return read_claims(io.BytesIO(content)).facts
-    except UserError:
-        return {}
-
-
-def _of_sheet(content: bytes, name: str, how: Decoding) -> np.ndarray:
+def _of_sheet(content: Any, facts: dict[str, Any], name: str, how: Decoding) -> np.ndarray:
     """The picture of a sheet that has one, as large as it is there."""
-    facts = _facts(content)
     prompts = facts.get("prompts")
     num = len(facts["seeds"]) * (len(prompts) if isinstance(prompts, list) else 1)
     if num == 1 and isinstance(prompts, list) and how.channels != 4:  # transparent ones stand on a checkerboard

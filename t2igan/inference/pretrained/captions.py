@@ -27,6 +27,7 @@ from t2igan.data.model_tokenizer import ModelTokenizer
 from t2igan.data.room import CAPTIONS, make_room
 from t2igan.data.tokenizer import Rows, Tokenizer, row_length
 from t2igan.errors import UserError
+from t2igan.inference.files import whole
 from t2igan.inference.pretrained.text_model import TextModel
 from t2igan.nets.pretrained_text import FROZEN, LanguageModel, pool
 
@@ -161,7 +162,7 @@ class ModelReader(ModelTokenizer):
                 vectors = _load(path, shape)
                 if vectors is None:
                     make_room(root.parent, 2 * math.prod(shape), limit_bytes=round(self._data_config.cache_gb * 1e9))
-                    with _unfinished(path) as place:
+                    with whole(path) as place:
                         room = np.lib.format.open_memmap(place, mode="w+", dtype=np.float16, shape=shape)
                         self._fill(room, starts, captions).flush()
                     vectors = _load(path, shape)
@@ -234,17 +235,6 @@ def _made_once(root: Path, key: str) -> Iterator[Path]:
             held.enter_context(FileLock(root / f"{key}.lock"))
         yield folder / "vectors.npy"
         os.utime(folder)  # used now: the longest unused goes first
-
-
-@contextlib.contextmanager
-def _unfinished(path: Path) -> Iterator[Path]:
-    """A place to write a file that gets its name when all of it is there."""
-    place = path.with_name(f"{os.getpid()}.unfinished.npy")
-    try:
-        yield place
-        os.replace(place, path)  # noqa: PTH105 - atomic, and says so
-    finally:
-        place.unlink(missing_ok=True)
 
 
 def _load(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
