@@ -34,7 +34,7 @@ import optax
 import t2igan
 from t2igan.config import from_dict
 from t2igan.data import Dataset, open_dataset
-from t2igan.inference.sample import to_bytes
+from t2igan.inference.drawing import to_bytes
 
 HIDDEN = 128
 EPOCHS = 30

@@ -43,7 +43,7 @@ def sample_calls_ms(model, calls: int = 200) -> np.ndarray:
 
 def images_per_s(model, calls: int = 10) -> dict[int, float]:
     """Returns pictures a second for each size of batch that is compiled; the median of calls."""
-    from t2igan.inference.sample import BATCH_SIZES
+    from t2igan.inference.drawing import BATCH_SIZES
 
     works = {str(size): lambda size=size: model.sample([PROMPT] * size, seed=list(range(size))) for size in BATCH_SIZES}
     return {int(size): int(size) / float(np.median(of_one)) for size, of_one in in_turns(works, calls).items()}

@@ -31,8 +31,8 @@ import t2igan
 from benchmarks.judge64 import laplacian, small
 from t2igan.config import from_dict
 from t2igan.data import open_dataset
+from t2igan.inference.drawing import noise, to_bytes
 from t2igan.inference.pictures import save_png, sheet
-from t2igan.inference.sample import noise, to_bytes
 
 SEEDS = 6
 BATCH = 64

@@ -22,9 +22,9 @@ from t2igan.data.tokenizer import Tokenizer
 from t2igan.evaluation.evaluate import evaluate
 from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.report.images import data_uri, lit
+from t2igan.inference.drawing import to_bytes
 from t2igan.inference.editing.composing import compose
 from t2igan.inference.pictures import cut_sheet, gif_bytes, save_png, sheet
-from t2igan.inference.sample import to_bytes
 from t2igan.inference.serving.encoding import Encoder
 from t2igan.inference.serving.links import Recipe
 from t2igan.inference.snapshot import save_snapshot

@@ -12,11 +12,11 @@ import pytest
 from exported import NODE, random_model, run_node
 
 from t2igan.errors import UserError
+from t2igan.inference.drawing import noise, to_bytes
 from t2igan.inference.export import check, onnx_files, onnx_networks, web_page
 from t2igan.inference.export.graph import Graph
 from t2igan.inference.export.int8 import int8_levels
 from t2igan.inference.export.source import source_of
-from t2igan.inference.sample import noise, to_bytes
 
 onnxruntime = pytest.importorskip("onnxruntime")
 

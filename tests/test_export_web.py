@@ -13,10 +13,10 @@ from exported import NODE, random_model, run_node
 
 import t2igan
 from t2igan.data.tokenizer import Tokenizer
+from t2igan.inference.drawing import noise, to_bytes
 from t2igan.inference.export import web_page
 from t2igan.inference.export.source import source_of
 from t2igan.inference.prompts import without_span
-from t2igan.inference.sample import noise, to_bytes
 from t2igan.inference.snapshot import save_snapshot
 
 needs_node = pytest.mark.skipif(NODE is None, reason="Node is not there")

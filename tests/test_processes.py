@@ -177,7 +177,7 @@ def test_not_all_come():
     assert f"process 1 of 2 cannot reach the coordinator at 127.0.0.1:{port} within 0.5 s (Connection refused)" in words
     with socket.create_server(("127.0.0.1", port)):
         assert f"cannot wait for the others at port {port}" in errors(meeting_of([0], {0: 2}, port=port)[0])
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
 
 
 def test_strangers_at_the_port_are_let_go():

@@ -176,7 +176,7 @@ def test_prompts_draw_sums_of_styles_and_plain_captions_draw_what_they_did(model
 
 
 def _noise(model, seed):
-    from t2igan.inference.sample import noise
+    from t2igan.inference.drawing import noise
 
     return noise(jnp.array([seed], jnp.uint32), model.networks.z_dim)
 

@@ -16,8 +16,9 @@ import t2igan
 from t2igan import nets
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
+from t2igan.inference.drawing import BATCH_SIZES
 from t2igan.inference.pictures import read_facts, save_png, sheet
-from t2igan.inference.sample import BATCH_SIZES, Model, from_snapshot
+from t2igan.inference.sample import Model, from_snapshot
 from t2igan.inference.snapshot import Snapshot, save_snapshot
 
 PROMPTS = ["a person with a red cap", "a person with a blue top", "green hair"]

@@ -25,7 +25,8 @@ from t2igan.errors import UserError
 from t2igan.inference.pretrained.strangers import check_description
 from t2igan.inference.snapshot import _digest, load_networks, load_snapshot, save_snapshot
 
-MAX_S, MAX_GROWTH_KB = 2.0, 500_000
+MAX_GROWTH_KB = 500_000
+HANGS_S = 20.0  # ends a test of what would never end; the two seconds are measured by `benchmarks.fuzz`, undisturbed
 EXAMPLES = int(os.environ.get("T2IGAN_FUZZ_EXAMPLES", "60"))
 
 
@@ -77,7 +78,7 @@ def ends_well(path, kind=UserError):
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(kind) as caught:
         t2igan.load(path)
-    assert time.process_time() - start < MAX_S
+    assert time.process_time() - start < HANGS_S
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MAX_GROWTH_KB
     message = str(caught.value)
     assert len(message) < 700 and message.count("\n") <= 1
@@ -480,4 +481,4 @@ def test_any_mutation_ends_in_a_model_or_a_user_error(whole, tmp_path, data):
         t2igan.load(path)
     except UserError as error:
         assert str(error).count("\n") <= 1
-    assert time.process_time() - start < MAX_S
+    assert time.process_time() - start < HANGS_S

@@ -4,7 +4,7 @@ Where pictures are kept, given away and written to files, their colours are *str
 of it shows; black where nothing does. Where colours are mixed, that is, where pictures are resized, moved or learned,
 they are *premultiplied*: multiplied by alpha / 255. Otherwise the colour of what cannot be seen, mostly black, would
 bleed into the edges of what can (Porter & Duff 1984). `t2igan.nets.to_unit` premultiplies for the networks and
-`t2igan.inference.sample.to_bytes` goes back.
+`t2igan.inference.drawing.to_bytes` goes back.
 """
 
 from __future__ import annotations

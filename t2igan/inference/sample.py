@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8, UInt32
 
 from t2igan import config as config_lib
 from t2igan import nets
@@ -20,20 +19,18 @@ from t2igan.errors import UserError, command
 from t2igan.inference import shipped
 from t2igan.inference.arguments import as_prompts, as_seeds, check_number
 from t2igan.inference.checkpoint import said_of, saved_steps
+from t2igan.inference.drawing import BATCH_SIZES, draw, draw_composed, encode_composed, padded
 from t2igan.inference.fitting import check_kinds, networks_of_stranger
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.pretrained.opening import WEIGHTS, reader_of_snapshot
 from t2igan.inference.prompts import Prompt, parse
 from t2igan.inference.snapshot import Snapshot, open_snapshot
-from t2igan.method.techniques.regularize import no_caption
 
 SNAPSHOT_NAME = "snapshot.safetensors"  # the latest
 BEST_SNAPSHOT_NAME = "snapshot_best.safetensors"  # the best of those that were evaluated
 MODEL_NAME = "model.safetensors"  # the same file in a folder in the layout of the Hugging Face Hub
 KEPT_FOLDER = "snapshots"  # those of `config.checkpoint.keep_every_images`
 WHICH = {"latest": SNAPSHOT_NAME, "best": BEST_SNAPSHOT_NAME}
-# Compiled once each, when first needed: a call is cut into pieces of these sizes, the last one padded.
-BATCH_SIZES = tuple(2**i for i in range(7))
 
 
 class Model:
@@ -53,7 +50,7 @@ class Model:
         self.digest = snapshot.digest
         self.seen = Seen.from_json(snapshot.seen)  # of the training captions; None where the snapshot does not say
         self._draw = jax.jit(draw, static_argnums=0)
-        self._draw_composed = jax.jit(_draw_composed, static_argnums=0)
+        self._draw_composed = jax.jit(draw_composed, static_argnums=0)
 
     def sample(
         self,
@@ -177,101 +174,6 @@ def warn_of(unseen: Sequence[Unseen]) -> None:
     if unseen:
         more = f" (and {len(unseen) - 1:,} more prompts)" if len(unseen) > 1 else ""
         warnings.warn(f"{unseen[0].text}{more}; it means little to this model", PromptWarning, stacklevel=4)
-
-
-def pictures(networks: nets.Networks, params, tokens, z, guidance=None) -> Float[Array, "N H W C"]:
-    """Returns pictures in [-1, 1] or a little beyond, of tokens [N, T] and noise [N, Z]."""
-    text = networks.text_encoder.apply(params["text"], tokens)
-    how = () if guidance is None else (guidance,)  # a generator of one's own need not know it
-    images = networks.generator.apply(params["generator"], z, _guided(text, guidance), *how)
-    return networks.to_pixels(params, images)
-
-
-def draw(networks: nets.Networks, params, tokens, seeds, truncation, guidance=None) -> UInt8[Array, "N H W C"]:
-    """Returns pictures as bytes, of tokens [N, T] and seeds [N]."""
-    return to_bytes(pictures(networks, params, tokens, truncation * noise(seeds, networks.z_dim), guidance))
-
-
-def _guided(text: nets.Text, guidance) -> nets.Text:
-    """Captions, or none where the guidance is 0."""
-    chosen = lambda with_it, without: jnp.where(guidance > 0, with_it, without)
-    return text if guidance is None else jax.tree.map(chosen, text, no_caption(text))
-
-
-def _draw_composed(
-    networks: nets.Networks, params, tokens, shares, read, counts, seeds, truncation, guidance=None
-) -> jax.Array:
-    """Sums of styles to pictures, uint8 [N, H, W, C].
-
-    Args:
-      networks: the generator has `styles` and `draw`.
-      params: by network.
-      tokens: [N, K, ...], the captions of which styles are made.
-      shares: float32 [N, K], what each counts; 0 for what fills up.
-      read: [N, R, ...], the captions whose words are read.
-      counts: bool [N, R], whether there is such a caption.
-      seeds: uint32 [N].
-      truncation, guidance: as in `Model.sample`; a guidance of None is 1.
-    """
-    z = truncation * noise(seeds, networks.z_dim)
-    styles, text = composed(networks, params, z, tokens, shares, read, counts, guidance)
-    images = networks.generator.apply(params["generator"], styles, _guided(text, guidance), method="draw")
-    return to_bytes(networks.to_pixels(params, images))
-
-
-def composed(
-    networks: nets.Networks, params, z, tokens, shares, read, counts, guidance=None
-) -> tuple[Float[Array, "N U S"], nets.Text]:
-    """Returns sums of styles, and the words of all captions that are read; arguments as in `_draw_composed`."""
-    encode = lambda tokens: networks.text_encoder.apply(params["text"], tokens.reshape(-1, *tokens.shape[2:]))
-    num, captions = shares.shape
-    styles = networks.generator.apply(
-        params["generator"], jnp.repeat(z, captions, axis=0), encode(tokens).sentence, guidance, method="styles"
-    )
-    styles = jnp.einsum("nk,nkus->nus", shares, styles.reshape(num, captions, *styles.shape[1:]))
-    text = encode(read)
-    words = text.words.reshape(num, -1, text.words.shape[-1])
-    mask = text.mask.reshape(num, read.shape[1], -1) & counts[..., None]
-    sentence = text.sentence.reshape(num, read.shape[1], -1)[:, 0]
-    return styles, nets.Text(sentence, words, mask.reshape(num, -1))
-
-
-def encode_composed(tokenizer: Tokenizer, meant: Sequence[Prompt]) -> tuple[np.ndarray, ...]:
-    """Returns tokens [N, K, ...], shares float32 [N, K], read [N, R, ...] and counts bool [N, R] of prompts."""
-    most, most_read = max(len(of.captions) for of in meant), max(len(of.read) for of in meant)
-    fill = lambda texts, length: [*texts, *[texts[0]] * (length - len(texts))]
-    tokens = np.stack([tokenizer.encode(fill(prompt.captions, most)) for prompt in meant])
-    read = np.stack([tokenizer.encode(fill(prompt.read, most_read)) for prompt in meant])
-    shares = np.stack(
-        [np.pad(np.asarray(prompt.shares, np.float32), (0, most - len(prompt.shares))) for prompt in meant]
-    )
-    return tokens, shares, read, np.stack([np.arange(most_read) < len(prompt.read) for prompt in meant])
-
-
-def padded(arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """Returns rows repeated up to one of `BATCH_SIZES`, for which a program is compiled."""
-    filled = len(arrays[0])
-    size = min(s for s in BATCH_SIZES if s >= filled)
-    return tuple(np.pad(x, ((0, size - filled), *[(0, 0)] * (x.ndim - 1)), mode="edge") for x in arrays)
-
-
-def noise(seeds: UInt32[Array, " N"], z_dim: int) -> Float[Array, "N {z_dim}"]:
-    """Returns the standard normal noise of each seed, the same wherever it is asked for."""
-    return jax.vmap(lambda seed: jax.random.normal(jax.random.key(seed), (z_dim,)))(seeds)
-
-
-def to_bytes(images: Float[Array, "N H W C"]) -> UInt8[Array, "N H W C"]:
-    """Returns pictures in [-1, 1] as bytes; what lies outside is clipped.
-
-    Four channels are taken for premultiplied colours and alpha (`t2igan.nets.to_unit`) and become straight ones: the
-    colour is divided by alpha as rounded, so that on any background the picture looks as it was meant, to a level.
-    """
-    levels = jnp.clip(images * 127.5 + 127.5, 0, 255)
-    if images.shape[-1] == 4:
-        alpha = jnp.round(levels[..., 3:])
-        colours = jnp.minimum(levels[..., :3] * 255 / jnp.maximum(alpha, 1), 255)
-        levels = jnp.concatenate([jnp.where(alpha > 0, colours, 0), alpha], axis=-1)
-    return jnp.round(levels).astype(jnp.uint8)
 
 
 def load(path: str | Path, which: str = "latest") -> Model:

@@ -87,7 +87,10 @@ def open_tensors(path: Path, file: BinaryIO, file_format: str) -> TensorFile:
         raise not_whole(path, f"its header should have {length:,} bytes, and the file has {size_bytes:,}")
     if length > MAX_HEADER_BYTES:
         raise UserError(f"{path} has a header of {length:,} bytes; t2igan writes {MAX_HEADER_BYTES:,} at most")
-    header = read_group(file.read(length), f"{path}: its header")
+    raw = file.read(length)
+    if raw.count(b'"data_offsets"') > MAX_TENSORS:  # as below, before an object is made of each
+        raise _too_many(path, raw.count(b'"data_offsets"'))
+    header = read_group(raw, f"{path}: its header")
     metadata = header.pop(METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise UserError(f"{path}: what its header says beside the tensors is not all text, so it is not of t2igan")
@@ -100,13 +103,17 @@ def open_tensors(path: Path, file: BinaryIO, file_format: str) -> TensorFile:
             )
         raise UserError(f"{path} is a .safetensors file, but not a snapshot of t2igan ({file_format!r})")
     if len(header) > MAX_TENSORS:
-        raise UserError(f"{path} has {len(header):,} tensors; t2igan writes {MAX_TENSORS:,} at most")
+        raise _too_many(path, len(header))
     return TensorFile(path, file, metadata, _placed(path, header, 8 + length, size_bytes))
 
 
 def not_whole(path: Path, why: str) -> UserError:
     """Returns what to say of a file that is damaged or cut short."""
     return UserError(f"{path} is not a whole .safetensors file ({why}); copy it again, or train once more")
+
+
+def _too_many(path: Path, num: int) -> UserError:
+    return UserError(f"{path} has {num:,} tensors; t2igan writes {MAX_TENSORS:,} at most")
 
 
 def _placed(path: Path, header: Mapping[str, Any], start_bytes: int, size_bytes: int) -> dict[str, Placed]:

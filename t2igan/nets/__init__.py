@@ -97,7 +97,7 @@ class Networks(NamedTuple):
     def to_pixels(self, params: Mapping[str, Any], x: jax.Array) -> jax.Array:
         """Returns pictures in [-1, 1], or a little beyond, of what the generator draws; float32 [B, H, W, C].
 
-        Colours of four channels are premultiplied, as in `to_unit`; `t2igan.inference.sample.to_bytes` undoes it.
+        Colours of four channels are premultiplied, as in `to_unit`; `t2igan.inference.drawing.to_bytes` undoes it.
         """
         return x if self.space is None else self.space.apply(params["space"], x, method="decode")
 

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped, UInt8, UInt32
 
-from t2igan.inference.sample import Model, noise, to_bytes
+from t2igan.inference.drawing import noise, to_bytes
+from t2igan.inference.sample import Model
 from t2igan.nets import Networks, Text
 
 

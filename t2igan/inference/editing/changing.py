@@ -11,13 +11,14 @@ import numpy as np
 
 from t2igan.errors import UserError
 from t2igan.inference.arguments import as_seeds, check_number
+from t2igan.inference.drawing import noise
 from t2igan.inference.editing.codes import Codes
 from t2igan.inference.editing.composing import PIXEL_ART_MAX_PX, compose
 from t2igan.inference.editing.inverting import checked, draw_noise, invert
 from t2igan.inference.editing.tuning import model_of
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.prompts import Prompt
-from t2igan.inference.sample import Model, noise
+from t2igan.inference.sample import Model
 
 # Where a caption changes a picture is asked of noises at random, and of its own moved half of the way to some of them.
 RANDOM_WITNESSES, NEAR_WITNESSES = 16, 8

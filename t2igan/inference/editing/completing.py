@@ -13,6 +13,7 @@ import numpy as np
 from t2igan import nets
 from t2igan.errors import UserError
 from t2igan.inference.arguments import as_seeds
+from t2igan.inference.drawing import BATCH_SIZES, to_bytes
 from t2igan.inference.editing.composing import compose
 from t2igan.inference.editing.inversion import COMPLETIONS, Effort
 from t2igan.inference.editing.inverting import (
@@ -25,7 +26,7 @@ from t2igan.inference.editing.inverting import (
     psnr,
     spared,
 )
-from t2igan.inference.sample import BATCH_SIZES, Model, to_bytes
+from t2igan.inference.sample import Model
 
 OF_THE_INVERTER = 10_000  # the number of the noise by which its distribution is drawn from; tries have those from 0
 

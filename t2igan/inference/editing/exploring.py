@@ -19,10 +19,11 @@ from jaxtyping import Array, Float
 from t2igan import nets
 from t2igan.errors import UserError
 from t2igan.inference.arguments import check_number
+from t2igan.inference.drawing import BATCH_SIZES
 from t2igan.inference.editing.describing import describe
 from t2igan.inference.editing.inverting import draw_noise, drawn_noise, encode_text
 from t2igan.inference.prompts import Prompt
-from t2igan.inference.sample import BATCH_SIZES, Model
+from t2igan.inference.sample import Model
 from t2igan.nets import Text
 
 MAX_STRENGTH = 3  # standard deviations of the noise; beyond, pictures break

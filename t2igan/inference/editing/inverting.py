@@ -14,13 +14,14 @@ import numpy as np
 from t2igan import nets
 from t2igan.errors import UserError, nearest
 from t2igan.inference.arguments import as_prompts, as_seeds, check_number
+from t2igan.inference.drawing import BATCH_SIZES, composed, encode_composed, noise, padded, to_bytes
 from t2igan.inference.editing import inversion
 from t2igan.inference.editing.codes import Codes
 from t2igan.inference.editing.inversion import FROM_INVERTER, QUALITIES, Effort, Found, Target
 from t2igan.inference.editing.tuning import MOST_CAPTIONS, Pivot, captions_around, model_of, tune
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.prompts import Prompt
-from t2igan.inference.sample import BATCH_SIZES, Model, composed, encode_composed, noise, padded, to_bytes
+from t2igan.inference.sample import Model
 from t2igan.nets import Text, to_unit
 from t2igan.nets.inverter import invert as apply_inverter
 

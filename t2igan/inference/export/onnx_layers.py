@@ -121,7 +121,7 @@ def channels_first(g: Graph, x: str) -> str:
 
 
 def to_bytes(g: Graph, images: str, channels: int) -> str:
-    """`t2igan.inference.sample.to_bytes` of pictures [N, H, W, C]; of four channels colours are divided by alpha."""
+    """`t2igan.inference.drawing.to_bytes` of pictures [N, H, W, C]; of four channels colours are divided by alpha."""
     levels = g.op("Add", g.op("Mul", images, g.constant(127.5)), g.constant(127.5))
     levels = g.op("Clip", levels, g.constant(0.0), g.constant(255.0))
     if channels == 4:

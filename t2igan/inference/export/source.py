@@ -18,10 +18,11 @@ from t2igan import config as config_lib
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError, command
 from t2igan.inference.arguments import as_prompts
+from t2igan.inference.drawing import noise, pictures
 from t2igan.inference.files import read_small
 from t2igan.inference.pretrained.opening import WEIGHTS
 from t2igan.inference.private import without_private
-from t2igan.inference.sample import Model, from_snapshot, noise, pictures, snapshot_path
+from t2igan.inference.sample import Model, from_snapshot, snapshot_path
 from t2igan.inference.snapshot import DATA_CARD_NAME, Snapshot, digest_of, load_snapshot
 
 NUM_CHECKED = 64  # pairs of a caption and a seed that every export is compared on

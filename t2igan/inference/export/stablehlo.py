@@ -17,11 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from t2igan.errors import UserError
+from t2igan.inference.drawing import draw, pictures
 from t2igan.inference.export.check import TARGETS, compare_bytes, compare_floats, run_alone
 from t2igan.inference.export.places import example
 from t2igan.inference.export.source import GUIDANCE, Source
 from t2igan.inference.files import first_line, write_json, write_text
-from t2igan.inference.sample import draw, pictures
 from t2igan.inference.snapshot import flatten, unflatten
 
 PLATFORMS = ("cpu", "cuda", "tpu", "rocm")

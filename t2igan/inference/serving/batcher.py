@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from t2igan.errors import UserError
-from t2igan.inference.sample import BATCH_SIZES
+from t2igan.inference.drawing import BATCH_SIZES
 from t2igan.inference.serving.queueing import FairQueue, Full, Group, Job, Picture
 
 FAILURES_UNTIL_UNREADY = 3  # draws in a row

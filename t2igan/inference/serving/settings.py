@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from t2igan.errors import UserError
 from t2igan.inference.credentials import Signer
+from t2igan.inference.drawing import BATCH_SIZES
 from t2igan.inference.rules import PromptRules
-from t2igan.inference.sample import BATCH_SIZES
 from t2igan.inference.serving.keys import Key
 from t2igan.inference.watermark import Secret
 

@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from t2igan.inference.drawing import to_bytes
 from t2igan.inference.pictures import sheet
-from t2igan.inference.sample import to_bytes
 from t2igan.method.losses.reconstruction import Features, reconstruction_loss
 from t2igan.method.optim import optimizers
 from t2igan.method.phases.base import PHASES, Phase, PhaseKind, PhaseMethod, PhaseState, init_phase_state

@@ -28,8 +28,8 @@ import numpy as np
 
 from t2igan.config.constraints import require_among, require_share
 from t2igan.errors import UserError
+from t2igan.inference.drawing import to_bytes
 from t2igan.inference.pictures import sheet
-from t2igan.inference.sample import to_bytes
 from t2igan.method.losses.inversion import InversionWeights, complete, inversion_loss
 from t2igan.method.phases.base import PHASES, Phase, PhaseKind, PhaseMethod, PhaseState, descend, init_phase_state
 from t2igan.method.techniques.masks import MASKS, random_visible
