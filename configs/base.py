@@ -239,6 +239,7 @@ def get_config() -> ConfigDict:
     coding.warmup_steps = 100
     coding.beta2 = 0.99
     coding.gradient_weight = 0.5  # of the error's finite differences, beside the error itself
+    coding.squared_weight = 0.0  # of the squared error: what is far off counts for more than its share of pixels
     coding.noise = 0.2  # largest standard deviation of noise on codes, which the decoder learns to forgive
 
     # Phase "generator": inverter and generator learn to complete masked pictures, or the generator to draw captions.

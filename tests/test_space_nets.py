@@ -99,6 +99,16 @@ def test_features_join_the_loss_where_they_are_given():
     assert "loss/perceptual" not in reconstruction.reconstruction_loss(images, decoded, 0.5, features)[1]
 
 
+def test_the_squared_error_counts_what_is_far_off():
+    images = jnp.zeros((1, 2, 2, 1))
+    spread, at_one_place = jnp.full((1, 2, 2, 1), 0.1), jnp.zeros((1, 2, 2, 1)).at[0, 0, 0, 0].set(0.4)
+    for decoded, squared in ((spread, 0.01), (at_one_place, 0.04)):
+        loss, terms = reconstruction.reconstruction_loss(images, decoded, 0.0, squared_weight=4.0)
+        np.testing.assert_allclose(terms["loss/squared"], [squared], rtol=1e-6)
+        np.testing.assert_allclose(loss, [0.1 + 4 * squared], rtol=1e-6)
+    assert "loss/squared" not in reconstruction.reconstruction_loss(images, decoded, 0.5)[1]
+
+
 def test_total_variance_counts_pixels_in_units_of_the_networks():
     images = np.stack([np.zeros((2, 2, 3), np.uint8), np.full((2, 2, 3), 255, np.uint8)])  # -1 and 1: variance 1
     assert automatic.total_variance(images) == pytest.approx(12)

@@ -44,6 +44,7 @@ class AutoencoderMethod(PhaseMethod):
 
     noise: float  # largest standard deviation of the noise on codes
     gradient_weight: float
+    squared_weight: float
     features: Features | None  # of a network that knows pictures, for the perceptual term
     perceptual_weight: float
 
@@ -74,6 +75,7 @@ class AutoencoderMethod(PhaseMethod):
             optimizer=lambda rate, b2: optimizers.adam(rate, beta1=0.9, beta2=b2, clip_norm=CLIP_NORM),
             noise=p.noise,
             gradient_weight=p.gradient_weight,
+            squared_weight=p.squared_weight,
             features=features,
             perceptual_weight=perceptual_weight,
         )
@@ -97,7 +99,12 @@ def autoencoder_step(
     def loss_fn(params):
         decoded, statistics = noisy_reconstruction(method, params["space"], images, key)
         loss, terms = reconstruction_loss(
-            images, decoded, method.gradient_weight, method.features, method.perceptual_weight
+            images,
+            decoded,
+            method.gradient_weight,
+            method.features,
+            method.perceptual_weight,
+            method.squared_weight,
         )
         return loss.mean(), (terms, statistics)
 
