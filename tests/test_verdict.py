@@ -165,6 +165,31 @@ def test_a_weak_ruler_finds_nothing_healthy(num_real, last):
     assert ("weak_ruler" in {f["finding"] for f in found}) == (last == "unsure")
 
 
+# Stamps of one object each, of which most held-out ones were never told of; drawn as blobs, which the probe likes.
+STAMPS = BLOBS | {
+    "retrieval/caption_at_1/probe": {"value": 0.312, "real": 0.125, "floor": 0.047},
+    "retrieval/caption_at_5/probe": {"value": 0.422, "real": 0.312, "floor": 0.109},
+    "recall/probe": {"value": 0.188, "real": 0.5, "floor": None},
+    "recall/pixels": {"value": 0.188, "real": 0.688, "floor": None},
+    "kernel_distance/probe": {"value": 0.22, "low": -0.87, "high": 1.31, "real": 0.017, "floor": None},
+}
+
+
+def test_drawings_that_find_captions_better_than_real_pictures_are_not_praised():
+    found = verdict(STAMPS, num_real=64)
+    assert [f["finding"] for f in found] == ["narrow", "weak_ruler", "unsure"]
+    assert "find their own caption among the first five in 31% of the cases" in found[1]["text"]
+    assert "captions as far as real pictures, or farther" in found[2]["text"]
+    assert found[2]["text"].startswith("Undecided") and "%" not in found[2]["text"]
+
+
+@pytest.mark.parametrize(("never_told", "last"), [(None, "healthy"), (0.19, "healthy"), (0.2, "unsure"), (1.0, "unsure")])
+def test_words_that_no_training_caption_has_are_said(never_told, last):
+    figures = {name: dict(zip(("value", "real", "floor"), of, strict=True)) for name, of in HEALTHY.items()}
+    found = verdict(figures, num_real=425, never_told=never_told)
+    assert [f["finding"] for f in found] == (["words_never_told"] if last == "unsure" else []) + [last]
+
+
 @pytest.mark.parametrize(
     ("num_real", "complete", "said"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import flax
@@ -14,12 +14,13 @@ import numpy as np
 
 from t2igan import __version__
 from t2igan.data import Dataset
+from t2igan.data.seen import words_of
 from t2igan.errors import UserError, nearest
 from t2igan.evaluation import metrics as metrics_lib
 from t2igan.evaluation.evaluators import alignment, distribution, diversity, membership, memorisation, robustness
 from t2igan.evaluation.evaluators.samples import Draw, Evaluation, Group, draw_and_extract, real_rows, what_to_draw
 from t2igan.evaluation.extractors import FeatureExtractors, Matcher
-from t2igan.evaluation.verdict import verdict
+from t2igan.evaluation.verdict import Finding, verdict
 
 Result = dict[str, Any]
 
@@ -91,7 +92,7 @@ def evaluate(
                 function(evaluation)
         seconds[group] = time.perf_counter() - start
     figures = {name: dataclasses.asdict(figure) for name, figure in evaluation.figures.items()}
-    return {
+    result = {
         "format": FORMAT,
         "split": dataset.split,
         "seed": seed,
@@ -122,13 +123,19 @@ def evaluate(
             "num_train": len(extractors.train),
             "num_compared": evaluation.num_compared,
             "resamples": resamples if counts is not None else 0,
+            "num_never_told": extractors.remember(
+                ("never told", num_images, seed),
+                dataset,
+                rows,
+                lambda: num_never_told(captions, extractors.train.captions),
+            ),
         },
         "seconds": {name: round(s, 3) for name, s in seconds.items()},
         "left_out": evaluation.left_out,
         "figures": figures,
-        "verdict": verdict(figures, evaluation.details.get("binding"), len(rows), set(GROUPS) <= set(chosen)),
         "details": evaluation.details,
     }
+    return result | {"verdict": _verdict(result, set(GROUPS) <= set(chosen))}
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> Result:
@@ -145,18 +152,32 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> Result:
     left_out = {k: why for k, why in old["left_out"].items() if k.split("/")[0] not in new["seconds"]} | new["left_out"]
     details = {**old["details"], **new["details"]}
     figures = {name: figures[name] for name in in_order}
-    return dict(new) | {
+    result = dict(new) | {
         "seconds": {**old["seconds"], **new["seconds"]},
         "left_out": left_out,
         "figures": figures,
         "details": details,
-        "verdict": verdict(
-            figures,
-            details.get("binding"),
-            new["counts"]["num_real"],
-            set(GROUPS) <= {*old["seconds"], *new["seconds"]},
-        ),
     }
+    return result | {"verdict": _verdict(result, set(GROUPS) <= result["seconds"].keys())}
+
+
+def _verdict(result: Result, complete: bool) -> list[Finding]:
+    """The verdict on a result, of all groups of metrics or of some."""
+    counts = result["counts"]
+    never_told = counts["num_never_told"] / counts["num_captions"]
+    return verdict(result["figures"], result["details"].get("binding"), counts["num_real"], complete, never_told)
+
+
+def num_never_told(captions: Iterable[str], told: Iterable[Sequence[str]]) -> int:
+    """Returns how many different captions have a word that none of the training captions `told`, N tuples, has."""
+    left = {caption: set(words_of(caption)) for caption in set(captions)}
+    unknown = set().union(*left.values())
+    for texts in told:
+        for text in texts:
+            if not unknown:
+                return 0
+            unknown.difference_update(words_of(text))
+    return sum(bool(words & unknown) for words in left.values())
 
 
 def flat_figures(result: Mapping[str, Any]) -> dict[str, float]:

@@ -21,9 +21,12 @@ NEAR_AUC, NEAR_RATIO = 0.9, 0.5  # nearer than real pictures so often, and so mu
 BAD_PRECISION, POOR_PRECISION = 0.3, 0.7  # precision over that of training pictures
 NARROW = 0.5  # coverage, or recall, over that of training pictures
 LOST = 0.2  # recall over that of training pictures, below which drawings are no pictures of the kind
-WEAK_RETRIEVAL = 0.3  # share of real pictures that find their caption, below which following can hardly be seen
+# Share of real pictures that find their caption, as the first or among the first five, below which following can hardly
+# be seen.
+WEAK_RETRIEVAL = {"retrieval/caption_at_1/probe": 0.3, "retrieval/caption_at_5/probe": 0.5}
 WEAK_PICTURES = 50  # of a split: with fewer, distributions can hardly be compared
 OVERFITTED = 0.5  # Karras et al. 2020 aim for 0.6 of a related figure
+NEVER_TOLD = 0.2  # share of captions with a word of no training caption, from which on that is worth a finding
 FEW_PICTURES = 30  # of a split: fewer leave out figures, and make the others uncertain by a fifth
 SWAPPED, LEAST_SWAPS = 3.0, 5  # times more often than by chance, and at least so many drawings
 
@@ -38,16 +41,19 @@ def verdict(
     binding: list[Mapping[str, Any]] | None = None,
     num_real: int | None = None,
     complete: bool = False,
+    never_told: float | None = None,
 ) -> list[Finding]:
     """Returns findings, most serious first, never none.
 
     `figures` and `binding` are those of an evaluation (docs/metrics.md), `num_real` is how many real pictures it
-    compared with, where that is known, and `complete` whether all groups of metrics were evaluated. A finding has
-    "finding" (its name), "level" ("bad", "note" or "good"), "text" (a sentence), "figures" (names of those it rests
-    on). Without figures of captions, diversity and memorisation nothing is called healthy, nor by a weak ruler.
+    compared with and `never_told` the share of captions with a word of no training caption, where these are known, and
+    `complete` is whether all groups of metrics were evaluated. A finding has "finding" (its name), "level" ("bad",
+    "note" or "good"), "text" (a sentence), "figures" (names of those it rests on). Without figures of captions,
+    diversity and memorisation nothing is called healthy, nor by a weak ruler.
     """
     found = [*_collapse(figures), *_memory(figures), *_captions(figures), *_quality(figures)]
     found += [*_discriminator(figures), *_swaps(binding or []), *_weak_ruler(figures, num_real)]
+    found += _never_told(never_told)
     if any(finding["finding"] == "mode_collapse" for finding in found):
         # One picture for all captions cannot follow them either: that is the same fault.
         found = [finding for finding in found if finding["finding"] != "caption_ignored"]
@@ -209,14 +215,26 @@ def _swaps(binding: list[Mapping[str, Any]]) -> list[Finding]:
 def _weak_ruler(figures: Mapping, num_real: int | None) -> list[Finding]:
     """Says where little can be seen, whatever the figures are."""
     reasons, name = [], (_followed(figures) or ("", 0.0))[0]
-    weak = name.startswith("retrieval/") and figures[name]["real"] < WEAK_RETRIEVAL
+    weak = name in WEAK_RETRIEVAL and figures[name]["real"] < WEAK_RETRIEVAL[name]
     if weak:
-        reasons.append(f"real pictures find their own caption in {figures[name]['real']:.0%} of the cases")
+        among = " among the first five" if "at_5" in name else ""
+        reasons.append(f"real pictures find their own caption{among} in {figures[name]['real']:.0%} of the cases")
     if num_real is not None and FEW_PICTURES <= num_real < WEAK_PICTURES:  # fewer still have a finding of their own
         reasons.append(f"there are {num_real} real pictures to compare with")
     if not reasons:
         return []
     return [_finding("weak_ruler", "note", f"The ruler is weak: {', and '.join(reasons)}.", *[name] * weak)]
+
+
+def _never_told(share: float | None) -> list[Finding]:
+    """What no training caption told of cannot be drawn right, whatever retrieval and distributions say."""
+    if share is None or share < NEVER_TOLD:
+        return []
+    text = (
+        f"Of these captions {share:.0%} have a word that no training caption has: expect no right pictures of those, "
+        "and judge the others by eye."
+    )
+    return [_finding("words_never_told", "note", text)]
 
 
 def _healthy(figures: Mapping, found: list[Finding], num_real: int | None, complete: bool) -> Finding:
@@ -236,11 +254,13 @@ def _healthy(figures: Mapping, found: list[Finding], num_real: int | None, compl
         return _finding("incomplete", "note", text)
     name, share = followed
     start = "No grave fault" if found else "Healthy"
-    text = (
-        f"{start}: captions are followed ({share:.0%} of the way to real pictures), drawings vary and are not copies."
-    )
-    if any(finding["finding"] == "weak_ruler" for finding in found):
-        text = text.replace("No grave fault", "No grave fault that can be seen")
+    how_far = f"{share:.0%} of the way to real pictures" if share <= 1 else "as far as real pictures, or farther"
+    text = f"{start}: captions are followed ({how_far}), drawings vary and are not copies."
+    if any(finding["finding"] in ("weak_ruler", "words_never_told") for finding in found):
+        text = (
+            f"Undecided: no grave fault can be seen by these figures (captions {how_far}; drawings vary and are not "
+            "copies), and they see little. Look at the sheets."
+        )
         return _finding("unsure", "note", text, name, *needed)
     return _finding("healthy", "good", text, name, *needed)
 
