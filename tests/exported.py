@@ -20,9 +20,52 @@ from t2igan.nets.kinds import game_size_px
 
 SMALLER = {"Modulate": 0.1, "'pixels": 0.3, "decoder": 0.7}  # parts whose values would grow from layer to layer
 NODE = node_path()
+KINDS = {
+    "residual": {},
+    "growing, patches, guidance": {
+        "train.grow_share": 0.5,
+        "generator.channels": (8, 12),
+        "discriminator.channels": (8, 12),
+        "discriminator.patch_px": 2,
+        "generator.patch_px": 2,
+        "generator.attention_from_px": 16,
+        "augment.caption_dropout": 0.1,
+    },
+    "grey, two blocks, no words": {
+        "data.channels": 1,
+        "generator.blocks": 2,
+        "generator.attention_from_px": 0,
+        "text_encoder.layers": 2,
+    },
+    "transparent": {"data.channels": 4, "generator.attention_from_px": 0},
+    "fully connected, guidance": {
+        "generator.kind": "mlp",
+        "generator.channels": (8, 16),
+        "discriminator.kind": "mlp",
+        "augment.caption_dropout": 0.1,
+    },
+    "components of patches": {
+        "space.kind": "patches",
+        "space.channels": 5,
+        "generator.channels": (8,),
+        "discriminator.channels": (8,),
+        "image_encoder.channels": (8,),
+        "inverter.channels": (8,),
+        "generator.attention_from_px": 1,
+    },
+    "codes of an autoencoder": {
+        "space.kind": "autoencoder",
+        "space.decoder_channels": (12, 8),
+        "phases": ("autoencoder", "text", "adversarial"),
+        "generator.channels": (8,),
+        "discriminator.channels": (8,),
+        "image_encoder.channels": (8,),
+        "inverter.channels": (8,),
+    },
+}
 
 
-def run_node(program, folder, **given) -> bytes:
+def run_node(program, folder, describes=False, **given) -> bytes:
     """Runs JavaScript behind the page's engine; returns the bytes of the typed arrays that it gives to `save`."""
     (folder / "given.json").write_text(json.dumps(given))
     around = """
@@ -30,13 +73,13 @@ import { readFileSync, writeFileSync } from 'node:fs';
 const given = JSON.parse(readFileSync('given.json', 'utf-8'));
 const save = (...arrays) => writeFileSync('found.bin', Buffer.concat(arrays.map((a) => Buffer.from(a.buffer))));
 """
-    (folder / "program.mjs").write_text(around + engine() + program)
+    (folder / "program.mjs").write_text(around + engine(describes=describes) + program)
     done = subprocess.run([NODE, "program.mjs"], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return (folder / "found.bin").read_bytes()
 
 
-def random_model(captions, **changes) -> Snapshot:
+def random_model(captions, captioner=False, **changes) -> Snapshot:
     """A snapshot of the tiny configuration with changes, {"generator.blocks": 2}, in which every weight is random."""
     config = shrink(get_config())
     with config.unlocked():
@@ -52,7 +95,7 @@ def random_model(captions, **changes) -> Snapshot:
         "tokens": jax.ShapeDtypeStruct((1, config.tokenizer.max_tokens), jnp.int32),
         "images": jax.ShapeDtypeStruct((1, size_px, size_px, game_channels), jnp.float32),
     }
-    names = ["text", "generator"] + ["space"] * (networks.space is not None)
+    names = ["text", "generator"] + ["space"] * (networks.space is not None) + ["image", "captioner"] * captioner
     shapes = {
         name: jax.eval_shape(lambda k, n=name: init_network(networks, n, k, batch), jax.random.key(0)) for name in names
     }
@@ -66,5 +109,9 @@ def random_model(captions, **changes) -> Snapshot:
         return (values + 1 if "scale" in str(path[-1]) else values).astype(np.float32)
 
     params = jax.tree_util.tree_map_with_path(drawn, shapes)
+    if captioner:
+        of, seen = params["captioner"]["params"], random.normal(size=(20, config.image_encoder.features)) + 1
+        of |= {"reference_mean": seen.mean(0).astype(np.float32), "reference_second": np.float32(seen.T @ seen / 20)}
+        of["logits"]["kernel"] *= 5  # sure of something
     info = {"step": 4, "t2igan": "1", "data": "caps"}
     return Snapshot(params, config.to_dict(), tokenizer.to_json(), {}, info)

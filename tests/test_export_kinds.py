@@ -9,7 +9,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from exported import NODE, random_model, run_node
+from exported import KINDS, NODE, random_model, run_node
 
 from t2igan.errors import UserError
 from t2igan.inference.drawing import noise, to_bytes
@@ -21,49 +21,6 @@ from t2igan.inference.export.source import source_of
 onnxruntime = pytest.importorskip("onnxruntime")
 
 CAPTIONS = ["a red square on blue", "a green square", "blue", "an <end> that is text"]
-KINDS = {
-    "residual": {},
-    "growing, patches, guidance": {
-        "train.grow_share": 0.5,
-        "generator.channels": (8, 12),
-        "discriminator.channels": (8, 12),
-        "discriminator.patch_px": 2,
-        "generator.patch_px": 2,
-        "generator.attention_from_px": 16,
-        "augment.caption_dropout": 0.1,
-    },
-    "grey, two blocks, no words": {
-        "data.channels": 1,
-        "generator.blocks": 2,
-        "generator.attention_from_px": 0,
-        "text_encoder.layers": 2,
-    },
-    "transparent": {"data.channels": 4, "generator.attention_from_px": 0},
-    "fully connected, guidance": {
-        "generator.kind": "mlp",
-        "generator.channels": (8, 16),
-        "discriminator.kind": "mlp",
-        "augment.caption_dropout": 0.1,
-    },
-    "components of patches": {
-        "space.kind": "patches",
-        "space.channels": 5,
-        "generator.channels": (8,),
-        "discriminator.channels": (8,),
-        "image_encoder.channels": (8,),
-        "inverter.channels": (8,),
-        "generator.attention_from_px": 1,
-    },
-    "codes of an autoencoder": {
-        "space.kind": "autoencoder",
-        "space.decoder_channels": (12, 8),
-        "phases": ("autoencoder", "text", "adversarial"),
-        "generator.channels": (8,),
-        "discriminator.channels": (8,),
-        "image_encoder.channels": (8,),
-        "inverter.channels": (8,),
-    },
-}
 
 
 def session(model):

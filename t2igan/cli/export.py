@@ -40,7 +40,13 @@ def define(given: FlagValues) -> None:
     flags.DEFINE_list(
         "without",
         [],
-        "of hub and snapshot: inverter, captioner, completer, which only editing needs",
+        "of hub, snapshot and web: inverter, captioner, completer, which only editing and describing need",
+        flag_values=given,
+    )
+    flags.DEFINE_list(
+        "include",
+        [],
+        "of web and hub: captioner, so that the page describes pictures however large that makes it",
         flag_values=given,
     )
     verb.define_plugin(given)
@@ -65,7 +71,7 @@ def run(given: Given) -> None:
     parallel.start()
     how = {"which": given.which, "weights": given.weights, "captions": captions, "license": given.license}
     how |= {"shrink": given.shrink, "shrink_images": given.shrink_images}
-    how |= {"without": given.without}
+    how |= {"without": given.without, "include": given.include}
     done = t2igan.export(workdir, given.format, given.out, given.dtype, **how)
     if done.shrunk:
         say(side_by_side(("", "before", "after"), done.shrunk))

@@ -91,11 +91,14 @@ def strangeness(params: Any, features: Float[Array, "B F"]) -> Float[Array, " B"
     The square of Mahalanobis' distance (1936) of the features from their mean, a dimension.
     """
     mean, second = params["params"]["reference_mean"], params["params"]["reference_second"]
-    covariance = second - jnp.outer(mean, mean)
-    size = len(mean)
-    covariance = covariance + RIDGE * jnp.trace(covariance) / size * jnp.eye(size)
     away = features - mean
-    return (away * jnp.linalg.solve(covariance, away.T).T).sum(-1) / size
+    return (away * jnp.linalg.solve(covariance(mean, second), away.T).T).sum(-1) / len(mean)
+
+
+def covariance(mean: Float[Array, " F"], second: Float[Array, "F F"]) -> Float[Array, "F F"]:
+    """Returns the covariance of features with these moments, and so much on its diagonal that it has an inverse."""
+    spread, size = second - jnp.outer(mean, mean), len(mean)
+    return spread + RIDGE * jnp.trace(spread) / size * jnp.eye(size)
 
 
 def _build(section: Any, common: Common) -> Captioner:

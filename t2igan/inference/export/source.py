@@ -33,6 +33,7 @@ LEFT_OUT = {
     "captioner": ("captioner", "image", "matching"),
     "completer": ("completer",),
 }
+INCLUDED = ("captioner",)
 GUIDANCE = 1.5  # with which models that know guidance are compared
 
 
@@ -49,6 +50,7 @@ class Source:
     seeds: list[int]
     examples: list[str]  # captions to show: the first that were given, or the run's own; [] where there are none
     data_card: str = ""  # of the run's folder; "" where there is none
+    include: tuple[str, ...] = ()  # names in `INCLUDED` that a page takes along, however large that makes it
 
     @property
     def guided(self) -> bool:
@@ -115,6 +117,7 @@ def open_source(
     captions: Sequence[str] | None = None,
     license: str | None = None,
     without: Sequence[str] = (),
+    include: Sequence[str] = (),
 ) -> Source:
     """Returns the model of a run's folder or of a snapshot as it is exported.
 
@@ -124,6 +127,7 @@ def open_source(
       captions: to compare with; None = made of the words that the model's tokenizer knows.
       license: of the model; None = as the snapshot says.
       without: names in `LEFT_OUT`.
+      include: names in `INCLUDED`.
 
     Raises:
       UserError: there is no snapshot, it has no generator, or a caption is empty or too long.
@@ -131,7 +135,7 @@ def open_source(
     found = snapshot_path(path, which)
     snapshot = lightened(load_snapshot(found), without)
     source = source_of(snapshot if license is None else licensed(snapshot, license), str(found), captions)
-    return dataclasses.replace(source, data_card=data_card_beside(found))
+    return dataclasses.replace(source, data_card=data_card_beside(found), include=tuple(include))
 
 
 def data_card_beside(snapshot: Path) -> str:
@@ -166,6 +170,14 @@ def check_without(without: Sequence[str]) -> None:
     """Raises `UserError` for a network that cannot be left out."""
     if wrong := [name for name in without if name not in LEFT_OUT]:
         raise UserError(f"without={wrong[0]!r} is none of {', '.join(LEFT_OUT)}, which a model draws without, too")
+
+
+def check_include(include: Sequence[str], without: Sequence[str] = ()) -> None:
+    """Raises `UserError` for what a page cannot take along, and for what is to be left out as well."""
+    if wrong := [name for name in include if name not in INCLUDED]:
+        raise UserError(f"include={wrong[0]!r} is not what a page can take along: {', '.join(INCLUDED)}")
+    if both := [name for name in include if name in without]:
+        raise UserError(f"{both[0]!r} is both in include and in without; leave it out of one of them")
 
 
 def lightened(snapshot: Snapshot, without: Sequence[str]) -> Snapshot:

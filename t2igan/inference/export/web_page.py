@@ -23,6 +23,8 @@ import numpy as np
 
 from t2igan.data.tokenizer import nfkc_exceptions
 from t2igan.errors import UserError
+from t2igan.inference.editing.describing import check_captioner
+from t2igan.inference.export import web_captioner
 from t2igan.inference.export.check import TARGETS, compare_bytes, run_in
 from t2igan.inference.export.int8 import SMALL_ARRAY, int8_levels
 from t2igan.inference.export.source import Source
@@ -34,30 +36,62 @@ from t2igan.nets.text_encoder import TextEncoder
 
 PARTS = Path(__file__).parent / "web"
 ENGINE = ("tokenizer.js", "noise.js", "engine.js", "product.js", "open.js", "words.js")
+SEEING = ("seeing.js", "given.js")  # of pages that describe pictures, too
+GPU_FROM_PX = 64  # smaller pictures are drawn before a graphics card would have begun
+LIMIT_MB = 1.6  # of a page: with a captioner that makes it larger, it has none, unless that is asked for
+LIMIT_LARGE_MB = 4.0  # of one whose pictures are so large
 OLDEST_NODE = 18  # it has DecompressionStream
 
 
 def write_file(source: Source, path: Path, dtype: str) -> None:
     """Writes the page, with weights of `dtype`: "int8", "float16" or "float32".
 
+    It describes pictures where the model has a captioner and the page stays below the limit of its size, or where
+    `source.include` has it.
+
     Raises:
       UserError: captions are read by a pretrained model, or a network is none of those that the page knows.
     """
     source.check_reads_itself("web")
-    script = engine() + "\n" + _plain("page.js")
+    included = "captioner" in source.include
+    if included and not web_captioner.knows(source):
+        check_captioner(source.model, "include=captioner")
+        raise UserError("the page does not know this captioner or image tower; leave out include=captioner")
+    page = _page(source, dtype, web_captioner.knows(source))
+    if web_captioner.knows(source) and not included and len(page.encode()) > limit_mb(source) * 1e6:
+        page = _page(source, dtype, describes=False)
+    write_text(path, page)
+
+
+def limit_mb(source: Source) -> float:
+    """Returns how many megabytes the page of a model may have with a captioner."""
+    return LIMIT_MB if source.snapshot.config["data"]["image_size_px"] < GPU_FROM_PX else LIMIT_LARGE_MB
+
+
+def _page(source: Source, dtype: str, describes: bool) -> str:
+    script = f"{engine(drawn_by_gpu(source), describes)}\n{_plain('page.js')}"
+    script += f"\n{_plain('describing.js')}" if describes else ""
     style = (PARTS / "page.css").read_text(encoding="utf-8")
-    title = html.escape(title_of(source))
-    page = (PARTS / "page.html").read_text(encoding="utf-8")
     values = {
         "HASH": _hash(script),
         "STYLE_HASH": _hash(style),
-        "TITLE": title,
+        "TITLE": html.escape(title_of(source)),
         "STYLE": style,
         "SCRIPT": script,
-        "DATA": base64.b64encode(packed(source, dtype)).decode(),
+        "DESCRIBING": (PARTS / "describing.html").read_text(encoding="utf-8") if describes else "",
+        "DATA": base64.b64encode(packed(source, dtype, describes)).decode(),
     }
-    page = re.sub("%%([A-Z_]+)%%", lambda found: values[found[1]], page)
-    write_text(path, page)
+    page = (PARTS / "page.html").read_text(encoding="utf-8")
+    return re.sub("%%([A-Z_]+)%%", lambda found: values[found[1]], page)
+
+
+def drawn_by_gpu(source: Source) -> bool:
+    """Whether the page may draw on a graphics card: pictures are large enough, and `web/gpu.js` knows the networks."""
+    networks, config = source.model.networks, source.snapshot.config
+    generator = networks.generator
+    known = type(generator) is Generator and not generator.growing
+    in_one_step = networks.space is None or (known and generator.patch_px == 1)
+    return known and in_one_step and config["data"]["image_size_px"] >= GPU_FROM_PX
 
 
 def knows(source: Source) -> bool:
@@ -70,10 +104,16 @@ def knows(source: Source) -> bool:
     return True
 
 
-def engine() -> str:
-    """Returns the JavaScript that draws, without the page around it."""
+def engine(gpu: bool = False, describes: bool = False) -> str:
+    """Returns the JavaScript that draws, without the page around it.
+
+    Args:
+      gpu: with what draws on a graphics card.
+      describes: with what describes pictures.
+    """
+    parts = (*ENGINE, *(("gpu.js",) if gpu else ()), *(SEEING if describes else ()))
     wasm = base64.b64encode((PARTS / "product.wasm").read_bytes()).decode()
-    return "\n".join(_plain(part) for part in ENGINE).replace("%%WASM%%", wasm)
+    return "\n".join(_plain(part) for part in parts).replace("%%WASM%%", wasm)
 
 
 def title_of(source: Source) -> str:
@@ -82,15 +122,20 @@ def title_of(source: Source) -> str:
     return re.sub(r"\\(.)", r"\1", heading[1]) if heading else "Pictures from captions"
 
 
-def packed(source: Source, dtype: str) -> bytes:
-    """Returns weights, tokenizer and description as `web/open.js` reads them."""
-    arrays, blob = [], bytearray()
-    for name, array in flatten(_weights(source)).items():
+def packed(source: Source, dtype: str, describes: bool = False) -> bytes:
+    """Returns weights, tokenizer and description as `web/open.js` reads them; with those that describe pictures."""
+    arrays, blob, named = [], bytearray(), flatten(_weights(source))
+    told = about(source)
+    if describes:
+        named |= flatten(web_captioner.weights(source))
+        seeing = web_captioner.about(source)
+        told |= seeing | {"space": told["space"] | seeing["space"]}
+    for name, array in named.items():
         kind, axis, content = stored(name, array, dtype)
         blob += b"\0" * (-len(blob) % 4)
         arrays.append({"name": name, "shape": array.shape, "kind": kind, "at": len(blob), "axis": axis})
         blob += content
-    head = {"arrays": arrays, "about": about(source), "tokenizer": _tokenizer(source)}
+    head = {"arrays": arrays, "about": told, "tokenizer": _tokenizer(source)}
     text = json.dumps(head, separators=(",", ":")).encode()
     return zlib.compress(len(text).to_bytes(4, "little") + text + b"\0" * (-len(text) % 4) + bytes(blob), 9)
 
@@ -99,7 +144,7 @@ def stored(name: str, array: np.ndarray, dtype: str) -> tuple[str, int, bytes]:
     """Returns the kind of an array in the page, the axis that has scales, and its bytes."""
     if dtype == "float32" or array.size < SMALL_ARRAY:
         return "f4", 0, array.astype("<f4").tobytes()
-    if dtype == "float16":
+    if dtype == "float16" or name == web_captioner.EXACT:
         return "f2", 0, array.astype("<f2").tobytes()
     axis = 0 if name.endswith(("embedding", "positions")) else array.ndim - 1  # a scale a token, or an output
     levels, scale = int8_levels(array, axis)
@@ -134,6 +179,7 @@ def about(source: Source) -> dict[str, Any]:
         "image_size_px": config["data"]["image_size_px"],
         "channels": config["data"]["channels"],
         "guidance": source.guided,
+        "webgpu": drawn_by_gpu(source),
         "card": source.snapshot.model_card or "This model has no card.",
         "examples": source.examples or example_captions(source),
         "text": {
@@ -222,7 +268,15 @@ def check_file(source: Source, path: Path, dtype: str) -> list[str]:
         found = np.fromfile(place / "found.bin", np.uint8).reshape(expected.shape)
     timed = json.loads(done.stdout)
     line = compare_bytes(path.name, found, expected, TARGETS[dtype])
-    return [f"{line}; {timed['each']:.1f} ms of CPU a picture in Node, by {timed['by']}"]
+    lines = [f"{line}; {timed['each']:.1f} ms of CPU a picture in Node, by {timed['by']}"]
+    if timed["said"]:
+        return [*lines, web_captioner.compared(path.name, timed["said"], source, found)]
+    if web_captioner.knows(source):
+        lines.append(
+            f"{path.name}: it does not describe pictures, with which it would have more than {limit_mb(source)} MB; "
+            f"--include=captioner takes that along"
+        )
+    return lines
 
 
 def node_path() -> str | None:
@@ -247,8 +301,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 const page = readFileSync(process.argv[2], 'utf-8');
 const script = page.match(/<script type="module">([^]*?)\\n\\/\\/ The page:/)[1];
 const data = page.match(/<script type="text\\/plain" id="data">([^]*?)<\\/script>/)[1];
-writeFileSync('engine.mjs', script + '\\nexport { bestMaths, openModel, picture };');
-const { bestMaths, openModel, picture } = await import('./engine.mjs');
+const describes = /^class Seeing/m.test(script) ? ', Seeing' : '';
+writeFileSync('engine.mjs', script + `\\nexport { bestMaths, openModel, picture${describes} };`);
+const { bestMaths, openModel, picture, Seeing } = await import('./engine.mjs');
 const { captions, seeds } = JSON.parse(readFileSync('given.json', 'utf-8'));
 const { maths, by } = await bestMaths(), model = await openModel(data, maths), drawn = [], times = [];
 picture(model, captions[0], 0);
@@ -259,5 +314,7 @@ captions.forEach((caption, i) => {
 });
 const each = times.sort((a, b) => a - b)[times.length >> 1]; // the median: the first ones wait for their compilation
 writeFileSync('found.bin', Buffer.concat(drawn));
-console.log(JSON.stringify({ each, by }));
+const seeing = model.about.captioner && new Seeing(model);
+const said = seeing ? drawn.map((bytes) => seeing.describe(new Uint8Array(bytes))) : [];
+console.log(JSON.stringify({ each, by, said }));
 """

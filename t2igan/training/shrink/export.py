@@ -15,12 +15,21 @@ from t2igan.evaluation.report.facts import read_record
 from t2igan.inference.arguments import as_prompts
 from t2igan.inference.console import progress_bar, say
 from t2igan.inference.export import Exported, check_form, write
-from t2igan.inference.export.source import check_without, data_card_beside, licensed, lightened, open_source, source_of
+from t2igan.inference.export.source import (
+    check_include,
+    check_without,
+    data_card_beside,
+    licensed,
+    lightened,
+    open_source,
+    source_of,
+)
 from t2igan.inference.files import explain_write_errors, write_text
 from t2igan.inference.sample import MODEL_NAME, WHICH, snapshot_path
 from t2igan.inference.snapshot import DATA_CARD_NAME, Snapshot, digest_of, load_snapshot, save_snapshot
 
 KEEPS = ("hub", "snapshot")  # forms that hold a snapshot
+PAGES = ("web", "hub")  # forms that have a page
 SUFFIX = ".safetensors"
 
 
@@ -36,6 +45,7 @@ def export(
     shrink: float = 1.0,
     shrink_images: int | None = None,
     without: Sequence[str] = (),
+    include: Sequence[str] = (),
 ) -> Exported:
     """Writes a trained model in a form that draws without t2igan, and compares it with JAX before it is there.
 
@@ -54,7 +64,9 @@ def export(
         snapshot, into the folder or next to the file.
       shrink_images: from how many pictures it learns; None = 32,000.
       without: some of "inverter", "captioner" and "completer", to be left out of a form that holds a snapshot: a
-        smaller file, which edits by search alone and does not describe. The other forms never have them.
+        smaller file, which edits by search alone and does not describe. Of the other forms only "web" has one of them,
+        the captioner, where the page stays below 1.6 MB with it, or, with pictures of 64 px and more, below 4 MB.
+      include: ("captioner",) for a page that describes pictures however large that makes it.
 
     Raises:
       UserError: an unknown form or type, a model without a generator or one that cannot be shrunk, captions that are
@@ -66,8 +78,11 @@ def export(
     check_form(format, out, dtype, weights)
     check_share(shrink)
     check_without(without)
+    check_include(include, without)
+    if include and format not in PAGES:
+        raise UserError(f"include={include[0]!r} is for the page: give format 'web' or 'hub', or leave it out")
     if shrink == 1:
-        return write(open_source(path, which, captions, license, without), format, out, dtype, weights)
+        return write(open_source(path, which, captions, license, without, include), format, out, dtype, weights)
     with explain_write_errors(out.parent):  # now, not when it has learned
         out.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out.parent).close()
@@ -81,7 +96,9 @@ def export(
         if data_card and not out.suffix:  # a folder of its own: elsewhere it might be taken for another model's
             write_text(out / DATA_CARD_NAME, data_card)
     try:
-        source = dataclasses.replace(source_of(snapshot, str(path), captions), data_card=data_card)
+        source = dataclasses.replace(
+            source_of(snapshot, str(path), captions), data_card=data_card, include=tuple(include)
+        )
         done = write(source, format, out, dtype, weights)
     except UserError as error:
         raise (

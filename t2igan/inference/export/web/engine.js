@@ -1,5 +1,6 @@
 // The networks of t2igan: text encoder, generators, decoders. One picture at a time. Maps are [places, channels], row by
 // row. Linear maps and attention are computed by `maths`: in plain JavaScript, below, or in WebAssembly (product.js).
+// Generator and decoder say what becomes of maps by `maps`: on the processor, below, or on a graphics card (gpu.js).
 
 const GAIN = Math.fround(Math.sqrt(2 / 1.04)), SLOPE = 0.2; // of a leaky ReLU
 const LEAK = GAIN * SLOPE;
@@ -59,6 +60,17 @@ function gelu(x) {
     x[i] = v / (1 + Math.exp(c * (v + 0.044715 * v * v * v)));
   }
   return x;
+}
+
+// Scaled and shifted by the two halves of `both`, [2 channels], and then the leaky ReLU.
+function modulated(x, channels, both) {
+  const y = new Float32Array(x.length);
+  for (let c = 0; c < channels; c++) both[c] += 1;
+  for (let from = 0; from < x.length; from += channels) for (let c = 0; c < channels; c++) {
+    const v = x[from + c] * both[c] + both[channels + c];
+    y[from + c] = (v > 0 ? GAIN : LEAK) * v;
+  }
+  return y;
 }
 
 function added(x, y) {
@@ -146,6 +158,14 @@ export class Networks {
     this.weights = weights;
     this.about = about;
     this.maths = maths;
+    this.maps = {
+      of: (data) => data,
+      dense: (x, name) => this.dense(x, name),
+      conv3x3: (x, size, name) => this.conv3x3(x, size, name),
+      attend: (query, places, words, heads, d, key, value) =>
+        maths.attend(places, words, heads, d, ...[query, key, value].map((data) => plain(data, heads * d, d))),
+      leakyRelu, modulated, added, upsampled, unfolded,
+    };
   }
 
   of(name) {
@@ -223,8 +243,8 @@ export class Networks {
   }
 
   // The picture of a style, which may be a sum of styles, and of the words that are read.
-  drawFrom(style, text) {
-    return this.decode(this.drawResidual(style, text));
+  drawFrom(style, text, maps = this.maps) {
+    return this.decode(this.drawResidual(style, text, maps), maps);
   }
 
   drawMlp(z, text, guidance) {
@@ -242,41 +262,34 @@ export class Networks {
     return style.map((value, i) => without[i] + guidance * (value - without[i]));
   }
 
-  drawResidual(style, text) {
+  drawResidual(style, text, maps = this.maps) {
     const { channels: levels, base_px, patch_px, blocks, attention_from_px, heads, growing, image_channels } = this.about.generator;
-    let size = base_px, x = this.dense(style, 'generator/base'), images = null, modulations = 0, convolutions = 0, reads = 0;
-
-    const modulated = (map, channels) => { // and the leaky ReLU that follows
-      const both = this.dense(style, `generator/Modulate_${modulations++}/Dense_0`), y = new Float32Array(map.length);
-      for (let c = 0; c < channels; c++) both[c] += 1;
-      for (let from = 0; from < map.length; from += channels) for (let c = 0; c < channels; c++) {
-        const v = map[from + c] * both[c] + both[channels + c];
-        y[from + c] = (v > 0 ? GAIN : LEAK) * v;
-      }
-      return y;
-    };
+    let size = base_px, images = null, modulations = 0, convolutions = 0, reads = 0;
+    let x = maps.of(this.dense(style, 'generator/base'), size, levels[0]);
+    const active = (map, channels) => // modulated by the style
+      maps.modulated(map, channels, this.dense(style, `generator/Modulate_${modulations++}/Dense_0`));
     const pixels = (channels, name) =>
-      unfolded(this.dense(modulated(x, channels), `generator/${name}`), size, patch_px, image_channels);
+      maps.unfolded(maps.dense(active(x, channels), `generator/${name}`), size, patch_px, image_channels);
 
     levels.forEach((channels, level) => {
       if (level) {
-        x = upsampled(this.dense(x, `generator/transition_${level}`), size, channels);
+        x = maps.upsampled(maps.dense(x, `generator/transition_${level}`), size, channels);
         size *= 2;
       }
       for (let block = 0; block < blocks; block++) {
         let h = x;
-        for (let i = 0; i < 2; i++) h = this.conv3x3(modulated(h, channels), size, `generator/Conv_${convolutions++}`);
-        x = added(h, x);
+        for (let i = 0; i < 2; i++) h = maps.conv3x3(active(h, channels), size, `generator/Conv_${convolutions++}`);
+        x = maps.added(h, x);
       }
       if (attention_from_px > 0 && size * patch_px >= attention_from_px) {
-        const name = `generator/WordAttention_${reads++}`, d = channels / heads;
-        const [query, key, value] = [['query', leakyRelu(x)], ['key', text.words], ['value', text.words]].map(
-          ([part, of]) => plain(this.dense(of, `${name}/${part}`), channels, d));
-        added(x, this.dense(this.maths.attend(size * size, text.length, heads, d, query, key, value), `${name}/out`));
+        const name = `generator/WordAttention_${reads++}`, query = maps.dense(maps.leakyRelu(x), `${name}/query`);
+        const [key, value] = ['key', 'value'].map((part) => this.dense(text.words, `${name}/${part}`));
+        const read = maps.attend(query, size * size, text.length, heads, channels / heads, key, value);
+        x = maps.added(x, maps.dense(read, `${name}/out`));
       }
       if (growing) {
         const more = pixels(channels, `pixels_${level}`);
-        images = level ? added(upsampled(images, (size * patch_px) / 2, image_channels), more) : more;
+        images = level ? maps.added(maps.upsampled(images, (size * patch_px) / 2, image_channels), more) : more;
       }
     });
     if (!growing) images = pixels(levels.at(-1), 'pixels');
@@ -284,27 +297,28 @@ export class Networks {
   }
 
   // Codes to pictures, where the game was played on codes.
-  decode(drawn) {
+  decode(drawn, maps = this.maps) {
     const { kind, factor, widths, blocks, image_channels } = this.about.space;
     if (kind === 'pixels') return drawn;
     if (kind === 'patches') {
-      const data = unfolded(this.dense(drawn.data, 'space/basis'), drawn.size, factor, image_channels);
+      const data = maps.unfolded(maps.dense(drawn.data, 'space/basis'), drawn.size, factor, image_channels);
       return { data, size: drawn.size * factor, channels: image_channels };
     }
-    let size = drawn.size, number = 0, x = this.conv3x3(drawn.data, size, 'space/decoder/Conv_0');
+    let size = drawn.size, number = 0, x = maps.conv3x3(drawn.data, size, 'space/decoder/Conv_0');
     widths.forEach((width, level) => {
       if (level) {
-        x = upsampled(this.dense(x, `space/decoder/Dense_${level - 1}`), size, width);
+        x = maps.upsampled(maps.dense(x, `space/decoder/Dense_${level - 1}`), size, width);
         size *= 2;
       }
       for (let block = 0; block < (level ? 1 : blocks); block++) {
         const name = `space/decoder/Block_${number++}`;
-        const h = this.conv3x3(leakyRelu(x), size, `${name}/Conv_0`);
-        x = added(this.conv3x3(leakyRelu(h), size, `${name}/Conv_1`), x);
+        const h = maps.conv3x3(maps.leakyRelu(x), size, `${name}/Conv_0`);
+        x = maps.added(maps.conv3x3(maps.leakyRelu(h), size, `${name}/Conv_1`), x);
       }
     });
     const patch = factor / 2 ** (widths.length - 1);
-    const data = unfolded(this.dense(leakyRelu(x), `space/decoder/Dense_${widths.length - 1}`), size, patch, image_channels);
+    const unfolding = maps.dense(maps.leakyRelu(x), `space/decoder/Dense_${widths.length - 1}`);
+    const data = maps.unfolded(unfolding, size, patch, image_channels);
     return { data, size: size * patch, channels: image_channels };
   }
 }

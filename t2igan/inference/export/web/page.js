@@ -4,7 +4,10 @@ const $ = (id) => document.getElementById(id);
 const MOST_SEED = 2 ** 32 - 1;
 const FRAME_MS = 16; // so long it draws without a pause
 const MOVED_LEVELS = 16; // of 255: a pixel that differs by this much has changed
-const state = { model: null, texts: new Map(), caption: '', weights: [], round: 0, chosen: null, mixing: false, explaining: false };
+const state = {
+  model: null, texts: new Map(), caption: '', weights: [], round: 0, chosen: null, mixing: false, explaining: false,
+  painter: null, // of several pictures at a time, where there is a graphics card that pays (gpu.js)
+};
 
 const say = (text) => { $('say').textContent = text; };
 const number = (id) => Number($(id).value);
@@ -27,13 +30,41 @@ function encoded(caption) {
   return state.texts.get(caption);
 }
 
-function drawn(z, caption = state.caption, weights = state.weights) {
-  const { networks, about } = state.model, guidance = about.guidance ? number('guidance') : 1;
-  if (caption !== state.caption || weights.every((weight) => weight === 1)) {
-    return toBytes(networks.draw(z, encoded(caption), guidance).data, about.channels);
-  }
-  const { style, text } = weighted(networks, z, caption, weights, encoded, guidance);
+const guidance = () => (state.model.about.guidance ? number('guidance') : 1);
+
+// The style of a picture of a caption whose words have weights, and what is read of it.
+function styled(z, caption = state.caption, weights = state.weights) {
+  const { networks } = state.model, plain = caption !== state.caption || weights.every((weight) => weight === 1);
+  if (!plain) return weighted(networks, z, caption, weights, encoded, guidance());
+  const text = guidance() > 0 ? encoded(caption) : networks.noCaption();
+  return { style: networks.style(z, text.sentence, guidance()), text };
+}
+
+function drawn(z, ...caption) {
+  const { networks, about } = state.model;
+  if (about.generator.kind === 'mlp') return toBytes(networks.draw(z, encoded(caption[0] ?? state.caption), guidance()).data, about.channels);
+  const { style, text } = styled(z, ...caption);
   return toBytes(networks.drawFrom(style, text).data, about.channels);
+}
+
+// Pictures of the sheet. A graphics card that fails is not asked again.
+async function drawnTogether(ones) {
+  if (state.painter) {
+    try {
+      const all = ones.map((one) => styled(noiseOf(one)));
+      return await state.painter.draw(all.map(({ style }) => style), all[0].text);
+    } catch {
+      Object.assign(state, { painter: null, by: state.before });
+    }
+  }
+  return ones.map((one) => drawn(noiseOf(one)));
+}
+
+// Tries a graphics card out on the pictures of the sheet, in the background.
+async function tryGpu(forced) {
+  const all = seeds().map((seed) => styled(noiseOf({ seed })));
+  const painter = await openGpu(state.model, all.map(({ style }) => style), all[0].text, forced).catch(() => null);
+  if (painter) Object.assign(state, { painter, before: state.by, by: 'WebGPU' });
 }
 
 // The noise of a picture before `variety`, by what it is: of a seed; a variation, cos(a) z + sin(a) n with a = share pi/2;
@@ -84,16 +115,19 @@ async function fill(sheet, wanted) {
   let paused = performance.now(), drawing = 0;
   while (sheet.children.length > wanted.length) sheet.lastChild.remove();
   while (sheet.children.length < wanted.length) sheet.append(tile());
-  for (const [i, one] of wanted.entries()) {
+  wanted.forEach((one, i) => { sheet.children[i].one = one; });
+  for (let i = 0; i < wanted.length;) {
+    const some = wanted.slice(i, i + (state.painter?.most ?? 1)), start = performance.now(), pictures = await drawnTogether(some);
     if (round !== state.round) return;
-    const button = sheet.children[i];
-    button.one = one;
-    button.setAttribute('aria-label', `${state.caption}, ${named(one)}`);
-    button.setAttribute('aria-pressed', String(state.chosen !== null && same(state.chosen, one)));
-    const start = performance.now();
-    paint(button.firstChild, drawn(noiseOf(one)));
     drawing += performance.now() - start;
-    if (performance.now() - paused < FRAME_MS && i < wanted.length - 1) continue;
+    for (const [k, one] of some.entries()) {
+      const button = sheet.children[i + k];
+      button.setAttribute('aria-label', `${state.caption}, ${named(one)}`);
+      button.setAttribute('aria-pressed', String(state.chosen !== null && same(state.chosen, one)));
+      paint(button.firstChild, pictures[k]);
+    }
+    i += some.length;
+    if (performance.now() - paused < FRAME_MS && i < wanted.length) continue;
     await pause();
     paused = performance.now();
   }
@@ -268,10 +302,15 @@ async function start() {
   state.model = await openModel($('data').textContent, maths);
   state.by = by;
   $('data').remove();
+  const forced = location.hash === '#webgpu'; // to be tried out, whatever the card
   showAbout();
   listen();
+  if (state.model.about.captioner) listenForPictures();
   await draw();
   window.ready_ms = performance.now();
+  if (!state.model.about.webgpu || by !== 'WebAssembly') return;
+  await tryGpu(forced);
+  if (forced) await draw();
 }
 
 start().catch((error) => say(`This page cannot draw here: ${error.message}. Another browser may.`));
