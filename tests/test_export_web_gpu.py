@@ -17,22 +17,27 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is there")
 
 
 @pytest.fixture(scope="module")
-def imitated(tmp_path_factory):
+def imitated(chromium, tmp_path_factory):
     """A browser in which software imitates a graphics card."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *ADAPTER])
-        page = browser.new_page()
-        empty = tmp_path_factory.mktemp("empty") / "empty.html"
-        empty.write_text("", encoding="utf-8")
-        page.goto(empty.as_uri())  # WebGPU is for files and for what comes by https
-        has = page.evaluate("async () => Boolean(await navigator.gpu?.requestAdapter())")
-        page.close()
-        if not has:
-            browser.close()
-            pytest.skip("this Chromium has no adapter of WebGPU, not even one in software")
-        yield browser
+    browser = chromium.browser_type.launch(executable_path=CHROMIUM, args=["--no-sandbox", *ADAPTER])
+    empty = tmp_path_factory.mktemp("empty") / "empty.html"
+    empty.write_text("", encoding="utf-8")
+    page = browser.new_page()
+    page.goto(empty.as_uri())  # WebGPU is for files and for what comes by https
+    has = page.evaluate("async () => Boolean(await navigator.gpu?.requestAdapter())")
+    page.close()
+    if not has:
         browser.close()
+        pytest.skip("this Chromium has no adapter of WebGPU, not even one in software")
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """A small page that may draw on a card."""
+    monkeypatch.setattr(web_page, "GPU_FROM_PX", 16)
+    return page_of(source_of(random_model(CAPTIONS), "tiny", CAPTIONS), tmp_path)
 
 
 def page_of(source, folder):
@@ -113,30 +118,28 @@ def test_a_model_of_64_px_draws_the_same_and_goes_on_when_the_card_is_lost(imita
     np.testing.assert_array_equal(found, expected)
 
 
-def test_without_a_card_nothing_is_asked_for(chromium, toons):
+def test_without_a_card_nothing_is_asked_for(chromium, tiny):
     """Chromium warns on its console where there is no adapter."""
-    said, _ = seen(chromium, toons, before="navigator.gpu.requestAdapter = () => { console.log('asked'); };")
+    said, _ = seen(chromium, tiny, before="navigator.gpu.requestAdapter = () => { console.log('asked'); };")
     assert said.endswith("WebAssembly")
 
 
 @pytest.mark.parametrize("failing", ["requestAdapter", "requestDevice", "createShaderModule"])
-def test_a_card_that_fails_is_left_alone(imitated, toons, failing):
+def test_a_card_that_fails_is_left_alone(imitated, tiny, failing):
     owner = {"requestAdapter": "GPU", "requestDevice": "GPUAdapter", "createShaderModule": "GPUDevice"}[failing]
     before = f"{owner}.prototype.{failing} = () => {{ throw new Error('it fails'); }};"
-    said, _ = seen(imitated, toons, FORCED, before)
+    said, _ = seen(imitated, tiny, FORCED, before)
     assert said.endswith("WebAssembly")
 
 
-def test_a_card_that_draws_something_else_is_left_alone(imitated, tmp_path, monkeypatch):
-    monkeypatch.setattr(web_page, "GPU_FROM_PX", 16)
-    path = page_of(source_of(random_model(CAPTIONS), "tiny", CAPTIONS), tmp_path)
+def test_a_card_that_draws_something_else_is_left_alone(imitated, tiny):
     before = """
       const make = GPUDevice.prototype.createShaderModule;
       GPUDevice.prototype.createShaderModule = function ({ code }) {
         return make.call(this, { code: code.replace('x[id.x] + other[id.x]', 'x[id.x] - other[id.x]') });
       };
     """
-    said, _ = seen(imitated, path, FORCED, before)
+    said, _ = seen(imitated, tiny, FORCED, before)
     assert said.endswith("WebAssembly")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from t2igan.inference.editing.describing import describe, has_captioner
@@ -28,7 +29,7 @@ def weights(source: Source) -> dict[str, Any]:
     params = source.snapshot.params
     captioner = dict(params["captioner"]["params"])
     mean, second = captioner.pop("reference_mean"), captioner.pop("reference_second")
-    values, vectors = np.linalg.eigh(np.asarray(covariance(mean, second), np.float64))
+    values, vectors = np.linalg.eigh(np.asarray(covariance(jnp.asarray(mean), jnp.asarray(second)), np.float64))
     captioner |= {"mean": mean, "white": {"kernel": (vectors / np.sqrt(values)).astype(np.float32)}}
     names = {"image": params["image"]["params"], "captioner": captioner}
     space = source.model.networks.space
