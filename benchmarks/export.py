@@ -1,6 +1,7 @@
 """Sizes, differences and times of the forms that a trained model is exported in, side by side, on one thread.
 
 python -m benchmarks.export --workdir=runs/base
+python -m benchmarks.export --workdir=runs/base --shrunk=avatars.safetensors --forms=onnx
 """
 
 from __future__ import annotations
@@ -56,28 +57,35 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--workdir", type=Path, required=True, help="a trained run or a snapshot")
     arguments.add_argument("--repeats", type=int, default=15)
+    arguments.add_argument("--shrunk", type=Path, help="a snapshot that `export --shrink` wrote, to be timed beside it")
+    arguments.add_argument("--forms", default="", help="of which forms, as onnx,web; all without it")
     given = arguments.parse_args()
+    wanted = given.forms.split(",") if given.forms else ["onnx", "stablehlo", "hub", "web"]
     model = t2igan.load(given.workdir)
     from t2igan.inference.export.source import made_captions
 
     captions, seeds = made_captions(model.tokenizer), list(range(64))
     draws, rows = {"JAX": model.sample}, {"JAX": ["", ""]}
     with tempfile.TemporaryDirectory() as scratch:
-        for form, dtype in FORMS:
-            name, folder = f"{form}, {dtype}", Path(scratch) / f"{form}_{dtype}"
-            done = t2igan.export(given.workdir, form, folder, dtype)
+        works = [(given.workdir, "", form, dtype) for form, dtype in FORMS if form in wanted]
+        if given.shrunk:
+            draws["JAX, shrunk"], rows["JAX, shrunk"] = t2igan.load(given.shrunk).sample, ["", ""]
+            works += [(given.shrunk, ", shrunk", form, dtype) for form, dtype in FORMS if form == "onnx"]
+        for number, (workdir, which, form, dtype) in enumerate(works):
+            name, folder = f"{form}, {dtype}{which}", Path(scratch) / f"{form}_{number}"
+            done = t2igan.export(workdir, form, folder, dtype)
             main_file = "model.safetensors" if form == "hub" else f"model.{form}"
             rows[name] = [f"{done.size_bytes[main_file] / 1e6:.2f}", done.checks[0 if form != "hub" else 1]]
             if form == "onnx":
                 draws[name] = program(folder).Model(folder / "model.onnx", threads=1)
             elif form == "stablehlo":
                 draws[name] = program(folder).Model(folder)
-        for dtype in PAGES:
+        for dtype in PAGES if "web" in wanted else ():
             done = t2igan.export(given.workdir, "web", Path(scratch) / f"{dtype}.html", dtype)
             rows[f"web, {dtype}"] = [f"{sum(done.size_bytes.values()) / 1e6:.2f}", done.checks[0]]
         for size in SIZES:
-            works = {n: lambda d=draw, s=size: d(captions[:s], seeds[:s]) for n, draw in draws.items()}
-            for name, each_ms in cpu_ms(works, given.repeats).items():
+            calls = {n: lambda d=draw, s=size: d(captions[:s], seeds[:s]) for n, draw in draws.items()}
+            for name, each_ms in cpu_ms(calls, given.repeats).items():
                 rows[name].append(f"{each_ms:.2f}")
     cells = [
         (name, size_mb, *times, *[""] * (len(SIZES) - len(times)), check)

@@ -40,13 +40,13 @@ def define(given: FlagValues) -> None:
     flags.DEFINE_list(
         "without",
         [],
-        "of hub, snapshot and web: inverter, captioner, completer, which only editing and describing need",
+        "of hub, snapshot, web: inverter, captioner, completer; only editing needs them",
         flag_values=given,
     )
     flags.DEFINE_list(
         "include",
         [],
-        "of web and hub: captioner, so that the page describes pictures however large that makes it",
+        "of web and hub: captioner, so that the page describes, however large it gets",
         flag_values=given,
     )
     verb.define_plugin(given)
