@@ -183,7 +183,9 @@ def test_drawings_that_find_captions_better_than_real_pictures_are_not_praised()
     assert found[2]["text"].startswith("Undecided") and "%" not in found[2]["text"]
 
 
-@pytest.mark.parametrize(("never_told", "last"), [(None, "healthy"), (0.19, "healthy"), (0.2, "unsure"), (1.0, "unsure")])
+@pytest.mark.parametrize(
+    ("never_told", "last"), [(None, "healthy"), (0.19, "healthy"), (0.2, "unsure"), (1.0, "unsure")]
+)
 def test_words_that_no_training_caption_has_are_said(never_told, last):
     figures = {name: dict(zip(("value", "real", "floor"), of, strict=True)) for name, of in HEALTHY.items()}
     found = verdict(figures, num_real=425, never_told=never_told)
