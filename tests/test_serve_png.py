@@ -14,7 +14,7 @@ FACTS = {"prompt": "红帽, ünï", "seed": 1, "t2igan": "1"}
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize(("px", "factor"), [(16, 8), (5, 1), (1, 3), (7, 5)])
+@pytest.mark.parametrize(("px", "factor"), [(16, 8), (5, 1), (1, 3), (7, 5), (2, 129), (40, 3)])
 def test_pixels_and_texts_are_read_back(channels, px, factor):
     image = np.random.default_rng(0).integers(0, 256, (px, px, channels), np.uint8)
     raw = repeated_png(image, factor, png_texts(FACTS))
