@@ -224,6 +224,25 @@ def test_the_log_has_a_line_a_request_and_no_prompt(gated):
             )  # an address is a right, and holds the prompt
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [("POST", "/v1/images/generations", {"prompt": "p"}), ("GET", "/v1/models/tiny", None)],  # paths whole and in part
+)
+def test_a_fault_of_the_server_has_the_shape_of_a_refusal_and_a_line_in_the_log(gated, capfd, method, path, body):
+    def fail(_name):
+        raise RuntimeError("a fault")
+
+    gated.find = fail
+    with running(gated) as server:
+        status, headers, answer = server.ask(method, path, body, x_request_id="of-the-fault")
+    assert status == 500 and answer["error"]["code"] == "fault" and "of-the-fault" in answer["error"]["message"]
+    assert headers["x-request-id"] == "of-the-fault" and headers["x-frame-options"] == "DENY"
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    fault, request = (line for line in lines if line.get("id") == "of-the-fault")
+    assert (fault["event"], fault["level"]) == ("fault", "error") and "a fault" in fault["traceback"]
+    assert (request["event"], request["status"], request["code"]) == ("request", 500, "server_error")
+
+
 def test_a_plain_log_cannot_be_given_lines(gated, capfd):
     with running(gated, log_format="plain") as server:
         server.ask("GET", "/nothing%0A2026-01-01T00:00:00.000Z%20draining")

@@ -34,7 +34,7 @@ class PromptRules:
 
     def check(self, prompts: Iterable[str]) -> None:
         """Raises `UserError` for the first prompt that the rules refuse, with the words that do."""
-        for prompt in prompts:
+        for prompt in prompts if self.deny or self.allow is not None else ():
             words = words_of(prompt)
             for phrase in self.deny:
                 if any(tuple(words[i : i + len(phrase)]) == phrase for i in range(len(words) - len(phrase) + 1)):

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import inspect
 import mimetypes
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import Response
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import t2igan
 from t2igan.inference.serving import a1111, describing, edits, hugging_face, images, interpolations, metrics
@@ -52,27 +53,46 @@ def create_app(catalogue: Catalogue, settings: Settings) -> FastAPI:
         "version": t2igan.__version__,
         "responses": {"4XX": ERROR, "5XX": ERROR},
     }
-    app = FastAPI(**about, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = _App(**about, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
     routers = [module.ROUTER for module in (images, edits, describing, interpolations, hugging_face)]
     routers += [a1111.ROUTER] if settings.a1111 else []
-    for router in [*routers, OPERATIONS, _studio()]:
-        app.router.routes += _direct(router)
-    for router in [*routers, OPERATIONS]:  # for what has parameters in its path, and for /openapi.json
+    routes = [_direct(route) for router in [*routers, OPERATIONS, _studio()] for route in router.routes]
+    app.router.routes += routes
+    for router in [*routers, OPERATIONS]:  # for /openapi.json
         app.include_router(router)
     app.add_exception_handler(ApiError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_unknown)
-    app.add_middleware(Guard, settings=settings, metrics=service.metrics)
-    if settings.cors_origins:  # the outermost, so that pages can read refusals too
-        app.add_middleware(
-            CORSMiddleware,
+    app.add_exception_handler(Exception, _fault)
+
+    def fronted(rest: ASGIApp) -> ASGIApp:
+        guarded = Guard(_Exact(routes, rest), settings, service.metrics)
+        if not settings.cors_origins:
+            return guarded
+        return CORSMiddleware(  # the outermost, so that pages can read refusals too
+            guarded,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
             allow_headers=["*"],  # OpenAI's Node client adds seven of its own
             expose_headers=EXPOSED_HEADERS,
             max_age=3600,
         )
+
+    app.fronted = fronted
     return app
+
+
+class _App(FastAPI):
+    """FastAPI with something before its own layers, of which a request whose path is known whole needs none."""
+
+    fronted: Callable[[ASGIApp], ASGIApp]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # FastAPI's own would look at every request whether the environment asks for telemetry.
+        await (Starlette if scope["type"] == "http" else FastAPI).__call__(self, scope, receive, send)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return self.fronted(super().build_middleware_stack())
 
 
 class _Direct(Route):
@@ -84,19 +104,45 @@ class _Direct(Route):
         return match, child
 
 
-def _direct(router: APIRouter) -> list[BaseRoute]:
-    """Returns the routes of a router whose functions take nothing but the request."""
-    return [
-        _Direct(route.path, route.endpoint, methods=route.methods, name=route.name)
-        for route in router.routes
-        if isinstance(route, Route) and list(inspect.signature(route.endpoint).parameters) == ["request"]
-    ]
+def _direct(route: BaseRoute) -> _Direct:
+    """Returns a route whose function takes the request and texts of its path."""
+    assert isinstance(route, Route)
+    endpoint = route.endpoint
+    if list(inspect.signature(endpoint).parameters) != ["request"]:
+
+        async def of_path(request: Request) -> Response:
+            return await route.endpoint(request=request, **request.path_params)
+
+        endpoint = of_path
+    return _Direct(route.path, endpoint, methods=route.methods, name=route.name)
+
+
+class _Exact:
+    """Answers what comes to a path without parameters, which one look finds; `rest` gets all else."""
+
+    def __init__(self, routes: list[_Direct], rest: ASGIApp):
+        self._rest = rest
+        exact = [route for route in routes if not route.param_convertors]
+        self._routes = {(method, route.path): route for route in exact for method in route.methods or ()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if route is None or scope.get("root_path"):
+            await self._rest(scope, receive, send)
+            return
+        scope["route"], scope["endpoint"] = route, route.endpoint
+        response = await route.endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
     exchange_of(request.scope).facts["code"] = error.code
     return error.response()
+
+
+async def _fault(request: Request, error: Exception) -> Response:  # noqa: ARG001 - the guard has it in the log
+    return exchange_of(request.scope).fault().response()
 
 
 async def _refuse_unknown(request: Request, error: Exception) -> Response:
@@ -118,7 +164,7 @@ async def _refuse_unknown(request: Request, error: Exception) -> Response:
 
 
 @OPERATIONS.get("/healthz")
-async def healthz() -> Response:
+async def healthz(request: Request) -> Response:  # noqa: ARG001 - every route takes it
     """Says that the process answers."""
     return json_response({"status": "ok"})
 

@@ -51,6 +51,7 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics):
         """Wraps `app`."""
         self._app, self._settings, self._metrics = app, settings, metrics
+        self._hosts = frozenset(settings.hosts)
         self._rate = Rate(settings.requests_per_minute) if settings.requests_per_minute else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,15 +72,13 @@ class Guard:
         except Exception as error:  # a fault of ours: the client gets its shape, the log the traceback
             log("fault", logging.ERROR, error, id=exchange.id, path=scope["path"])
             exchange.facts["code"] = "server_error"
-            await exchange.answer(
-                ApiError(500, f"The server failed; its log has request {exchange.id}.", None, "fault")
-            )
+            await exchange.answer(exchange.fault())
         finally:
             self._note(exchange)
 
     def _check(self, exchange: _Exchange) -> None:
         """Raises `ApiError` for a host, an origin or a key that is none of ours."""
-        headers, hosts = exchange.headers, self._settings.hosts
+        headers, hosts = exchange.headers, self._hosts
         host = headers.get("host", "").lower()
         if hosts and _without_port(host) not in hosts and exchange.scope["path"] not in _PROBES:
             raise ApiError(
@@ -124,8 +123,7 @@ class Guard:
     def _note(self, exchange: _Exchange) -> None:
         route = getattr(exchange.scope.get("route"), "path", "none")
         seconds = time.perf_counter() - exchange.begun_s
-        self._metrics.requests.labels(route, str(exchange.status)).inc()
-        self._metrics.seconds.labels(route).observe(seconds)
+        self._metrics.answered(route, exchange.status, seconds)
         if "code" in exchange.facts:
             self._metrics.refused.labels(exchange.facts["code"]).inc()
         if exchange.scope["path"] not in _QUIET_PATHS:
@@ -183,6 +181,16 @@ class _Exchange:
         self._body_ended = not message.get("more_body", False)
         return message
 
+    async def body(self) -> bytes:
+        """The whole body. Raises `ApiError` as `receive`, and `ClientDisconnect`."""
+        parts = []
+        while not self._body_ended:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            parts.append(message.get("body", b""))
+        return b"".join(parts)
+
     async def send(self, message: Message) -> None:
         """Sends a part of the answer, with the headers that all answers have."""
         if message["type"] == "http.response.start":
@@ -197,6 +205,10 @@ class _Exchange:
         """Sends a refusal, if no answer has begun."""
         if not self.status:
             await error.response()(self.scope, self._receive, self.send)
+
+    def fault(self) -> ApiError:
+        """Returns what is said where the server failed."""
+        return ApiError(500, f"The server failed; its log has request {self.id}.", None, "fault")
 
     def _too_long(self) -> ApiError:
         most = self._settings.body_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import sys
@@ -13,6 +14,25 @@ from t2igan.inference.sample import PromptWarning
 
 LOGGER = logging.getLogger("t2igan.serving")
 _SERVER_LOGGER = logging.getLogger("uvicorn.error")
+_SAME_OF_ALL = logging.LogRecord(LOGGER.name, logging.INFO, __file__, 0, "", (), None).__dict__
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
+
+
+class _Record(logging.LogRecord):
+    """A line's facts. Who wrote it, in which thread and process, is not looked up, which takes longer than the line."""
+
+    def __init__(self, level: int, event: str, facts: dict[str, Any], error: BaseException | None):
+        now = time.time()
+        info = (type(error), error, error.__traceback__) if error is not None else None
+        self.__dict__ = _SAME_OF_ALL | {
+            "msg": event,
+            "levelno": level,
+            "levelname": logging.getLevelName(level),
+            "created": now,
+            "msecs": now % 1 * 1000,
+            "exc_info": info,
+            "facts": facts,
+        }
 
 
 class _Lines(logging.Formatter):
@@ -23,16 +43,22 @@ class _Lines(logging.Formatter):
         self._form = form
 
     def format(self, record: logging.LogRecord) -> str:
-        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z"
+        when = f"{_second(int(record.created))}.{int(record.msecs):03}Z"
         facts = {"time": when, "level": record.levelname.lower(), "event": record.getMessage()}
         facts |= getattr(record, "facts", {})
         if record.exc_info:
             facts["traceback"] = self.formatException(record.exc_info)
         if self._form == "json":
-            return json.dumps(facts, ensure_ascii=False, default=str)
+            return _ENCODER.encode(facts)
         trace = facts.pop("traceback", "")
         rest = " ".join(f"{name}={_plain(value)}" for name, value in list(facts.items())[3:])
         return f"{when} {facts['event']} {rest}" + (f"\n{trace}" if trace else "")
+
+
+@functools.lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    """A time since 1970 as ISO 8601 has it, without its zone."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _plain(value: Any) -> str:
@@ -57,6 +83,4 @@ def log(event: str, level: int = logging.INFO, error: BaseException | None = Non
     facts = {name: value for name, value in facts.items() if value is not None}
     if not LOGGER.isEnabledFor(level):
         return
-    info = (type(error), error, error.__traceback__) if error is not None else None
-    # Not `LOGGER.log`, which looks for its caller on the stack at every line.
-    LOGGER.handle(LOGGER.makeRecord(LOGGER.name, level, __file__, 0, event, (), info, extra={"facts": facts}))
+    LOGGER.handle(_Record(level, event, facts, error))

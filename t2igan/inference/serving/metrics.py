@@ -20,6 +20,9 @@ class Metrics:
         registry = self._registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self.requests = Counter("t2igan_requests", "Requests answered", ["route", "status"], registry=registry)
+        # To find counters by their labels takes several times as long as to count.
+        self._of_route: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._of_model: dict[str, Counter] = {}
         self.seconds = Histogram(
             "t2igan_request_seconds", "From arrival to answer", ["route"], buckets=_SECONDS, registry=registry
         )
@@ -39,12 +42,24 @@ class Metrics:
         self.queue.set_function(waiting_images)
         self.ready.set_function(lambda: float(ready()))
 
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Takes note of a request."""
+        found = self._of_route.get((route, status))
+        if found is None:
+            found = self.requests.labels(route, str(status)), self.seconds.labels(route)
+            self._of_route[route, status] = found
+        found[0].inc()
+        found[1].observe(seconds)
+
     def drawn(self, group: Group, images: int, seconds: float, failed: bool) -> None:
         """Takes note of a batch."""
         if failed:
             self.failures.inc()
             return
-        self.images.labels(group.model).inc(images)
+        counter = self._of_model.get(group.model)
+        if counter is None:
+            counter = self._of_model[group.model] = self.images.labels(group.model)
+        counter.inc(images)
         self.batches.observe(images)
         self.draw_seconds.observe(seconds)
 

@@ -18,6 +18,7 @@ from t2igan.inference.arguments import check_number
 from t2igan.inference.prompts import parse
 from t2igan.inference.serving.answers import ApiError
 from t2igan.inference.serving.encoding import shown_px
+from t2igan.inference.serving.guard import exchange_of
 from t2igan.inference.serving.links import Recipe
 from t2igan.inference.serving.models import Catalogue, ServedModel
 from t2igan.inference.serving.queueing import Group
@@ -109,7 +110,7 @@ async def read_fields(request: Request) -> dict[str, Any]:
     if is_form(request):
         return (await read_form(request))[0]
     try:
-        fields = json.loads(await request.body())
+        fields = json.loads(await exchange_of(request.scope).body())
     except (ValueError, RecursionError) as error:
         raise ApiError(400, f"The body is not JSON: {str(error)[:200]}", None, "invalid_json") from error
     if not isinstance(fields, dict):

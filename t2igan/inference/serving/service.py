@@ -28,6 +28,7 @@ from t2igan.inference.serving.settings import Settings
 from t2igan.inference.watermark import check_size
 
 _INLINE_PIXELS = 2 * 256 * 256  # more are encoded on a thread: the event loop has others to serve
+UNWATCHED_S = 0.02  # until then nobody looks whether a client has left
 COMPILING_RETRY_S = 5  # what was compiled by then is kept, however often somebody comes again
 LONGEST_RETRY_S = 30  # OpenAI's Python client takes no advice to wait above 120 s, its Node client any
 
@@ -100,28 +101,21 @@ class Service:
             if self._rate is not None:
                 self._rate.give_back(exchange.client, images)
             raise self._refusal(full) from full
-        left = asyncio.create_task(_disconnected(request))
         self.working[exchange.client, exchange.id] = job
         try:
-            done, _ = await asyncio.wait(
-                {job.future, left}, timeout=self.settings.timeout_s, return_when=asyncio.FIRST_COMPLETED
-            )
+            await _waited(job.future, request, self.settings.timeout_s)
+        except _Late:
+            raise self._late(job) from None
+        except ClientDisconnect:
+            self.metrics.left.inc()
+            raise
+        except UserError as error:
+            raise ApiError(400, str(error), None) from error
+        except Exception as error:
+            raise ApiError(500, "The device failed to draw this batch.", None, "device_error") from error
         finally:
             self.working.pop((exchange.client, exchange.id), None)
-            left.cancel()
-            if not job.future.done():
-                job.future.cancel()  # so that it is not drawn
-        exchange.facts |= self._facts(job, prompt)
-        if job.future not in done:
-            if left in done:
-                self.metrics.left.inc()
-                raise ClientDisconnect
-            raise self._late(job)
-        error = job.future.exception()
-        if isinstance(error, UserError):
-            raise ApiError(400, str(error), None) from error
-        if error is not None:
-            raise ApiError(500, "The device failed to draw this batch.", None, "device_error") from error
+            exchange.facts |= self._facts(job, prompt)
         return job
 
     async def encoded(self, images: Sequence[np.ndarray], recipes: Sequence[Recipe]) -> list[bytes]:
@@ -205,6 +199,40 @@ class Service:
         if self.settings.log_prompts and prompt:
             facts["prompt"] = prompt
         return facts
+
+
+class _Late(Exception):
+    """The time of a request is over."""
+
+
+async def _waited(future: asyncio.Future[Any], request: Request, seconds: float) -> None:
+    """Returns when a future has its result; what it does not have by then never comes.
+
+    Raises:
+      _Late: it took longer.
+      ClientDisconnect: the client has left.
+      Exception: what the future has.
+    """
+    loop = asyncio.get_running_loop()
+    begun: list[asyncio.TimerHandle | asyncio.Task[None]] = []
+
+    def give_up(error: Exception) -> None:
+        if not future.done():
+            future.set_exception(error)
+
+    def watch() -> None:
+        left = loop.create_task(_disconnected(request))
+        left.add_done_callback(lambda _: give_up(ClientDisconnect()))
+        begun.extend((left, loop.call_later(seconds - unwatched_s, give_up, _Late())))
+
+    # Most pictures come sooner than it takes to look whether somebody still waits for them.
+    unwatched_s = min(UNWATCHED_S, seconds)
+    begun.append(loop.call_later(unwatched_s, watch))
+    try:
+        await future
+    finally:
+        for one in begun:
+            one.cancel()
 
 
 async def _disconnected(request: Request) -> None:
