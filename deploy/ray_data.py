@@ -17,7 +17,9 @@ class Draw:
     def __init__(self, workdir):
         """Loads the model."""
         import t2igan
+        from t2igan.training.distributed import parallel
 
+        parallel.start()  # keeps compiled programs for the next worker of this machine
         self.model = t2igan.load(workdir)
 
     def __call__(self, batch):

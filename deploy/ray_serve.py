@@ -23,7 +23,9 @@ def build():
     from t2igan.inference.serving.keys import read_keys
     from t2igan.inference.serving.models import open_models
     from t2igan.inference.serving.settings import Settings
+    from t2igan.training.distributed import parallel
 
+    parallel.start()  # keeps compiled programs for the next replica of this machine
     keys = os.environ.get("T2IGAN_KEYS")
     settings = Settings(
         host="0.0.0.0" if keys else "127.0.0.1",
