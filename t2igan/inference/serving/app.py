@@ -105,13 +105,14 @@ class _Direct(Route):
 
 
 def _direct(route: BaseRoute) -> _Direct:
-    """Returns a route whose function takes the request and texts of its path."""
+    """Returns a route whose function takes the request, if it wants it, and texts of its path."""
     assert isinstance(route, Route)
-    endpoint = route.endpoint
-    if list(inspect.signature(endpoint).parameters) != ["request"]:
+    endpoint, wanted = route.endpoint, list(inspect.signature(route.endpoint).parameters)
+    if wanted != ["request"]:
 
         async def of_path(request: Request) -> Response:
-            return await route.endpoint(request=request, **request.path_params)
+            own = {"request": request} if "request" in wanted else {}
+            return await route.endpoint(**own, **request.path_params)
 
         endpoint = of_path
     return _Direct(route.path, endpoint, methods=route.methods, name=route.name)
@@ -164,7 +165,7 @@ async def _refuse_unknown(request: Request, error: Exception) -> Response:
 
 
 @OPERATIONS.get("/healthz")
-async def healthz(request: Request) -> Response:  # noqa: ARG001 - every route takes it
+async def healthz() -> Response:
     """Says that the process answers."""
     return json_response({"status": "ok"})
 
