@@ -8,6 +8,8 @@ The server runs in a process of its own.
 cpu: the server says in /metrics how much CPU time it has used. That is compared with the CPU time of `Model.sample` for
 the same pictures in this process. CPU time, unlike seconds, says something on a busy machine too; both include the
 threads of XLA.
+besides: the CPU time of a server that draws the first batch of each size and hands those pictures out ever after, which
+is what requests take besides drawing.
 latency: seconds of requests of one client, one after the other, and of `Model.sample`, in turns of 50. It wants an idle
 machine.
 start: seconds from the command to a ready server, with an empty cache of compiled programs and with a filled one, which
@@ -39,13 +41,13 @@ from benchmarks.sample import PROMPT
 from benchmarks.timing import ROOT, parser, publish, table
 from t2igan.inference import shipped
 
-WHAT = ("cpu", "latency", "start", "memory")
+WHAT = ("cpu", "besides", "latency", "start", "memory")
 CASES = ((1, 1, 400), (1, 10, 80), (64, 1, 1600))  # clients, pictures a request, requests
 
 
-def start(workdir: Path, **environ: str) -> tuple[subprocess.Popen, int]:
+def start(workdir: Path, *flags: str, **environ: str) -> tuple[subprocess.Popen, int]:
     """Starts a server; returns it and its port when every size is compiled."""
-    command = [sys.executable, "run.py", "serve", f"--workdir={shipped.found(workdir).absolute()}", "--port=0"]
+    command = [sys.executable, "run.py", "serve", f"--workdir={shipped.found(workdir).absolute()}", "--port=0", *flags]
     how: dict[str, Any] = {"env": os.environ | environ, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, cwd=ROOT, text=True, **how)
     assert process.stdout is not None
@@ -93,9 +95,9 @@ def bare_ms(model, images: int, calls: int) -> float:
 
 
 @contextlib.contextmanager
-def served(workdir: Path, **environ: str) -> Iterator[int]:
+def served(workdir: Path, *flags: str, **environ: str) -> Iterator[int]:
     """The port of a server that is ready, and ends with the block."""
-    process, port = start(workdir, **environ)
+    process, port = start(workdir, *flags, **environ)
     try:
         yield port
     finally:
@@ -123,6 +125,22 @@ def cpu(workdir: Path, model: Any) -> str:
             rows.append((str(clients), str(num), *figures))
     columns = ("clients", "n", "pictures a batch", "CPU ms a request", "drawing", "besides", "of the bare sampler")
     return table(columns, rows)
+
+
+def besides(workdir: Path, turns: int = 5) -> str:
+    """Returns what a server that draws nothing takes of the CPU, a row for each case; medians of turns."""
+    rows = []
+    with served(workdir, "--plugin=benchmarks/undrawn.py") as port:
+        for clients, num, requests in CASES:
+            requests = max(requests, 400)  # Linux counts CPU time in steps of 10 ms
+            found = []
+            for _ in range(turns):
+                asyncio.run(load(port, clients, num, min(requests, 4 * clients)))
+                before = counted(metrics(port), "process_cpu_seconds_total")
+                asyncio.run(load(port, clients, num, requests))
+                found.append(1000 * (counted(metrics(port), "process_cpu_seconds_total") - before) / requests)
+            rows.append((str(clients), str(num), f"{np.median(found):.2f}", f"{min(found):.2f} to {max(found):.2f}"))
+    return table(("clients", "n", "CPU ms a request besides drawing", "of the turns"), rows)
 
 
 def request_of(**fields: Any) -> bytes:
@@ -181,7 +199,7 @@ def starts(workdir: Path) -> str:
     return table(("", "seconds to ready", "CPU seconds"), rows)
 
 
-def memory(workdir: Path, requests: int, clients: int = 8, rows: int = 20) -> str:
+def memory(workdir: Path, requests: int, clients: int = 8, rows: int = 10) -> str:
     """Returns the server's resident memory on the way through many requests; rows are printed as they come."""
     statuses: Counter[int] = Counter()
 
@@ -223,7 +241,7 @@ def main() -> None:
 
     arguments = parser(__doc__)
     arguments.add_argument("--workdir", required=True, type=Path)
-    arguments.add_argument("--cases", default="cpu,latency,start", help=f"of {', '.join(WHAT)}; with commas")
+    arguments.add_argument("--cases", default="cpu,besides,latency,start", help=f"of {', '.join(WHAT)}; with commas")
     arguments.add_argument("--memory_requests", default=20_000, type=int)
     given = arguments.parse_args()
     cases = given.cases.split(",")
@@ -236,6 +254,7 @@ def main() -> None:
     for case in cases:
         of_case: dict[str, Callable[[], str]] = {
             "cpu": lambda: cpu(given.workdir, model),
+            "besides": lambda: besides(given.workdir),
             "latency": lambda: latency(given.workdir, model),
             "start": lambda: starts(given.workdir),
             "memory": lambda: memory(given.workdir, given.memory_requests),
