@@ -361,6 +361,22 @@ def test_where_a_caption_changes_a_picture():
     assert not changed_places(before, after).any()
 
 
+def test_only_drawings_that_have_what_the_picture_has_are_asked_what_becomes_of_it():
+    before = np.full((8, 4, 4, 3), 250, np.uint8)
+    after = before.copy()
+    before[:4, 0] = 100  # a hairdo that three of seven others have, each of a shade of its own
+    before[1:4, 0] += np.array([0, 15, 30], np.uint8)[:, None, None]
+    after[:4, 0] = 20
+    before[:3, 1], after[:3, 1] = 100, 20  # one that only two of them have
+    before[:, 2], after[:, 2] = 100, 100
+    after[0, 2] = 20  # all have it, and it changes in the picture alone
+    wanted = np.zeros((4, 4, 1), np.float32)
+    wanted[0] = 1
+    np.testing.assert_array_equal(changed_places(before, after), wanted)
+    before[3, 0] = 140  # the third is another
+    assert not changed_places(before, after).any()
+
+
 def test_what_does_not_fit_the_model_is_said(model, images, codes):
     import dataclasses
 
