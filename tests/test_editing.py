@@ -262,7 +262,7 @@ def test_codes_are_each_pictures_own_and_hidden_pixels_do_not_count(model, image
     ]
     np.testing.assert_array_equal(seen[0].noise, seen[1].noise)
     np.testing.assert_array_equal(seen[0].psnr_db, seen[1].psnr_db)
-    assert told[SHORT.total - 1] == (SHORT.total, SHORT.total)
+    assert told[len(told) // 2 - 1] == told[-1] == (SHORT.total, SHORT.total)
 
 
 def test_codes_are_kept_in_a_file(codes, tmp_path):
