@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny import shrink
@@ -14,7 +15,7 @@ from configs.base import get_config
 from t2igan import config as config_lib
 from t2igan.errors import UserError
 from t2igan.evaluation.runs import evaluate_runs
-from t2igan.inference.checkpoint import Checkpoints
+from t2igan.inference.checkpoint import Checkpoints, read_checkpoint
 from t2igan.inference.snapshot import load_snapshot
 from t2igan.method.phases import Phase
 from t2igan.training import monitor, train, warm_start
@@ -139,6 +140,37 @@ def test_only_a_better_evaluation_counts(tmp_path, lower):
     assert {path.name for path in tmp_path.iterdir() if path.name.isdigit()} == {"2", "3", "4"}
     with Checkpoints(tmp_path, "another", lower) as checkpoints:
         assert checkpoints.improves({"another": 0.5})
+
+
+def test_a_step_on_disk_is_the_best_without_being_written_again(tmp_path, monkeypatch):
+    """What was due after a saved step is made up for when the training goes on; a kill meanwhile costs no state."""
+    like = {"x": np.zeros(3, np.float32)}
+    with Checkpoints(tmp_path, "score") as checkpoints:
+        checkpoints.save(1, {"x": np.full(3, 1, np.float32)}, {"score": 0.5})
+        checkpoints.save(2, {"x": np.full(3, 2, np.float32)})
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with Checkpoints(tmp_path, "score") as checkpoints, monkeypatch.context() as patch:
+        patch.setattr("os.replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.add_metrics(2, {"score": 0.6, "another": 1.0})
+    with Checkpoints(tmp_path, "score") as checkpoints:
+        assert (checkpoints.latest_step(), checkpoints.best_step()) == (2, 1)
+        assert checkpoints.improves({"score": 0.6})
+        checkpoints.add_metrics(2, {"score": 0.6, "another": 1.0})
+        checkpoints.reread()
+        assert checkpoints.best_step() == 2
+        assert not checkpoints.improves({"score": 0.55})
+        for step in (3, 4):
+            checkpoints.save(step, like)
+    with Checkpoints(tmp_path, "score") as checkpoints:
+        assert {path.name for path in tmp_path.iterdir() if path.name.isdigit()} == {"2", "3", "4"}
+        assert checkpoints.best_step() == 2
+        np.testing.assert_array_equal(checkpoints.restore(2, jax.tree.map(jnp.asarray, like))["x"], 2)
+    step, state = read_checkpoint(tmp_path, 2)
+    np.testing.assert_array_equal(state["x"], 2)
 
 
 @pytest.mark.parametrize("damaged", ["cut", "missing"])

@@ -1,5 +1,6 @@
 """Phase "completion": a completer begins as its generator, learns what is hidden, and leaves all else as it is."""
 
+import copy
 import dataclasses
 import functools
 
@@ -14,7 +15,7 @@ from configs.base import get_config
 from t2igan import nets
 from t2igan.config import checks
 from t2igan.errors import UserError
-from t2igan.inference.editing import complete, completed, diversity_levels, has_completer
+from t2igan.inference.editing import complete, completed, completing, diversity_levels, has_completer
 from t2igan.inference.sample import from_snapshot
 from t2igan.inference.snapshot import save_snapshot
 from t2igan.method.phases.completion import CompletionMethod, completion_step, init_completion_state, put_over
@@ -124,19 +125,31 @@ def model():
     return from_snapshot(dataclasses.replace(snapshot, params=snapshot.params | {"completer": made}))
 
 
-def test_a_snapshot_completes_in_one_pass_and_keeps_what_is_visible(model):
+def test_a_completer_fills_what_no_noise_fits_and_keeps_what_is_visible(model):
     picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
     hidden, told = np.zeros((16, 16, 1), np.float32), []
     hidden[8:] = 1
     note = lambda *done: told.append(done)
     two = completed(model, picture, hidden, CAPTION, num=2, seed=5, quality="fast", progress=note)
-    assert told == [(1, 1)]
+    assert told == [(8, 16), (16, 16)]  # noises tried, as many at once as are worth it
     assert (two.images[:, :8] == picture[:8]).all()
     assert diversity_levels(two.images, hidden[..., 0] == 1) > 0.1
     one = complete(model, picture, hidden, CAPTION, seed=6, quality="fast")
     assert np.abs(two.images[1].astype(int) - one[0]).max() <= 1  # the same seed, whatever else is drawn
     picture[8:] = 0  # what was hidden
     np.testing.assert_array_equal(complete(model, picture, hidden, CAPTION, seed=6, quality="fast"), one)
+    bare = copy.copy(model)
+    bare.params = {name: params for name, params in model.params.items() if name != "completer"}
+    assert (complete(bare, picture, hidden, CAPTION, seed=6, quality="fast") != one).any()
+
+
+def test_noise_that_draws_what_is_visible_is_left_alone(model, monkeypatch):
+    monkeypatch.setattr(completing, "filled", lambda *_: pytest.fail("a completer was asked"))
+    monkeypatch.setattr(completing, "SEEN_DB", 0.0)
+    picture, hidden = model.sample(CAPTION, 1).reshape(16, 16, 3), np.ones((16, 16, 1), np.float32)
+    hidden[4:-4, 4:-4] = 0
+    versions = complete(model, picture, hidden, CAPTION, num=3, seed=5, quality="fast")
+    assert (versions[:, 4:-4, 4:-4] == picture[4:-4, 4:-4]).all()
 
 
 def test_a_snapshot_has_a_completer_or_has_not(model, tmp_path):

@@ -19,8 +19,9 @@ import jax
 import numpy as np
 
 from t2igan.errors import UserError
-from t2igan.inference.files import explain_write_errors, first_line
+from t2igan.inference.files import explain_write_errors, first_line, write_json
 
+METRICS = "metrics"  # Orbax's name of what a checkpoint's figures are in, a folder and a file of JSON within it
 ODD_CHARACTERS = ("*", "?", "[", "]", "\\")  # of a folder's name, that Orbax or TensorStore take for something else
 
 
@@ -104,8 +105,7 @@ class Checkpoints:
         except OSError as error:
             self._name.close()
             raise UserError(f"cannot write checkpoints to {folder}: {error.strerror or error}") from error
-        best = self.best_step()
-        self._best: float | None = (self._manager.metrics(best) or {}).get(metric) if best is not None else None
+        self._best = self._metric_of(self.best_step())
 
     def latest_step(self) -> int | None:
         """Returns the step of the newest whole checkpoint, or None."""
@@ -114,6 +114,9 @@ class Checkpoints:
     def best_step(self) -> int | None:
         """Returns the step of the best whole checkpoint by `metric`, or None."""
         return self._manager.best_step() if self.metric else None
+
+    def _metric_of(self, step: int | None) -> float | None:
+        return None if step is None else (self._manager.metrics(step) or {}).get(self.metric)
 
     def improves(self, metrics: Mapping[str, Any] | None) -> bool:
         """Whether `metrics` are by `metric` as good as those of every checkpoint that is kept, or better."""
@@ -131,6 +134,21 @@ class Checkpoints:
             self._best = kept[self.metric]
         with explain_write_errors(self.folder):
             self._manager.save(step, args=ocp.args.StandardSave(state), metrics=kept)
+
+    def add_metrics(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Adds figures to a checkpoint on disk that has none, which Orbax reads in a file of its own within its folder.
+
+        The state is not written again, and there is a whole checkpoint at any time. One process does so, and all call
+        `reread` when it is done.
+        """
+        with explain_write_errors(self.folder):
+            self._manager.wait_until_finished()
+            write_json(self.folder / str(step) / METRICS / METRICS, {self.metric: metrics[self.metric]})
+
+    def reread(self) -> None:
+        """Looks again at what is on disk."""
+        self._manager.reload()
+        self._best = self._metric_of(self.best_step())
 
     def delete(self, step: int) -> None:
         """Deletes the checkpoint of a step; one that is under way is finished before."""

@@ -201,8 +201,8 @@ def _make_up(run: Run, phase: Phase, checkpoints: Checkpoints, state: Any, done:
     if figures:
         run.logs.scalars(phase.name, done, done * phase.step_images, figures)
     if checkpoints.improves(figures):
-        checkpoints.delete(done)
-        checkpoints.save(done, state, figures)
+        processes.from_leader(lambda: checkpoints.add_metrics(done, figures))  # its state is on disk as it is
+        checkpoints.reread()
     if run.leads:
         stopping.nothing_is_left(run.workdir)
 

@@ -22,6 +22,7 @@ from t2igan.inference.sample import Model
 
 # Where a caption changes a picture is asked of noises at random, and of its own moved half of the way to some of them.
 RANDOM_WITNESSES, NEAR_WITNESSES = 16, 8
+ALIKE_LEVELS, ALIKE_WITNESSES = 32, 3  # those are asked that draw a pixel within so many levels, if they are so many
 CHANGED_SHARE = 0.3  # what changes by more than this share of what changes most is drawn anew ...
 STRONGEST = 0.98  # ... which is this quantile of all pixels ...
 LEAST_LEVELS, MOST_LEVELS = 10, 32  # ... but by more than so many levels of 255, and no more than so many are wanted
@@ -95,8 +96,10 @@ def changed_places(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Returns where a caption changes a picture: float32 [S, S, 1], 1 or 0.
 
     How much a pixel changes is the less of what it changes in the picture and of the median of what it changes in
-    drawings with other noises: not what the codes happen to do, but what the caption does. It is changed if that is
-    more than 0.3 of what the most changed pixels change by, since some captions change colours a little and others
+    drawings with other noises: not what the codes happen to do, but what the caption does. Asked are those drawings
+    that have there, with the old caption, what the picture has: of a hairdo that some noises draw, the others do not
+    know what becomes of it with other colours. Where fewer than three have, all are asked. A pixel is changed if that
+    is more than 0.3 of what the most changed pixels change by, since some captions change colours a little and others
     a lot; always more than 10 levels of 255, and always where it is more than 32. In pictures above 32 px the pixels
     beside these count as changed, too: an edge is a mixture there, of which little may be new, and what is left of the
     old colour would be seen as a fringe.
@@ -106,10 +109,20 @@ def changed_places(before: np.ndarray, after: np.ndarray) -> np.ndarray:
       after: the same with the new caption.
     """
     moved = np.abs(after.astype(int) - before).max(-1)
-    strength = np.minimum(moved[0], np.median(moved[1:], axis=0))
+    alike = np.abs(before[1:].astype(int) - before[0]).max(-1) <= ALIKE_LEVELS
+    asked = alike | (alike.sum(0) < ALIKE_WITNESSES)
+    strength = np.minimum(moved[0], _median(moved[1:], asked))
     least = np.clip(CHANGED_SHARE * np.quantile(strength, STRONGEST), LEAST_LEVELS, MOST_LEVELS)
     changed = strength > least
     return (grown(changed, SOFT_EDGE_PX) if len(changed) > PIXEL_ART_MAX_PX else changed).astype(np.float32)[..., None]
+
+
+def _median(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Returns the median along the first axis of the values that count, of which there is one or more everywhere."""
+    number = counts.sum(0, keepdims=True)
+    ordered = np.sort(np.where(counts, values, np.iinfo(values.dtype).max), axis=0)
+    at = lambda place: np.take_along_axis(ordered, place, axis=0)[0]
+    return (at((number - 1) // 2) + at(number // 2)) / 2
 
 
 def grown(mask: np.ndarray, reach_px: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from t2igan.errors import UserError
 from t2igan.inference.arguments import as_seeds
 from t2igan.inference.drawing import BATCH_SIZES, to_bytes
 from t2igan.inference.editing.composing import compose
-from t2igan.inference.editing.inversion import COMPLETIONS, Effort
+from t2igan.inference.editing.inversion import COMPLETIONS
 from t2igan.inference.editing.inverting import (
     checked,
     counted,
@@ -23,12 +23,15 @@ from t2igan.inference.editing.inverting import (
     encode_text,
     in_space,
     look,
+    numbered_noise,
     psnr,
-    spared,
 )
 from t2igan.inference.sample import Model
 
-OF_THE_INVERTER = 10_000  # the number of the noise by which its distribution is drawn from; tries have those from 0
+OF_THE_COMPLETER = 10_000  # the number of the noise with which it draws; tries have those from 0
+# What noise that was chosen draws of the visible part to so many dB is better where it is hidden, too, than what a
+# completer draws; below, the completer is better.
+SEEN_DB = 28.0
 
 
 class Completed(NamedTuple):
@@ -60,8 +63,9 @@ def completed(
 ) -> Completed:
     """Returns versions of a picture whose hidden part is drawn anew; the rest is kept exactly.
 
-    Each version begins with noise of its own, so that they differ where the model knows more than one answer. It is
-    noise that the snapshot's inverter thinks likely, or else the best of several at random.
+    Each version begins with noises of its own, so that they differ where the model knows more than one answer: of
+    several at random it takes the one that draws best what is visible. With a completer in the snapshot, "fast" leaves
+    to it what none of them draws well. No inverter is asked: what it says of the visible part fits that part alone.
 
     Args:
       model: its generator has styles.
@@ -118,23 +122,19 @@ def complete_each(
       UserError: as `invert`.
     """
     model.tokenizer.check_prompts(captions)
-    effort = spared(model, effort_of(quality, COMPLETIONS))
-    in_one_pass = quality == "fast" and has_completer(model)
-    effort = Effort(1, 0, 0) if in_one_pass else effort
+    effort = effort_of(quality, COMPLETIONS)
     visible = (hidden == 0).astype(np.float32)
     count = counted(progress, -(-len(images) // BATCH_SIZES[-1]) * effort.total)
     pieces = []
     for start in range(0, len(images), BATCH_SIZES[-1]):
         rows = slice(start, start + BATCH_SIZES[-1])
         of = list(seeds[rows])
-        noises = lambda size, number, of=of: _noises([*of, *[of[-1]] * (size - len(of))], number, model)
-        tries = lambda size, noises=noises: lambda number: noises(size, number)
-        versions = lambda size, noises=noises: noises(size, OF_THE_INVERTER)
-        if in_one_pass:
-            pieces.append(filled(model, images[rows], captions[rows], visible[rows], versions))
-            count(1)
-        else:
-            pieces.append(look(model, images[rows], captions[rows], visible[rows], tries, effort, count, versions)[1])
+        tries = lambda size, of=of: lambda numbers: numbered_noise(_filled_up(of, size), numbers, model)
+        given = images[rows], captions[rows], visible[rows]
+        drawn = look(model, *given, tries, effort, count, ask_inverter=False)[1]
+        if quality == "fast" and has_completer(model):
+            drawn = _mended(model, drawn, *given, of)
+        pieces.append(drawn)
     drawn = np.concatenate(pieces)
     return Completed(compose(images, drawn, hidden, seam_px), psnr(drawn, images, visible))
 
@@ -142,6 +142,25 @@ def complete_each(
 def has_completer(model: Model) -> bool:
     """Whether a snapshot has what the phase `completion` leaves."""
     return "completer" in model.params
+
+
+def _mended(
+    model: Model, drawn: np.ndarray, images: np.ndarray, captions: Sequence[str], visible: np.ndarray, seeds: list[int]
+) -> np.ndarray:
+    """Returns drawings of at most 64 pictures, those of the completer in the place of such as do not fit."""
+    poor = np.flatnonzero(psnr(drawn, images, visible) < SEEN_DB).tolist()
+    if not poor:
+        return drawn
+    of = [seeds[row] for row in poor]
+    noises = lambda size: numbered_noise(_filled_up(of, size), [OF_THE_COMPLETER], model)[0]
+    drawn = drawn.copy()
+    drawn[poor] = filled(model, images[poor], [captions[row] for row in poor], visible[poor], noises)
+    return drawn
+
+
+def _filled_up(seeds: list[int], size: int) -> list[int]:
+    """Returns seeds and the last of them again, as many as are compiled for."""
+    return [*seeds, *[seeds[-1]] * (size - len(seeds))]
 
 
 def filled(
@@ -173,9 +192,3 @@ def _filled(networks: nets.Networks, params: Any, images, visible, noise, text: 
     completer: Any = networks.completer
     drawn = completer.apply(params["completer"], noise, x, seen, text)
     return to_bytes(networks.to_pixels(params, drawn))
-
-
-def _noises(seeds: list[int], number: int, model: Model) -> jax.Array:
-    """The noise of a try for each seed."""
-    keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), number))(jnp.asarray(seeds, jnp.uint32))
-    return jax.vmap(lambda key: jax.random.normal(key, (model.networks.z_dim,)))(keys)

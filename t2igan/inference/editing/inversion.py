@@ -31,6 +31,7 @@ NOISE_PRIOR = 1e-3  # of mean z^2
 OFFSET_PENALTY = 0.02  # of mean d^2
 NOISE_RATE = 0.05
 OFFSET_RATE = 0.02
+AT_ONCE = 16  # noises are tried together where pictures are few
 LAST_RATE = 0.05  # by a cosine, as a share of the first
 
 
@@ -107,6 +108,25 @@ def attempt(
     )
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def attempts(
+    networks: nets.Networks, params: Any, found: Found, target: Target, noises: Float[Array, "N B Z"]
+) -> Found:
+    """Returns, of each picture, the best of what was found and of N noises, all of which are drawn at once."""
+    num, size, _ = noises.shape
+    alike = lambda x: jnp.broadcast_to(x, (num, *x.shape)).reshape(num * size, *x.shape[1:])
+    every = jax.tree.map(alike, target)
+    drawn = draw(networks, params, noises.reshape(num * size, -1), 0.0, every.text)
+    losses = distance(drawn, every).reshape(num, size)
+    best, of = losses.min(0), losses.argmin(0)
+    better = best < found.loss
+    return Found(
+        jnp.where(better[:, None], noises[of, jnp.arange(size)], found.noise),
+        jnp.where(better[:, None, None], 0.0, found.offsets),
+        jnp.where(better, best, found.loss),
+    )
+
+
 _ADAM = optax.scale_by_adam(b1=0.9, b2=0.99)
 
 
@@ -146,7 +166,7 @@ def search(
     networks: nets.Networks,
     params: Any,
     target: Target,
-    tries: Callable[[int], Float[Array, "B Z"]],
+    tries: Callable[[range], Float[Array, "N B Z"]],
     effort: Effort,
     start: Found | None = None,
     progress: Callable[[int], None] = lambda steps: None,  # noqa: ARG005
@@ -157,20 +177,22 @@ def search(
       networks: the networks.
       params: by network.
       target: what is to be drawn.
-      tries: number -> noise to try, for each picture.
+      tries: numbers -> noises to try, for each picture.
       effort: how long to look.
       start: what was found otherwise; None = nothing.
       progress: told of steps that were done.
     """
     found = nothing_yet(networks, len(target.images)) if start is None else start
-    for number in range(effort.tries):
-        found = attempt(networks, params, found, target, tries(number))
-        progress(1)
+    at_once = max(AT_ONCE // len(target.images), 1)
+    for first in range(0, effort.tries, at_once):
+        numbers = range(first, min(first + at_once, effort.tries))
+        found = attempts(networks, params, found, target, tries(numbers))
+        progress(len(numbers))
     for steps, rate, offset_rate in (
         (effort.noise_steps, NOISE_RATE, 0.0),
         (effort.offset_steps, OFFSET_RATE, OFFSET_RATE),
     ):
-        opt_state = optimizer_state(found)
+        opt_state = optimizer_state(found) if steps else None
         for step in range(steps):
             rates = cosine(step, steps, rate), cosine(step, steps, offset_rate)
             found, opt_state = improve(networks, params, found, opt_state, target, *rates)

@@ -66,7 +66,8 @@ def invert(
     images, captions = checked(model, images, captions)
     model.tokenizer.check_prompts(captions)
     seen = np.ones((*images.shape[:3], 1), np.float32) if visible is None else np.asarray(visible, np.float32)
-    tries = lambda num: lambda number: jnp.broadcast_to(_noise(seed, number, model), (num, model.networks.z_dim))
+    alike = lambda z, num: jnp.broadcast_to(z[:, None], (len(z), num, model.networks.z_dim))
+    tries = lambda num: lambda numbers: alike(numbered_noise(seed, numbers, model), num)
     found, psnr_db = [], []
     pieces = range(0, len(images), BATCH_SIZES[-1])
     done = counted(progress, len(pieces) * effort.total + len(images) * effort.tuning_steps)
@@ -143,25 +144,22 @@ def look(
     images: np.ndarray,
     captions: Sequence[str],
     visible: np.ndarray,
-    tries: Callable[[int], Callable[[int], jax.Array]],
+    tries: Callable[[int], Callable[[range], jax.Array]],
     effort: Effort,
     progress: Callable[[int], None] = lambda steps: None,  # noqa: ARG005
-    versions: Callable[[int], jax.Array] | None = None,
+    ask_inverter: bool = True,
 ) -> tuple[Found, np.ndarray]:
     """Searches for at most 64 pictures; returns what was found, and the pictures that it draws, uint8.
-
-    With an inverter in the snapshot the search begins with what it says.
 
     Args:
       model: the model.
       images: uint8 [N, S, S, C].
       captions: one each.
       visible: float32 [N, S, S, 1].
-      tries: number of pictures -> (number of a try -> noise for each).
+      tries: number of pictures -> (numbers of tries -> noises for each, [tries, N, Z]).
       effort: how long.
       progress: told of steps that were done.
-      versions: number of pictures -> normal noise for each, by which the inverter's distribution is drawn from; None =
-        the middle of it.
+      ask_inverter: whether the search begins with what the snapshot's inverter says, where there is one.
     """
     filled = len(images)
     size = next(s for s in BATCH_SIZES if s >= filled)
@@ -169,22 +167,20 @@ def look(
     text = encode_text(model, [*captions, *[captions[-1]] * (size - filled)])
     target = Target(to_unit(fill(images)), fill(visible), text)
     networks, params, start = model.networks, model.params, None
-    if "inverter" in params:
-        spread = jnp.zeros((size, networks.z_dim)) if versions is None else versions(size)
-        z, offsets = _inverted(networks, params, fill(images), target.visible, text.sentence, spread)
+    if ask_inverter and "inverter" in params:
+        z, offsets = _inverted(networks, params, fill(images), target.visible, text.sentence)
         start = inversion.attempt(networks, params, inversion.nothing_yet(networks, size), target, z, offsets)
     found = inversion.search(networks, params, target, tries(size), effort, start, progress)
     drawn = _drawn(networks, params, found.noise, found.offsets, text)
-    return Found(found.noise[:filled], found.offsets[:filled], found.loss[:filled]), np.asarray(drawn)[:filled]
+    return jax.tree.map(lambda x: np.asarray(x)[:filled], found), np.asarray(drawn)[:filled]
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _inverted(networks: nets.Networks, params: Any, images, visible, sentence, spread) -> tuple[jax.Array, Any]:
+def _inverted(networks: nets.Networks, params: Any, images, visible, sentence) -> tuple[jax.Array, Any]:
     x, seen = in_space(networks, params, images, visible)
     inverter: Any = networks.inverter
     inverted = apply_inverter(inverter, params["inverter"], x, seen, sentence)
-    noise = inverted.mean + jnp.exp(inverted.log_std) * spread
-    return noise, 0.0 if inverted.offsets is None else inverted.offsets
+    return inverted.mean, 0.0 if inverted.offsets is None else inverted.offsets
 
 
 def in_space(networks: nets.Networks, params: Any, images, visible) -> tuple[jax.Array, jax.Array]:
@@ -272,11 +268,6 @@ def effort_of(quality: str, efforts: dict[str, Effort] = QUALITIES) -> Effort:
     return efforts[quality]
 
 
-def spared(model: Model, effort: Effort) -> Effort:
-    """Returns an effort that tries no noises where the model has an inverter, which says what they would find out."""
-    return dataclasses.replace(effort, tries=0) if "inverter" in model.params else effort
-
-
 def checked(model: Model, images: np.ndarray, captions: Any) -> tuple[np.ndarray, list[str]]:
     """Returns pictures and as many captions; `UserError` where they are not what the model draws."""
     check_not_forked()
@@ -305,8 +296,16 @@ def psnr(images: np.ndarray, others: np.ndarray, visible: np.ndarray | None = No
     return (10 * np.log10(255**2 / np.maximum(mean, 0.05))).astype(np.float32)
 
 
-def _noise(seed: int, number: int, model: Model) -> jax.Array:
-    return jax.random.normal(jax.random.fold_in(jax.random.key(seed), number), (model.networks.z_dim,))
+def numbered_noise(seed: Any, numbers: Sequence[int], model: Model) -> jax.Array:
+    """Returns the noises of a seed by their numbers, float32 [N, Z]; of several seeds [N, B, Z]."""
+    return _numbered_noise(jnp.asarray(seed, jnp.uint32), jnp.asarray(numbers, jnp.uint32), model.networks.z_dim)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _numbered_noise(seed: jax.Array, numbers: jax.Array, z_dim: int) -> jax.Array:
+    draw = lambda seed, number: jax.random.normal(jax.random.fold_in(jax.random.key(seed), number), (z_dim,))
+    of_one = jax.vmap(draw, (None, 0))
+    return of_one(seed, numbers) if seed.ndim == 0 else jax.vmap(of_one, (0, None), 1)(seed, numbers)
 
 
 def counted(progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
