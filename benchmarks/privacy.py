@@ -1,15 +1,18 @@
-"""Differential privacy beside its two baselines: noisy linear means, and the same game without privacy.
+"""Differential privacy beside its baselines: noisy linear means, and the same game without privacy.
 
     python -m benchmarks.privacy --work=/tmp/privacy --out=benchmarks/results/privacy.md
     python -m benchmarks.privacy --work=/tmp/privacy --only time       # the time of a step alone
 
-Three models draw the test captions of the same data and are judged by the same extractors, which learn from the real
+Models draw the test captions of the same data and are judged by the same extractors, which learn from the real
 training pictures: these figures are not private, and the data is one that anybody can have.
 
-- `private`: the configuration (`--config`), trained with `config.privacy`.
-- `linear means`: one noisy sum of the pictures for each attribute and value, with the same epsilon and delta, and least
+- `means`: one noisy sum of the pictures for each attribute and value, with the same epsilon and delta, and least
   squares on it. A caption gives one picture, so there is no diversity. It needs no training.
-- `not private`: the same networks, losses and numbers of steps, with batches as large, by the usual step.
+- `released`: what t2igan releases for the same epsilon: weighted sums, for pairs of attributes too, and Bayes' weights
+  (`t2igan.method.privacy.means`); the pictures themselves, no network.
+- `warm`: the generator that learned from released means, of `config.privacy.means_epsilon`, before any game.
+- `private`: the configuration (`--config`), trained with `config.privacy`.
+- `plain`: the same networks, losses and numbers of steps of the game, with batches as large, by the usual step.
 
 What is in --work is not done again. Time is a ratio of steps in turns, on batches of as many pictures.
 """
@@ -37,6 +40,7 @@ from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.runs import draw_with
 from t2igan.inference.files import write_json
 from t2igan.method import phases
+from t2igan.method.privacy import means
 from t2igan.method.privacy.accounting import epsilon_of
 from t2igan.method.privacy.noise import standard_normals
 from t2igan.training import plan
@@ -55,7 +59,8 @@ def not_private(config: Any) -> Any:
     config = config.copy_and_resolve_references().unlock()
     config.train.steps = config.train.steps or -(-config.train.images // config.train.batch_images)
     config.train.batch_images = config.privacy.batch_images
-    config.privacy.epsilon = 0.0
+    config.privacy.update(epsilon=0.0, means_epsilon=0.0)
+    config.phases, config.loss.paired_weight = ("adversarial",), 0.0
     config.evaluate.update(every_images=0, at_end=False)
     config.guard.num_images = 0
     return config.lock()
@@ -96,6 +101,24 @@ def linear_means(train: Dataset, epsilon: float, delta: float) -> Callable[[Sequ
         return np.clip(np.round((drawn + 1) * 127.5), 0, 255).astype(np.uint8).reshape(-1, *train.images.shape[1:])
 
     return draw
+
+
+def before_the_game(config: Any) -> Any:
+    """Returns the configuration that ends with what the generator learned from means."""
+    config = config.copy_and_resolve_references().unlock()
+    config.phases, config.loss.paired_weight = ("generator",), 0.0
+    return config.lock()
+
+
+def released_means(train: Dataset, epsilon: float, delta: float) -> Callable[[Sequence[dict[str, str]]], np.ndarray]:
+    """Returns what draws attributes by the means that t2igan releases: (attributes of each) -> uint8 pictures."""
+    named = means.of_attributes(train.attributes or ())
+    columns, shape = means.columns_of(named), train.images.shape[1:]
+    features, norm = means.table(named, columns), means.largest_norm(int(np.prod(shape)))
+    noise = noise_multiplier(epsilon, delta)
+    sums = means.released(features, train.images, norm, noise)
+    weights = means.solved(means.gram(features), sums, noise * norm)
+    return lambda attributes: means.pictures(means.table(means.of_attributes(attributes), columns), weights, shape)
 
 
 def of_captions(draw: Callable, test: Dataset) -> Callable[[Sequence[str], Sequence[int]], np.ndarray]:
@@ -158,7 +181,7 @@ def main() -> None:
     """Does what is missing, and prints the table."""
     parser: argparse.ArgumentParser = timing.parser(__doc__, "private")
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--only", nargs="*", default=["means", "private", "plain", "time"])
+    parser.add_argument("--only", nargs="*", default=["means", "released", "warm", "private", "plain", "time"])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the configuration, JSON")
     parser.add_argument("--num_images", type=int, default=850)
     parser.add_argument("--repeats", type=int, default=5)
@@ -180,18 +203,17 @@ def main() -> None:
         judge = functools.partial(judged, test=test, extractors=extractors, num_images=given.num_images)
     for name in given.only:
         print(f"{name} ...", flush=True)
-        if name == "means":
-            figures = judge(of_captions(linear_means(train, config.privacy.epsilon, config.privacy.delta), test))
-            rows.append(
-                (f"linear means, epsilon {config.privacy.epsilon:g}", *(f"{figures[n]:.3f}" for n in SHOWN), "-")
-            )
-        elif name in ("private", "plain"):
-            of_it = config if name == "private" else not_private(config)
-            facts = trained(of_it, given.work / name, data)
+        if name in ("means", "released"):
+            drawn = {"means": linear_means, "released": released_means}[name]
+            figures = judge(of_captions(drawn(train, config.privacy.epsilon, config.privacy.delta), test))
+            rows.append((f"{name}, epsilon {config.privacy.epsilon:g}", *(f"{figures[n]:.3f}" for n in SHOWN), "-"))
+        elif name in ("warm", "private", "plain"):
+            change = {"warm": before_the_game, "private": lambda config: config, "plain": not_private}[name]
+            facts = trained(change(config), given.work / name, data)
             model = t2igan.load(given.work / name)
             figures = judge(draw_with(model))
-            title = f"private, epsilon {model.info['privacy']['epsilon']:.2f}" if name == "private" else "not private"
-            rows.append((title, *(f"{figures[n]:.3f}" for n in SHOWN), f"{facts['cpu_s']:,}"))
+            spent = f", epsilon {model.info['privacy']['epsilon']:.2f}" if "privacy" in model.info else ""
+            rows.append((f"{name}{spent}", *(f"{figures[n]:.3f}" for n in SHOWN), f"{facts['cpu_s']:,}"))
     text = timing.table(("model", *SHOWN, "CPU, s"), rows) if rows else ""
     if "time" in given.only:
         times = step_times(config, given.repeats)
