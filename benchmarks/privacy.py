@@ -40,6 +40,7 @@ from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.runs import draw_with
 from t2igan.inference.files import write_json
 from t2igan.method import phases
+from t2igan.method.phases.private_means import Release
 from t2igan.method.privacy import means
 from t2igan.method.privacy.accounting import epsilon_of
 from t2igan.method.privacy.noise import standard_normals
@@ -81,7 +82,7 @@ def noise_multiplier(epsilon: float, delta: float) -> float:
     return high
 
 
-def linear_means(train: Dataset, epsilon: float, delta: float) -> Callable[[Sequence[dict[str, str]]], np.ndarray]:
+def linear_means(train: Dataset, privacy: Any) -> Callable[[Sequence[dict[str, str]]], np.ndarray]:
     """Returns what draws attributes, from one noisy release: (attributes of each) -> uint8 pictures.
 
     The release is sum phi(c) x^T + noise, with phi the attributes of a public caption and pictures x in [-1, 1], which
@@ -92,7 +93,7 @@ def linear_means(train: Dataset, epsilon: float, delta: float) -> Callable[[Sequ
     pictures = np.asarray(train.images).reshape(len(train), -1) / 127.5 - 1
     bound = np.sqrt((features**2).sum(1)).max() * np.sqrt(pictures.shape[1])
     total = features.T @ pictures
-    deviation = noise_multiplier(epsilon, delta) * bound
+    deviation = noise_multiplier(privacy.epsilon, privacy.delta) * bound
     total += deviation * standard_normals(total.size).reshape(total.shape)
     weights = np.linalg.solve(features.T @ features + RIDGE * np.eye(len(total)), total)
 
@@ -110,14 +111,13 @@ def before_the_game(config: Any) -> Any:
     return config.lock()
 
 
-def released_means(train: Dataset, epsilon: float, delta: float) -> Callable[[Sequence[dict[str, str]]], np.ndarray]:
-    """Returns what draws attributes by the means that t2igan releases: (attributes of each) -> uint8 pictures."""
+def released_means(train: Dataset, privacy: Any) -> Callable[[Sequence[dict[str, str]]], np.ndarray]:
+    """Returns what draws attributes by the means that t2igan releases for the whole epsilon, as `linear_means`."""
     named = means.of_attributes(train.attributes or ())
     columns, shape = means.columns_of(named), train.images.shape[1:]
-    features, norm = means.table(named, columns), means.largest_norm(int(np.prod(shape)))
-    noise = noise_multiplier(epsilon, delta)
-    sums = means.released(features, train.images, norm, noise)
-    weights = means.solved(means.gram(features), sums, noise * norm)
+    noise = noise_multiplier(privacy.epsilon, privacy.delta)
+    release = Release.of(privacy, noise, means.table(named, columns), shape)
+    weights = release.weights(*release.of_pictures(train.images))
     return lambda attributes: means.pictures(means.table(means.of_attributes(attributes), columns), weights, shape)
 
 
@@ -205,7 +205,7 @@ def main() -> None:
         print(f"{name} ...", flush=True)
         if name in ("means", "released"):
             drawn = {"means": linear_means, "released": released_means}[name]
-            figures = judge(of_captions(drawn(train, config.privacy.epsilon, config.privacy.delta), test))
+            figures = judge(of_captions(drawn(train, config.privacy), test))
             rows.append((f"{name}, epsilon {config.privacy.epsilon:g}", *(f"{figures[n]:.3f}" for n in SHOWN), "-"))
         elif name in ("warm", "private", "plain"):
             change = {"warm": before_the_game, "private": lambda config: config, "plain": not_private}[name]

@@ -358,6 +358,7 @@ def get_config() -> ConfigDict:
     # Of which so much, were it alone, releases sums of the pictures, one a feature of captions: what the phase
     # "generator" learns from, and loss.paired_weight holds the game to; 0 = none, and no such phase.
     privacy.means_epsilon = 0.0
+    privacy.residual_norm = 0.3  # of what a picture differs from its mean, at most, as a share of a picture's largest
     privacy.means_features = "auto"  # "attributes" and pairs of them; "phrases" of captions; "auto" = what there is
     privacy.delta = 1e-5  # probability that the bound does not hold; well below 1 / training pictures
     privacy.noise_multiplier = 0.0  # noise as a multiple of clip_norm; 0 = as much as the length of `train` wants

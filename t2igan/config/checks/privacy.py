@@ -6,7 +6,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from t2igan.config.constraints import listed, require_among, require_not_negative, require_positive
+from t2igan.config.constraints import (
+    listed,
+    require_among,
+    require_not_negative,
+    require_positive,
+)
 from t2igan.config.values import get
 from t2igan.errors import UserError
 from t2igan.method.losses import ADVERSARIAL
@@ -46,7 +51,7 @@ def check(config: ConfigDict) -> None:
     """Raises `UserError` for a value that is not accepted, or what would look at private pictures."""
     at_least_zero = ("epsilon", "means_epsilon", "noise_multiplier", "microbatch_images")
     require_not_negative(config, *(f"privacy.{key}" for key in at_least_zero))
-    require_positive(config, "privacy.clip_norm", "privacy.batch_images", "privacy.delta")
+    require_positive(config, "privacy.clip_norm", "privacy.batch_images", "privacy.delta", "privacy.residual_norm")
     require_among(config, "privacy.accountant", ACCOUNTANTS)
     require_among(config, "privacy.means_features", MEANS_FEATURES)
     if not config.privacy.delta < 1:

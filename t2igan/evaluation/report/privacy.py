@@ -19,7 +19,7 @@ def privacy_lines(info: Mapping[str, Any]) -> list[str]:
     lines = [f"privacy:  epsilon {number('epsilon', '.2f')} at delta {number('delta', 'g')} for each training picture"]
     if "means_noise_multiplier" in found:
         lines.append(
-            f"          by one release of sums of pictures, one a feature of captions: noise multiplier "
+            f"          by sums of pictures, one a feature of captions, released once: noise multiplier "
             f"{number('means_noise_multiplier', 'g')}, accountant {found.get('accountant')}"
         )
     if found.get("updates") != 0:

@@ -282,18 +282,17 @@ def _batches(run: Any, noise_values: int, held: private_means.Means | None) -> P
 
 def _shapes(run: Any, batches: PoissonBatches) -> dict[str, jax.ShapeDtypeStruct]:
     like, updates, room = run.batch_shapes, batches.updates, batches.room()
-    tokens = like["tokens"]
-    means = {"means": like["images"]} if batches.means is not None else {}
+    tokens, public = like["tokens"], batches.public_captions
     shapes = {
         "images": jax.ShapeDtypeStruct((updates, room, *like["images"].shape[1:]), like["images"].dtype),
         "tokens": jax.ShapeDtypeStruct((updates, room, *tokens.shape[1:]), tokens.dtype),
         "mask": jax.ShapeDtypeStruct((updates, room), jnp.float32),
         "noise": jax.ShapeDtypeStruct((updates, batches.noise_values), jnp.float32),
-        "public_tokens": jax.ShapeDtypeStruct((updates + 1, batches.public_captions, *tokens.shape[1:]), tokens.dtype),
+        "public_tokens": jax.ShapeDtypeStruct((updates + 1, public, *tokens.shape[1:]), tokens.dtype),
     }
-    return shapes | {
-        name: jax.ShapeDtypeStruct((batches.public_captions, *x.shape[1:]), x.dtype) for name, x in means.items()
-    }
+    if batches.means is not None:
+        shapes["means"] = jax.ShapeDtypeStruct((public, *like["images"].shape[1:]), like["images"].dtype)
+    return shapes
 
 
 def _lost_steps(run: Any, updates: int) -> int:

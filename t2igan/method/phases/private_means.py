@@ -3,6 +3,9 @@
 In the phase "generator" they stand where private pictures would, and in the game the generator can be held to them
 (`config.loss.paired_weight`). What they are and why they are private is said in `t2igan.method.privacy.means`.
 
+There are two Gaussian mechanisms, of pictures and of what they differ from the means that are known by then. With the
+noise multipliers a and b these are together one with (1 / a^2 + 1 / b^2)^(-1/2), so one noise multiplier is shared out.
+
 The release is written to the run's folder, then to its ledger, and then it is used. A process that is killed before the
 first has released nothing, and one that is killed after it finds the release and takes it: it is spent exactly once.
 """
@@ -12,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import zipfile
 import zlib
 from typing import Any
 
@@ -26,7 +30,9 @@ from t2igan.method.phases.base import OwnBatches
 from t2igan.method.privacy import means
 from t2igan.method.privacy.accounting import Budget, Ledger, settle
 
-FILE_NAME = "privacy_means.npy"
+FILE_NAME = "privacy_means.npz"
+NAMES = ("first", "rest")  # of what is in it
+FIRST_SHARE = 0.1  # of 1 / a^2 + 1 / b^2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,14 +71,13 @@ def of_run(run: Any) -> Means:
     data, budget = run.train_data, budget_of(run.config, len(run.train_data))
     shape = tuple(data.images.shape[1:])
     if math.isinf(budget.epsilon):  # a plan without data releases nothing
-        return Means(np.ones((len(_captions(run)), 1), np.float32), np.zeros((1, math.prod(shape)), np.float32), shape)
+        ones, blank = np.ones((len(_captions(run)), 1), np.float32), np.zeros((1, math.prod(shape)), np.float32)
+        return Means(ones, blank, shape)
     features = _features(run)
     num_captions = np.array([len(captions) for captions in data.captions], np.int64)
     of_pictures = means.of_pictures(features, num_captions)
-    norm = means.largest_norm(math.prod(shape))
-    sums = _once(run, of_pictures, norm, budget.means_noise)
-    weights = means.solved(means.gram(of_pictures), sums, budget.means_noise * norm)
-    return Means(features, weights, shape)
+    release = Release.of(run.config.privacy, budget.means_noise, of_pictures, shape)
+    return Means(features, release.weights(*_once(run, release)), shape)
 
 
 def batches(run: Any, drawn: Means, batch_images: int) -> OwnBatches:
@@ -106,51 +111,93 @@ def require_ledger(run: Any, phase: str) -> None:
         )
 
 
-def _once(run: Any, of_pictures: np.ndarray, norm: float, noise_multiplier: float) -> np.ndarray:
-    """The release, read or made: float32 [F, V]."""
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """How sums of pictures, and sums of what these leave over, are released and read.
+
+    Attributes:
+      features: float32 [N, F], of pictures.
+      gram: G.
+      shape: of a picture.
+      norms: C of pictures, and of what they differ from the means that are known by then.
+      noises: their noise multipliers.
+    """
+
+    features: np.ndarray
+    gram: np.ndarray
+    shape: tuple[int, ...]
+    norms: tuple[float, float]
+    noises: tuple[float, float]
+
+    @classmethod
+    def of(cls, privacy: Any, noise: float, features: np.ndarray, shape: tuple[int, ...]) -> Release:
+        """Returns the release with the noise multiplier `noise`, both together, of pictures of a shape."""
+        norm = means.largest_norm(math.prod(shape))
+        return cls(features, means.gram(features), shape, (norm, privacy.residual_norm * norm), shared_out(noise))
+
+    def of_pictures(self, images: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Looks at private pictures, uint8 [N, H, W, C]; returns the two sums, float32 [F, V]."""
+        first = means.released(self.features, images, self.norms[0], self.noises[0])
+        rest = means.released(self.features, images, self.norms[1], self.noises[1], self._solved(0, first))
+        return first, rest
+
+    def weights(self, first: np.ndarray, rest: np.ndarray) -> np.ndarray:
+        """Returns W."""
+        return self._solved(0, first) + self._solved(1, rest)
+
+    def _solved(self, number: int, sums: np.ndarray) -> np.ndarray:
+        return means.solved(self.gram, sums, self.noises[number] * self.norms[number], self.shape)
+
+
+def shared_out(noise_multiplier: float) -> tuple[float, float]:
+    """Returns the noise multipliers of two Gaussian mechanisms that are together one with this."""
+    return noise_multiplier / FIRST_SHARE**0.5, noise_multiplier / (1 - FIRST_SHARE) ** 0.5
+
+
+def _once(run: Any, release: Release) -> tuple[np.ndarray, ...]:
+    """The two sums, read or made."""
     path, ledger = run.workdir / FILE_NAME, Ledger(run.workdir)
-    spent = ledger.means_noise()
+    spent, privacy = ledger.means_noise(), run.config.privacy
     if path.is_file():
-        sums = _read(path, (of_pictures.shape[1], math.prod(run.train_data.images.shape[1:])))
+        found = _read(path, (len(release.gram), math.prod(run.train_data.images.shape[1:])))
     elif spent:
         raise UserError(
             f"{path} is gone, and to release means again would spend as much again; bring it back, or begin in a new "
             f"--workdir"
         )
     else:
-        sums = means.released(of_pictures, run.train_data.images, norm, noise_multiplier)
-        _write(path, sums)
-        privacy = run.config.privacy
+        found = release.of_pictures(run.train_data.images)
+        _write(path, found)
         run.say(
-            f"privacy: released {len(sums):,} sums of the training pictures, by features of their captions, for "
-            f"epsilon {privacy.means_epsilon:g} of {privacy.epsilon:g}: noise {noise_multiplier:g} x norm {norm:.1f}"
+            f"privacy: released for epsilon {privacy.means_epsilon:g} of {privacy.epsilon:g}: {len(release.gram):,} "
+            f"sums of pictures, by features of their captions, and as many of what these leave over"
         )
     if not spent:
-        ledger.write(ledger.updates() or 0, noise_multiplier)
-    return sums
+        ledger.write(ledger.updates() or 0, budget_of(run.config, len(run.train_data)).means_noise)
+    return found
 
 
-def _read(path: Any, shape: tuple[int, int]) -> np.ndarray:
+def _read(path: Any, shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
     try:
-        sums = np.load(path, allow_pickle=False)
-        fits = sums.shape == shape and sums.dtype == np.float32 and bool(np.isfinite(sums).all())
-    except (OSError, ValueError, EOFError):
-        fits = False
-    if not fits:
-        raise UserError(
-            f"{path} is not what this run has released: damaged, or of other captions; bring it back, or begin in a "
-            f"new --workdir"
-        )
-    return sums
+        with np.load(path, allow_pickle=False) as file:
+            found = tuple(file[name] for name in NAMES)
+        if all(x.shape == shape and x.dtype == np.float32 and np.isfinite(x).all() for x in found):
+            return found
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        pass
+    raise UserError(
+        f"{path} is not what this run has released: damaged, or of other captions; bring it back, or begin in a new "
+        f"--workdir"
+    )
 
 
-def _write(path: Any, sums: np.ndarray) -> None:
+def _write(path: Any, found: tuple[np.ndarray, ...]) -> None:
     with explain_write_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in path.parent.glob(f"{FILE_NAME}.*.unfinished"):  # of a process that was killed: nobody has seen it
             left.unlink()
         with whole(path) as place, place.open("wb") as file:
-            np.save(file, sums, allow_pickle=False)
+            np.savez(file, **dict(zip(NAMES, found, strict=True)))
             file.flush()
             os.fsync(file.fileno())
 

@@ -1,18 +1,22 @@
-"""Mean pictures of captions from one noisy release: a sum of private pictures for each feature of public captions.
+"""Mean pictures of captions from noisy sums of private pictures, one for each feature of public captions.
 
 Features phi(c) say what a caption names. Pictures x, in [-1, 1], are taken to be phi(c) W and noise, so that
 
-    S = sum over pictures of w phi x^T + sigma C N(0, I)        is released, with w = 1 / |phi|,
-    G = sum over pictures of w phi phi^T                        is public, since captions are.
+    S = sum over pictures of w phi r^T min(1, C / |r|) + sigma C N(0, I)    is released, with w = 1 / |phi|,
+    G = sum over pictures of w phi phi^T                                    is public, since captions are.
 
-**Sensitivity.** Neighbours are two data sets of which one has a picture x set to zero (zero-out; its caption stays, and
-so do phi, w and G). S then moves by w phi x^T, whose Frobenius norm is w |phi| |x| = |x|. That is at most C, since
-pictures of a larger norm are scaled to it; with C the root of the number of a picture's values there are none. So S is
-one Gaussian mechanism with the noise multiplier sigma, and whatever follows from S, G and captions costs nothing more.
+First r = x, with C the root of the number of a picture's values, which no picture exceeds, and much noise; then
+r = x - phi W, which is public but for x, with a smaller C and so less noise for what it costs.
 
-W follows from S by Bayes: the noise is known, and each feature's weights are taken to be normal with a variance of its
-own, which is found where S is most likely (automatic relevance determination; MacKay 1992, Tipping 2001). Features that
-noise has drowned, or that tell nothing, get weights near zero; so there may be many of them, as pairs of attributes.
+**Sensitivity.** Neighbours are two data sets of which one lacks a picture (its caption stays, and so do phi, w and G).
+S then moves by one term, whose Frobenius norm is w |phi| |r| min(1, C / |r|), and that is at most C. So S is one
+Gaussian mechanism with the noise multiplier sigma, and whatever follows from S, G and captions costs nothing more.
+
+W, or what is to be added to it, follows from S by Bayes. The noise is known, and each feature's weights are taken to
+be normal with a variance of its own, which is found where S is most likely (automatic relevance determination; MacKay
+1992, Tipping 2001). Then each weight gets a variance of its own: halfway from its feature's to that of the weights
+around it, as far as S tells of these. So what noise has drowned, or what tells nothing, comes out near zero, and there
+may be many features, such as pairs of attributes.
 """
 
 from __future__ import annotations
@@ -83,27 +87,31 @@ def largest_norm(values: int) -> float:
     return float(values) ** 0.5
 
 
-def clipped_sums(features: np.ndarray, images: Any, norm: float) -> np.ndarray:
+def clipped_sums(features: np.ndarray, images: Any, norm: float, weights: np.ndarray | float = 0.0) -> np.ndarray:
     """Returns S without noise, float64 [F, V]; a picture moves it by `norm` at most (Frobenius).
 
     Args:
       features: float [N, F] of the pictures' captions, none of them zero.
       images: uint8 [N, H, W, C].
-      norm: of a picture's values in [-1, 1], at most; longer ones are scaled to it.
+      norm: C, of r in units of [-1, 1].
+      weights: W that is known already, float [F, V]; 0 = none.
     """
     total = np.zeros((features.shape[1], int(np.prod(images.shape[1:]))), np.float64)
     for start in range(0, len(images), AT_ONCE):
         phi = features[start : start + AT_ONCE].astype(np.float64)
-        x = np.asarray(images[start : start + AT_ONCE]).reshape(len(phi), -1) / 127.5 - 1
-        lengths = np.linalg.norm(x, axis=1, keepdims=True)
-        x *= np.minimum(1.0, norm / np.maximum(lengths, 1e-12))
-        total += (phi / np.linalg.norm(phi, axis=1, keepdims=True)).T @ x
+        r = np.asarray(images[start : start + AT_ONCE]).reshape(len(phi), -1) / 127.5 - 1
+        if np.ndim(weights):
+            r -= phi @ weights
+        r *= np.minimum(1.0, norm / np.maximum(np.linalg.norm(r, axis=1, keepdims=True), 1e-12))
+        total += (phi / np.linalg.norm(phi, axis=1, keepdims=True)).T @ r
     return total
 
 
-def released(features: np.ndarray, images: Any, norm: float, noise_multiplier: float) -> np.ndarray:
+def released(
+    features: np.ndarray, images: Any, norm: float, noise_multiplier: float, weights: np.ndarray | float = 0.0
+) -> np.ndarray:
     """Returns S, float32 [F, V]: `clipped_sums` and fresh noise of `noise_multiplier` times `norm` in each entry."""
-    total = clipped_sums(features, images, norm)
+    total = clipped_sums(features, images, norm, weights)
     return (total + noise_multiplier * norm * standard_normals(total.size).reshape(total.shape)).astype(np.float32)
 
 
@@ -113,24 +121,41 @@ def gram(features: np.ndarray) -> np.ndarray:
     return (phi / np.linalg.norm(phi, axis=1, keepdims=True)).T @ phi
 
 
-def solved(gram: np.ndarray, sums: np.ndarray, deviation: float) -> np.ndarray:
+def solved(gram: np.ndarray, sums: np.ndarray, deviation: float, shape: Sequence[int]) -> np.ndarray:
     """Returns W, float32 [F, V]: the mean of the weights, given S.
 
     Args:
       gram: G.
       sums: S.
       deviation: standard deviation of the noise in each entry of S, above 0.
+      shape: of a picture, [H, W, C].
     """
     sums = sums.astype(np.float64)
-    variances = np.ones(len(gram))
-    for _ in range(ROUNDS):
+    variances = towards = certain = np.ones(len(gram))
+    for number in range(ROUNDS):
+        if number:  # a fixed point of the likelihood of S; what tends to zero is kept from getting there
+            variances = np.maximum(variances * (towards**2).mean(1) / np.maximum(certain, 1e-300), 1e-12)
         inverse = np.linalg.inv((gram * variances) @ gram + deviation**2 * np.eye(len(gram)))
         explained = gram @ inverse
         towards = explained @ sums
-        # A fixed point of the likelihood of S; what tends to zero is kept from getting there.
         certain = np.einsum("fg,gf->f", explained, gram)
-        variances = np.maximum(variances * (towards**2).mean(1) / np.maximum(certain, 1e-300), 1e-12)
-    return (variances[:, None] * towards).astype(np.float32)
+    known = np.clip(variances * certain, 1e-12, 1.0)[:, None]  # share of a weight's variance that S tells
+    of_feature = variances[:, None]
+    plain, error = (
+        of_feature * towards / known,
+        of_feature * (1 - known) / known,
+    )  # weights as S has them, and how wrong
+    around = np.maximum(_around(plain**2, shape) - error, 0.0)
+    of_weight = of_feature + known * (around - of_feature) / 2
+    return (plain * of_weight / np.maximum(of_weight + error, 1e-12)).astype(np.float32)
+
+
+def _around(values: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Means over all channels of 3 x 3 pixels, [F, V] of [F, V]."""
+    height, width, channels = shape
+    of_pixels = np.pad(values.reshape(-1, height, width, channels).mean(3), [(0, 0), (1, 1), (1, 1)], mode="edge")
+    total = sum(of_pixels[:, i : i + height, j : j + width] for i in range(3) for j in range(3))
+    return (total / 9)[..., None].repeat(channels, 3).reshape(len(values), -1)
 
 
 def pictures(features: np.ndarray, weights: np.ndarray, shape: Sequence[int]) -> np.ndarray:
