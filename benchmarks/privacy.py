@@ -10,9 +10,10 @@ training pictures: these figures are not private, and the data is one that anybo
   squares on it. A caption gives one picture, so there is no diversity. It needs no training.
 - `released`: what t2igan releases for the same epsilon: weighted sums, for pairs of attributes too, and Bayes' weights
   (`t2igan.method.privacy.means`); the pictures themselves, no network.
-- `warm`: the generator that learned from released means, of `config.privacy.means_epsilon`, before any game.
-- `private`: the configuration (`--config`), trained with `config.privacy`.
-- `plain`: the same networks, losses and numbers of steps of the game, with batches as large, by the usual step.
+- `private`: the configuration (`--config`), trained with `config.privacy`: as it stands, means and no game.
+- `game`: means for 0.8 of epsilon, and a game for the rest, after 100 and 200 steps and at its end.
+- `warm`: the same without the game.
+- `plain`: the same game alone, without privacy, with batches as large, by the usual step.
 
 What is in --work is not done again. Time is a ratio of steps in turns, on batches of as many pictures.
 """
@@ -39,6 +40,7 @@ from t2igan.evaluation.evaluate import evaluate
 from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.runs import draw_with
 from t2igan.inference.files import write_json
+from t2igan.inference.sample import KEPT_FOLDER
 from t2igan.method import phases
 from t2igan.method.phases.private_means import Release
 from t2igan.method.privacy import means
@@ -53,6 +55,8 @@ SHOWN = (
     "diversity_within/pixels",
 )
 RIDGE = 10.0
+MEANS_SHARE = 0.8  # of epsilon, before a game
+PAIRED_WEIGHT = 20.0
 
 
 def not_private(config: Any) -> Any:
@@ -104,9 +108,18 @@ def linear_means(train: Dataset, privacy: Any) -> Callable[[Sequence[dict[str, s
     return draw
 
 
-def before_the_game(config: Any) -> Any:
-    """Returns the configuration that ends with what the generator learned from means."""
+def with_game(config: Any) -> Any:
+    """Returns the configuration with means and a game that is held to them."""
     config = config.copy_and_resolve_references().unlock()
+    config.phases, config.loss.paired_weight = ("generator", "adversarial"), PAIRED_WEIGHT
+    config.privacy.means_epsilon = MEANS_SHARE * config.privacy.epsilon
+    config.checkpoint.keep_every_images = 100 * config.privacy.batch_images * config.train.discriminator_steps
+    return config.lock()
+
+
+def before_the_game(config: Any) -> Any:
+    """Returns `with_game` that ends with what the generator learned from means."""
+    config = with_game(config).copy_and_resolve_references().unlock()
     config.phases, config.loss.paired_weight = ("generator",), 0.0
     return config.lock()
 
@@ -147,7 +160,7 @@ def step_times(config: Any, repeats: int) -> dict[str, float]:
     """Returns the seconds of a step, median of turns: of the private one and of the usual one on as many pictures."""
     steps: dict[str, Callable[[], Any]] = {}
     mesh = parallel.make_mesh(1)
-    for name, of_it in (("private", config), ("not private", not_private(config))):
+    for name, of_it in (("private", with_game(config)), ("not private", not_private(config))):
         run, given = plan.without_data(of_it, mesh)
         phase = phases.build("adversarial", run, given)
         state, like = plan.abstract(run, phase, given)
@@ -177,11 +190,19 @@ def step_times(config: Any, repeats: int) -> dict[str, float]:
     return {name: float(np.median(times)) for name, times in timing.in_turns(steps, repeats).items()}
 
 
+TRAINED: dict[str, Callable[[Any], Any]] = {
+    "private": lambda config: config,
+    "warm": before_the_game,
+    "game": with_game,
+    "plain": not_private,
+}
+
+
 def main() -> None:
     """Does what is missing, and prints the table."""
     parser: argparse.ArgumentParser = timing.parser(__doc__, "private")
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--only", nargs="*", default=["means", "released", "warm", "private", "plain", "time"])
+    parser.add_argument("--only", nargs="*", default=["means", "released", *TRAINED, "time"])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the configuration, JSON")
     parser.add_argument("--num_images", type=int, default=850)
     parser.add_argument("--repeats", type=int, default=5)
@@ -207,13 +228,15 @@ def main() -> None:
             drawn = {"means": linear_means, "released": released_means}[name]
             figures = judge(of_captions(drawn(train, config.privacy), test))
             rows.append((f"{name}, epsilon {config.privacy.epsilon:g}", *(f"{figures[n]:.3f}" for n in SHOWN), "-"))
-        elif name in ("warm", "private", "plain"):
-            change = {"warm": before_the_game, "private": lambda config: config, "plain": not_private}[name]
-            facts = trained(change(config), given.work / name, data)
-            model = t2igan.load(given.work / name)
-            figures = judge(draw_with(model))
-            spent = f", epsilon {model.info['privacy']['epsilon']:.2f}" if "privacy" in model.info else ""
-            rows.append((f"{name}{spent}", *(f"{figures[n]:.3f}" for n in SHOWN), f"{facts['cpu_s']:,}"))
+        elif name in TRAINED:
+            facts = trained(TRAINED[name](config), given.work / name, data)
+            kept = given.work / name / KEPT_FOLDER
+            for path in [*sorted(kept.glob("0*.safetensors")), given.work / name]:
+                model = t2igan.load(path)
+                figures = judge(draw_with(model))
+                spent = f", epsilon {model.info['privacy']['epsilon']:.2f}" if "privacy" in model.info else ""
+                title = f"{name}, step {model.info['step']:,}{spent}"
+                rows.append((title, *(f"{figures[n]:.3f}" for n in SHOWN), f"{facts['cpu_s']:,}"))
     text = timing.table(("model", *SHOWN, "CPU, s"), rows) if rows else ""
     if "time" in given.only:
         times = step_times(config, given.repeats)
