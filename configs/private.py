@@ -2,9 +2,9 @@
 
     t2igan train --config=private --workdir=runs/private
 
-Needs `pip install 't2igan[privacy]'`. Cost: 58 s of CPU time. Result at epsilon 10, delta 1e-5, worst of seeds 0, 1, 2 on
-test captions: attributes right 0.980 / all at once 0.889, Frechet distance 3.6 by the classifier and 3.2 by the probe;
-noisy linear means have 0.982 / 0.899, 5.7 and 3.9 (docs/privacy.md). Neither has any diversity within a caption.
+Needs `pip install 't2igan[privacy]'`. Cost: 58 s of CPU time. Result at epsilon 10, delta 1e-5, worst of seeds 0, 1, 2
+on test captions: attributes right 0.980 / all at once 0.889, Frechet 3.6 by the classifier and 3.2 by the probe; noisy
+linear means have 0.982 / 0.899, 5.7 and 3.9 (docs/privacy.md). Neither has any diversity within a caption to speak of.
 
 It draws what captions look like on average, by sums of pictures that are released once, with noise; a generator learns
 these by heart. With the game after it, which sees pictures by way of a small discriminator, it did no better:
