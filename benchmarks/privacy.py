@@ -1,15 +1,19 @@
-"""Differential privacy beside its two baselines: noisy linear means, and the same game without privacy.
+"""Differential privacy beside its baselines: noisy linear means, and the same game without privacy.
 
     python -m benchmarks.privacy --work=/tmp/privacy --out=benchmarks/results/privacy.md
     python -m benchmarks.privacy --work=/tmp/privacy --only time       # the time of a step alone
 
-Three models draw the test captions of the same data and are judged by the same extractors, which learn from the real
+Models draw the test captions of the same data and are judged by the same extractors, which learn from the real
 training pictures: these figures are not private, and the data is one that anybody can have.
 
-- `private`: the configuration (`--config`), trained with `config.privacy`.
-- `linear means`: one noisy sum of the pictures for each attribute and value, with the same epsilon and delta, and least
+- `means`: one noisy sum of the pictures for each attribute and value, with the same epsilon and delta, and least
   squares on it. A caption gives one picture, so there is no diversity. It needs no training.
-- `not private`: the same networks, losses and numbers of steps, with batches as large, by the usual step.
+- `released`: what t2igan releases for the same epsilon: weighted sums, for pairs of attributes too, and Bayes' weights
+  (`t2igan.method.privacy.means`); the pictures themselves, no network.
+- `private`: the configuration (`--config`), trained with `config.privacy`: as it stands, means and no game.
+- `game`: means for 0.8 of epsilon, and a game for the rest, after 100 and 200 steps and at its end.
+- `warm`: the same without the game.
+- `plain`: the same game alone, without privacy, with batches as large, by the usual step.
 
 What is in --work is not done again. Time is a ratio of steps in turns, on batches of as many pictures.
 """
@@ -36,7 +40,10 @@ from t2igan.evaluation.evaluate import evaluate
 from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.runs import draw_with
 from t2igan.inference.files import write_json
+from t2igan.inference.sample import KEPT_FOLDER
 from t2igan.method import phases
+from t2igan.method.phases.private_means import Release
+from t2igan.method.privacy import means
 from t2igan.method.privacy.accounting import epsilon_of
 from t2igan.method.privacy.noise import standard_normals
 from t2igan.training import plan
@@ -48,6 +55,8 @@ SHOWN = (
     "diversity_within/pixels",
 )
 RIDGE = 10.0
+MEANS_SHARE = 0.8  # of epsilon, before a game
+PAIRED_WEIGHT = 20.0
 
 
 def not_private(config: Any) -> Any:
@@ -55,7 +64,8 @@ def not_private(config: Any) -> Any:
     config = config.copy_and_resolve_references().unlock()
     config.train.steps = config.train.steps or -(-config.train.images // config.train.batch_images)
     config.train.batch_images = config.privacy.batch_images
-    config.privacy.epsilon = 0.0
+    config.privacy.update(epsilon=0.0, means_epsilon=0.0)
+    config.phases, config.loss.paired_weight = ("adversarial",), 0.0
     config.evaluate.update(every_images=0, at_end=False)
     config.guard.num_images = 0
     return config.lock()
@@ -76,7 +86,7 @@ def noise_multiplier(epsilon: float, delta: float) -> float:
     return high
 
 
-def linear_means(train: Dataset, epsilon: float, delta: float) -> Callable[[Sequence[dict[str, str]]], np.ndarray]:
+def linear_means(train: Dataset, privacy: Any) -> Callable[[Sequence[dict[str, str]]], np.ndarray]:
     """Returns what draws attributes, from one noisy release: (attributes of each) -> uint8 pictures.
 
     The release is sum phi(c) x^T + noise, with phi the attributes of a public caption and pictures x in [-1, 1], which
@@ -87,7 +97,7 @@ def linear_means(train: Dataset, epsilon: float, delta: float) -> Callable[[Sequ
     pictures = np.asarray(train.images).reshape(len(train), -1) / 127.5 - 1
     bound = np.sqrt((features**2).sum(1)).max() * np.sqrt(pictures.shape[1])
     total = features.T @ pictures
-    deviation = noise_multiplier(epsilon, delta) * bound
+    deviation = noise_multiplier(privacy.epsilon, privacy.delta) * bound
     total += deviation * standard_normals(total.size).reshape(total.shape)
     weights = np.linalg.solve(features.T @ features + RIDGE * np.eye(len(total)), total)
 
@@ -96,6 +106,32 @@ def linear_means(train: Dataset, epsilon: float, delta: float) -> Callable[[Sequ
         return np.clip(np.round((drawn + 1) * 127.5), 0, 255).astype(np.uint8).reshape(-1, *train.images.shape[1:])
 
     return draw
+
+
+def with_game(config: Any) -> Any:
+    """Returns the configuration with means and a game that is held to them."""
+    config = config.copy_and_resolve_references().unlock()
+    config.phases, config.loss.paired_weight = ("generator", "adversarial"), PAIRED_WEIGHT
+    config.privacy.means_epsilon = MEANS_SHARE * config.privacy.epsilon
+    config.checkpoint.keep_every_images = 100 * config.privacy.batch_images * config.train.discriminator_steps
+    return config.lock()
+
+
+def before_the_game(config: Any) -> Any:
+    """Returns `with_game` that ends with what the generator learned from means."""
+    config = with_game(config).copy_and_resolve_references().unlock()
+    config.phases, config.loss.paired_weight = ("generator",), 0.0
+    return config.lock()
+
+
+def released_means(train: Dataset, privacy: Any) -> Callable[[Sequence[dict[str, str]]], np.ndarray]:
+    """Returns what draws attributes by the means that t2igan releases for the whole epsilon, as `linear_means`."""
+    named = means.of_attributes(train.attributes or ())
+    columns, shape = means.columns_of(named), train.images.shape[1:]
+    noise = noise_multiplier(privacy.epsilon, privacy.delta)
+    release = Release.of(privacy, noise, means.table(named, columns), shape)
+    weights = release.weights(*release.of_pictures(train.images))
+    return lambda attributes: means.pictures(means.table(means.of_attributes(attributes), columns), weights, shape)
 
 
 def of_captions(draw: Callable, test: Dataset) -> Callable[[Sequence[str], Sequence[int]], np.ndarray]:
@@ -124,7 +160,7 @@ def step_times(config: Any, repeats: int) -> dict[str, float]:
     """Returns the seconds of a step, median of turns: of the private one and of the usual one on as many pictures."""
     steps: dict[str, Callable[[], Any]] = {}
     mesh = parallel.make_mesh(1)
-    for name, of_it in (("private", config), ("not private", not_private(config))):
+    for name, of_it in (("private", with_game(config)), ("not private", not_private(config))):
         run, given = plan.without_data(of_it, mesh)
         phase = phases.build("adversarial", run, given)
         state, like = plan.abstract(run, phase, given)
@@ -154,11 +190,19 @@ def step_times(config: Any, repeats: int) -> dict[str, float]:
     return {name: float(np.median(times)) for name, times in timing.in_turns(steps, repeats).items()}
 
 
+TRAINED: dict[str, Callable[[Any], Any]] = {
+    "private": lambda config: config,
+    "warm": before_the_game,
+    "game": with_game,
+    "plain": not_private,
+}
+
+
 def main() -> None:
     """Does what is missing, and prints the table."""
     parser: argparse.ArgumentParser = timing.parser(__doc__, "private")
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--only", nargs="*", default=["means", "private", "plain", "time"])
+    parser.add_argument("--only", nargs="*", default=["means", "released", *TRAINED, "time"])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes to the configuration, JSON")
     parser.add_argument("--num_images", type=int, default=850)
     parser.add_argument("--repeats", type=int, default=5)
@@ -180,18 +224,19 @@ def main() -> None:
         judge = functools.partial(judged, test=test, extractors=extractors, num_images=given.num_images)
     for name in given.only:
         print(f"{name} ...", flush=True)
-        if name == "means":
-            figures = judge(of_captions(linear_means(train, config.privacy.epsilon, config.privacy.delta), test))
-            rows.append(
-                (f"linear means, epsilon {config.privacy.epsilon:g}", *(f"{figures[n]:.3f}" for n in SHOWN), "-")
-            )
-        elif name in ("private", "plain"):
-            of_it = config if name == "private" else not_private(config)
-            facts = trained(of_it, given.work / name, data)
-            model = t2igan.load(given.work / name)
-            figures = judge(draw_with(model))
-            title = f"private, epsilon {model.info['privacy']['epsilon']:.2f}" if name == "private" else "not private"
-            rows.append((title, *(f"{figures[n]:.3f}" for n in SHOWN), f"{facts['cpu_s']:,}"))
+        if name in ("means", "released"):
+            drawn = {"means": linear_means, "released": released_means}[name]
+            figures = judge(of_captions(drawn(train, config.privacy), test))
+            rows.append((f"{name}, epsilon {config.privacy.epsilon:g}", *(f"{figures[n]:.3f}" for n in SHOWN), "-"))
+        elif name in TRAINED:
+            facts = trained(TRAINED[name](config), given.work / name, data)
+            kept = given.work / name / KEPT_FOLDER
+            for path in [*sorted(kept.glob("0*.safetensors")), given.work / name]:
+                model = t2igan.load(path)
+                figures = judge(draw_with(model))
+                spent = f", epsilon {model.info['privacy']['epsilon']:.2f}" if "privacy" in model.info else ""
+                title = f"{name}, step {model.info['step']:,}{spent}"
+                rows.append((title, *(f"{figures[n]:.3f}" for n in SHOWN), f"{facts['cpu_s']:,}"))
     text = timing.table(("model", *SHOWN, "CPU, s"), rows) if rows else ""
     if "time" in given.only:
         times = step_times(config, given.repeats)

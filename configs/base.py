@@ -352,9 +352,14 @@ def get_config() -> ConfigDict:
     captioning.clip_norm = 1.0  # the norm of the gradient, at most; 0 = unbounded
 
     # Differential privacy of the training pictures, with public captions; experimental (docs/privacy.md). It wants
-    # config.phases=("adversarial",), and --config=private has the rest.
+    # config.phases of "generator", which then learns from means, and "adversarial"; --config=private has the rest.
     config.privacy = privacy = ConfigDict()
     privacy.epsilon = 0.0  # what may be spent; the training ends when it is; 0 = no privacy
+    # Of which so much, were it alone, releases sums of the pictures, one a feature of captions: what the phase
+    # "generator" learns from, and loss.paired_weight holds the game to; 0 = none, and no such phase.
+    privacy.means_epsilon = 0.0
+    privacy.residual_norm = 0.3  # of what a picture differs from its mean, at most, as a share of a picture's largest
+    privacy.means_features = "auto"  # "attributes" and pairs of them; "phrases" of captions; "auto" = what there is
     privacy.delta = 1e-5  # probability that the bound does not hold; well below 1 / training pictures
     privacy.noise_multiplier = 0.0  # noise as a multiple of clip_norm; 0 = as much as the length of `train` wants
     privacy.clip_norm = 1.0  # norm of the gradient of one picture, at most

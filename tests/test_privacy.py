@@ -56,7 +56,8 @@ CHANGES = {
     "guard.rollbacks": 1,
 }
 REFUSED = {
-    "phases": (("text", "adversarial"), "would look at them; set it to"),
+    "phases": (("text", "adversarial"), "would look at private pictures; leave them out"),
+    "loss.paired_weight": (1.0, "it shows the pictures to the generator, unless means are released"),
     "loss.adversarial": ("relativistic", "set it to 'minimax', 'non_saturating', 'least_squares', 'hinge'"),
     "loss.penalty": ("r1_r2", "wants config.loss.penalty to be 'r1', 'none'; it is 'r1_r2'"),
     "privacy.epsilon": (math.inf, "protects nothing"),

@@ -22,7 +22,7 @@ from t2igan.inference.pictures import row_tops, sheet
 from t2igan.inference.pretrained.opening import snapshot_parts
 from t2igan.inference.sample import BEST_SNAPSHOT_NAME, KEPT_FOLDER, SNAPSHOT_NAME, Model, from_snapshot
 from t2igan.inference.snapshot import Snapshot, read_metrics, save_snapshot
-from t2igan.method.phases import PHASES, Phase, private
+from t2igan.method.phases import Phase, private
 from t2igan.training.guard import FEWEST_PICTURES, Collapse, Guard, may_roll_back, verdict
 from t2igan.training.logs import say
 from t2igan.training.run import Run
@@ -175,5 +175,5 @@ def snapshot_of(run: Run, learned: Mapping[str, Any], done: int, phase: str) -> 
         metrics={},
         seen=run.seen if run.config.checkpoint.keep_words else {},
         info={"phase": phase, "step": done, "t2igan": __version__, "jax": jax.__version__, "data": run.train_data.name}
-        | ({"privacy": privacy} if (privacy := private.facts(run, PHASES["adversarial"])) else {}),
+        | ({"privacy": privacy} if (privacy := private.facts(run)) else {}),
     )

@@ -88,7 +88,7 @@ def gone_on_with(config: Any, section: str) -> Any:
 def build(run: Any, given: Mapping[str, Params]) -> Phase:  # noqa: ARG001
     """Returns the phase of a run; that of `t2igan.method.phases.private` where pictures are to stay private."""
     if run.config.privacy.epsilon:
-        return private.build(run, KIND)
+        return private.build(run)
     method = Method.create(run.config, run.gathered_networks, KIND.total_steps(run))
     return phase_of_game(run, "adversarial", KIND, method, step.train_step, method, sheet_prefix="")
 

@@ -8,7 +8,8 @@ pictures, for the adversarial phase to begin with, and an inverter.
 
 *Regress*: the generator alone learns to draw its caption's picture, by mean (x - G(z, c))^2 with z at random. Where a
 caption has one picture, that is all there is to learn; where it has many, it is their mean, and noise counts for
-nothing.
+nothing. With `config.privacy` these pictures are means that were released (`t2igan.method.phases.private_means`), and
+no figures are taken.
 
 Figures of the validation split at its end: "reconstruction/held_out", the mean squared error of whole pictures, in the
 space of the game, by way of the inverter's noise, and "reconstruction/random_z", the same with noise at random; of a
@@ -31,6 +32,7 @@ from t2igan.errors import UserError
 from t2igan.inference.drawing import to_bytes
 from t2igan.inference.pictures import sheet
 from t2igan.method.losses.inversion import InversionWeights, complete, inversion_loss
+from t2igan.method.phases import private_means
 from t2igan.method.phases.base import PHASES, Phase, PhaseKind, PhaseMethod, PhaseState, descend, init_phase_state
 from t2igan.method.techniques.masks import MASKS, random_visible
 from t2igan.method.techniques.regularize import drop_captions
@@ -128,7 +130,12 @@ def build(run: Any, given: Mapping[str, Params]) -> Phase:  # noqa: ARG001
     """Returns the phase of a run."""
     total_steps, step_images = KIND.total_steps(run), run.config[SECTION].batch_images
     method = GeneratorMethod.create(run.config, run.gathered_networks, total_steps)
-    if method.regresses:
+    own, look = None, None
+    if run.config.privacy.epsilon:
+        private_means.require_one_device(run)
+        private_means.require_ledger(run, "generator")
+        own = private_means.batches(run, private_means.of_run(run), step_images)
+    elif method.regresses:
         look = functools.partial(regression_error, run, step_images)
     else:
         look = functools.partial(completion, run, method.masks, step_images)
@@ -141,6 +148,7 @@ def build(run: Any, given: Mapping[str, Params]) -> Phase:  # noqa: ARG001
         shown=("loss/regression",) if method.regresses else ("loss/reconstruction", "loss/prior"),
         unlabelled=not method.regresses,
         monitor=look,
+        own_batches=own,
         evaluates="at_end" if method.regresses else "never",
         sheet_prefix="generator_",
     )

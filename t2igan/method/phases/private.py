@@ -11,6 +11,9 @@ h is clipped for balance alone: else fakes would outweigh real pictures, whose g
 Fakes are drawn from public captions, and the generator learns from the discriminator and from public captions, so all
 that is not g is computed from what is private already (DP-SGD: Abadi et al. 2016, arXiv:1607.00133; GANs: Xie et al.
 2018, arXiv:1802.06739). Several such updates for one of the generator help (Bie et al. 2023, arXiv:2302.02936).
+
+Where means were released before (`t2igan.method.phases.private_means`), a share of the budget is theirs, and the
+generator's paired loss is towards them.
 """
 
 from __future__ import annotations
@@ -29,8 +32,9 @@ from t2igan import step
 from t2igan.errors import UserError
 from t2igan.inference.checkpoint import newest_step
 from t2igan.method.game import Method
-from t2igan.method.phases.base import OwnBatches, Phase, PhaseKind
-from t2igan.method.privacy.accounting import Budget, Ledger, settle
+from t2igan.method.phases import private_means
+from t2igan.method.phases.base import OwnBatches, Phase
+from t2igan.method.privacy.accounting import Ledger
 from t2igan.method.privacy.clipping import PictureLoss, clipped_sum, clipped_sum_by_vmap
 from t2igan.method.privacy.sampling import PoissonBatches
 from t2igan.nets.init import init_network
@@ -64,12 +68,15 @@ def private_step(
     game = private.game
     for i in range(game.discriminator_steps):
         key = step.stream(game.seed, f"discriminator {i}", state.step)
-        part = {name: values[i] for name, values in batch.items()}
+        part = {name: values[i] for name, values in batch.items() if name != "means"}
         state, d_metrics = update_discriminator(private, state, part, key)
     key, tokens = step.stream(game.seed, "generator", state.step), batch["public_tokens"][-1]
-    # The generator's losses that are allowed look at no real picture: blank ones take their place.
-    blank = jnp.zeros((len(tokens), *batch["images"].shape[2:]), jnp.float32)
-    state, g_metrics = step.update_generator(game, state, blank, tokens, key)
+    # The generator's losses that are allowed look at no real picture: means take their place, or blank ones.
+    if "means" in batch:
+        shown = game.networks.to_network(state.frozen, batch["means"])
+    else:
+        shown = jnp.zeros((len(tokens), *batch["images"].shape[2:]), jnp.float32)
+    state, g_metrics = step.update_generator(game, state, shown, tokens, key)
     return step.advance(game, state, d_metrics), d_metrics | g_metrics
 
 
@@ -147,19 +154,15 @@ def noise_like(params: Any, values: jax.Array) -> Any:
     return jax.tree.map(jnp.zeros_like, params) | {"params": structure.unflatten(parts)}
 
 
-def build(run: Any, kind: PhaseKind) -> Phase:
+def build(run: Any) -> Phase:
     """Returns the phase of a run; says what it may spend and what that costs in noise.
 
     Raises:
       UserError: the budget allows no update, a batch is larger than the data, several devices, or a lost ledger.
     """
-    if run.mesh.size > 1:
-        raise UserError(
-            f"config.privacy.epsilon={run.config.privacy.epsilon:g} trains on one device, and there are "
-            f"{run.mesh.size}; set config.devices=1"
-        )
+    private_means.require_one_device(run)
     privacy, updates = run.config.privacy, run.config.train.discriminator_steps
-    budget = budget_of(run.config, len(run.train_data), kind.total_steps(run))
+    budget = private_means.budget_of(run.config, len(run.train_data))
     steps = budget.updates // updates
     if not steps:
         raise UserError(
@@ -190,7 +193,8 @@ def build(run: Any, kind: PhaseKind) -> Phase:
             f"{updates:,} updates each: sampling rate {budget.sampling_rate:.4f}, noise {budget.noise_multiplier:g} x "
             f"norm {privacy.clip_norm:g}, by {privacy.accountant}"
         )
-    batches = _batches(run, sum(leaf.size for leaf in jax.tree.leaves(like["params"])))
+    held = private_means.of_run(run) if game.paired_weight else None
+    batches = _batches(run, sum(leaf.size for leaf in jax.tree.leaves(like["params"])), held)
     lost = _lost_steps(run, updates)
     if lost:
         run.say(f"phase {NAME}: {lost:,} steps were made and lost when a process ended; they stay spent")
@@ -211,26 +215,25 @@ def build(run: Any, kind: PhaseKind) -> Phase:
     )
 
 
-def budget_of(config: Any, num_images: int, steps: int) -> Budget:
-    """Returns the budget of a configuration for a training of so many steps."""
-    return settle(config.privacy, num_images, steps * config.train.discriminator_steps)
-
-
-def facts(run: Any, kind: PhaseKind) -> dict[str, Any]:
+def facts(run: Any) -> dict[str, Any]:
     """Returns what a snapshot says of the privacy of its weights, for JSON; {} where none is asked for."""
     privacy = run.config.privacy
     if not privacy.epsilon:
         return {}
-    budget = budget_of(run.config, len(run.train_data), kind.total_steps(run))
+    budget = private_means.budget_of(run.config, len(run.train_data))
     updates = Ledger(run.workdir).updates() or 0
+    of_updates = {
+        "sampling_rate": budget.sampling_rate,
+        "noise_multiplier": budget.noise_multiplier,
+        "clip_norm": privacy.clip_norm,
+    }
     return {
         "epsilon": budget.spent(updates),
         "budget": privacy.epsilon,
         "delta": budget.delta,
-        "sampling_rate": budget.sampling_rate,
-        "noise_multiplier": budget.noise_multiplier,
-        "clip_norm": privacy.clip_norm,
         "updates": updates,
+        **(of_updates if updates else {}),
+        **({"means_noise_multiplier": budget.means_noise} if budget.means_noise else {}),
         "accountant": privacy.accountant,
         "assumptions": [*ASSUMPTIONS, *_of_init(run.config)],
     }
@@ -259,7 +262,7 @@ def _without_norms(run: Any, game: Method, like: Any) -> list[str]:
     return missing
 
 
-def _batches(run: Any, noise_values: int) -> PoissonBatches:
+def _batches(run: Any, noise_values: int, held: private_means.Means | None) -> PoissonBatches:
     data, train, privacy = run.train_data, run.config.train, run.config.privacy
     num_captions = np.array([len(captions) for captions in data.captions], np.int64)
     return PoissonBatches(
@@ -273,19 +276,23 @@ def _batches(run: Any, noise_values: int) -> PoissonBatches:
         public_captions=train.batch_images,
         noise_values=noise_values,
         multiple=privacy.microbatch_images or 8,
+        means=held,
     )
 
 
 def _shapes(run: Any, batches: PoissonBatches) -> dict[str, jax.ShapeDtypeStruct]:
     like, updates, room = run.batch_shapes, batches.updates, batches.room()
-    tokens = like["tokens"]
-    return {
+    tokens, public = like["tokens"], batches.public_captions
+    shapes = {
         "images": jax.ShapeDtypeStruct((updates, room, *like["images"].shape[1:]), like["images"].dtype),
         "tokens": jax.ShapeDtypeStruct((updates, room, *tokens.shape[1:]), tokens.dtype),
         "mask": jax.ShapeDtypeStruct((updates, room), jnp.float32),
         "noise": jax.ShapeDtypeStruct((updates, batches.noise_values), jnp.float32),
-        "public_tokens": jax.ShapeDtypeStruct((updates + 1, batches.public_captions, *tokens.shape[1:]), tokens.dtype),
+        "public_tokens": jax.ShapeDtypeStruct((updates + 1, public, *tokens.shape[1:]), tokens.dtype),
     }
+    if batches.means is not None:
+        shapes["means"] = jax.ShapeDtypeStruct((public, *like["images"].shape[1:]), like["images"].dtype)
+    return shapes
 
 
 def _lost_steps(run: Any, updates: int) -> int:
@@ -294,10 +301,6 @@ def _lost_steps(run: Any, updates: int) -> int:
     Raises:
       UserError: there is a checkpoint and no ledger.
     """
+    private_means.require_ledger(run, NAME)
     start, counted = newest_step(run.workdir / "checkpoints" / NAME), Ledger(run.workdir).updates()
-    if start and counted is None:
-        raise UserError(
-            f"{Ledger(run.workdir).path} is gone, so nobody knows what was spent; bring it back, or begin in a new "
-            f"--workdir"
-        )
     return max(-(-(counted or 0) // updates) - (start or 0), 0)

@@ -1,7 +1,8 @@
 """What updates on private pictures cost: epsilon at a delta, by the library dp-accounting, and a ledger on disk.
 
-An update is a Gaussian mechanism on a Poisson sample. Neighbours are two data sets of which one lacks one picture
-(add or remove one; the pictures' captions are public and stay, which is called zero-out and has the same figures).
+An update is a Gaussian mechanism on a Poisson sample; a release of means, before them, is one on all pictures. They are
+composed. Neighbours are two data sets of which one lacks one picture (add or remove one; the pictures' captions are
+public and stay, which is called zero-out and has the same figures).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ class Budget:
       noise_multiplier: standard deviation of the noise as a multiple of the clipping norm.
       accountant: "pld", privacy loss distributions, or "rdp", Renyi divergences, which is looser.
       updates: of the discriminator that may be made, at most.
+      means_noise: noise multiplier of the release of means that comes before them; 0 = there is none.
     """
 
     epsilon: float
@@ -42,25 +45,30 @@ class Budget:
     noise_multiplier: float
     accountant: str
     updates: int
+    means_noise: float = 0.0
 
     def spent(self, updates: int) -> float:
-        """Returns the epsilon of so many updates."""
-        return epsilon_of(self.sampling_rate, self.noise_multiplier, updates, self.delta, self.accountant)
+        """Returns the epsilon of so many updates, after the release of means."""
+        return epsilon_of(
+            self.sampling_rate, self.noise_multiplier, updates, self.delta, self.accountant, self.means_noise
+        )
 
 
 def settle(privacy: Any, num_images: int, updates: int) -> Budget:
     """Returns the budget of `config.privacy` for a training of `updates` updates on `num_images` pictures.
 
-    With a noise multiplier of 0 it is found so that these updates spend the budget; a given one may allow fewer, and
-    then `updates` says how many.
+    The release of means has the noise by which it alone spends `means_epsilon`. With a noise multiplier of 0 that of
+    the updates is found so that they spend what is left of the budget; a given one may allow fewer, and then `updates`
+    says how many. Without updates no such noise is looked for.
 
     Raises:
       UserError: a batch would have more pictures than there are, or delta is no small probability for so many, or the
         budget does not allow one update, or no noise would be enough.
     """
     if math.isinf(privacy.epsilon):  # nothing is counted: for a plan without data, and to compare with
-        return Budget(math.inf, privacy.delta, 1.0, privacy.noise_multiplier, privacy.accountant, updates)
-    if privacy.batch_images > num_images:
+        means_noise = float(bool(privacy.means_epsilon))
+        return Budget(math.inf, privacy.delta, 1.0, privacy.noise_multiplier, privacy.accountant, updates, means_noise)
+    if updates and privacy.batch_images > num_images:
         raise UserError(
             f"config.privacy.batch_images={privacy.batch_images} is more than the {num_images:,} training pictures; "
             f"set it to a small part of them"
@@ -70,8 +78,18 @@ def settle(privacy: Any, num_images: int, updates: int) -> Budget:
             f"config.privacy.delta={privacy.delta:g} would allow to publish one of the {num_images:,} training "
             f"pictures; set it well below {1 / num_images:.1e}"
         )
-    rate = privacy.batch_images / num_images
-    budget = Budget(privacy.epsilon, privacy.delta, rate, privacy.noise_multiplier, privacy.accountant, updates)
+    rate = min(privacy.batch_images / num_images, 1.0)
+    budget = Budget(
+        privacy.epsilon,
+        privacy.delta,
+        rate,
+        privacy.noise_multiplier,
+        privacy.accountant,
+        updates,
+        _means_noise(privacy),
+    )
+    if not updates:
+        return budget
     if not budget.noise_multiplier:
         return dataclasses.replace(budget, noise_multiplier=_noise_for(budget))
     if budget.spent(updates) <= budget.epsilon:
@@ -89,41 +107,82 @@ def settle(privacy: Any, num_images: int, updates: int) -> Budget:
 
 
 @functools.lru_cache(maxsize=256)
-def epsilon_of(sampling_rate: float, noise_multiplier: float, updates: int, delta: float, accountant: str) -> float:
+def epsilon_of(
+    sampling_rate: float,
+    noise_multiplier: float,
+    updates: int,
+    delta: float,
+    accountant: str,
+    means_noise: float = 0.0,
+) -> float:
     """Returns the epsilon at `delta` of so many updates, each on a Poisson sample; inf without noise.
+
+    Args:
+      sampling_rate: probability with which a picture takes part in an update.
+      noise_multiplier: of an update.
+      updates: how many.
+      delta: the probability that the bound does not hold.
+      accountant: one of `ACCOUNTANTS`.
+      means_noise: noise multiplier of one Gaussian release of all pictures besides; 0 = none.
 
     Raises:
       UserError: dp-accounting is not installed.
     """
-    if not updates:
+    if not updates and not means_noise:
         return 0.0
-    if not noise_multiplier:
+    if updates and not noise_multiplier:
         return math.inf
     dp_accounting = _library()
-    event: Any = dp_accounting.GaussianDpEvent(noise_multiplier)
-    if sampling_rate < 1:
-        event = dp_accounting.PoissonSampledDpEvent(sampling_rate, event)
     counted = _accountant(accountant)
-    counted.compose(event, updates)
+    if means_noise:
+        counted.compose(dp_accounting.GaussianDpEvent(means_noise))
+    if updates:
+        event: Any = dp_accounting.GaussianDpEvent(noise_multiplier)
+        if sampling_rate < 1:
+            event = dp_accounting.PoissonSampledDpEvent(sampling_rate, event)
+        counted.compose(event, updates)
     return float(counted.get_epsilon(delta))
+
+
+def _means_noise(privacy: Any) -> float:
+    """Returns the noise multiplier of the release of means; 0 where there is none."""
+    if not privacy.means_epsilon:
+        return 0.0
+    of = lambda noise: epsilon_of(1.0, 0.0, 0, privacy.delta, privacy.accountant, noise)
+    found = _least_noise(of, privacy.means_epsilon)
+    if found is None:
+        raise UserError(
+            f"config.privacy.means_epsilon={privacy.means_epsilon:g} wants a noise multiplier above {MOST_NOISE:g}; "
+            f"raise it, or set it to 0 for no means"
+        )
+    return found
 
 
 def _noise_for(budget: Budget) -> float:
     """Returns the least noise multiplier, to a thousandth, with which all updates stay within the budget."""
-    of = lambda noise: epsilon_of(budget.sampling_rate, noise, budget.updates, budget.delta, budget.accountant)
+    of = lambda noise: dataclasses.replace(budget, noise_multiplier=noise).spent(budget.updates)
+    found = _least_noise(of, budget.epsilon)
+    if found is None:
+        after = " after the means" if budget.means_noise else ""
+        raise UserError(
+            f"config.privacy.epsilon={budget.epsilon:g} wants a noise multiplier above {MOST_NOISE:g} for "
+            f"{budget.updates:,} updates{after}; train for less, or raise it"
+        )
+    return found
+
+
+def _least_noise(of: Callable[[float], float], epsilon: float) -> float | None:
+    """Returns the least noise multiplier, to a thousandth, whose epsilon by `of` is at most that; None = too large."""
     low, high = 0.3, 1.0
-    while of(high) > budget.epsilon:
+    while of(high) > epsilon:
         low, high = high, 2 * high
         if high > MOST_NOISE:
-            raise UserError(
-                f"config.privacy.epsilon={budget.epsilon:g} wants a noise multiplier above {MOST_NOISE:g} for "
-                f"{budget.updates:,} updates; train for less, or raise it"
-            )
-    if of(low) <= budget.epsilon:  # with less noise than that, accounting is slow and the figure of no use
+            return None
+    if of(low) <= epsilon:  # with less noise than that, accounting is slow and the figure of no use
         return low
     while high - low > 1e-3:
         middle = (low + high) / 2
-        low, high = (low, middle) if of(middle) <= budget.epsilon else (middle, high)
+        low, high = (low, middle) if of(middle) <= epsilon else (middle, high)
     return math.ceil(high * 1e3) / 1e3
 
 
@@ -148,9 +207,10 @@ def _library() -> Any:
 
 
 class Ledger:
-    """How many updates a run has made on its private pictures, those included that a crash has lost.
+    """What a run has spent on its private pictures: a release of means, and updates, those that a crash lost included.
 
-    It is written before each step, so that a killed process has at most counted one too many.
+    Updates are written before each step, so that a killed process has at most counted one too many. The release is
+    written when it is on disk and before it is used.
     """
 
     def __init__(self, workdir: Path):
@@ -163,22 +223,43 @@ class Ledger:
         Raises:
           UserError: the file is none of ours.
         """
+        counted = self._read()
+        return None if counted is None else counted[0]
+
+    def means_noise(self) -> float:
+        """Returns the noise multiplier of the means that were released; 0 where none were.
+
+        Raises:
+          UserError: the file is none of ours.
+        """
+        counted = self._read()
+        return 0.0 if counted is None else counted[1]
+
+    def write(self, updates: int, means_noise: float | None = None) -> None:
+        """Counts so many updates in all; on disk when it returns.
+
+        Args:
+          updates: all that were made.
+          means_noise: noise multiplier of the means that were released; None = as it was.
+        """
+        means_noise = self.means_noise() if means_noise is None else means_noise
+        counted = {"updates": updates} | ({"means_noise": means_noise} if means_noise else {})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self.path.with_name(f"{LEDGER_NAME}.unfinished")
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(counted) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(self.path)
+
+    def _read(self) -> tuple[int, float] | None:
         if not self.path.is_file():
             return None
         try:
-            return int(json.loads(self.path.read_text(encoding="utf-8"))["updates"])
-        except (ValueError, KeyError, TypeError) as error:
+            counted = json.loads(self.path.read_text(encoding="utf-8"))
+            return int(counted["updates"]), float(counted.get("means_noise", 0.0))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{self.path} cannot be read, so nobody knows what was spent; bring it back, or begin in a new "
                 f"--workdir"
             ) from error
-
-    def write(self, updates: int) -> None:
-        """Counts so many updates in all; on disk when it returns."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_name(f"{LEDGER_NAME}.unfinished")
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.write(json.dumps({"updates": updates}) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(self.path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ class PoissonBatches:
       public_captions: that the generator draws for each update of the discriminator, and for its own.
       noise_values: parameters of the discriminator, each of which gets noise.
       multiple: rows of a batch are a multiple of this.
+      means: rows of captions -> uint8 [_, H, W, C], pictures that are public by now; None = there are none.
     """
 
     images: Any
@@ -43,12 +45,14 @@ class PoissonBatches:
     public_captions: int
     noise_values: int
     multiple: int = 8
+    means: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         """Returns a new batch for a step; never the same twice.
 
         "images" uint8 [U, P, H, W, C] and "tokens" [U, P, T]: the samples of U updates, "mask" float32 [U, P], 0 for
-        padding. "noise" float32 [U, V], standard normals. "public_tokens" [U + 1, B, T]: captions for the generator.
+        padding. "noise" float32 [U, V], standard normals. "public_tokens" [U + 1, B, T]: captions for the generator;
+        "means" uint8 [B, H, W, C], where there are any: the pictures of the last of them.
         """
         random = np.random.default_rng([self.seed % 2**64, step])
         # First: what is drawn after them depends on the sample, and these must not.
@@ -68,7 +72,7 @@ class PoissonBatches:
             "mask": mask,
             "noise": np.stack([noise.standard_normals(self.noise_values) for _ in range(self.updates)]),
             "public_tokens": self.tokens[public],
-        }
+        } | ({} if self.means is None else {"means": self.means(public[-1])})
 
     def room(self, num: int = 0) -> int:
         """Returns the rows of a batch that has room for `num` pictures.
