@@ -39,6 +39,7 @@ from t2igan.inference.editing.given import decoding_of, read_mask, read_picture
 from t2igan.inference.provenance import picture_bytes, read_claims
 from t2igan.inference.serving.answers import ApiError
 from t2igan.inference.serving.edits import EditBody
+from t2igan.inference.serving.guard import Exchange
 from t2igan.inference.serving.models import Catalogue, open_model
 from t2igan.inference.serving.parameters import checked, read_fields, read_form, typed
 from t2igan.inference.serving.settings import Settings
@@ -197,27 +198,32 @@ class Strangers:
         self._generation(with_bytes_changed(json.dumps(BODY).encode(), chance, 3))
 
     def _generation(self, body: bytes) -> None:
-        fields = self.loop.run_until_complete(read_fields(_request(body, "application/json")))
+        fields = self.loop.run_until_complete(read_fields(_request(body, "application/json", self.settings)))
         checked(fields, self.catalogue, self.settings)
 
     def _form(self, _: str, chance: random.Random) -> None:
         body = FORM.replace(b"IMAGE", picture_file(chance)).replace(b"MASK", picture_file(chance))
-        request = _request(with_bytes_changed(body, chance), "multipart/form-data; boundary=x")
+        request = _request(with_bytes_changed(body, chance), "multipart/form-data; boundary=x", self.settings)
         fields, files = self.loop.run_until_complete(read_form(request))
         typed(fields, EditBody)
         picture = read_picture(files.get("image", [b""])[0], self.how)
         read_mask(files.get("mask", [b""])[0], picture, self.how)
 
 
-def _request(body: bytes, kind: str) -> Request:
+def _request(body: bytes, kind: str, settings: Settings) -> Request:
     """A request as the server's routes get it."""
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
+    async def send(message: Any) -> None:
+        raise AssertionError(f"nothing is answered here, not {message}")
+
     headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
     scope = {"type": "http", "method": "POST", "headers": headers, "path": "/", "query_string": b""}
-    return Request(scope | {"app": None}, receive)  # within an app Starlette refuses broken forms by an HTTPException
+    scope["app"] = None  # within an app Starlette refuses broken forms by an HTTPException
+    Exchange(scope, receive, send, settings)  # which the scope has from here on, as behind the server's guard
+    return Request(scope, receive)
 
 
 def main() -> int:

@@ -59,7 +59,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send, self._settings)
+        exchange = Exchange(scope, receive, send, self._settings)
         try:
             self._check(exchange)
             self._count(exchange)
@@ -76,7 +76,7 @@ class Guard:
         finally:
             self._note(exchange)
 
-    def _check(self, exchange: _Exchange) -> None:
+    def _check(self, exchange: Exchange) -> None:
         """Raises `ApiError` for a host, an origin or a key that is none of ours."""
         headers, hosts = exchange.headers, self._hosts
         host = headers.get("host", "").lower()
@@ -106,7 +106,7 @@ class Guard:
             )
         exchange.client = exchange.facts["key"] = name
 
-    def _count(self, exchange: _Exchange) -> None:
+    def _count(self, exchange: Exchange) -> None:
         """Raises `ApiError` for a client that asks too often."""
         path = exchange.scope["path"]
         sends = exchange.scope["method"] == "POST" and _COUNTED_PATHS.fullmatch(path)
@@ -120,7 +120,7 @@ class Guard:
         own = origin.lower().partition("://")[2]
         return own != "" and own in (host, urlsplit(self._settings.public_url).netloc.lower())
 
-    def _note(self, exchange: _Exchange) -> None:
+    def _note(self, exchange: Exchange) -> None:
         route = getattr(exchange.scope.get("route"), "path", "none")
         seconds = time.perf_counter() - exchange.begun_s
         self._metrics.answered(route, exchange.status, seconds)
@@ -140,7 +140,7 @@ class Guard:
             )
 
 
-class _Exchange:
+class Exchange:
     """One request and its answer."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings):
@@ -215,7 +215,7 @@ class _Exchange:
         return ApiError(413, f"The body is too long; this server takes {most:,} bytes.", None, "body_too_long")
 
 
-def exchange_of(scope: Scope) -> _Exchange:
+def exchange_of(scope: Scope) -> Exchange:
     """Returns what the guard knows of a request: `id`, `client`, `facts` for the log, `more_headers` of the answer."""
     return scope["t2igan"]
 
