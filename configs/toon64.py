@@ -32,7 +32,7 @@ def get_config():
     config.pretrain_generator.update(task="auto", images=128_000, batch_images=32, learning_rate=2e-3)
     config.pretrain_generator.learning_rate_end = 0.1
     config.loss.update(penalty_weight="auto", penalty_weight_end="auto", paired_weight="auto")
-    config.train.update(images=24_000, generator_learning_rate=5e-4, discriminator_learning_rate=5e-4)
+    config.train.update(images=24_000, generator_learning_rate=1.5e-4, discriminator_learning_rate=5e-4)
     config.pretrain_text.images = 48_000
 
     for section in (config.sample, config.evaluate, config.checkpoint):
