@@ -104,11 +104,11 @@ def test_all_phases_in_order_stopped_and_resumed(all_phases, tmp_path, monkeypat
         assert before.keys() <= after.keys()
         before = after
 
-    # After the last step of the generator phase, within the discriminator phase, and within the joint one: what is
-    # skipped then has left its networks to the next.
+    # After the last step of the generator phase, and within the joint one: what is skipped then has left its networks
+    # to the next.
     monkeypatch.setattr(stopping, "Interruption", Impatient)
     monkeypatch.setattr(Impatient, "steps", 0)
-    monkeypatch.setattr(Impatient, "numbers", (4 + 4, 4 + 4 + 2, 4 + 4 + 4 + 6 + 4 + 3))
+    monkeypatch.setattr(Impatient, "numbers", (4 + 4, 4 + 4 + 4 + 6 + 4 + 3))
     for _ in Impatient.numbers:
         with pytest.raises(stopping.Interrupted):
             train.train(all_phases, tmp_path / "parts")
