@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from squares import squares
-from tiny import impatient
+from tiny import impatient, privately
 
 import t2igan
 from t2igan.config import looks_at_private
@@ -31,16 +31,7 @@ pytest.importorskip("dp_accounting")
 @pytest.fixture
 def private(config):
     """A configuration of the tiny kind that asks for privacy."""
-    with config.unlocked():
-        config.devices = 1
-        config.phases = ("adversarial",)
-        config.loss.adversarial = "non_saturating"
-        config.privacy.update(epsilon=8.0, delta=1e-3, batch_images=6, noise_multiplier=1.0)
-        config.train.update(steps=4, batch_images=4, discriminator_steps=2, tune_text=True)
-        config.data.image_size_px = 8
-        config.generator.update(kind="mlp", channels=(8,))
-        config.discriminator.update(kind="mlp", channels=(8,))
-        config.log.every_images = config.checkpoint.every_images = 12
+    privately(config, ("adversarial",)).train.tune_text = True
     return config
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from squares import squares
 from test_privacy import train
-from tiny import impatient
+from tiny import impatient, privately
 
 import t2igan
 from t2igan.config.checks import check
@@ -27,17 +27,9 @@ pytest.importorskip("dp_accounting")
 @pytest.fixture
 def with_means(config):
     """A configuration of the tiny kind: means, then a game that is held to them."""
-    with config.unlocked():
-        config.devices = 1
-        config.phases = ("generator", "adversarial")
-        config.loss.update(adversarial="non_saturating", paired_weight=1.0)
-        config.privacy.update(epsilon=8.0, means_epsilon=6.0, delta=1e-3, batch_images=6, noise_multiplier=1.0)
-        config.pretrain_generator.update(task="regress", steps=4, images=0, batch_images=4)
-        config.train.update(steps=4, batch_images=4, discriminator_steps=2)
-        config.data.image_size_px = 8
-        config.generator.update(kind="mlp", channels=(8,))
-        config.discriminator.update(kind="mlp", channels=(8,))
-        config.log.every_images = config.checkpoint.every_images = 12
+    privately(config, ("generator", "adversarial"), means_epsilon=6.0)
+    config.loss.paired_weight = 1.0
+    config.pretrain_generator.update(task="regress", steps=4, images=0, batch_images=4)
     return config
 
 

@@ -33,6 +33,21 @@ def shrink(config):
     return config
 
 
+def privately(config, phases, **privacy):
+    """Makes a small configuration one that asks for privacy, of pictures of 8 px and one device."""
+    with config.unlocked():
+        config.devices = 1
+        config.phases = phases
+        config.loss.adversarial = "non_saturating"
+        config.privacy.update(epsilon=8.0, delta=1e-3, batch_images=6, noise_multiplier=1.0, **privacy)
+        config.train.update(steps=4, batch_images=4, discriminator_steps=2)
+        config.data.image_size_px = 8
+        config.generator.update(kind="mlp", channels=(8,))
+        config.discriminator.update(kind="mlp", channels=(8,))
+        config.log.every_images = config.checkpoint.every_images = 12
+    return config
+
+
 def in_space(config, kind, autoencoder_steps):
     """The small networks again, on maps of 4 x 4 places of 6 numbers instead of pixels."""
     with config.unlocked():

@@ -6,12 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from t2igan.config.constraints import (
-    listed,
-    require_among,
-    require_not_negative,
-    require_positive,
-)
+from t2igan.config.constraints import listed, require_among, require_not_negative, require_positive
 from t2igan.config.values import get
 from t2igan.errors import UserError
 from t2igan.method.losses import ADVERSARIAL

@@ -263,11 +263,11 @@ def _without_norms(run: Any, game: Method, like: Any) -> list[str]:
 
 
 def _batches(run: Any, noise_values: int, held: private_means.Means | None) -> PoissonBatches:
-    data, train, privacy = run.train_data, run.config.train, run.config.privacy
-    num_captions = np.array([len(captions) for captions in data.captions], np.int64)
+    train, privacy = run.config.train, run.config.privacy
+    num_captions = private_means.num_captions(run)
     return PoissonBatches(
-        images=data.images,
-        tokens=run.tokenizer.table([caption for captions in data.captions for caption in captions]),
+        images=run.train_data.images,
+        tokens=private_means.tokens_of(run),
         first_caption=np.cumsum(num_captions) - num_captions,
         num_captions=num_captions,
         seed=run.config.seed,

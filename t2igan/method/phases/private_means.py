@@ -74,15 +74,14 @@ def of_run(run: Any) -> Means:
         ones, blank = np.ones((len(_captions(run)), 1), np.float32), np.zeros((1, math.prod(shape)), np.float32)
         return Means(ones, blank, shape)
     features = _features(run)
-    num_captions = np.array([len(captions) for captions in data.captions], np.int64)
-    of_pictures = means.of_pictures(features, num_captions)
+    of_pictures = means.of_pictures(features, num_captions(run))
     release = Release.of(run.config.privacy, budget.means_noise, of_pictures, shape)
-    return Means(features, release.weights(*_once(run, release)), shape)
+    return Means(features, release.weights(*_once(run, release, budget.means_noise)), shape)
 
 
 def batches(run: Any, drawn: Means, batch_images: int) -> OwnBatches:
     """Returns batches of captions, drawn evenly, with their means."""
-    tokens = _tokens(run)
+    tokens = tokens_of(run)
     seed = zlib.crc32(f"means {run.config.seed}".encode())
 
     def of_step(step: int) -> dict[str, np.ndarray]:
@@ -154,7 +153,7 @@ def shared_out(noise_multiplier: float) -> tuple[float, float]:
     return noise_multiplier / FIRST_SHARE**0.5, noise_multiplier / (1 - FIRST_SHARE) ** 0.5
 
 
-def _once(run: Any, release: Release) -> tuple[np.ndarray, ...]:
+def _once(run: Any, release: Release, noise: float) -> tuple[np.ndarray, ...]:
     """The two sums, read or made."""
     path, ledger = run.workdir / FILE_NAME, Ledger(run.workdir)
     spent, privacy = ledger.means_noise(), run.config.privacy
@@ -173,7 +172,7 @@ def _once(run: Any, release: Release) -> tuple[np.ndarray, ...]:
             f"sums of pictures, by features of their captions, and as many of what these leave over"
         )
     if not spent:
-        ledger.write(ledger.updates() or 0, budget_of(run.config, len(run.train_data)).means_noise)
+        ledger.write(ledger.updates() or 0, noise)
     return found
 
 
@@ -212,15 +211,21 @@ def _features(run: Any) -> np.ndarray:
         )
     if data.attributes and asked != "phrases":
         named = means.of_attributes(data.attributes)
-        repeats = [len(captions) for captions in data.captions]
+        repeats = num_captions(run)
     else:
         named, repeats = means.of_tokens(run.tokenizer.own.encode(_captions(run))), 1
     return np.repeat(means.table(named, means.columns_of(named)), repeats, axis=0)
+
+
+def num_captions(run: Any) -> np.ndarray:
+    """Returns how many captions each training picture has, int64 [N]."""
+    return np.array([len(captions) for captions in run.train_data.captions], np.int64)
 
 
 def _captions(run: Any) -> list[str]:
     return [caption for captions in run.train_data.captions for caption in captions]
 
 
-def _tokens(run: Any) -> Any:
+def tokens_of(run: Any) -> Any:
+    """Returns the tokens of all training captions, one after another."""
     return run.tokenizer.table(_captions(run))
