@@ -33,6 +33,7 @@ import numpy as np
 
 import t2igan
 from benchmarks import timing
+from t2igan import nets
 from t2igan.config.checks import check
 from t2igan.data import Dataset, open_datasets, split_names
 from t2igan.data.tokenizer import Tokenizer
@@ -178,7 +179,7 @@ def step_times(config: Any, repeats: int) -> dict[str, float]:
             batch["mask"] = np.zeros_like(batch["mask"])
             batch["mask"][:, : of_it.privacy.batch_images] = 1
         compiled = parallel.compile_step(
-            phase.step, mesh, state, step_pixels=phase.step_images * run.config.data.image_size_px**2
+            phase.step, mesh, state, step_map_values=phase.step_images * nets.largest_map_values(run.config)
         )
         held = [state]
 

@@ -30,7 +30,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from benchmarks import flops, loop
 from benchmarks.timing import in_turns, load, parser, publish, table
-from t2igan import step
+from t2igan import nets, step
 from t2igan.data import Batches
 from t2igan.method import losses, phases
 from t2igan.method.phases import PHASES, Phase
@@ -113,8 +113,8 @@ def _cache_in(folder: str | None) -> None:
 
 def options_of(config) -> dict[str, str] | None:
     """Returns what XLA is told when it compiles the adversarial step."""
-    pixels = config.train.batch_images * config.data.image_size_px**2
-    return parallel.compiler_options(jax.default_backend(), pixels)
+    map_values = config.train.batch_images * nets.largest_map_values(config)
+    return parallel.compiler_options(jax.default_backend(), map_values)
 
 
 def ceilings_of(config) -> tuple[float, float]:

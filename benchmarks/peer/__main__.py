@@ -28,11 +28,11 @@ CALLS = 3  # steps that count in a turn; a training runs one library's steps, no
 VARIANTS = {"eager": "", "compiled by parts": "parts", "compiled as a whole": "whole"}
 
 
-def ours(method, batch: dict, state) -> functools.partial:
+def ours(config, method, batch: dict, state) -> functools.partial:
     """Returns a call of one step that waits for it."""
     mesh = parallel.make_mesh(1)
-    pixels = len(batch["images"]) * batch["images"].shape[1] ** 2
-    compiled = parallel.compile_step(functools.partial(step.train_step, method), mesh, step_pixels=pixels)
+    map_values = len(batch["images"]) * nets.largest_map_values(config)
+    compiled = parallel.compile_step(functools.partial(step.train_step, method), mesh, step_map_values=map_values)
     held = {"state": state, "batch": parallel.to_devices(batch, mesh)}
 
     def one_step():
@@ -74,7 +74,7 @@ def main() -> None:
     state = parallel.init_on(parallel.make_mesh(1), functools.partial(step.init_state, method, batch))
     params = jax.device_get(state.params | state.frozen)
     settings = Settings.of(method, 1000)
-    works, notes = {"t2igan (JAX)": ours(method, batch, state)}, []
+    works, notes = {"t2igan (JAX)": ours(config, method, batch, state)}, []
     for name in given.variants:
         layouts = {}
         for channels_last in (True, False):

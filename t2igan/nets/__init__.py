@@ -58,6 +58,7 @@ __all__ = [
     "Text",
     "build",
     "kind_of",
+    "largest_map_values",
     "to_unit",
 ]
 
@@ -158,3 +159,9 @@ def kind_of(config: Any, role: str) -> NetworkKind:
     """Returns the kind of network that a configuration chooses for a role of `ROLES`."""
     section, kinds = ROLES[role]
     return kinds[config[section].kind]
+
+
+def largest_map_values(config: Any) -> int:
+    """Returns places times channels of the largest map that the generator of a configuration convolves, a picture's."""
+    section = config.generator
+    return (game_size_px(config) // section.patch_px) ** 2 * section.channels[-1]

@@ -171,6 +171,18 @@ def statistics_of(raw: Float[Array, "B h w c"]) -> tuple[Float[Array, " c"], Flo
     return raw.mean((0, 1, 2)), jax.lax.square(raw).mean((0, 1, 2))
 
 
+def largest_map_values(section: Any, image_px: int) -> int:
+    """Returns places times channels of the largest map that a learned space convolves, of a picture of `image_px`.
+
+    Args:
+      section: `config.space`, of the kind "autoencoder".
+      image_px: height and width of pictures, in pixels.
+    """
+    size = image_px // section.factor
+    levels = [*enumerate(section.encoder_channels), *enumerate(section.decoder_channels)]
+    return max((size * 2**level) ** 2 * channels for level, channels in levels)
+
+
 def _build_autoencoder(section: Any, common: Common) -> Autoencoder:
     return Autoencoder(
         image_channels=common.image_channels,

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from t2igan import config as config_lib
+from t2igan import nets
 from t2igan.data import Batches, Dataset, prefetched
 from t2igan.data.unlabelled import columns_with_unlabelled
 from t2igan.inference.checkpoint import Checkpoints, newest_step
@@ -52,9 +53,8 @@ def compile_phase(run: Run, phase: Phase, state: Any, number: int = 0) -> Callab
     Steps of which `phase.decided` says the same are one program. `state` is the phase's state or its shapes.
     """
     decided = functools.partial(phase.step, **dict(phase.decided(number)))
-    largest_map_px = phase.largest_map_px or run.batch_shapes["images"].shape[1]
-    pixels = phase.step_images * largest_map_px**2
-    return parallel.compile_step(decided, run.mesh, state, step_pixels=pixels, remat=run.config.remat)
+    map_values = phase.step_images * (phase.largest_map_values or nets.largest_map_values(run.config))
+    return parallel.compile_step(decided, run.mesh, state, step_map_values=map_values, remat=run.config.remat)
 
 
 def run_phase(run: Run, phase: Phase, given: dict[str, Any]) -> Any:

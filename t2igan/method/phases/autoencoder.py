@@ -28,7 +28,7 @@ from t2igan.method.losses.reconstruction import Features, reconstruction_loss
 from t2igan.method.optim import optimizers
 from t2igan.method.phases.base import PHASES, Phase, PhaseKind, PhaseMethod, PhaseState, init_phase_state
 from t2igan.nets import Networks, to_unit
-from t2igan.nets.autoencoder import STATISTICS, normalised, statistics_of
+from t2igan.nets.autoencoder import STATISTICS, largest_map_values, normalised, statistics_of
 from t2igan.step import Metrics, Params, stream
 
 SECTION = "pretrain_autoencoder"
@@ -151,7 +151,7 @@ def build(run: Any, given: Mapping[str, Params]) -> Phase:  # noqa: ARG001
         monitored=lambda done: done in looks,
         shapes=run.picture_shapes,
         unlabelled=True,
-        largest_map_px=run.batch_shapes["images"].shape[1] * 2 ** (len(run.config.space.decoder_channels) - 1),
+        largest_map_values=largest_map_values(run.config.space, run.config.data.image_size_px),
     )
 
 

@@ -114,7 +114,7 @@ class Phase:
       full_size_from: the number of steps after which pictures have grown to full size; before, the guard does not look.
       shapes: of a batch, by name; None = those of `Run.batch_shapes`, in the space of the game.
       own_batches: what takes the place of `columns`, `unlabelled` and `shapes`; None = the usual batches.
-      largest_map_px: height of the largest map that is convolved; 0 = that of the batch's pictures or codes.
+      largest_map_values: places times channels of a picture's largest map that is convolved; 0 = of the generator's.
     """
 
     name: str
@@ -133,7 +133,7 @@ class Phase:
     full_size_from: int = 0
     shapes: Mapping[str, Any] | None = None
     own_batches: OwnBatches | None = None
-    largest_map_px: int = 0
+    largest_map_values: int = 0
 
     def is_monitored(self, done: int) -> bool:
         """Whether `monitor` is called after so many steps."""

@@ -26,7 +26,7 @@ from t2igan.errors import UserError
 
 SHARDED_FROM_VALUES = 2**16  # smaller arrays are on every device: to gather them takes longer than they are worth
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt, as in malloc.h
-LARGE_MAPS_PIXELS = 50_000  # of all pictures on a device together; below, maps fit into the cache of a core
+LARGE_MAPS_VALUES = 300_000  # of all pictures on a device together, places times channels (docs/performance.md)
 
 
 def start(cpu_devices: int = 1) -> None:
@@ -187,7 +187,7 @@ def _gather(mesh: Mesh, params: Any) -> Any:
 
 
 def compile_step(
-    step: Callable, mesh: Mesh, state: Any = None, *, step_pixels: int = 0, remat: bool = False
+    step: Callable, mesh: Mesh, state: Any = None, *, step_map_values: int = 0, remat: bool = False
 ) -> Callable:
     """Returns (state, batch) -> (state, metrics), compiled over the mesh; the state passed in is used up.
 
@@ -196,7 +196,8 @@ def compile_step(
       mesh: the devices.
       state: the state or its shapes, by which it is decided what is sharded on a mesh with such an axis; may be left
         out on another.
-      step_pixels: how many pixels the pictures of a batch have together; XLA is told by it how to convolve.
+      step_map_values: places times channels of the largest map that is convolved, of all pictures of a batch
+        together; XLA is told by it how to convolve.
       remat: whether parts of the step are to be computed twice, so as not to keep them.
     """
     everywhere = replicated(mesh)
@@ -206,27 +207,28 @@ def compile_step(
         in_shardings=(places, split(mesh)),
         out_shardings=(places, everywhere),
         donate_argnums=0,
-        compiler_options=compiler_options(mesh.devices.flat[0].platform, step_pixels // mesh.size, remat),
+        compiler_options=compiler_options(mesh.devices.flat[0].platform, step_map_values // mesh.size, remat),
     )
 
 
 @functools.cache
-def compiler_options(platform: str, pixels: int, remat: bool = False) -> dict[str, str] | None:
+def compiler_options(platform: str, map_values: int, remat: bool = False) -> dict[str, str] | None:
     """Returns what XLA is told when it compiles a step; None where it does best by itself, on all but CPUs.
 
-    Convolutions of large maps go to Eigen: YNNPACK, which XLA takes, needs up to twice as long for them, and a tenth
-    less for small ones (docs/performance.md). XLA's option is experimental, so it is tried out first. And where parts
-    are to be computed twice, barriers stay that XLA drops at once, only to find that both parts are the same.
+    Convolutions of large maps go to Eigen: YNNPACK, which XLA takes, convolves on one core and needs up to twice as
+    long for them, and a tenth less CPU time for small ones (docs/performance.md). XLA's option is experimental, so it
+    is tried out first. And where parts are to be computed twice, barriers stay that XLA drops at once, only to find
+    that both parts are the same.
 
     Args:
       platform: of the devices: "cpu", "gpu", "tpu".
-      pixels: of all pictures of a batch that are on one device.
+      map_values: places times channels of the largest map that is convolved, of all pictures on one device.
       remat: whether parts are to be computed twice.
     """
     if platform != "cpu":
         return None
     options = {}
-    if pixels >= LARGE_MAPS_PIXELS:
+    if map_values >= LARGE_MAPS_VALUES:
         eigen = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}  # and nothing else
         with contextlib.suppress(jax.errors.JaxRuntimeError):  # another version of XLA does not know it
             jax.jit(lambda: 0, compiler_options=eigen).lower().compile()
