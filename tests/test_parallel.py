@@ -12,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 
+import t2igan
 from t2igan import nets, step
 from t2igan.errors import UserError
 from t2igan.inference.checkpoint import Checkpoints, read_checkpoint
@@ -149,6 +150,31 @@ def test_abstract_values_are_those_of_the_real(config):
     abstract = parallel.abstract_on(mesh, init)
     assert abstract.step.shape == () and abstract.step.dtype == jnp.int32
     assert {leaf.sharding for leaf in jax.tree.leaves(abstract)} == {parallel.replicated(mesh)}
+
+
+@pytest.mark.parametrize(
+    ("preset", "of_a_picture", "large"),
+    [
+        ("base", 16 * 16 * 32, False),
+        ("toon64", 16 * 16 * 48, True),  # of codes
+        ("avatars64", 64 * 64 * 64, True),
+        ("folder", 16 * 16 * 48, True),  # patches of 2 x 2 pixels are folded
+    ],
+)
+def test_large_maps_are_convolved_by_another_library(preset, of_a_picture, large):
+    config = t2igan.get_config(preset)
+    assert nets.largest_map_values(config) == of_a_picture
+    values = config.train.batch_images * of_a_picture
+    assert (values >= parallel.LARGE_MAPS_VALUES) == large
+    assert bool(parallel.compiler_options("cpu", values)) == large
+    assert parallel.compiler_options("gpu", values) is None
+
+
+def test_the_largest_map_of_an_autoencoder():
+    section = t2igan.get_config("toon64").space  # 16 x 16 places of 64 and 96 channels, then 32 x 32 of 48
+    assert nets.autoencoder.largest_map_values(section, 64) == 32 * 32 * 48
+    section.encoder_channels = (64, 64)
+    assert nets.autoencoder.largest_map_values(section, 64) == 32 * 32 * 64
 
 
 def test_a_mesh_over_more_devices_than_there_are():
