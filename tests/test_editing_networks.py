@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny import random_snapshot
@@ -13,8 +14,10 @@ from t2igan.config.stored import from_dict
 from t2igan.data import Dataset
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.evaluation.report import edits
+from t2igan.inference.drawing import to_bytes
 from t2igan.inference.editing import complete, completed, describe, diversity_levels, inversion, invert
-from t2igan.inference.editing.inversion import Effort
+from t2igan.inference.editing.inversion import Effort, Target
+from t2igan.inference.editing.inverting import encode_text, numbered_noise
 from t2igan.inference.sample import from_snapshot
 from t2igan.nets.init import init_network
 
@@ -59,11 +62,29 @@ def test_versions_are_drawn_by_seed_and_keep_what_is_visible(model, images):
     hidden = lower_half()
     two = completed(model, images[0], hidden, HAT, num=2, seed=5, quality="fast")
     one = complete(model, images[0], hidden, HAT, num=1, seed=6, quality="fast")
-    assert np.abs(two.images[1].astype(int) - one[0]).max() <= 1  # the same seed, whatever else is drawn
+    np.testing.assert_array_equal(two.images[1], one[0])  # the same seed, whatever else is drawn
     assert two.visible_db.shape == (2,)
     assert (two.images[:, :8] == images[0][:8]).all()
     assert diversity_levels(two.images, hidden[..., 0] == 1) > 1
     assert diversity_levels(two.images, hidden[..., 0] == 0) == 0
+
+
+def test_a_fast_completion_is_the_best_of_its_noises_drawn_once(model, images, monkeypatch):
+    from t2igan.inference.editing import completing
+
+    hidden, told = lower_half(), []
+    monkeypatch.setattr(completing, "look", None)  # nothing is searched for, and the choice not drawn again
+    monkeypatch.setattr(completing, "AT_ONCE", 4)
+    made = completed(model, images[0], hidden, HAT, num=2, seed=5, quality="fast", progress=lambda *d: told.append(d))
+    tries = inversion.COMPLETIONS["fast"].tries
+    assert told == [(done, 2 * tries) for done in range(4, 2 * tries + 1, 4)]
+    alike = lambda x: jnp.broadcast_to(x, (tries, *x.shape))
+    target = Target(nets.to_unit(alike(images[0])), alike(1 - hidden), encode_text(model, [HAT] * tries))
+    draw = jax.jit(inversion.draw, static_argnums=0)
+    for seed, version in zip((5, 6), made.images, strict=True):
+        drawn = draw(model.networks, model.params, numbered_noise(seed, range(tries), model), 0.0, target.text)
+        best = to_bytes(drawn)[inversion.distance(drawn, target).argmin()]
+        assert np.abs(version[8:].astype(int) - best[8:]).max() <= 1
 
 
 def test_how_much_versions_differ_by_hand():

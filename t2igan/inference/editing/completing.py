@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from t2igan.errors import UserError
 from t2igan.inference.arguments import as_seeds
 from t2igan.inference.drawing import BATCH_SIZES, to_bytes
 from t2igan.inference.editing.composing import compose
-from t2igan.inference.editing.inversion import COMPLETIONS
+from t2igan.inference.editing.inversion import AT_ONCE, COMPLETIONS, Found, Target, best_of
 from t2igan.inference.editing.inverting import (
     checked,
     counted,
@@ -24,6 +25,7 @@ from t2igan.inference.editing.inverting import (
     in_space,
     look,
     numbered_noise,
+    numbered_noises,
     psnr,
 )
 from t2igan.inference.sample import Model
@@ -124,19 +126,55 @@ def complete_each(
     model.tokenizer.check_prompts(captions)
     effort = effort_of(quality, COMPLETIONS)
     visible = (hidden == 0).astype(np.float32)
-    count = counted(progress, -(-len(images) // BATCH_SIZES[-1]) * effort.total)
+    steps = effort.total - effort.tries
+    count = counted(progress, len(images) * effort.tries + -(-len(images) // BATCH_SIZES[-1]) * steps)
     pieces = []
     for start in range(0, len(images), BATCH_SIZES[-1]):
         rows = slice(start, start + BATCH_SIZES[-1])
-        of = list(seeds[rows])
-        tries = lambda size, of=of: lambda numbers: numbered_noise(_filled_up(of, size), numbers, model)
         given = images[rows], captions[rows], visible[rows]
-        drawn = look(model, *given, tries, effort, count, ask_inverter=False)[1]
-        if quality == "fast" and has_completer(model):
-            drawn = _mended(model, drawn, *given, of)
+        found, drawn = _begun(model, *given, seeds[rows], effort.tries, count)
+        if steps:
+            rest = dataclasses.replace(effort, tries=0)
+            drawn = look(model, *given, rest, count, start=found)[1]
+        elif has_completer(model):
+            drawn = _mended(model, drawn, *given, list(seeds[rows]))
         pieces.append(drawn)
     drawn = np.concatenate(pieces)
     return Completed(compose(images, drawn, hidden, seam_px), psnr(drawn, images, visible))
+
+
+def _begun(
+    model: Model,
+    images: np.ndarray,
+    captions: Sequence[str],
+    visible: np.ndarray,
+    seeds: Sequence[int],
+    tries: int,
+    progress: Callable[[int], None],
+) -> tuple[Found, np.ndarray]:
+    """Returns which of so many noises draws best what is visible of each picture, and what it draws, uint8.
+
+    Pictures are taken one after another, each with its noises in one call: together they are as much work as a batch,
+    one program serves any number of pictures, and none depends on those that it came with.
+    """
+    begun = []
+    for image, tokens, seen, seed in zip(images, model.tokenizer.encode(captions), visible, seeds, strict=True):
+        tried = []
+        for first in range(0, tries, AT_ONCE):
+            numbers = np.arange(first, min(first + AT_ONCE, tries), dtype=np.uint32)
+            one = (image[None], tokens[None], seen[None], np.asarray([seed], np.uint32), numbers)
+            tried.append(jax.device_get(_best(model.networks, model.params, *one)))
+            progress(len(numbers))
+        begun.append(min(tried, key=lambda found_drawn: found_drawn[0].loss[0]))
+    return jax.tree.map(lambda *rows: np.concatenate(rows), *begun)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _best(networks: nets.Networks, params: Any, images, tokens, visible, seeds, numbers) -> tuple[Found, jax.Array]:
+    """Reads a caption, draws noises and keeps the best drawing, in one program: the fewer calls, the less of a CPU."""
+    target = Target(nets.to_unit(images), visible, networks.text_encoder.apply(params["text"], tokens))
+    found, drawn = best_of(networks, params, target, numbered_noises(seeds, numbers, networks.z_dim))
+    return found, to_bytes(drawn)
 
 
 def has_completer(model: Model) -> bool:

@@ -100,12 +100,7 @@ def attempt(
     """Returns, of each picture, the better of what was found and another noise with offsets, or without."""
     offsets = jnp.broadcast_to(offsets, found.offsets.shape)
     loss = distance(draw(networks, params, noise, offsets, target.text), target)
-    better = loss < found.loss
-    return Found(
-        jnp.where(better[:, None], noise, found.noise),
-        jnp.where(better[:, None, None], offsets, found.offsets),
-        jnp.where(better, loss, found.loss),
-    )
+    return _better(Found(noise, offsets, loss), found)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -113,18 +108,23 @@ def attempts(
     networks: nets.Networks, params: Any, found: Found, target: Target, noises: Float[Array, "N B Z"]
 ) -> Found:
     """Returns, of each picture, the best of what was found and of N noises, all of which are drawn at once."""
-    num, size, _ = noises.shape
-    alike = lambda x: jnp.broadcast_to(x, (num, *x.shape)).reshape(num * size, *x.shape[1:])
-    every = jax.tree.map(alike, target)
-    drawn = draw(networks, params, noises.reshape(num * size, -1), 0.0, every.text)
-    losses = distance(drawn, every).reshape(num, size)
-    best, of = losses.min(0), losses.argmin(0)
-    better = best < found.loss
-    return Found(
-        jnp.where(better[:, None], noises[of, jnp.arange(size)], found.noise),
-        jnp.where(better[:, None, None], 0.0, found.offsets),
-        jnp.where(better, best, found.loss),
-    )
+    return _better(best_of(networks, params, target, noises)[0], found)
+
+
+def _better(new: Found, old: Found) -> Found:
+    better = new.loss < old.loss
+    choose = lambda x, y: jnp.where(better.reshape(-1, *[1] * (x.ndim - 1)), x, y)
+    return jax.tree.map(choose, new, old)
+
+
+def best_of(
+    networks: nets.Networks, params: Any, target: Target, noises: Float[Array, "N B Z"]
+) -> tuple[Found, Float[Array, "B H W C"]]:
+    """Returns, of each picture, the best of N noises, all of which are drawn at once, and what it draws."""
+    drawn = jax.vmap(lambda noise: draw(networks, params, noise, 0.0, target.text))(noises)
+    losses = jax.vmap(lambda images: distance(images, target))(drawn)
+    of, row = losses.argmin(0), jnp.arange(losses.shape[1])
+    return nothing_yet(networks, len(row))._replace(noise=noises[of, row], loss=losses.min(0)), drawn[of, row]
 
 
 _ADAM = optax.scale_by_adam(b1=0.9, b2=0.99)
@@ -166,10 +166,10 @@ def search(
     networks: nets.Networks,
     params: Any,
     target: Target,
-    tries: Callable[[range], Float[Array, "N B Z"]],
     effort: Effort,
-    start: Found | None = None,
     progress: Callable[[int], None] = lambda steps: None,  # noqa: ARG005
+    tries: Callable[[range], Float[Array, "N B Z"]] | None = None,
+    start: Found | None = None,
 ) -> Found:
     """Returns what draws the target best; it takes `effort.total` steps and no more.
 
@@ -177,17 +177,18 @@ def search(
       networks: the networks.
       params: by network.
       target: what is to be drawn.
-      tries: numbers -> noises to try, for each picture.
       effort: how long to look.
-      start: what was found otherwise; None = nothing.
       progress: told of steps that were done.
+      tries: numbers -> noises to try, for each picture; None where the effort has no tries.
+      start: what was found otherwise; None = nothing.
     """
     found = nothing_yet(networks, len(target.images)) if start is None else start
     at_once = max(AT_ONCE // len(target.images), 1)
-    for first in range(0, effort.tries, at_once):
-        numbers = range(first, min(first + at_once, effort.tries))
-        found = attempts(networks, params, found, target, tries(numbers))
-        progress(len(numbers))
+    if tries is not None:
+        for first in range(0, effort.tries, at_once):
+            numbers = range(first, min(first + at_once, effort.tries))
+            found = attempts(networks, params, found, target, tries(numbers))
+            progress(len(numbers))
     for steps, rate, offset_rate in (
         (effort.noise_steps, NOISE_RATE, 0.0),
         (effort.offset_steps, OFFSET_RATE, OFFSET_RATE),

@@ -73,7 +73,7 @@ def invert(
     done = counted(progress, len(pieces) * effort.total + len(images) * effort.tuning_steps)
     for start in pieces:
         piece = slice(start, start + BATCH_SIZES[-1])
-        of_piece, drawn = look(model, images[piece], captions[piece], seen[piece], tries, effort, done)
+        of_piece, drawn = look(model, images[piece], captions[piece], seen[piece], effort, done, tries)
         found.append(of_piece)
         psnr_db.append(psnr(drawn, images[piece], seen[piece]))
     z, offsets = (np.concatenate([np.asarray(of[i]) for of in found]) for i in (0, 1))
@@ -144,10 +144,10 @@ def look(
     images: np.ndarray,
     captions: Sequence[str],
     visible: np.ndarray,
-    tries: Callable[[int], Callable[[range], jax.Array]],
     effort: Effort,
     progress: Callable[[int], None] = lambda steps: None,  # noqa: ARG005
-    ask_inverter: bool = True,
+    tries: Callable[[int], Callable[[range], jax.Array]] | None = None,
+    start: Found | None = None,
 ) -> tuple[Found, np.ndarray]:
     """Searches for at most 64 pictures; returns what was found, and the pictures that it draws, uint8.
 
@@ -156,21 +156,23 @@ def look(
       images: uint8 [N, S, S, C].
       captions: one each.
       visible: float32 [N, S, S, 1].
-      tries: number of pictures -> (numbers of tries -> noises for each, [tries, N, Z]).
-      effort: how long.
+      effort: how long; without tries none are made.
       progress: told of steps that were done.
-      ask_inverter: whether the search begins with what the snapshot's inverter says, where there is one.
+      tries: number of pictures -> (numbers of tries -> noises for each, [tries, N, Z]).
+      start: what was found of each; None = what the snapshot's inverter says, where there is one.
     """
     filled = len(images)
     size = next(s for s in BATCH_SIZES if s >= filled)
     fill = lambda x: jnp.asarray(np.pad(x, ((0, size - filled), *[(0, 0)] * (x.ndim - 1)), mode="edge"))
     text = encode_text(model, [*captions, *[captions[-1]] * (size - filled)])
     target = Target(to_unit(fill(images)), fill(visible), text)
-    networks, params, start = model.networks, model.params, None
-    if ask_inverter and "inverter" in params:
+    networks, params = model.networks, model.params
+    if start is not None:
+        start = jax.tree.map(fill, start)
+    elif "inverter" in params:
         z, offsets = _inverted(networks, params, fill(images), target.visible, text.sentence)
         start = inversion.attempt(networks, params, inversion.nothing_yet(networks, size), target, z, offsets)
-    found = inversion.search(networks, params, target, tries(size), effort, start, progress)
+    found = inversion.search(networks, params, target, effort, progress, tries and tries(size), start)
     drawn = _drawn(networks, params, found.noise, found.offsets, text)
     return jax.tree.map(lambda x: np.asarray(x)[:filled], found), np.asarray(drawn)[:filled]
 
@@ -298,11 +300,12 @@ def psnr(images: np.ndarray, others: np.ndarray, visible: np.ndarray | None = No
 
 def numbered_noise(seed: Any, numbers: Sequence[int], model: Model) -> jax.Array:
     """Returns the noises of a seed by their numbers, float32 [N, Z]; of several seeds [N, B, Z]."""
-    return _numbered_noise(jnp.asarray(seed, jnp.uint32), jnp.asarray(numbers, jnp.uint32), model.networks.z_dim)
+    return numbered_noises(jnp.asarray(seed, jnp.uint32), jnp.asarray(numbers, jnp.uint32), model.networks.z_dim)
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def _numbered_noise(seed: jax.Array, numbers: jax.Array, z_dim: int) -> jax.Array:
+def numbered_noises(seed: jax.Array, numbers: jax.Array, z_dim: int) -> jax.Array:
+    """Returns what `numbered_noise` does, where it is compiled with more."""
     draw = lambda seed, number: jax.random.normal(jax.random.fold_in(jax.random.key(seed), number), (z_dim,))
     of_one = jax.vmap(draw, (None, 0))
     return of_one(seed, numbers) if seed.ndim == 0 else jax.vmap(of_one, (0, None), 1)(seed, numbers)
