@@ -1,5 +1,5 @@
 // Makes t2igan/inference/export/web/product.wasm, what the page computes in WebAssembly, from the text that it writes beside
-// it; and fused.wasm, the same with products and sums in one instruction (relaxed SIMD), for browsers that have it.
+// it.
 //
 //     npm install wabt
 //     node docs/make_product_wasm.mjs
@@ -9,7 +9,7 @@
 import { writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
-const WEB = new URL('../t2igan/inference/export/web/', import.meta.url).pathname;
+const PLACE = new URL('../t2igan/inference/export/web/product', import.meta.url).pathname;
 const BYTES = 16; // of a vector of four numbers
 const VECTORS = 2; // a panel
 const GAIN = Math.fround(Math.sqrt(2 / 1.04)), LEAK = 0.2 * GAIN; // of a leaky ReLU
@@ -29,9 +29,8 @@ const of = (operation, ...values) => `(f32x4.${operation} ${values.join(' ')})`;
 const locals = (type, names) => names.map((name) => `(local $${name} ${type})`).join(' ');
 const vectors = Array.from({ length: VECTORS }, (_, v) => v);
 
-function textOf(fused) {
-  // a b + c
-  const madd = (a, b, c) => (fused ? of('relaxed_madd', a, b, c) : of('add', of('mul', a, b), c));
+function text() {
+  const madd = (a, b, c) => of('add', of('mul', a, b), c);
 
   // Runs `body` with $name at each vector from there to the address `end`: one at least.
   const each = (name, end, ...body) => `(loop $each_${name}
@@ -172,11 +171,9 @@ ${each('x', get('end'),
 }
 
 const wabt = await createRequire(`${process.cwd()}/`)('wabt')();
-for (const [name, fused] of [['product', false], ['fused', true]]) {
-  const module = wabt.parseWat(`${name}.wat`, textOf(fused), { simd: true, relaxed_simd: true });
-  module.validate();
-  const { buffer } = module.toBinary({});
-  if (!fused) writeFileSync(`${WEB}${name}.wat`, textOf(fused)); // the other one differs from it by `madd` alone
-  writeFileSync(`${WEB}${name}.wasm`, buffer);
-  console.log(`${buffer.length} bytes in ${WEB}${name}.wasm`);
-}
+const module = wabt.parseWat('product.wat', text(), { simd: true });
+module.validate();
+const { buffer } = module.toBinary({});
+writeFileSync(`${PLACE}.wat`, text());
+writeFileSync(`${PLACE}.wasm`, buffer);
+console.log(`${buffer.length} bytes in ${PLACE}.wasm`);

@@ -36,7 +36,6 @@ from t2igan.nets.text_encoder import TextEncoder
 
 PARTS = Path(__file__).parent / "web"
 ENGINE = ("tokenizer.js", "noise.js", "engine.js", "product.js", "open.js", "words.js")
-WASM = {"product.wasm": "%%WASM%%", "fused.wasm": "%%FUSED%%"}
 SEEING = ("seeing.js", "given.js")  # of pages that describe pictures, too
 GPU_FROM_PX = 64  # smaller pictures are drawn before a graphics card would have begun
 LIMIT_MB = 1.6  # of a page: with a captioner that makes it larger, it has none, unless that is asked for
@@ -114,10 +113,8 @@ def engine(gpu: bool = False, describes: bool = False) -> str:
       describes: with what describes pictures.
     """
     parts = (*ENGINE, *(("gpu.js",) if gpu else ()), *(SEEING if describes else ()))
-    code = "\n".join(_plain(part) for part in parts)
-    for name, mark in WASM.items():
-        code = code.replace(mark, base64.b64encode((PARTS / name).read_bytes()).decode())
-    return code
+    wasm = base64.b64encode((PARTS / "product.wasm").read_bytes()).decode()
+    return "\n".join(_plain(part) for part in parts).replace("%%WASM%%", wasm)
 
 
 def title_of(source: Source) -> str:

@@ -1,7 +1,7 @@
 // Maps, linear maps and attention in WebAssembly (product.wat), some ten times as fast; without it, those of engine.js do
 // the same. What a picture needs on its way stays in the memory of WebAssembly.
 
-const WASM = ['%%FUSED%%', '%%WASM%%']; // base64: with relaxed SIMD, which not every browser has, and without
+const WASM = '%%WASM%%'; // product.wasm, base64
 const PAGE = 65_536; // bytes by which its memory grows
 const PANEL = 8; // columns that are computed at once
 const UNREAD = -1e30; // the logit of no word
@@ -11,13 +11,12 @@ const whole = (numbers) => 4 * Math.ceil(numbers / 4); // vectors of four
 
 // -> {maths, by}: the fastest linear maps that this browser has, and what computes them.
 export async function bestMaths() {
-  for (const code of WASM) {
-    try {
-      const { instance } = await WebAssembly.instantiate(bytesOf(code));
-      return { maths: mathsOf(instance.exports), by: 'WebAssembly' };
-    } catch { /* no WebAssembly, none with such vectors, or a policy that forbids it */ }
+  try {
+    const { instance } = await WebAssembly.instantiate(bytesOf(WASM));
+    return { maths: mathsOf(instance.exports), by: 'WebAssembly' };
+  } catch { // no WebAssembly, none with vectors, or a policy that forbids it
+    return { maths: plainMaths, by: 'JavaScript' };
   }
-  return { maths: plainMaths, by: 'JavaScript' };
 }
 
 // A map is {at, places, channels, row}: the place of its first number, and numbers from row to row of channels.
