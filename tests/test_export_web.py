@@ -131,6 +131,30 @@ save(...found);
 
 
 @needs_node
+@pytest.mark.parametrize(("places", "words", "heads", "d"), [(5, 3, 2, 5), (16, 8, 4, 8), (1, 13, 1, 2)])
+def test_attention_and_gelu_in_webassembly_are_those_of_javascript(tmp_path, places, words, heads, d):
+    """Heads of whole vectors and of parts, words of whole panels and of parts, logits of any size."""
+    program = """
+const fast = (await bestMaths()).maths, { places, words, heads, d } = given, found = [];
+const of = (values) => ({ data: Float32Array.from(values), row: heads * d, head: d, at: 0 });
+const [q, k, v] = [given.q, given.k, given.v].map(of);
+for (const maths of [fast, plainMaths]) {
+  found.push(maths.attend(places, words, heads, d, q, k, v), maths.gelu(Float32Array.from(given.x)));
+}
+save(...found);
+"""
+    random = np.random.default_rng(0)
+    given = {
+        name: random.normal(0, 6, rows * heads * d).tolist()
+        for name, rows in zip("qkv", (places, words, words), strict=True)
+    }
+    x = [*np.linspace(-150, 150, 62), 0.0]
+    found = run_node(program, tmp_path, places=places, words=words, heads=heads, d=d, x=x, **given)
+    by_fast, by_plain = np.frombuffer(found, np.float32).reshape(2, -1)
+    np.testing.assert_allclose(by_fast, by_plain, rtol=2e-6, atol=1e-5)
+
+
+@needs_node
 def test_without_webassembly_there_is_javascript(tmp_path):
     program = """
 globalThis.WebAssembly = undefined;

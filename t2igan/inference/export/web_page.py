@@ -40,6 +40,7 @@ SEEING = ("seeing.js", "given.js")  # of pages that describe pictures, too
 GPU_FROM_PX = 64  # smaller pictures are drawn before a graphics card would have begun
 LIMIT_MB = 1.6  # of a page: with a captioner that makes it larger, it has none, unless that is asked for
 LIMIT_LARGE_MB = 4.0  # of one whose pictures are so large
+PAGE_BEGINS = "The page:"  # the comment at which the engine ends
 OLDEST_NODE = 18  # it has DecompressionStream
 
 
@@ -238,8 +239,9 @@ def _tokenizer(source: Source) -> dict[str, Any]:
 
 
 def _plain(name: str) -> str:
-    """A file of `web/` without the words that make a module of it."""
-    return re.sub("^export ", "", (PARTS / name).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    """A file of `web/` without its lines of comments, and without the words that make a module of it."""
+    code = (PARTS / name).read_text(encoding="utf-8")
+    return re.sub(rf"^ *//(?! {PAGE_BEGINS}).*\n|^export ", "", code, flags=re.MULTILINE)
 
 
 def _hash(text: str) -> str:

@@ -1,6 +1,6 @@
 // The networks of t2igan: text encoder, generators, decoders. One picture at a time. Maps are [places, channels], row by
 // row. Linear maps and attention are computed by `maths`: in plain JavaScript, below, or in WebAssembly (product.js).
-// Generator and decoder say what becomes of maps by `maps`: on the processor, below, or on a graphics card (gpu.js).
+// Generator and decoder say what becomes of maps by `maps`: of `maths`, or on a graphics card (gpu.js).
 
 const GAIN = Math.fround(Math.sqrt(2 / 1.04)), SLOPE = 0.2; // of a leaky ReLU
 const LEAK = GAIN * SLOPE;
@@ -148,9 +148,20 @@ function conv3x3(x, size, channels, out, w, bias) {
   return product(size * size, 9 * channels, out, patches(x, size, channels), w, bias);
 }
 
-export const plainMaths = { product, conv3x3, attend };
-
 const plain = (data, channels, d) => ({ data, row: channels, head: d, at: 0 });
+
+export const plainMaths = {
+  product, conv3x3, attend, gelu,
+  mapsOf: (networks) => ({
+    of: (data) => data,
+    read: (data) => data,
+    dense: (x, name) => networks.dense(x, name),
+    conv3x3: (x, size, name) => networks.conv3x3(x, size, name),
+    attend: (query, places, words, heads, d, key, value) =>
+      attend(places, words, heads, d, ...[query, key, value].map((data) => plain(data, heads * d, d))),
+    leakyRelu, modulated, added, upsampled, unfolded,
+  }),
+};
 
 // weights: Map of name -> {shape, data: Float32Array}; about: what the exporter wrote of the model.
 export class Networks {
@@ -158,14 +169,7 @@ export class Networks {
     this.weights = weights;
     this.about = about;
     this.maths = maths;
-    this.maps = {
-      of: (data) => data,
-      dense: (x, name) => this.dense(x, name),
-      conv3x3: (x, size, name) => this.conv3x3(x, size, name),
-      attend: (query, places, words, heads, d, key, value) =>
-        maths.attend(places, words, heads, d, ...[query, key, value].map((data) => plain(data, heads * d, d))),
-      leakyRelu, modulated, added, upsampled, unfolded,
-    };
+    this.maps = maths.mapsOf(this);
   }
 
   of(name) {
@@ -212,7 +216,7 @@ export class Networks {
       const part = (at) => ({ data: qkv, row: 3 * width, head: 3 * d, at }); // of a head: query, key, value
       added(x, this.dense(this.maths.attend(length, length, heads, d, part(0), part(d), part(2 * d)), `${attention}/out`));
       const h = this.dense(this.norm(x, width, `text/LayerNorm_${norms++}`), `text/Dense_${linear++}`);
-      added(x, this.dense(gelu(h), `text/Dense_${linear++}`));
+      added(x, this.dense(this.maths.gelu(h), `text/Dense_${linear++}`));
     }
     const words = this.norm(x, width, `text/LayerNorm_${norms}`);
     const logits = this.dense(words, 'text/pooling'), pooled = new Float32Array(queries * width);
@@ -251,7 +255,7 @@ export class Networks {
     const { layers, size, channels } = this.about.generator;
     let x = joined(z, text.sentence.map((value) => guidance * value));
     for (let i = 0; i < layers; i++) x = leakyRelu(this.dense(x, `generator/Dense_${i}`));
-    return { data: this.dense(x, 'generator/pixels').map(Math.tanh), size, channels };
+    return { data: this.maps.of(this.dense(x, 'generator/pixels').map(Math.tanh), size, channels), size, channels };
   }
 
   style(z, sentence, guidance = 1) {
@@ -283,7 +287,7 @@ export class Networks {
       }
       if (attention_from_px > 0 && size * patch_px >= attention_from_px) {
         const name = `generator/WordAttention_${reads++}`, query = maps.dense(maps.leakyRelu(x), `${name}/query`);
-        const [key, value] = ['key', 'value'].map((part) => this.dense(text.words, `${name}/${part}`));
+        const [key, value] = this.told(text, name);
         const read = maps.attend(query, size * size, text.length, heads, channels / heads, key, value);
         x = maps.added(x, maps.dense(read, `${name}/out`));
       }
@@ -296,13 +300,20 @@ export class Networks {
     return { data: images, size: size * patch_px, channels: image_channels };
   }
 
+  // What an attention is told by a caption's words, whichever picture asks: [key, value].
+  told(text, name) {
+    text.told ??= new Map();
+    if (!text.told.has(name)) text.told.set(name, ['key', 'value'].map((part) => this.dense(text.words, `${name}/${part}`)));
+    return text.told.get(name);
+  }
+
   // Codes to pictures, where the game was played on codes.
   decode(drawn, maps = this.maps) {
     const { kind, factor, widths, blocks, image_channels } = this.about.space;
-    if (kind === 'pixels') return drawn;
+    if (kind === 'pixels') return { ...drawn, data: maps.read(drawn.data) };
     if (kind === 'patches') {
       const data = maps.unfolded(maps.dense(drawn.data, 'space/basis'), drawn.size, factor, image_channels);
-      return { data, size: drawn.size * factor, channels: image_channels };
+      return { data: maps.read(data), size: drawn.size * factor, channels: image_channels };
     }
     let size = drawn.size, number = 0, x = maps.conv3x3(drawn.data, size, 'space/decoder/Conv_0');
     widths.forEach((width, level) => {
@@ -319,7 +330,7 @@ export class Networks {
     const patch = factor / 2 ** (widths.length - 1);
     const unfolding = maps.dense(maps.leakyRelu(x), `space/decoder/Dense_${widths.length - 1}`);
     const data = maps.unfolded(unfolding, size, patch, image_channels);
-    return { data, size: size * patch, channels: image_channels };
+    return { data: maps.read(data), size: size * patch, channels: image_channels };
   }
 }
 

@@ -243,6 +243,10 @@ class GpuPainter {
     return this.each('upsampled', x, this.nothing, 2 * x.size);
   }
 
+  read(x) { // by `draw`, of all pictures at once
+    return x;
+  }
+
   unfolded(x, size, patch) {
     return { ...x, patch }; // when it has been read
   }

@@ -110,7 +110,7 @@ export class Seeing {
       });
       added(x, networks.dense(read, `captioner/attention_${layer}/out`));
       const h = networks.dense(networks.norm(x, width, `captioner/LayerNorm_${2 * layer + 2}`), `captioner/in_${layer}`);
-      added(x, networks.dense(gelu(h), `captioner/out_${layer}`));
+      added(x, networks.dense(networks.maths.gelu(h), `captioner/out_${layer}`));
     }
     const logits = networks.dense(networks.norm(x, width, `captioner/LayerNorm_${2 * layers + 1}`), 'captioner/logits');
     return captions.map((_, row) => logProbabilities(logits.subarray((row * logits.length) / rows, ((row + 1) * logits.length) / rows)));
