@@ -49,6 +49,7 @@ class Service:
             settings.batch_images,
             settings.queue_images,
             self.metrics.drawn,
+            catalogue.compile,
         )
         self.kept = links.Kept()
         self.working: dict[tuple[str, str], Job] = {}  # what waits or is drawn, by client and id of the request
