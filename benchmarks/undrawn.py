@@ -11,7 +11,7 @@ from t2igan.inference.serving.models import Catalogue
 _draw, _kept = Catalogue.draw, {}
 
 
-def _drawn_once(catalogue, group, prompts, seeds):
+def _drawn_once(catalogue, group, prompts, seeds):  # noqa: ARG001 - called as `draw`
     if group.model not in _kept:
         most = BATCH_SIZES[-1]
         _kept[group.model] = _draw(catalogue, group, list(prompts[:1]) * most, list(range(most)))

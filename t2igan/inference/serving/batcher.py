@@ -1,9 +1,10 @@
 """One thread that draws: whatever waits, up to the largest batch; nobody waits so that a batch fills.
 
 A picture does not depend on its neighbours (`Model.sample`), so requests of all clients share batches. Batches are
-padded to powers of two. At the start each size is compiled, the small ones first, and drawn once; until then the largest
-of these is the largest batch, so that nobody waits for a compilation. While one size is traced, which is work of Python,
-another one is compiled or read from the cache on a second thread. A size that the device has no memory for is left out.
+padded to powers of two. At the start each size is compiled, the small ones first, and drawn once; until then the
+largest of these is the largest batch, so that nobody waits for a compilation. Two threads compile: while one size is
+traced, which is work of Python, the other one is compiled or read from the cache. A size that the device has no memory
+for is left out.
 """
 
 from __future__ import annotations
