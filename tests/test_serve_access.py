@@ -1,5 +1,6 @@
 """Who may ask a server, for how much, and what an owner says of it: keys, hosts, rates, rules, settings."""
 
+import gc
 import re
 
 import openai
@@ -210,3 +211,10 @@ def test_a_flag_is_above_the_environment_and_that_above_the_file(tmp_path, monke
         monkeypatch.delenv("T2IGAN_SERVE_PORT", raising=False)
         with pytest.raises(UserError, match=words):
             serve.resolve(parse(serve.VERB, [f"--settings={file}"]))
+
+
+def test_a_start_that_fails_leaves_garbage_collection_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(UserError, match="nothing_here"):
+        serve.run(parse(serve.VERB, [f"--workdir={tmp_path / 'nothing_here'}", "--port=0"]))
+    assert gc.isenabled()

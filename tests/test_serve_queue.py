@@ -3,9 +3,12 @@
 import asyncio
 import threading
 
+import jax
 import numpy as np
 import pytest
+from tiny import random_snapshot
 
+from t2igan.inference.sample import from_snapshot
 from t2igan.inference.serving.batcher import Batcher
 from t2igan.inference.serving.queueing import FairQueue, Full, Group, Job
 
@@ -131,3 +134,44 @@ def test_a_size_that_does_not_fit_into_memory_is_left_out():
 
     asyncio.run(ask())
     assert sizes == [1, 2, 4, 2, 2, 1] and failures.count(True) == 1
+
+
+def test_while_a_size_is_compiled_smaller_batches_are_drawn():
+    sizes, release = [], threading.Event()
+
+    def compiles(_group, size):
+        assert threading.current_thread().name.startswith("t2igan-compiler")
+        assert size < 4 or release.wait(20)
+
+    def draw(_group, prompts, _seeds):
+        sizes.append(len(prompts))
+        return np.zeros((len(prompts), 4, 4, 3), np.uint8)
+
+    async def ask():
+        batcher = Batcher(draw, [Group("m")], 8, 64, lambda *_: None, compiles)
+        batcher.start(asyncio.get_running_loop())
+        while len(sizes) < 2:
+            await asyncio.sleep(0.01)
+        await batcher.submit(Group("m"), "p", range(3), "me").future
+        assert not batcher.warm and sizes == [1, 2, 2, 1]
+        release.set()
+        while not batcher.warm:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(batcher.close)
+
+    asyncio.run(ask())
+    assert sizes == [1, 2, 2, 1, 4, 8]
+
+
+def test_what_was_compiled_is_drawn_without_another_compilation():
+    model, events = from_snapshot(random_snapshot(["a red one", "a blue one"])), []
+    listen = lambda event, *_, **__: events.append(event)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        model.compile(2)
+        assert any("jaxpr_to_mlir" in event for event in events)
+        events.clear()
+        model.sample(["a red one", "a blue one"], cut_long=True)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert not [event for event in events if "compil" in event or "jaxpr" in event]

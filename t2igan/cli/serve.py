@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import socket
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +101,19 @@ def run(given: Given) -> None:
     if given.new_key is not None:
         _make_key(given.new_key, options["keys"])
         return
+    gc.disable()  # a start makes little garbage, and to look for it among all that is imported takes half a second
+    try:
+        server, taken = _opened(given, options)
+        gc.freeze()  # what is loaded stays: nobody has to look through it again while requests wait
+    finally:
+        gc.enable()
+    server.run(sockets=[taken])
+    if server.signal == signal.SIGINT:
+        raise KeyboardInterrupt("the server was stopped")
+
+
+def _opened(given: Given, options: dict[str, Any]) -> tuple[Any, socket.socket]:
+    """Returns the server of a command, its models loaded, and where it will listen."""
     try:
         from t2igan.inference.serving.app import create_app
         from t2igan.inference.serving.server import Server, bound_socket
@@ -119,10 +134,7 @@ def run(given: Given) -> None:
     def started() -> None:
         say(f"{', '.join(catalogue)}: the studio is at {address}, OpenAI's Images API at {address.rstrip('/')}/v1")
 
-    server = Server(create_app(catalogue, settings), settings, started)
-    server.run(sockets=[taken])
-    if server.signal == signal.SIGINT:
-        raise KeyboardInterrupt("the server was stopped")
+    return Server(create_app(catalogue, settings), settings, started), taken
 
 
 def resolve(given: Given) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def _expected(
         params: dict[str, Any] = {}
         text, params["text"] = networks.text_encoder.init_with_output(key, tokens)
         x, params["generator"] = networks.generator.init_with_output(key, jnp.zeros((2, networks.z_dim)), text)
-        batch = {"tokens": tokens, "images": x}
+        batch = {"tokens": tokens, "images": x, "text": text}
         for name in others + (("space",) if networks.space is not None else ()):
             params[name] = init_network(networks, name, key, batch)
         return params, networks.to_pixels(params, x)

@@ -81,6 +81,16 @@ class Model:
         """
         return np.concatenate(list(self.sample_batches(prompts, seed, truncation, cut_long, guidance, negative)))
 
+    def compile(self, images: int, guidance: float = 1.0) -> None:
+        """Compiles what `sample` draws so many plain captions with at once, and draws nothing; on any thread.
+
+        Args:
+          images: one of `t2igan.inference.drawing.BATCH_SIZES`.
+          guidance: as in `sample`; only whether it is 1 counts.
+        """
+        arguments = (self.tokenizer.encode(["a"] * images), np.zeros(images, np.uint32), *_how(1.0, guidance))
+        self._draw.lower(self.networks, self.params, *arguments).compile()
+
     def unseen(self, prompts: str | Iterable[str]) -> list[Unseen]:
         """Returns, of each prompt with words or neighbours that no training caption had, which these are.
 
@@ -139,7 +149,7 @@ class Model:
 
     def _drawn(self, meant: list[Prompt], seeds: np.ndarray, truncation: float, guidance: float) -> np.ndarray:
         """The pictures of at most 64 prompts; those that are plain captions go the short way, as ever."""
-        how = (np.float32(truncation), None if guidance == 1 else np.float32(guidance))
+        how = _how(truncation, guidance)
         plain = [i for i, prompt in enumerate(meant) if prompt.caption is not None]
         composed = [i for i, prompt in enumerate(meant) if prompt.caption is None]
         drawn: dict[int, np.ndarray] = {}
@@ -162,6 +172,11 @@ class Model:
                 f"{what} needs a generator with styles, and this model's is of the kind {kind!r}; train one with "
                 f"config.generator.kind='residual'"
             )
+
+
+def _how(truncation: float, guidance: float) -> tuple[np.float32, np.float32 | None]:
+    """The last arguments of what draws; without guidance it is another program, which draws no second caption."""
+    return np.float32(truncation), None if guidance == 1 else np.float32(guidance)
 
 
 class PromptWarning(UserWarning):

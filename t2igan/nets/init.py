@@ -32,10 +32,11 @@ def init_network(networks: Any, name: str, key: jax.Array, batch: dict) -> Any:
       name: one of `NETWORKS`.
       key: of the initialiser.
       batch: "images" [N, h, w, c] of the game's space and "tokens" [N, ...], or their shapes; values do not count.
+        "text" is what the text encoder makes of two captions, where that is at hand.
     """
     tokens = jnp.ones((2, *batch["tokens"].shape[1:]), batch["tokens"].dtype)
     images = jnp.zeros((2, *batch["images"].shape[1:]), jnp.float32)
-    text = lambda: Text(*_zeros_like(_encode, networks, key, tokens))
+    text = lambda: batch.get("text") or Text(*_zeros_like(_encode, networks, key, tokens))
     inputs = {
         "text": lambda: (tokens,),
         "image": lambda: (images,),

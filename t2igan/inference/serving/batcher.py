@@ -1,17 +1,21 @@
 """One thread that draws: whatever waits, up to the largest batch; nobody waits so that a batch fills.
 
 A picture does not depend on its neighbours (`Model.sample`), so requests of all clients share batches. Batches are
-padded to powers of two. At the start each size is compiled, the small ones first; until then the largest compiled size
-is the largest batch, so that nobody waits for a compilation. A size that the device has no memory for is left out.
+padded to powers of two. At the start each size is compiled, the small ones first, and drawn once; until then the
+largest of these is the largest batch, so that nobody waits for a compilation. Two threads compile: while one size is
+traced, which is work of Python, the other one is compiled or read from the cache. A size that the device has no memory
+for is left out.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -21,12 +25,15 @@ from t2igan.inference.drawing import BATCH_SIZES
 from t2igan.inference.serving.queueing import FairQueue, Full, Group, Job, Picture
 
 FAILURES_UNTIL_UNREADY = 3  # draws in a row
+_COMPILING_THREADS = 2  # tracing holds Python's lock, so that more gain nothing
 
 
 # Draws prompts and seeds, as many of each: uint8 [N, H, W, C].
 Draw = Callable[[Group, Sequence[str], Sequence[int]], np.ndarray]
 # Is told of each batch, on the drawing thread: group, pictures, seconds, whether it failed.
 OnBatch = Callable[[Group, int, float, bool], None]
+# Compiles what draws so many pictures of a group, on a thread of its own.
+Compile = Callable[[Group, int], None]
 
 
 class NobodyWaits(Exception):
@@ -40,7 +47,15 @@ class Batcher:
     drawing thread with a `Progress`, which it calls now and then.
     """
 
-    def __init__(self, draw: Draw, warm: Sequence[Group], largest_images: int, queue_images: int, on_batch: OnBatch):
+    def __init__(
+        self,
+        draw: Draw,
+        warm: Sequence[Group],
+        largest_images: int,
+        queue_images: int,
+        on_batch: OnBatch,
+        compiles: Compile = lambda *_: None,
+    ):
         """Makes a batcher that does nothing until `start`.
 
         Args:
@@ -49,22 +64,28 @@ class Batcher:
           largest_images: the largest batch, a power of two.
           queue_images: pictures that may wait.
           on_batch: told of each batch.
+          compiles: called before a size of a group is drawn for the first time; where it fails, so will that draw.
         """
-        self._draw, self._on_batch = draw, on_batch
+        self._draw, self._on_batch, self._compile = draw, on_batch, compiles
         self._largest = largest_images
         self._queue = FairQueue(queue_images)
         self._condition = threading.Condition()
         self._closing = False
         self._to_warm = [(size, group) for size in BATCH_SIZES if size <= largest_images for group in warm]
-        self._compiling_s = self._drawn_s = 0.0  # how long the last size took to compile; drawing since
+        self._compiled: set[tuple[int, Group]] = set()  # of these
+        self._warming_s = self._drawn_s = 0.0  # how long the last size took to warm; drawing since
         self._images_per_s = 0.0  # of recent batches
         self._failures = 0
         self._thread = threading.Thread(target=self._work, name="t2igan-device", daemon=True)
+        self._compilers = ThreadPoolExecutor(_COMPILING_THREADS, "t2igan-compiler")
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Starts the drawing thread; answers are handed to this loop."""
         self._loop = loop
+        for one in self._to_warm:
+            self._compilers.submit(self._compile_one, *one)
+        self._compilers.shutdown(wait=False)  # no more will come
         self._thread.start()
 
     def close(self) -> None:
@@ -73,6 +94,7 @@ class Batcher:
             self._closing = True
             self._to_warm = []
             self._condition.notify_all()
+        self._compilers.shutdown(cancel_futures=True)
         if self._thread.ident is not None:
             self._thread.join()
 
@@ -116,16 +138,29 @@ class Batcher:
     def _work(self) -> None:
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._queue.images or self._closing or self._to_warm)
+                self._condition.wait_for(lambda: self._queue.images or self._closing or self._next_to_warm())
                 if self._closing and not self._queue.images:
                     return
                 batch = self._queue.take(self._largest_compiled())
             if batch:
                 self._draw_batch(batch)
-            # Those who wait come first, but however many they are, a size is compiled after as long a time of drawing.
-            to_warm = self._to_warm  # which `close` may empty at any time
-            if to_warm and (not self._queue.images or self._drawn_s >= self._compiling_s):
-                self._warm_one(*to_warm[0])
+            # Those who wait come first, but however many they are, a size is warmed after as long a time of drawing.
+            to_warm = self._next_to_warm()
+            if to_warm and (not self._queue.images or self._drawn_s >= self._warming_s):
+                self._warm_one(*to_warm)
+
+    def _next_to_warm(self) -> tuple[int, Group] | None:
+        """The next size of a group, where it is compiled."""
+        to_warm = self._to_warm  # which `close` may empty at any time
+        return to_warm[0] if to_warm and to_warm[0] in self._compiled else None
+
+    def _compile_one(self, size: int, group: Group) -> None:
+        if size <= self._largest:
+            with contextlib.suppress(Exception):  # the first draw fails too, and there it is counted
+                self._compile(group, size)
+        with self._condition:
+            self._compiled.add((size, group))
+            self._condition.notify()
 
     def _largest_compiled(self) -> int:
         if not self._to_warm:
@@ -144,7 +179,7 @@ class Batcher:
                 self._failures = FAILURES_UNTIL_UNREADY
             self._largest = max(size // 2, 1)
             self._to_warm = [one for one in self._to_warm[1:] if one[0] <= self._largest]
-        self._compiling_s, self._drawn_s = time.monotonic() - begun_s, 0.0
+        self._warming_s, self._drawn_s = time.monotonic() - begun_s, 0.0
 
     def _draw_batch(self, batch: list[Picture]) -> None:
         group, begun_s = batch[0].job.group, time.monotonic()

@@ -13,7 +13,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from t2igan.data.alpha import ALPHA_CHANNELS
 from t2igan.inference.serving import links
-from t2igan.inference.serving.answers import ApiError, json_response
+from t2igan.inference.serving.answers import ApiError, json_response, pictures_response
 from t2igan.inference.serving.encoding import MEDIA_TYPES
 from t2igan.inference.serving.guard import exchange_of
 from t2igan.inference.serving.parameters import GenerationBody, Wanted, check_prompt, checked, group_of, read_fields
@@ -69,13 +69,13 @@ def answer(
     data: list[dict[str, Any]] = [dict(one) for one in of_each or [{"seed": seed} for seed in wanted.seeds]]
     if wanted.stream:
         return StreamingResponse(_events(facts, data, files, event), media_type="text/event-stream")
-    if "b64_json" in wanted.forms:
-        for item, file in zip(data, files, strict=True):
-            item["b64_json"] = base64.b64encode(file).decode()
     if "url" in wanted.forms:
         for item, address in zip(data, addresses(), strict=True):
             item["url"] = address
-    return json_response(facts | {"created": int(time.time()), "data": data})
+    facts["created"] = int(time.time())
+    return (
+        pictures_response(facts, data, files) if "b64_json" in wanted.forms else json_response(facts | {"data": data})
+    )
 
 
 def _facts(wanted: Wanted, prompt: str) -> dict[str, Any]:

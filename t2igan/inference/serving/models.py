@@ -175,6 +175,10 @@ class Catalogue(Mapping[str, ServedModel]):
         how: dict[str, Any] = {"cut_long": group.as_caption, "guidance": group.guidance, "negative": group.negative}
         return model.sample(prompts, seeds, group.truncation, **how)
 
+    def compile(self, group: Group, images: int) -> None:
+        """Compiles what draws so many pictures of one of `groups_to_warm` at once; on any thread."""
+        self._models[group.model].model.compile(images, group.guidance)
+
     def groups_to_warm(self) -> list[Group]:
         """Returns a group for each program that is to be compiled: with guidance, too, where a model takes it."""
         groups = []

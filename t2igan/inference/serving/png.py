@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float64, UInt8
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 3: 2, 4: 6}  # by channels: grey, RGB, RGBA
@@ -25,6 +25,7 @@ _TEMPLATE_PIXELS = 32 * 32  # more are left to zlib
 _ADLER = 65521  # the modulus of zlib's checksum
 _END = 256  # the symbol that ends a block of deflate
 _SHORTEST, _LONGEST = 3, 258  # bytes that one symbol can have repeated
+_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)).view(np.uint64)  # of each value: a byte a bit
 _CODE_LENGTHS_ORDER = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15)
 
 
@@ -38,10 +39,15 @@ def repeated_png(image: UInt8[np.ndarray, "H W C"], factor: int, texts: Mapping[
     """
     height, width, channels = image.shape
     header = struct.pack(">IIBBBBB", width * factor, height * factor, 8, _COLOUR_TYPES[channels], 0, 0, 0)
-    fits = height * width <= _TEMPLATE_PIXELS and (factor - 1) * channels >= _SHORTEST
-    data = _filled(image, factor) if fits else _packed(image, factor)
+    data = _filled(image, factor) if fits_template(image, factor) else _packed(image, factor)
     said = [_chunk(b"iTXt", key.encode("latin-1") + bytes(5) + text.encode()) for key, text in texts.items()]
     return b"".join((_SIGNATURE, _chunk(b"IHDR", header), *said, _chunk(b"IDAT", data), _chunk(b"IEND", b"")))
+
+
+def fits_template(image: UInt8[np.ndarray, "H W C"], factor: int) -> bool:
+    """Whether `repeated_png` fills a template, which takes no longer for a larger file."""
+    height, width, channels = image.shape
+    return height * width <= _TEMPLATE_PIXELS and (factor - 1) * channels >= _SHORTEST
 
 
 def _packed(image: np.ndarray, factor: int) -> bytes:
@@ -61,12 +67,13 @@ def _filled(image: np.ndarray, factor: int) -> bytes:
     height, width, channels = image.shape
     template = _template(height, width, channels, factor)
     bits = template.bits.copy()
-    rows = bits[template.begins :][: height * template.row_bits].reshape(height, template.row_bits)
-    pixels = rows[:, template.row_begins :][:, : width * template.pixel_bits].reshape(height, width, -1)
-    values = pixels[:, :, : 9 * channels].reshape(height, width, channels, 9)  # a view
-    values[..., 1:] = np.unpackbits(image.reshape(height, width, channels, 1), axis=-1)
-    low = (template.low + factor * int(image.sum(dtype=np.int64))) % _ADLER
-    high = (template.high + int(image.reshape(-1) @ template.weights)) % _ADLER
+    first = template.begins + template.row_begins + 1
+    strides = (template.row_bits, template.pixel_bits, 9)
+    np.ndarray((height, width, channels), np.uint64, bits, first, strides)[...] = _BITS[
+        image
+    ]  # 8 bits are written as one
+    low, high = image.reshape(-1).astype(np.float64) @ template.weights  # exact: far below 2**53
+    low, high = (template.low + int(low)) % _ADLER, (template.high + int(high)) % _ADLER
     return b"\x78\x01" + np.packbits(bits, bitorder="little").tobytes() + struct.pack(">HH", high, low)
 
 
@@ -80,7 +87,7 @@ class _Template(NamedTuple):
     pixel_bits: int
     low: int  # what zlib's checksum begins with: its lower half,
     high: int  # its upper half,
-    weights: Int64[np.ndarray, " values"]  # and by how much each value counts in the upper half
+    weights: Float64[np.ndarray, "values 2"]  # and by how much each value counts in both
 
 
 @functools.lru_cache(maxsize=16)
@@ -109,6 +116,7 @@ def _template(height: int, width: int, channels: int, factor: int) -> _Template:
     num_bytes = height * factor * row_bytes
     of_rows = num_bytes - row_bytes * np.arange(height * factor).reshape(height, factor)
     of_values = of_rows[:, :1] - np.arange(1, row_bytes)
+    in_high = of_values.reshape(height, width, factor, channels).sum(2).reshape(-1) % _ADLER
     return _Template(
         np.frombuffer((head + height * row + codes[_END]).encode(), np.uint8) - ord("0"),
         len(head),
@@ -117,7 +125,7 @@ def _template(height: int, width: int, channels: int, factor: int) -> _Template:
         len(pixel),
         1 + _UP * height * (factor - 1),
         num_bytes + _UP * int(of_rows[:, 1:].sum()),
-        of_values.reshape(height, width, factor, channels).sum(2).reshape(-1) % _ADLER,
+        np.stack([np.full_like(in_high, factor), in_high], axis=1).astype(np.float64),
     )
 
 
