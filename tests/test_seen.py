@@ -9,7 +9,7 @@ import pytest
 from tiny import random_snapshot
 
 import t2igan
-from t2igan.data.seen import Bloom, Seen, words_of
+from t2igan.data.seen import Bloom, Seen, num_never_told, words_of
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.inference.private import last_part, without_private
@@ -170,3 +170,17 @@ def test_a_snapshot_tells_nothing_of_its_owner(tmp_path):
     assert loaded.config == {"data": {"source": "cats"}, "sample": {"captions": []}, "seed": 1, "init_from": "x"}
     assert loaded.info == {"data": "cats", "step": 3}
     assert without_private({"seed": 1}) == {"seed": 1}
+
+
+@pytest.mark.parametrize(
+    ("captions", "num"),
+    [
+        ([], 0),
+        (["A red cap", "a red cap", "red"], 0),
+        (["a red hat", "a cap", "a hat"], 2),
+        (["帽子"], 1),
+        (["", "!"], 0),
+    ],
+)
+def test_captions_with_a_word_that_no_training_caption_has_are_counted(captions, num):
+    assert num_never_told(captions, [("A cap.", "RED things"), ("a",)]) == num
