@@ -9,6 +9,7 @@ import pytest
 from tiny import random_snapshot
 
 import t2igan
+from t2igan.data import open_dataset
 from t2igan.data.seen import Bloom, Seen, num_never_told, words_of
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
@@ -108,6 +109,15 @@ def test_python_warns_and_draws(seen, tmp_path):
         new.sample("a red cap")
         new.sample("a purple cap", cut_long=True)  # as evaluations draw
         np.testing.assert_array_equal(old.sample("a purple cap"), drawn)
+
+
+def test_the_model_that_comes_along_names_new_words_and_leaves_captions_of_the_test_split_alone():
+    model = t2igan.load("models/pixel_avatars")
+    captions = open_dataset(t2igan.get_config("base").data, "test").captions
+    captions = list(dict.fromkeys(caption for of_one in captions for caption in of_one))[:150]
+    assert len(model.unseen(captions)) <= 0.01 * len(captions)
+    exchanged = [" ".join([*caption.split()[:-1], "locomotive"]) for caption in captions]
+    assert len(model.unseen(exchanged)) >= 0.95 * len(set(exchanged))
 
 
 @pytest.mark.parametrize(

@@ -347,7 +347,7 @@ def test_the_data_report_is_written_again_where_the_data_is_another(tiny, tmp_pa
 
 
 def test_training_says_what_data_says(tiny, tmp_path, capsys):
-    """Captions that are cut, splits too small to measure on, texts of another encoding."""
+    """Captions that are cut, splits too small to measure on, pictures that are there twice, another encoding."""
     folder = tmp_path / "data"
     folder.mkdir()
     for i in range(40):
@@ -355,6 +355,9 @@ def test_training_says_what_data_says(tiny, tmp_path, capsys):
         (folder / f"{i}.txt").write_bytes(
             f"une fenêtre très foncée près du garçon numéro {i}, et ainsi de suite".encode("cp1252")
         )
+        if i % 4 == 0:
+            for ending in (".png", ".txt"):
+                shutil.copy(folder / f"{i}{ending}", folder / f"{i}_again{ending}")
     tiny.data.source = str(folder)
     tiny.tokenizer.max_tokens = 8
     parallel.start(2)
