@@ -15,7 +15,7 @@ training pictures: these figures are not private, and the data is one that anybo
 - `warm`: the same without the game.
 - `plain`: the same game alone, without privacy, with batches as large, by the usual step.
 
-What is in --work is not done again. Time is a ratio of steps in turns, on batches of as many pictures.
+What is in --work is not done again. Time is a ratio of CPU times, of steps in turns, on batches of as many pictures.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def trained(config: Any, workdir: Path, data: Any) -> dict[str, Any]:
 
 
 def step_times(config: Any, repeats: int) -> dict[str, float]:
-    """Returns the seconds of a step, median of turns: of the private one and of the usual one on as many pictures."""
+    """Returns the CPU seconds of a step, median of turns: of the private and of the usual one on as many pictures."""
     steps: dict[str, Callable[[], Any]] = {}
     mesh = parallel.make_mesh(1)
     for name, of_it in (("private", with_game(config)), ("not private", not_private(config))):
@@ -188,7 +188,10 @@ def step_times(config: Any, repeats: int) -> dict[str, float]:
             jax.block_until_ready(held[0])
 
         steps[name] = once
-    return {name: float(np.median(times)) for name, times in timing.in_turns(steps, repeats).items()}
+    return {
+        name: float(np.median(times))
+        for name, times in timing.in_turns(steps, repeats, clock=time.process_time).items()
+    }
 
 
 TRAINED: dict[str, Callable[[Any], Any]] = {
@@ -243,7 +246,7 @@ def main() -> None:
         times = step_times(config, given.repeats)
         ratio = times["private"] / times["not private"]
         lines = ", ".join(f"{name} {1e3 * seconds:,.0f} ms" for name, seconds in times.items())
-        text += f"\n\nA step: {lines}; {ratio:.2f} times as long."
+        text += f"\n\nCPU time of a step: {lines}; {ratio:.2f} times as long."
     timing.publish(text.strip(), given.out)
 
 

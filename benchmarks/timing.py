@@ -33,11 +33,17 @@ def made_batch(config: Any, num_images: int, seed: int = 0) -> dict[str, np.ndar
     }
 
 
-def in_turns(works: Mapping[str, Callable[[], object]], repeats: int, calls: int = 0) -> dict[str, np.ndarray]:
+def in_turns(
+    works: Mapping[str, Callable[[], object]],
+    repeats: int,
+    calls: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, np.ndarray]:
     """Returns the seconds of each call, [repeats] by name; they take turns, so that a busy machine hits all alike.
 
     Each is called once before. A call has to wait for its results. With `calls` a turn is one call that does not count,
-    since it finds caches and memory as another left them, and so many that do: seconds are then [repeats * calls].
+    since it finds caches and memory as another left them, and so many that do: seconds are then [repeats * calls]. The
+    clock may be `time.process_time`: seconds of this process on all cores, whoever else is busy.
     """
     for work in works.values():
         work()
@@ -46,9 +52,9 @@ def in_turns(works: Mapping[str, Callable[[], object]], repeats: int, calls: int
         if calls:
             work()
         for _ in range(max(calls, 1)):
-            start = time.perf_counter()
+            start = clock()
             work()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(clock() - start)
     return {name: np.array(of_one) for name, of_one in times.items()}
 
 

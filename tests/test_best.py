@@ -14,6 +14,7 @@ import t2igan
 from configs.base import get_config
 from t2igan import config as config_lib
 from t2igan.errors import UserError
+from t2igan.evaluation.evaluators import membership
 from t2igan.evaluation.runs import evaluate_runs
 from t2igan.inference.checkpoint import Checkpoints, read_checkpoint
 from t2igan.inference.snapshot import load_snapshot
@@ -120,6 +121,14 @@ def test_a_smaller_evaluation_leaves_a_larger_one(run, tmp_path):
     more = evaluate_runs([workdir], "test", 32, metrics=("attributes",))[0]
     assert first.path == more.path == workdir / "evaluation_test.json"
     assert fewer.path.name == "evaluation_test_8.json"
+
+
+def test_membership_alone_asks_the_discriminator_too(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(membership, "ATTACKED_IMAGES", 50)
+    monkeypatch.setattr(membership, "DRAWINGS", 2)
+    workdir = shutil.copytree(run, tmp_path / "run")
+    figures = evaluate_runs([workdir], "test", 1, metrics=("membership",))[0].result["figures"]
+    assert {name.split("/")[2] for name in figures} == {"nearest", "density", "control", "discriminator"}
 
 
 @pytest.mark.parametrize("lower", [False, True])

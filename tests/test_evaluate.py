@@ -9,7 +9,7 @@ from squares import COLORS, QUICK, any_pictures, blocks, nearly, one_picture, re
 from configs.base import get_config
 from t2igan.data import Dataset
 from t2igan.errors import UserError
-from t2igan.evaluation.evaluate import CHEAP, GROUPS, evaluate, flat_figures, merged, num_never_told, without_details
+from t2igan.evaluation.evaluate import CHEAP, GROUPS, evaluate, flat_figures, merged, without_details
 from t2igan.evaluation.evaluators.robustness import changes, with_typos, with_word
 from t2igan.evaluation.extractors import FeatureExtractors, Settings
 from t2igan.evaluation.table import summary_line, table
@@ -64,20 +64,6 @@ def test_a_result_is_json_and_says_what_it_is_made_of(healthy):
     assert set(healthy["seconds"]) == {"drawing", *GROUPS}
     too_few = {f"frechet_infinity/{name}" for name in ("attributes", "probe", "pixels")}
     assert set(healthy["left_out"]) == {"binding", "discriminator"} | too_few
-
-
-@pytest.mark.parametrize(
-    ("captions", "num"),
-    [
-        ([], 0),
-        (["A red cap", "a red cap", "red"], 0),
-        (["a red hat", "a cap", "a hat"], 2),
-        (["帽子"], 1),
-        (["", "!"], 0),
-    ],
-)
-def test_captions_with_a_word_that_no_training_caption_has_are_counted(captions, num):
-    assert num_never_told(captions, [("A cap.", "RED things"), ("a",)]) == num
 
 
 def test_every_figure_is_finite_and_names_its_extractor_direction_and_group(healthy):

@@ -1,5 +1,6 @@
 """Files are whole or not there, whoever writes them at the same time."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,22 @@ def test_no_two_writers_have_the_same_place(tmp_path):
         other.write_bytes(b"other")
         assert not path.exists()
     assert path.read_bytes() == b"one" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_durable_is_on_the_disk_before_it_has_its_name_and_then_the_name_is(tmp_path, monkeypatch):
+    path, done, fsync, replace = tmp_path / "privacy.json", [], os.fsync, os.replace
+
+    def synced(descriptor):
+        of_folder = os.path.samestat(os.fstat(descriptor), tmp_path.stat())
+        done.append("folder" if of_folder else f"file of {os.fstat(descriptor).st_size}")
+        fsync(descriptor)
+
+    monkeypatch.setattr("t2igan.inference.files.os.fsync", synced)
+    monkeypatch.setattr("t2igan.inference.files.os.replace", lambda *args: done.append("name") or replace(*args))
+    write_bytes(path, b"spent", durable=True)
+    assert done == ["file of 5", "name", "folder"] and path.read_bytes() == b"spent"
+    write_bytes(path, b"other")
+    assert done[3:] == ["name"]
 
 
 def full(self, content):

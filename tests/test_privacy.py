@@ -18,9 +18,10 @@ from t2igan.config.checks.privacy import ONLY, unwatched
 from t2igan.errors import UserError
 from t2igan.inference.snapshot import load_snapshot
 from t2igan.method import phases
+from t2igan.method.phases.ledger import FILE_NAME, Ledger
 from t2igan.method.phases.private import PrivateMethod, noise_like, private_gradient
-from t2igan.method.privacy import accounting, noise
-from t2igan.method.privacy.accounting import Ledger, epsilon_of, settle
+from t2igan.method.privacy import noise
+from t2igan.method.privacy.accounting import epsilon_of, settle
 from t2igan.method.privacy.sampling import PoissonBatches
 from t2igan.training import plan, stopping
 from t2igan.training.distributed import parallel
@@ -161,6 +162,19 @@ def test_each_picture_comes_by_itself_with_the_same_probability():
     assert noise.drawn(7, 1.0).tolist() == list(range(7)) and len(noise.drawn(1_000, 1e-9)) == 0
 
 
+def test_a_ledger_keeps_what_was_released_whatever_becomes_of_its_file(tmp_path):
+    Ledger(tmp_path).write(0, 1.5)
+    ledger = Ledger(tmp_path)
+    ledger.write(2)
+    ledger.path.unlink()  # by whom ever, in the middle of a training
+    ledger.write(4)
+    assert (Ledger(tmp_path).updates(), Ledger(tmp_path).means_noise()) == (4, 1.5)
+    ledger.path.write_text("4")
+    with pytest.raises(UserError, match="cannot be read, so nobody knows what was spent"):
+        Ledger(tmp_path).write(6)
+    assert list(tmp_path.iterdir()) == [ledger.path]
+
+
 def tiny_data():
     return [squares(split, num, seed) for seed, (split, num) in enumerate([("train", 40), ("val", 12), ("test", 12)])]
 
@@ -200,7 +214,7 @@ def test_a_private_run_says_what_it_spent_and_goes_on_with_the_count(private, tm
     found = load_snapshot(killed / "snapshot.safetensors").info
     assert found["step"] == 3 and found["privacy"]["updates"] == 8 and Ledger(killed).updates() == 8
     assert "1 steps were made and lost" in capsys.readouterr().out
-    (killed / accounting.LEDGER_NAME).unlink()
+    (killed / FILE_NAME).unlink()
     with pytest.raises(UserError, match="is gone, so nobody knows what was spent"):
         train(private, killed)
 

@@ -15,9 +15,10 @@ from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.inference.snapshot import load_snapshot
 from t2igan.method import phases
+from t2igan.method.phases.ledger import Ledger
 from t2igan.method.phases.private_means import FILE_NAME, shared_out
 from t2igan.method.privacy import means
-from t2igan.method.privacy.accounting import Ledger, epsilon_of, settle
+from t2igan.method.privacy.accounting import epsilon_of, settle
 from t2igan.training import plan, stopping
 from t2igan.training.distributed import parallel
 

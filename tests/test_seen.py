@@ -9,7 +9,8 @@ import pytest
 from tiny import random_snapshot
 
 import t2igan
-from t2igan.data.seen import Bloom, Seen, words_of
+from t2igan.data import open_dataset
+from t2igan.data.seen import Bloom, Seen, num_never_told, words_of
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.inference.private import last_part, without_private
@@ -110,6 +111,15 @@ def test_python_warns_and_draws(seen, tmp_path):
         np.testing.assert_array_equal(old.sample("a purple cap"), drawn)
 
 
+def test_the_model_that_comes_along_names_new_words_and_leaves_captions_of_the_test_split_alone():
+    model = t2igan.load("models/pixel_avatars")
+    captions = open_dataset(t2igan.get_config("base").data, "test").captions
+    captions = list(dict.fromkeys(caption for of_one in captions for caption in of_one))[:150]
+    assert len(model.unseen(captions)) <= 0.01 * len(captions)
+    exchanged = [" ".join([*caption.split()[:-1], "locomotive"]) for caption in captions]
+    assert len(model.unseen(exchanged)) >= 0.95 * len(set(exchanged))
+
+
 @pytest.mark.parametrize(
     ("deny", "allow", "prompt", "words"),
     [
@@ -170,3 +180,17 @@ def test_a_snapshot_tells_nothing_of_its_owner(tmp_path):
     assert loaded.config == {"data": {"source": "cats"}, "sample": {"captions": []}, "seed": 1, "init_from": "x"}
     assert loaded.info == {"data": "cats", "step": 3}
     assert without_private({"seed": 1}) == {"seed": 1}
+
+
+@pytest.mark.parametrize(
+    ("captions", "num"),
+    [
+        ([], 0),
+        (["A red cap", "a red cap", "red"], 0),
+        (["a red hat", "a cap", "a hat"], 2),
+        (["帽子"], 1),
+        (["", "!"], 0),
+    ],
+)
+def test_captions_with_a_word_that_no_training_caption_has_are_counted(captions, num):
+    assert num_never_told(captions, [("A cap.", "RED things"), ("a",)]) == num

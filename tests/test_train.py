@@ -347,11 +347,12 @@ def test_the_data_report_is_written_again_where_the_data_is_another(tiny, tmp_pa
 
 
 def test_training_says_what_data_says(tiny, tmp_path, capsys):
-    """Captions that are cut, splits too small to measure on, texts of another encoding."""
+    """Captions that are cut, splits too small to measure on, a picture that is there twice, another encoding."""
     folder = tmp_path / "data"
     folder.mkdir()
     for i in range(40):
-        Image.new("RGB", (16, 16), (6 * i, 200 - 5 * i, 90)).save(folder / f"{i}.png")
+        shade = min(i, 38)
+        Image.new("RGB", (16, 16), (6 * shade, 200 - 5 * shade, 90)).save(folder / f"{i}.png")
         (folder / f"{i}.txt").write_bytes(
             f"une fenêtre très foncée près du garçon numéro {i}, et ainsi de suite".encode("cp1252")
         )
@@ -363,6 +364,7 @@ def test_training_says_what_data_says(tiny, tmp_path, capsys):
     for words in (
         "30 training pictures of 16 px, 5 to validate on, 5 to test on", "40 texts are not UTF-8 and read as cp1252",
         "30 of 30 are longer than config.tokenizer.max_tokens=8", "only 5 pictures in val and 5 pictures in test",
+        "train: 1 picture again, byte by byte",
     ):  # fmt: skip
         assert words in said, said
 

@@ -176,6 +176,21 @@ def words_of(text: str) -> list[str]:
     return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
+def num_never_told(captions: Iterable[str], told: Iterable[Sequence[str]]) -> int:
+    """Returns how many different captions have a word that none of the training captions `told`, N tuples, has.
+
+    Exact, and without a filter: where the training captions are at hand nothing has to be kept of them.
+    """
+    left = {caption: set(words_of(caption)) for caption in set(captions)}
+    unknown = set().union(*left.values())
+    for texts in told:
+        for text in texts:
+            if not unknown:
+                return 0
+            unknown.difference_update(words_of(text))
+    return sum(bool(words & unknown) for words in left.values())
+
+
 def _listed(names: Sequence[str], most: int = 5) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(repr(name) for name in names[:most]) + more

@@ -94,19 +94,24 @@ def lines(datasets: Sequence[Dataset], data_config: Any, tokenizer_config: Any) 
     found += few_held_out(datasets)
     found += [left_out(dataset) for dataset in datasets if dataset.skipped] or ["nothing was left out"]
     found += personal.remarks(datasets)
-    found += [
-        f"{d.split}: {counted(doubles, 'picture')} again, byte by byte" for d in datasets if (doubles := _doubles(d))
-    ]
-    exact = _shared(datasets)
-    found += [
-        f"{counted(count, 'picture')} in both {names}: figures on the one flatter what has learned the other"
-        for names, count in exact.items()
-    ]
+    found += duplicates(datasets)
     found += [
         f"{counted(count, 'picture')} more in both {names}, in another file or nearly the same"
-        for names, count in _alike(datasets, exact).items()
+        for names, count in _alike(datasets, _shared(datasets)).items()
     ]
     return found
+
+
+def duplicates(datasets: Sequence[Dataset]) -> list[str]:
+    """Returns what there is to say of pictures that are there twice, byte by byte: in a split, and in two."""
+    again = [(dataset.split, _doubles(dataset)) for dataset in datasets]
+    return [
+        *(f"{split}: {counted(count, 'picture')} again, byte by byte" for split, count in again if count),
+        *(
+            f"{counted(count, 'picture')} in both {names}: figures on the one flatter what has learned the other"
+            for names, count in _shared(datasets).items()
+        ),
+    ]
 
 
 def transparency(datasets: Sequence[Dataset], data_config: Any) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax
@@ -14,7 +14,7 @@ import numpy as np
 
 from t2igan import __version__
 from t2igan.data import Dataset
-from t2igan.data.seen import words_of
+from t2igan.data.seen import num_never_told
 from t2igan.errors import UserError, nearest
 from t2igan.evaluation import metrics as metrics_lib
 from t2igan.evaluation.evaluators import alignment, distribution, diversity, membership, memorisation, robustness
@@ -166,18 +166,6 @@ def _verdict(result: Result, complete: bool) -> list[Finding]:
     counts = result["counts"]
     never_told = counts["num_never_told"] / counts["num_captions"]
     return verdict(result["figures"], result["details"].get("binding"), counts["num_real"], complete, never_told)
-
-
-def num_never_told(captions: Iterable[str], told: Iterable[Sequence[str]]) -> int:
-    """Returns how many different captions have a word that none of the training captions `told`, N tuples, has."""
-    left = {caption: set(words_of(caption)) for caption in set(captions)}
-    unknown = set().union(*left.values())
-    for texts in told:
-        for text in texts:
-            if not unknown:
-                return 0
-            unknown.difference_update(words_of(text))
-    return sum(bool(words & unknown) for words in left.values())
 
 
 def flat_figures(result: Mapping[str, Any]) -> dict[str, float]:

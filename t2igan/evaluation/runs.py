@@ -123,7 +123,9 @@ def _evaluate_one(
     dataset = open_dataset(config.data, split) if dataset is None else dataclasses.replace(dataset, split=split)
     train = open_dataset(config.data, config.data.train_split) if train is None else train
     extractors = FeatureExtractors.of_run(config, train, model.tokenizer, workdir, weights)
-    found = _game_of(workdir, model.info if which == "best" else None) if "discriminator" in metrics else None
+    found = None
+    if {"discriminator", "membership"} & set(metrics):  # membership has a white box
+        found = _game_of(workdir, model.info if which == "best" else None)
     discriminate = None
     if found is not None:
         params = model.params | {"discriminator": found[1]["params"]["discriminator"]}

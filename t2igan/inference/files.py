@@ -48,22 +48,36 @@ def first_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Gives a place beside a file to write it to, which takes its name when all of it is there.
 
-    No two writers have the same place, of whatever process and machine; where one fails, nothing is left of it.
+    No two writers have the same place, of whatever process and machine; where one fails, nothing is left of it. What is
+    `durable` is on the disk afterwards, name and content, and a machine that loses its power does not lose it.
     """
     place = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.unfinished")
     try:
         yield place
+        if durable:
+            _to_disk(place)
         os.replace(place, path)  # noqa: PTH105 - atomic, and says so
+        if durable and os.name == "posix":  # elsewhere folders cannot be opened
+            _to_disk(path.parent)
     finally:
         place.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, default=list) + "\n")
+def _to_disk(path: Path) -> None:
+    """Returns when what a file holds, or which names a folder has, is no longer in the system's memory alone."""
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any, *, durable: bool = False) -> None:
+    """Writes JSON whole or not at all; `durable` as in `whole`."""
+    write_bytes(path, (json.dumps(value, indent=2, default=list) + "\n").encode(), durable=durable)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -71,11 +85,11 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all."""
+def write_bytes(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Writes a file whole or not at all; `durable` as in `whole`."""
     with explain_write_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as place:
+        with whole(path, durable=durable) as place:
             place.write_bytes(content)
 
 

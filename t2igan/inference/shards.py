@@ -6,9 +6,7 @@ import hashlib
 import io
 import itertools
 import json
-import os
 import re
-import socket
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from t2igan.errors import UserError
-from t2igan.inference.files import explain_write_errors, write_json
+from t2igan.inference.files import explain_write_errors, whole, write_json
 from t2igan.inference.pictures import enlarge, png_bytes
 
 ABOUT_NAME = "shards.json"  # what all shards of a folder have in common
@@ -118,21 +116,13 @@ def write_shard(
     Raises:
       UserError: the disk is full, or cannot be written.
     """
-    unfinished = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}.unfinished")
     num, rows = 0, iter(rows)
-    with explain_write_errors(path.parent):
-        try:
-            with tarfile.open(unfinished, "w") as tar:
-                for images in batches:
-                    for image, (key, facts) in zip(enlarge(images, scale), rows, strict=False):
-                        _add(tar, f"{key}.png", png_bytes(image, facts))
-                        _add(tar, f"{key}.json", json.dumps(facts, ensure_ascii=False).encode("utf-8", "replace"))
-                        num += 1
-            with unfinished.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)  # noqa: PTH105 - atomic, and says so
-        finally:
-            unfinished.unlink(missing_ok=True)
+    with explain_write_errors(path.parent), whole(path, durable=True) as place, tarfile.open(place, "w") as tar:
+        for images in batches:
+            for image, (key, facts) in zip(enlarge(images, scale), rows, strict=False):
+                _add(tar, f"{key}.png", png_bytes(image, facts))
+                _add(tar, f"{key}.json", json.dumps(facts, ensure_ascii=False).encode("utf-8", "replace"))
+                num += 1
     return num
 
 

@@ -18,6 +18,7 @@ from t2igan.data.summary import (
     counts,
     cut_captions,
     different_pictures,
+    duplicates,
     few_held_out,
     few_to_learn_from,
     left_out,
@@ -124,6 +125,7 @@ def open_run(config, workdir: Path, mesh, data: tuple[Dataset, Dataset, Dataset]
         *train_data.notes,
         *(transparency(opened, config.data) if looks else ()),
         *few_held_out(opened),
+        *(duplicates(different(opened)) if looks else ()),
         *(_at_risk(config, train_data) if looks else ()),
         *cut_captions(train_data, tokenizer),
     ]:

@@ -34,7 +34,7 @@ from t2igan.inference.checkpoint import newest_step
 from t2igan.method.game import Method
 from t2igan.method.phases import private_means
 from t2igan.method.phases.base import OwnBatches, Phase
-from t2igan.method.privacy.accounting import Ledger
+from t2igan.method.phases.ledger import Ledger
 from t2igan.method.privacy.clipping import PictureLoss, clipped_sum, clipped_sum_by_vmap
 from t2igan.method.privacy.sampling import PoissonBatches
 from t2igan.nets.init import init_network
@@ -195,7 +195,7 @@ def build(run: Any) -> Phase:
         )
     held = private_means.of_run(run) if game.paired_weight else None
     batches = _batches(run, sum(leaf.size for leaf in jax.tree.leaves(like["params"])), held)
-    lost = _lost_steps(run, updates)
+    lost, ledger = _lost_steps(run, updates), Ledger(run.workdir)
     if lost:
         run.say(f"phase {NAME}: {lost:,} steps were made and lost when a process ended; they stay spent")
     return Phase(
@@ -210,7 +210,7 @@ def build(run: Any) -> Phase:
             shapes=_shapes(run, batches),
             of_step=batches.__getitem__,
             # Counted before, so that no step is made that is not.
-            taken=lambda number: Ledger(run.workdir).write((lost + number + 1) * updates),
+            taken=lambda number: ledger.write((lost + number + 1) * updates),
         ),
     )
 

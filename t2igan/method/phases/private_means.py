@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import zipfile
 import zlib
 from typing import Any
@@ -27,8 +26,9 @@ from t2igan.errors import UserError
 from t2igan.inference.checkpoint import newest_step
 from t2igan.inference.files import explain_write_errors, whole
 from t2igan.method.phases.base import OwnBatches
+from t2igan.method.phases.ledger import Ledger
 from t2igan.method.privacy import means
-from t2igan.method.privacy.accounting import Budget, Ledger, settle
+from t2igan.method.privacy.accounting import Budget, settle
 
 FILE_NAME = "privacy_means.npz"
 NAMES = ("first", "rest")  # of what is in it
@@ -195,10 +195,8 @@ def _write(path: Any, found: tuple[np.ndarray, ...]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in path.parent.glob(f"{FILE_NAME}.*.unfinished"):  # of a process that was killed: nobody has seen it
             left.unlink()
-        with whole(path) as place, place.open("wb") as file:
+        with whole(path, durable=True) as place, place.open("wb") as file:
             np.savez(file, **dict(zip(NAMES, found, strict=True)))
-            file.flush()
-            os.fsync(file.fileno())
 
 
 def _features(run: Any) -> np.ndarray:

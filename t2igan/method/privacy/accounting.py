@@ -1,4 +1,4 @@
-"""What updates on private pictures cost: epsilon at a delta, by the library dp-accounting, and a ledger on disk.
+"""What updates on private pictures cost: epsilon at a delta, by the library dp-accounting.
 
 An update is a Gaussian mechanism on a Poisson sample; a release of means, before them, is one on all pictures. They are
 composed. Neighbours are two data sets of which one lacks one picture (add or remove one; the pictures' captions are
@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import math
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from t2igan.errors import UserError
 
 ACCOUNTANTS = ("pld", "rdp")
-LEDGER_NAME = "privacy.json"
 # Of privacy losses, in which they are rounded up (pessimistic): epsilon is then at most some thousandths too large.
 PLD_INTERVAL = 1e-3
 MOST_NOISE = 1_000.0
@@ -204,62 +200,3 @@ def _library() -> Any:
     except ModuleNotFoundError as error:
         raise UserError("config.privacy needs a package: pip install 't2igan[privacy]'") from error
     return dp_accounting
-
-
-class Ledger:
-    """What a run has spent on its private pictures: a release of means, and updates, those that a crash lost included.
-
-    Updates are written before each step, so that a killed process has at most counted one too many. The release is
-    written when it is on disk and before it is used.
-    """
-
-    def __init__(self, workdir: Path):
-        """Reads the ledger of a run's folder, if there is one."""
-        self.path = workdir / LEDGER_NAME
-
-    def updates(self) -> int | None:
-        """Returns the updates that are counted; None where there is no ledger.
-
-        Raises:
-          UserError: the file is none of ours.
-        """
-        counted = self._read()
-        return None if counted is None else counted[0]
-
-    def means_noise(self) -> float:
-        """Returns the noise multiplier of the means that were released; 0 where none were.
-
-        Raises:
-          UserError: the file is none of ours.
-        """
-        counted = self._read()
-        return 0.0 if counted is None else counted[1]
-
-    def write(self, updates: int, means_noise: float | None = None) -> None:
-        """Counts so many updates in all; on disk when it returns.
-
-        Args:
-          updates: all that were made.
-          means_noise: noise multiplier of the means that were released; None = as it was.
-        """
-        means_noise = self.means_noise() if means_noise is None else means_noise
-        counted = {"updates": updates} | ({"means_noise": means_noise} if means_noise else {})
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_name(f"{LEDGER_NAME}.unfinished")
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(counted) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(self.path)
-
-    def _read(self) -> tuple[int, float] | None:
-        if not self.path.is_file():
-            return None
-        try:
-            counted = json.loads(self.path.read_text(encoding="utf-8"))
-            return int(counted["updates"]), float(counted.get("means_noise", 0.0))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{self.path} cannot be read, so nobody knows what was spent; bring it back, or begin in a new "
-                f"--workdir"
-            ) from error
