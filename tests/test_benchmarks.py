@@ -1,6 +1,7 @@
 """What the benchmarks count and read; what they time is nobody's promise."""
 
 import random
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from tiny import random_snapshot
 
-from benchmarks import flops, fuzz, method, paraphrases, step, variety
+from benchmarks import attention, flops, fuzz, method, paraphrases, step, variety
 from benchmarks.__main__ import main
 from benchmarks.timing import load
 from t2igan.config.checks import check
@@ -145,3 +146,12 @@ def test_the_caption_s_own_picture_is_looked_for_among_all():
     others = np.full((1, 16, 16, 3), 200, np.uint8)
     drawn = np.stack([np.stack([real[0], others[0]]), np.stack([real[1], real[1]])])
     assert variety.own_is_nearest(drawn, real, others) == 0.75
+
+
+def test_how_much_of_a_change_lies_where_a_word_is_read_most():
+    weights = np.arange(100.0).reshape(10, 10)  # most read: the last row
+    moved = np.ones((20, 20))  # two pixels a place
+    moved[18:] = 11.0
+    change = SimpleNamespace(moved=moved)
+    assert attention.in_most_read(change, weights) == 11 / 20
+    assert attention.in_most_read(SimpleNamespace(moved=np.ones((20, 20))), weights) == pytest.approx(0.1)

@@ -69,9 +69,8 @@ def _filled(image: np.ndarray, factor: int) -> bytes:
     bits = template.bits.copy()
     first = template.begins + template.row_begins + 1
     strides = (template.row_bits, template.pixel_bits, 9)
-    np.ndarray((height, width, channels), np.uint64, bits, first, strides)[...] = _BITS[
-        image
-    ]  # 8 bits are written as one
+    places = np.ndarray((height, width, channels), np.uint64, bits, first, strides)
+    places[...] = _BITS[image]  # eight bits, of a byte each, are written as one number
     low, high = image.reshape(-1).astype(np.float64) @ template.weights  # exact: far below 2**53
     low, high = (template.low + int(low)) % _ADLER, (template.high + int(high)) % _ADLER
     return b"\x78\x01" + np.packbits(bits, bitorder="little").tobytes() + struct.pack(">HH", high, low)
