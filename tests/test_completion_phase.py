@@ -131,7 +131,7 @@ def test_a_completer_fills_what_no_noise_fits_and_keeps_what_is_visible(model):
     hidden[8:] = 1
     note = lambda *done: told.append(done)
     two = completed(model, picture, hidden, CAPTION, num=2, seed=5, quality="fast", progress=note)
-    assert told == [(8, 16), (16, 16)]  # noises tried, as many at once as are worth it
+    assert told == [(16, 32), (32, 32)]  # 16 noises for each of two versions, one version after the other
     assert (two.images[:, :8] == picture[:8]).all()
     assert diversity_levels(two.images, hidden[..., 0] == 1) > 0.1
     one = complete(model, picture, hidden, CAPTION, seed=6, quality="fast")
