@@ -20,7 +20,7 @@ from benchmarks.timing import publish, table
 from t2igan.config import from_dict
 from t2igan.data import open_dataset
 from t2igan.evaluation.explain import Change, explain
-from t2igan.evaluation.report.explanation import agreement, attention_maps
+from t2igan.evaluation.report.explanation import agreement, attention_maps, moved_by_place
 
 SEEDS = (0, 1)
 MOST_READ = 0.1  # share of the places
@@ -68,9 +68,7 @@ def measure(workdir: str, split: str, num: int) -> list[str]:
 
 def in_most_read(change: Change, weights: np.ndarray) -> float:
     """Returns which share of what a word moves lies in the places that read it most; 0.1 of them."""
-    size = len(weights)
-    factor = change.moved.shape[0] // size
-    moved = change.moved.reshape(size, factor, size, factor).mean((1, 3)).reshape(-1)
+    moved = moved_by_place(change.moved, len(weights)).reshape(-1)
     most = np.argsort(-weights.reshape(-1), kind="stable")[: round(MOST_READ * weights.size)]
     return float(moved[most].sum() / moved.sum())
 

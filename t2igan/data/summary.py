@@ -94,22 +94,28 @@ def lines(datasets: Sequence[Dataset], data_config: Any, tokenizer_config: Any) 
     found += few_held_out(datasets)
     found += [left_out(dataset) for dataset in datasets if dataset.skipped] or ["nothing was left out"]
     found += personal.remarks(datasets)
-    found += duplicates(datasets)
+    exact = _shared(datasets)
+    found += duplicates(datasets, exact)
     found += [
         f"{counted(count, 'picture')} more in both {names}, in another file or nearly the same"
-        for names, count in _alike(datasets, _shared(datasets)).items()
+        for names, count in _alike(datasets, exact).items()
     ]
     return found
 
 
-def duplicates(datasets: Sequence[Dataset]) -> list[str]:
-    """Returns what there is to say of pictures that are there twice, byte by byte: in a split, and in two."""
+def duplicates(datasets: Sequence[Dataset], exact: dict[str, int] | None = None) -> list[str]:
+    """Returns what there is to say of pictures that are there twice, byte by byte: in a split, and in two.
+
+    Args:
+      datasets: the splits, the training split first.
+      exact: pictures in both of two splits, by their names; None = they are counted.
+    """
     again = [(dataset.split, _doubles(dataset)) for dataset in datasets]
     return [
         *(f"{split}: {counted(count, 'picture')} again, byte by byte" for split, count in again if count),
         *(
             f"{counted(count, 'picture')} in both {names}: figures on the one flatter what has learned the other"
-            for names, count in _shared(datasets).items()
+            for names, count in (_shared(datasets) if exact is None else exact).items()
         ),
     ]
 

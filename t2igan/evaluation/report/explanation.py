@@ -7,14 +7,13 @@ vector carries each word too, and goes everywhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from t2igan.data import Dataset
 from t2igan.data.alpha import on_checkerboard
-from t2igan.evaluation.explain import Explanation, nearest_training, rank_correlation
+from t2igan.evaluation.explain import Change, Explanation, nearest_training, rank_correlation
 from t2igan.evaluation.report.drawings import attend
 from t2igan.inference.pictures import sheet
 from t2igan.inference.sample import Model
@@ -41,10 +40,14 @@ def agreement(explanation: Explanation, attention: np.ndarray | None) -> list[fl
     found = []
     for change in explanation.changes:
         weights = attention[change.variant.place]
-        factor = change.moved.shape[0] // weights.shape[0]
-        size = weights.shape[0]
-        found.append(rank_correlation(change.moved.reshape(size, factor, size, factor).mean((1, 3)), weights))
+        found.append(rank_correlation(moved_by_place(change.moved, len(weights)), weights))
     return found
+
+
+def moved_by_place(moved: np.ndarray, size: int) -> Float[np.ndarray, "h w"]:
+    """Returns the mean of `moved`, levels by which pixels change, in each of `size` x `size` places."""
+    factor = len(moved) // size
+    return moved.reshape(size, factor, size, factor).mean((1, 3))
 
 
 def change_rows(
@@ -94,7 +97,7 @@ def explanation_sheet(
     return sheet(np.stack(rows), captions, COLUMNS, scale)
 
 
-def describe(change: Any, correlation: float) -> str:
+def describe(change: Change, correlation: float) -> str:
     """Returns what a change did, in a line."""
     said = f"{change.variant.label}: {change.share:.0%} of the pixels change"
     moved = {name: share for name, share in change.attributes.items() if share > 0}
