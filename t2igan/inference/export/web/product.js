@@ -9,6 +9,13 @@ const UNREAD = -1e30; // the logit of no word
 const panels = (columns) => Math.ceil(columns / PANEL);
 const whole = (numbers) => 4 * Math.ceil(numbers / 4); // vectors of four
 
+// Copies rows of a few numbers, one by one: a view of each would take longer than its numbers.
+function spread(from, at, row, into, to, down, rows, numbers) {
+  for (let i = 0; i < rows; i++, at += row, to += down) {
+    for (let j = 0; j < numbers; j++) into[to + j] = from[at + j];
+  }
+}
+
 // -> {maths, by}: the fastest linear maps that this browser has, and what computes them.
 export async function bestMaths() {
   try {
@@ -80,14 +87,14 @@ function mathsOf({ memory, product: run, activated, added: add, softmax: soften,
   function given(data, places, channels, row = channels) {
     const map = blank(places, channels, row);
     if (row === channels) floats.set(data, map.at);
-    else for (let i = 0; i < places; i++) floats.set(data.subarray(i * channels, (i + 1) * channels), map.at + i * row);
+    else spread(data, 0, channels, floats, map.at, row, places, channels);
     return map;
   }
 
   function read({ at, places, channels, row }) {
     if (row === channels) return floats.slice(at, at + places * channels);
     const y = new Float32Array(places * channels);
-    for (let i = 0, from = at; i < places; i++, from += row) y.set(floats.subarray(from, from + channels), i * channels);
+    spread(floats, at, row, y, 0, channels, places, channels);
     return y;
   }
 
