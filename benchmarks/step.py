@@ -33,6 +33,7 @@ from benchmarks.timing import in_turns, load, parser, publish, table
 from t2igan import nets, step
 from t2igan.data import Batches
 from t2igan.method import losses, phases
+from t2igan.method.automatic import BASE_VARIANCE, settle
 from t2igan.method.phases import PHASES, Phase
 from t2igan.training.distributed import parallel
 from t2igan.training.loop import compile_phase
@@ -62,9 +63,15 @@ def opened(config, folder: Path) -> Run:
     return open_run(config, folder, parallel.make_mesh(config.devices))
 
 
-def batches(run: Run, phase: Phase) -> Batches:
-    """Returns the batches of a phase."""
-    return Batches(run.train_data, run.tokenizer, seed=0, batch_images=phase.step_images, columns=phase.columns)
+def first_batch(run: Run, phase: Phase) -> dict[str, np.ndarray]:
+    """Returns a batch of a phase; where the space is learned, noise stands for the codes that a training would have."""
+    host = Batches(run.train_data, run.tokenizer, seed=0, batch_images=phase.step_images, columns=phase.columns)[0]
+    codes = run.batch_shapes["images"]
+    learns_space = "space" in PHASES[phase.name].trains(run.config)
+    if "images" in host and codes.shape[1:] != host["images"].shape[1:] and not learns_space:
+        noise = np.random.default_rng(0).normal(size=(len(host["images"]), *codes.shape[1:]))
+        host["images"] = noise.astype(np.float16)  # as codes are kept
+    return host
 
 
 def compiled_step(run: Run, phase: Phase, state, batch) -> tuple[Any, float]:
@@ -77,7 +84,7 @@ def compiled_step(run: Run, phase: Phase, state, batch) -> tuple[Any, float]:
 def measure(run: Run, phase: Phase, given: dict, ceilings: tuple[float, float], repeats: int) -> tuple[list, Any]:
     """Returns a row of the table, and the state after some steps."""
     state = parallel.init_on(run.mesh, phase.init, given)
-    batch = parallel.to_devices(batches(run, phase)[0], run.mesh)
+    batch = parallel.to_devices(first_batch(run, phase), run.mesh)
     kept = jax.config.jax_compilation_cache_dir
     with tempfile.TemporaryDirectory() as folder:
         _cache_in(folder)
@@ -125,14 +132,14 @@ def ceilings_of(config) -> tuple[float, float]:
     return flops.matrix_product_ceiling(dtype), of_convolutions
 
 
-def parts(run: Run, state: step.State, total_steps: int, repeats: int) -> str:
+def parts(run: Run, phase: Phase, state: step.State, repeats: int) -> str:
     """Times what the adversarial step consists of, each compiled as a function of its own."""
-    method = step.Method.create(run.config, run.networks, total_steps)
-    host = Batches(run.train_data, run.tokenizer, seed=0, batch_images=method.batch_images)[0]
+    method = step.Method.create(run.config, run.networks, phase.total_steps)
+    host = first_batch(run, phase)
     batch = parallel.to_devices(host, run.mesh)
     jit = functools.partial(jax.jit, compiler_options=options_of(run.config))
-    real = batch["images"].astype(jnp.float32) / 127.5 - 1
     params, key = state.params | state.frozen, jax.random.key(0)
+    real = run.networks.to_network(params, batch["images"])
     text = jit(functools.partial(step.encode, method))(params, batch["tokens"])
     z = step.noise(method, key, method.batch_images)
 
@@ -197,7 +204,7 @@ def one_config(given, config, folder: Path) -> tuple[list[list], str]:
             print(dict(zip(COLUMNS, row, strict=True)), flush=True)
             rows.append(row)
             if name == "adversarial" and not given.no_parts:
-                of_parts = parts(run, state, phase.total_steps, given.repeats)
+                of_parts = parts(run, phase, state, given.repeats)
         else:
             state = parallel.init_on(run.mesh, phase.init, learned)
         learned = handed_on(learned, state)
@@ -224,6 +231,8 @@ def main() -> None:
     for batch_images, dtype, size_px in itertools.product(given.batch, given.dtype, given.image_size):
         config = load(given.config)
         config.update_from_flattened_dict({k: _value(v) for k, v in (pair.split("=", 1) for pair in given.set)})
+        # What the weights are makes no difference to the time that a step takes.
+        config = settle(config, BASE_VARIANCE, config.data.image_size_px**2, 1.0).unlock()
         config.compute_dtype = dtype or config.compute_dtype
         if size_px:
             resized(config, size_px)
