@@ -15,14 +15,12 @@ import t2igan
 
 
 def get_config():
-    """Returns the configuration of toon64.py, with more words, more regression and a shorter game."""
+    """Returns the configuration of toon64.py, with more words and more regression."""
     config = t2igan.get_config("toon64")
     config.data.update(source="noto_emoji", test_split="heldout_combo")
     config.tokenizer.vocab_size = 1024
-    config.pretrain_autoencoder.images = 48_000  # a better one is of little use here: docs/space.md
     config.pretrain_text.images = 96_000
-    config.pretrain_generator.images = 128_000
-    config.train.images = 12_000
+    config.pretrain_generator.images = 320_000
     config.evaluate.num_images = 365
     # Attributes say little of an emoji; which picture belongs to which caption says more.
     config.checkpoint.best_metric = "frechet_distance/probe"
