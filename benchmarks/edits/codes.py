@@ -14,6 +14,7 @@ from t2igan.inference.editing.inversion import Effort
 NOISE_ALONE = Effort(48, 100, 0)
 ONE_PASS = Effort(0, 0, 0)  # of the inverter
 VERSIONS = 4
+SHOWN, GREY = 8, 160  # pictures a row of a sheet, and what is hidden of them
 
 Figures = dict[str, float]
 
@@ -89,6 +90,7 @@ def completion(judged: Judged, num: int, qualities: tuple[str, ...]) -> Figures:
         counts = of_all[..., 0] == 1
         pasted_db = psnr_db(pasted, images, counts)
         found[f"{name}_pasted_db"] = float(pasted_db.mean())
+        rows = [np.where(hidden == 1, GREY, images[:SHOWN]).astype(np.uint8), pasted[:SHOWN]]
         for quality in qualities:
             made = complete_each(judged.model, images, of_all, captions, seeds, quality).images
             kept = np.broadcast_to(of_all == 0, images.shape)
@@ -97,8 +99,12 @@ def completion(judged: Judged, num: int, qualities: tuple[str, ...]) -> Figures:
             made_db = psnr_db(made, images, counts)
             found[f"{key}_db"], found[f"{key}_error_db"] = float(made_db.mean()), error_of_mean(made_db)
             found[f"{key}_above_pasted_error_db"] = error_of_mean(made_db - pasted_db)
+            found[f"{key}_found"] = judged.found(made, captions)
+            rows.append(made[:SHOWN])
             if judged.judges:
                 found[f"{key}_right"] = float(judged.right(made, attributes).all(1).mean())
+        lines = ["; ".join(captions[:SHOWN]), "drawn of the caption alone", *qualities, "the truth"]
+        judged.show(f"completion_{name}", [*rows, images[:SHOWN]], lines)
         few = [complete(judged.model, images[i], hidden, captions[i], num=VERSIONS) for i in range(min(num, 4))]
         found[f"{name}_versions_differ_levels"] = float(
             np.mean([diversity_levels(x, hidden[..., 0] == 1) for x in few])
