@@ -12,14 +12,12 @@ import numpy as np
 
 from benchmarks.edits.codes import SHOWN, Figures, error_of_mean, measured
 from benchmarks.edits.judge import Judged
-from benchmarks.edits.wording import Attributes
+from benchmarks.edits.wording import TONED, TONES, Attributes
 from t2igan.data import Dataset
 from t2igan.data.decode import Decoding
-from t2igan.evaluation.metrics.edits import edit_scores
+from t2igan.evaluation.metrics.edits import edit_scores, psnr_db
 from t2igan.inference.editing import decoding_of, edit, invert, read_picture
 
-TONES = ("light", "medium-light", "medium", "medium-dark", "dark")
-_TONED = re.compile(rf"({'|'.join(sorted(TONES, key=len, reverse=True))}) skin tone")
 _WHO = re.compile(r"^(woman|man|women|men)\b")
 _OTHER = {"man": "woman", "woman": "man", "men": "women", "women": "men"}
 _HAIRS = ("red hair", "white hair", "curly hair", "bald", "beard")
@@ -80,11 +78,11 @@ def emoji_pairs(train: Dataset, held_out: Dataset, num: int) -> list[Pair]:
 
 def _other_tones(caption: str) -> list[str]:
     """Returns the caption in other skin tones, the farthest first; [] of two people, each with a tone."""
-    tones = [match[1] for match in _TONED.finditer(caption)]
+    tones = [match[1] for match in TONED.finditer(caption)]
     if len(tones) != 1:
         return []
     away = lambda tone: abs(TONES.index(tone) - TONES.index(tones[0]))
-    return [_TONED.sub(f"{tone} skin tone", caption) for tone in sorted(TONES, key=away, reverse=True) if away(tone)]
+    return [TONED.sub(f"{tone} skin tone", caption) for tone in sorted(TONES, key=away, reverse=True) if away(tone)]
 
 
 def _others(pattern: re.Pattern, choices: Callable[[str], Iterable[str]], caption: str) -> list[str]:
@@ -140,6 +138,7 @@ def edits(judged: Judged, pairs: Sequence[Pair], quality: str) -> Figures:
         "inside_db": scores.inside_db,
         "outside_exact": scores.outside_exact,
         "nothing_done_db": nothing.whole_db,
+        "caption_drawn_db": psnr_db(model.sample([pair.after.text for pair in pairs], seed=0), truth),
     }
     if judged.judges and judged.wording is not None:  # attributes that captions say
         wanted = judged.labels(truth, [pair.after.attributes for pair in pairs])
