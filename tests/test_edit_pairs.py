@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import t2igan
-from benchmarks.edits.pairs import tone_pairs
+from benchmarks.edits.pairs import emoji_pairs
 from benchmarks.edits.wording import WORDINGS
 from t2igan.data import Dataset
 from t2igan.evaluation.metrics.edits import edit_scores, psnr_db
@@ -127,16 +127,25 @@ def test_a_mask_grows_by_a_square():
     assert (grown(mask, 1) == wanted).all() and (grown(mask, 0) == mask).all()
 
 
-def test_emoji_are_paired_with_the_tone_that_is_farthest_away():
+def test_emoji_are_paired_with_the_same_person_in_another_tone_of_another_sex_or_with_other_hair():
     def split(*captions):
         images = np.arange(len(captions), dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
         return Dataset("emoji", "x", images, tuple((c,) for c in captions), ({"group": "people-body"},) * len(captions))
 
-    known = split("dog", "man: light skin tone", "man: medium-dark skin tone", "ear: medium skin tone, left", "boy")
-    held_out = split("man: dark skin tone", "cat", "ear: light skin tone, left", "boy: dark skin tone")
-    found = tone_pairs(known, held_out, 5)
-    assert [pair.change for pair in found] == ["tone_4_steps", "tone_2_steps"]
-    assert [pair.before.text for pair in found] == ["man: light skin tone", "ear: medium skin tone, left"]
-    assert [pair.after.text for pair in found] == ["man: dark skin tone", "ear: light skin tone, left"]
-    assert [int(pair.before.pixels[0, 0, 0]) for pair in found] == [1, 3]
-    assert len(tone_pairs(known, held_out, 1)) == 1
+    known = split(
+        *("dog", "man: light skin tone", "man: medium-dark skin tone", "ear: medium skin tone, left", "boy"),
+        *("women running", "man: red hair", "man: bald"),
+    )
+    held_out = split(
+        *("man: dark skin tone", "cat", "ear: light skin tone, left", "boy: dark skin tone"),
+        *("men running", "person running", "man: beard"),
+    )
+    found = emoji_pairs(known, held_out, 5)
+    assert [(pair.change, pair.before.text, pair.after.text) for pair in found] == [
+        ("tone", "man: light skin tone", "man: dark skin tone"),  # the farthest away
+        ("tone", "ear: medium skin tone, left", "ear: light skin tone, left"),
+        ("who", "women running", "men running"),
+        ("hair", "man: red hair", "man: beard"),
+    ]
+    assert [int(pair.before.pixels[0, 0, 0]) for pair in found] == [1, 3, 5, 6]
+    assert len(emoji_pairs(known, held_out, 1)) == 3

@@ -25,9 +25,10 @@ def main() -> None:
     parser.add_argument("--pixels", action="store_true", help="no figures of attributes: no classifier is learned")
     parser.add_argument("--qualities", nargs="+", default=("fast", "good"))
     parser.add_argument("--without", nargs="+", default=(), help="networks of the snapshot that are left out")
+    parser.add_argument("--sheets", type=Path, help="a folder for pictures of what is measured, PART.png")
     parser.add_argument("--out", type=Path, help="a .json file for the figures")
     given = parser.parse_args()
-    judged = Judged.of_run(given.workdir, not given.pixels, given.without)
+    judged = Judged.of_run(given.workdir, not given.pixels, given.without, given.sheets)
     qualities = tuple(given.qualities)
     work = {
         "inversion": lambda: codes.inversion(judged, given.num, qualities),

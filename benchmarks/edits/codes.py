@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from benchmarks.edits.judge import Judged
+from benchmarks.edits.wording import TONED
 from t2igan.evaluation.metrics.edits import psnr_db
 from t2igan.inference.editing import complete, complete_each, describe, diversity_levels, has_captioner, invert
+from t2igan.inference.editing.describing import Description
 from t2igan.inference.editing.inversion import Effort
 
 NOISE_ALONE = Effort(48, 100, 0)
 ONE_PASS = Effort(0, 0, 0)  # of the inverter
 VERSIONS = 4
+SHOWN, GREY = 8, 160  # pictures a row of a sheet, and what is hidden of them
 
 Figures = dict[str, float]
 
@@ -89,6 +93,7 @@ def completion(judged: Judged, num: int, qualities: tuple[str, ...]) -> Figures:
         counts = of_all[..., 0] == 1
         pasted_db = psnr_db(pasted, images, counts)
         found[f"{name}_pasted_db"] = float(pasted_db.mean())
+        rows = [np.where(hidden == 1, GREY, images[:SHOWN]).astype(np.uint8), pasted[:SHOWN]]
         for quality in qualities:
             made = complete_each(judged.model, images, of_all, captions, seeds, quality).images
             kept = np.broadcast_to(of_all == 0, images.shape)
@@ -97,8 +102,12 @@ def completion(judged: Judged, num: int, qualities: tuple[str, ...]) -> Figures:
             made_db = psnr_db(made, images, counts)
             found[f"{key}_db"], found[f"{key}_error_db"] = float(made_db.mean()), error_of_mean(made_db)
             found[f"{key}_above_pasted_error_db"] = error_of_mean(made_db - pasted_db)
+            found[f"{key}_found"] = judged.found(made, captions)
+            rows.append(made[:SHOWN])
             if judged.judges:
                 found[f"{key}_right"] = float(judged.right(made, attributes).all(1).mean())
+        lines = ["; ".join(captions[:SHOWN]), "drawn of the caption alone", *qualities, "the truth"]
+        judged.show(f"completion_{name}", [*rows, images[:SHOWN]], lines)
         few = [complete(judged.model, images[i], hidden, captions[i], num=VERSIONS) for i in range(min(num, 4))]
         found[f"{name}_versions_differ_levels"] = float(
             np.mean([diversity_levels(x, hidden[..., 0] == 1) for x in few])
@@ -111,17 +120,27 @@ def completion(judged: Judged, num: int, qualities: tuple[str, ...]) -> Figures:
     return found
 
 
+def _agree(said: Sequence[Description], allowed: Sequence[Sequence[str]], read: Callable[[str], str]) -> float:
+    """Returns how many descriptions are among those that are allowed, all as they are read."""
+    return float(np.mean([read(of.caption) in map(read, some) for of, some in zip(said, allowed, strict=True)]))
+
+
 def descriptions(judged: Judged, num: int) -> Figures:
-    """Of how many pictures every attribute is said, and nothing else: the caption is one of those it may have."""
+    """Of how many pictures every attribute is said, and nothing else: the caption is one of those it may have.
+
+    "..._but_for_tones" leaves out which skin tone, or that there is one, as only captions of emoji have them.
+    """
     if not has_captioner(judged.model):
         return {}
     found: Figures = {}
     for name, data in (("test", judged.test), ("unseen", judged.unseen)):
         said = describe(judged.model, data.images[:num])
-        right = [
-            of.caption in (*captions, *(judged.wording.captions(attributes) if judged.wording else ()))
-            for of, captions, attributes in zip(said, data.captions, data.attributes, strict=False)
-        ]
-        found |= {f"{name}_pictures": len(right), f"{name}_all_right": float(np.mean(right))}
+        allowed = [
+            [text.lower() for text in (*captions, *(judged.wording.captions(attributes) if judged.wording else ()))]
+            for captions, attributes in zip(data.captions[:num], data.attributes[:num], strict=True)
+        ]  # captioners do not know of capitals
+        found |= {f"{name}_pictures": len(said), f"{name}_all_right": _agree(said, allowed, str)}
+        if judged.wording is None:
+            found[f"{name}_right_but_for_tones"] = _agree(said, allowed, lambda text: TONED.sub("", text).strip(" :,"))
         found[f"{name}_strangeness_most"] = float(max(of.strangeness for of in said))
     return found

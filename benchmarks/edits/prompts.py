@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.edits.codes import Figures
+from benchmarks.edits.codes import SHOWN, Figures, error_of_mean
 from benchmarks.edits.judge import Judged
 from benchmarks.edits.wording import Attributes, Wording, without
 from t2igan.inference.editing import diversity_levels, invert, mix, vary
+from t2igan.inference.editing.mixing import steps_between
 
 WEIGHTS = (0.0, 0.5, 0.75, 1.0, 1.3)
 VARIATIONS = 4
+PLACES = ("first", "quarter", "middle", "three_quarters", "last")  # on the way between two pictures
 
 
 def prompts(judged: Judged, num: int) -> Figures:
@@ -79,21 +81,45 @@ def variations(judged: Judged, num: int) -> Figures:
             right = judged.right(np.concatenate(made), attributes)
             found[f"strength_{strength:g}_all"] = float(right.all(1).mean())
             found[f"strength_{strength:g}_mean"] = float(right.mean())
+        found[f"strength_{strength:g}_found"] = judged.found(
+            np.concatenate(made), [caption for caption in captions for _ in range(VARIATIONS)]
+        )
         found[f"strength_{strength:g}_differ_levels"] = float(np.mean([diversity_levels(x) for x in made]))
+        lines = ["; ".join(captions[:SHOWN]), *[f"strength {strength:g}"] * VARIATIONS]
+        rows = [images[:SHOWN], *np.stack(made[:SHOWN], axis=1)]
+        judged.show(f"variations_{strength:g}", rows, lines)
     return found
 
 
 def mixes(judged: Judged, num: int) -> Figures:
-    """Of pictures on the way between two, the share of attributes that are those of one end or the other."""
+    """Of pictures on the way between two, the share of attributes that are those of one end or the other.
+
+    Beside the same of the real ends; of real pictures of other pairs, which is chance; and of the two laid one over the
+    other, half and half. "..._found" is how often the nearest real picture is one end, or has a caption that is said
+    on the way.
+    """
     model = judged.model
-    if not judged.judges:
-        return {}
     images, captions = judged.test.images[: 2 * num], [of[0] for of in judged.test.captions[: 2 * num]]
-    ends = judged.labels(images, judged.test.attributes[: 2 * num])
     codes = invert(model, images, captions)
     frames = np.stack([mix(model, codes[i : i + 1], codes[num + i : num + i + 1], num=5) for i in range(num)])
+    faded = ((images[:num].astype(int) + images[num:]) // 2).astype(np.uint8)
+    between = {
+        **{name: frames[:, place] for place, name in enumerate(PLACES)},
+        "faded": faded,
+        "real": images[:num],
+        "another": np.roll(images[:num], 1, axis=0),
+    }
     found: Figures = {}
-    for place, name in ((0, "first"), (1, "quarter"), (2, "middle"), (3, "three_quarters"), (4, "last")):
-        seen = judged.seen(frames[:, place])
-        found[f"{name}_one_end"] = float(((seen == ends[:num]) | (seen == ends[num:])).mean())
+    said = [steps_between(*ends) for ends in zip(captions[:num], captions[num:], strict=True)]
+    if judged.judges:
+        ends = judged.labels(images, judged.test.attributes[: 2 * num])
+    for name, of in between.items():
+        nearest = judged.nearest_captions(of)
+        found[f"{name}_found"] = float(np.mean([one in some for one, some in zip(nearest, said, strict=True)]))
+        if judged.judges:
+            seen = judged.seen(of)
+            right = ((seen == ends[:num]) | (seen == ends[num:])).mean(1)
+            found |= {f"{name}_one_end": float(right.mean()), f"{name}_one_end_error": error_of_mean(right)}
+    rows = [[images[i], *frames[i], images[num + i]] for i in range(min(SHOWN, num))]
+    judged.show("mixes", rows, [f"{captions[i]} / {captions[num + i]}" for i in range(len(rows))])
     return found

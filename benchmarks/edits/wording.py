@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 
 Attributes = dict[str, str]
+TONES = ("light", "medium-light", "medium", "medium-dark", "dark")  # of an emoji's skin
+TONED = re.compile(rf"({'|'.join(sorted(TONES, key=len, reverse=True))}) skin tone")
 
 
 @dataclasses.dataclass(frozen=True)
