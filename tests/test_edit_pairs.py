@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import t2igan
+from benchmarks.edits.judge import Judged
 from benchmarks.edits.pairs import emoji_pairs
 from benchmarks.edits.wording import WORDINGS
 from t2igan.data import Dataset
@@ -149,3 +151,22 @@ def test_emoji_are_paired_with_the_same_person_in_another_tone_of_another_sex_or
     ]
     assert [int(pair.before.pixels[0, 0, 0]) for pair in found] == [1, 3, 5, 6]
     assert len(emoji_pairs(known, held_out, 1)) == 3
+
+
+def test_the_benchmark_finds_the_caption_of_the_nearest_real_picture_and_shows_rows(tmp_path):
+    random = np.random.default_rng(0)
+    splits = [
+        Dataset(
+            "emoji", split, random.integers(0, 256, (3, 16, 16, 3), np.uint8), tuple((f"{split} {i}",) for i in "abc")
+        )
+        for split in ("train", "test")
+    ]
+    judged = Judged(None, *splits, splits[1], None, sheets=tmp_path / "sheets")
+    blurred = splits[1].images // 2 + 60
+    assert judged.nearest_captions(blurred) == ["test a", "test b", "test c"]
+    assert judged.found(blurred, ["test a", "test b", "train c"]) == pytest.approx(2 / 3)
+    judged.show("rows", [splits[0].images, blurred], ["real", "blurred"])
+    with Image.open(tmp_path / "sheets" / "rows.png") as found:
+        assert found.mode == "P" and found.width > 3 * 16
+    Judged(None, *splits, splits[1], None).show("rows", [blurred], [""])
+    assert [path.name for path in tmp_path.iterdir()] == ["sheets"]
