@@ -30,6 +30,7 @@ class Model:
         self.session = onnxruntime.InferenceSession(str(path), options, providers=onnxruntime.get_available_providers())
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.about = json.loads(metadata["t2igan"])
+        self.provenance = json.loads(metadata["provenance"])  # what pictures say of how they were made
         self.tokenizer = tokenizers.Tokenizer.from_str(metadata["tokenizer"])
         self.tokenizer.encode_special_tokens = True  # a caption that spells "<end>" is text; the file cannot say so
 
@@ -50,6 +51,11 @@ class Model:
         """Draws from noise of your own, float32 [N, Z], with model_z.onnx: float32 [N, H, W, C] around [-1, 1]."""
         return self.run(captions, {"z": np.asarray(z, np.float32)}, guidance)
 
+    def texts(self, **settings):
+        """The texts of a PNG, by keyword: XMP's digital source type, and the recipe, which `t2igan verify` reads."""
+        recipe = self.provenance["recipe"] | {"cut_long": True} | settings  # captions as they stand, long ones cut
+        return self.provenance["texts"] | {"t2igan": json.dumps(recipe, ensure_ascii=False)}
+
     def run(self, captions, values, guidance):
         """Calls the model."""
         if self.about["guidance"]:
@@ -62,12 +68,13 @@ class Model:
         return images
 
 
-def write_png(path, image):
-    """Writes uint8 [H, W, C] as a PNG: grey, RGB, or RGB with transparency."""
+def write_png(path, image, texts):
+    """Writes uint8 [H, W, C] as a PNG: grey, RGB, or RGB with transparency; with texts by keyword."""
     height, width, channels = image.shape
     rows = b"".join(b"\0" + row.tobytes() for row in image)
     header = struct.pack(">IIBBBBB", width, height, 8, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)
-    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    said = [(b"iTXt", key.encode() + bytes(5) + text.encode("utf-8", "replace")) for key, text in texts.items()]
+    parts = [(b"IHDR", header), *said, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     chunks = [
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
     ]
@@ -86,13 +93,15 @@ def main():
     parser.add_argument("--scale", type=int, default=8, help="enlarges pixels so many times")
     parser.add_argument("--out", default="sheet.png")
     given = parser.parse_args()
-    seeds = range(given.seed, given.seed + given.num)
+    seeds = list(range(given.seed, given.seed + given.num))
+    model, how = Model(given.model), {"truncation": given.truncation, "guidance": given.guidance}
     try:
-        images = Model(given.model)([given.prompt] * given.num, list(seeds), given.truncation, given.guidance)
+        images = model([given.prompt] * given.num, seeds, **how)
     except ValueError as error:
         sys.exit(f"{error}")
     sheet = np.concatenate(list(images.repeat(given.scale, 1).repeat(given.scale, 2)), axis=1)
-    write_png(given.out, sheet)
+    how |= {"prompts": [given.prompt], "seeds": seeds, "scale": given.scale, "layout": "row"}
+    write_png(given.out, sheet, model.texts(**how))
     print(f"{given.num} pictures in {given.out}")
 
 

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from tiny import random_snapshot
 
-from benchmarks import attention, flops, fuzz, method, paraphrases, step, variety
+from benchmarks import attention, flops, fuzz, method, paraphrases, prompts, step, variety
 from benchmarks.__main__ import main
 from benchmarks.timing import load
 from t2igan.config.checks import check
+from t2igan.data.seen import Seen
+from t2igan.data.tokenizer import Tokenizer
 from t2igan.inference.snapshot import save_snapshot
 
 
@@ -134,6 +136,29 @@ def test_every_prompt_is_written_once_and_names_captions():
     assert paraphrases.right_rows(data, ("man running*", "*cat")).tolist() == [False, True]
     with pytest.raises(ValueError, match="no caption matches"):
         paraphrases.right_rows(data, ("cat",))
+
+
+def test_a_word_is_exchanged_for_one_that_no_caption_has_and_words_change_places():
+    random = np.random.default_rng(0)
+    captions = ["a velvet cap, and a hat", "©"]
+    words = [prompt.split() for prompt in prompts.exchanged(captions, 40, random)]
+    longer = [words_of for words_of in words if len(words_of) > 1]
+    for changed in longer:
+        others = [(a, b.strip(",")) for a, b in zip(captions[0].split(), changed, strict=True) if a != b]
+        assert len(others) == 1 and others[0][1] in prompts.OTHERS and others[0][1] != "velvet"
+    assert 0 < len(longer) < 40 and all(one[0] in prompts.OTHERS for one in words if len(one) == 1)
+    (mixed,) = prompts.shuffled([*captions, "hat hat"], 9, random)
+    assert mixed != captions[0] and sorted(mixed.split()) == sorted(captions[0].split())
+
+
+def test_the_share_of_prompts_that_are_named_is_counted():
+    captions = ["a red cap and green hair", "a green cap and red hair"]
+    tokenizer = Tokenizer.train(captions, 300, 16)
+    model = SimpleNamespace(seen=Seen.of(captions, captions, tokenizer), tokenizer=tokenizer)
+    asked = {"test": [*captions, "a red cap and red hair"], "exchanged": ["a red locomotive", "a red cap"]}
+    figures = prompts.measure(model, asked)
+    assert figures["test"] == {"share": 0.0, "prompts": 3, "named": []}
+    assert figures["exchanged"] == {"share": 0.5, "prompts": 2, "named": ["a red locomotive"]}
 
 
 def test_variance_is_parted_into_that_within_captions_and_that_between():

@@ -16,7 +16,9 @@ from tiny import random_snapshot
 import t2igan
 from t2igan.errors import UserError
 from t2igan.inference.export import FORMATS, Format, check, hub, source
+from t2igan.inference.provenance import GENERATED, read_claims
 from t2igan.inference.snapshot import load_networks, load_snapshot, save_networks, save_snapshot
+from t2igan.inference.verify import verify
 
 CAPTIONS = ["a red square on blue", "a green square", "blue"]
 
@@ -55,8 +57,13 @@ def test_onnx_draws_the_same_without_jax_and_so_does_its_program(snapshot, tmp_p
     command = [sys.executable, "-I", "sample.py", "--prompt=a green square", "--num=2", "--seed=7", "--scale=3"]
     subprocess.run(command, cwd=tmp_path / "onnx", check=True, capture_output=True, timeout=120)
     sheet = np.asarray(Image.open(tmp_path / "onnx" / "sheet.png"))
-    expected = np.concatenate(list(t2igan.load(snapshot).sample(["a green square"] * 2, [7, 8])), axis=1)
+    model, said = t2igan.load(snapshot), read_claims(tmp_path / "onnx" / "sheet.png")
+    expected = np.concatenate(list(model.sample(["a green square"] * 2, [7, 8])), axis=1)
     assert sheet.shape == (48, 96, 3) and np.abs(sheet[::3, ::3].astype(int) - expected).max() <= 1
+    recipe = {"t2igan": t2igan.__version__, "model": model.digest, "dtype": "float32", "cut_long": True}
+    recipe |= {"truncation": 1.0, "guidance": 1.0, "prompts": ["a green square"], "seeds": [7, 8]}
+    assert said.facts == recipe | {"scale": 3, "layout": "row"} and said.source_type == GENERATED
+    assert "the same in every pixel" in verify(tmp_path / "onnx" / "sheet.png", model).lines[-1]
     empty = subprocess.run(
         [*command[:3], "--prompt= "], cwd=tmp_path / "onnx", capture_output=True, text=True, check=False
     )

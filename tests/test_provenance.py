@@ -151,6 +151,16 @@ def test_a_sheet_is_drawn_again(run, tmp_path):
     assert "the same in every pixel" in verify(tmp_path / "x.png", model).lines[-1]
 
 
+@pytest.mark.parametrize(("said", "failed"), [({"dtype": "int8"}, False), ({"dtype": "float32"}, True)])
+def test_rounded_weights_draw_other_pixels_and_nothing_is_said_against_them(run, tmp_path, said, failed):
+    drawn(run, tmp_path / "x.png", change=lambda image: image[:4, :4].__ixor__(9), truncation=1, **said)
+    found = verify(tmp_path / "x.png", run[1])
+    words = (
+        "of its pixels are others" if failed else "levels of 255 away (mean; it says that an export with int8 weights"
+    )
+    assert words in found.lines[-1] and found.failed == failed
+
+
 def test_a_snapshot_is_signed_beside_the_file(run, tmp_path):
     path = tmp_path / "x.safetensors"
     path.write_bytes((run[0] / "snapshot.safetensors").read_bytes())

@@ -177,7 +177,8 @@ def _drawn_again(path: Path, claims: Claims, model: Model, secret: Secret | None
         claims.size_px
     ):
         return f"not checked: it has {claims.size_px} px, which is smaller than the sheet of its recipe", False
-    how = {name: facts[name] for name in ("truncation", "guidance", "negative") if name in facts}
+    how: dict[str, Any] = {"cut_long": facts.get("cut_long") is True}
+    how |= {name: _real(facts[name]) for name in ("truncation", "guidance", "negative") if name in facts}
     try:
         each = [(prompt, seed) for prompt in prompts for seed in seeds]
         with warnings.catch_warnings():
@@ -201,18 +202,40 @@ def _drawn_again(path: Path, claims: Claims, model: Model, secret: Secret | None
         )
     if off.max() <= TOLERANCE_LEVELS:
         return f"checked: drawn again by {model.digest} from its recipe, it is the same in every pixel", False
-    if claims.form != "PNG":  # lossy forms are another picture in every pixel
+    if about := _inexact(claims, model):
         return (
-            f"checked: drawn again by {model.digest}, it is {off.mean():.1f} levels of 255 away (mean; {claims.form})",
+            f"checked: drawn again by {model.digest}, it is {off.mean():.1f} levels of 255 away (mean; {about})",
             False,
         )
     share = float((off.max(-1) > TOLERANCE_LEVELS).mean())
     return f"checked: drawn again by {model.digest}, {share:.1%} of its pixels are others: it was changed", True
 
 
+def _real(value: Any) -> Any:
+    """A setting, as a float where it is a whole number: JavaScript writes 1.0 as 1."""
+    return float(value) if type(value) is int and abs(value) < 2**53 else value
+
+
+def _inexact(claims: Claims, model: Model) -> str:
+    """Why a picture may be another one in every pixel, although nobody changed it; "" where it may not."""
+    if claims.form != "PNG":
+        return claims.form
+    dtype = claims.facts.get("dtype")  # of the weights of an export, which computes in float32
+    if dtype in ("float16", "int8"):
+        return f"it says that an export with {dtype} weights drew it"
+    computed = model.config.get("compute_dtype", "float32")
+    return (
+        f"it says that an export drew it, and the model computes in {computed}"
+        if dtype and computed != "float32"
+        else ""
+    )
+
+
 def _laid_out(images: np.ndarray, facts: dict[str, Any], num_seeds: int, size_px: tuple[int, int]) -> np.ndarray:
     if "prompts" not in facts:
         return enlarge(images, max(min(size_px) // images.shape[2], 1))[0]
+    if facts.get("layout") == "row":  # of the program beside an ONNX model: no captions, nothing between
+        return np.concatenate(list(enlarge(images, _scale(facts) or 1)), axis=1)
     return sheet(images, [str(p) for p in facts["prompts"]], num_seeds, _scale(facts))
 
 

@@ -3,7 +3,7 @@
 `model.onnx`: tokens int64 [N, T], seeds int64 [N], truncation float32 [] -> images uint8 [N, H, W, C], as
 `Model.sample` draws them (opset 18). `model_z.onnx`: tokens, z float32 [N, Z] -> images float32 [N, H, W, C] in [-1, 1]
 or a little beyond (opset 17). N and T may be any; where the model knows guidance, guidance float32 [] comes last.
-Tokenizer and configuration are in the metadata of both.
+Tokenizer, configuration, and what pictures say of how they were made, are in the metadata of both.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ def build(source: Source, from_seeds: bool, dtype: str = "float32", opset: int =
         images = layers.to_bytes(g, images, source.snapshot.config["data"]["channels"])
     about = source.description()
     metadata = {"t2igan": json.dumps(about), "tokenizer": source.tokenizer_json}
+    metadata |= {"provenance": json.dumps(source.provenance(dtype))}
     shape = ["N", about["image_size_px"], about["image_size_px"], about["channels"]]
     return g.model(images, np.uint8 if from_seeds else np.float32, shape, opset, metadata)
 

@@ -22,6 +22,7 @@ from t2igan.inference.drawing import noise, pictures
 from t2igan.inference.files import read_small
 from t2igan.inference.pretrained.opening import WEIGHTS
 from t2igan.inference.private import without_private
+from t2igan.inference.provenance import PNG_KEY, png_texts
 from t2igan.inference.sample import Model, from_snapshot, snapshot_path
 from t2igan.inference.snapshot import DATA_CARD_NAME, Snapshot, digest_of, load_snapshot
 
@@ -109,6 +110,15 @@ class Source:
             "data_license": config["model_card"]["data_license"],
             "config": {key: config[key] for key in ("generator", "text_encoder", "space", "tokenizer", "train")},
         }
+
+    def provenance(self, dtype: str) -> dict[str, Any]:
+        """Returns what pictures of an export with weights of `dtype` say of how they were made, for JSON.
+
+        "recipe" is what is the same for all of them, and "texts" the other chunks of a PNG, by keyword.
+        """
+        recipe = {"t2igan": __version__, "model": self.snapshot.digest, "dtype": dtype}
+        texts = png_texts(recipe)
+        return {"recipe": recipe, "texts": {key: text for key, text in texts.items() if key != PNG_KEY}}
 
 
 def open_source(

@@ -35,7 +35,7 @@ from t2igan.nets.generator import Generator, MLPGenerator
 from t2igan.nets.text_encoder import TextEncoder
 
 PARTS = Path(__file__).parent / "web"
-ENGINE = ("tokenizer.js", "noise.js", "engine.js", "product.js", "open.js", "words.js")
+ENGINE = ("tokenizer.js", "noise.js", "engine.js", "product.js", "open.js", "words.js", "png.js")
 SEEING = ("seeing.js", "given.js")  # of pages that describe pictures, too
 GPU_FROM_PX = 64  # smaller pictures are drawn before a graphics card would have begun
 LIMIT_MB = 1.6  # of a page: with a captioner that makes it larger, it has none, unless that is asked for
@@ -126,7 +126,7 @@ def title_of(source: Source) -> str:
 def packed(source: Source, dtype: str, describes: bool = False) -> bytes:
     """Returns weights, tokenizer and description as `web/open.js` reads them; with those that describe pictures."""
     arrays, blob, named = [], bytearray(), flatten(_weights(source))
-    told = about(source)
+    told = about(source) | source.provenance(dtype)
     if describes:
         named |= flatten(web_captioner.weights(source))
         seeing = web_captioner.about(source)

@@ -6,6 +6,7 @@ const FRAME_MS = 16; // so long it draws without a pause
 const MOVED_LEVELS = 16; // of 255: a pixel that differs by this much has changed
 const state = {
   model: null, texts: new Map(), caption: '', weights: [], round: 0, chosen: null, mixing: false, explaining: false,
+  shown: null, // the chosen picture as it is drawn: { pixels, recipe, name }
   painter: null, // of several pictures at a time, where there is a graphics card that pays (gpu.js)
 };
 
@@ -152,7 +153,9 @@ function choose(one) {
   state.chosen = one;
   $('chosen').hidden = false;
   $('about_chosen').textContent = named(one).replace(/^./, (letter) => letter.toUpperCase());
-  paint($('large'), drawn(noiseOf(one)));
+  const name = `${state.caption.replace(/[^\p{L}\p{N}]+/gu, '_').slice(0, 60)}_${named(one).replace(/\W+/g, '_')}.png`;
+  state.shown = { pixels: drawn(noiseOf(one)), recipe: recipeOf(one), name };
+  paint($('large'), state.shown.pixels);
   $('large').setAttribute('aria-label', `${state.caption}, enlarged`);
   if (state.explaining && other) explain();
   for (const button of $('sheet').children) button.setAttribute('aria-pressed', String(same(button.one, one)));
@@ -252,16 +255,27 @@ function setMixing(mixing) {
   if (mixing) say('Now choose the other picture.');
 }
 
-function download() {
-  const scale = Math.max(1, Math.round(512 / state.model.about.image_size_px)), small = $('large');
-  const large = document.createElement('canvas'), context = large.getContext('2d');
-  large.width = large.height = scale * small.width;
-  context.imageSmoothingEnabled = false;
-  context.drawImage(small, 0, 0, large.width, large.height);
-  const link = document.createElement('a');
-  link.download = `${state.caption.replace(/[^\p{L}\p{N}]+/gu, '_').slice(0, 60)}_${named(state.chosen).replace(/\W+/g, '_')}.png`;
-  link.href = large.toDataURL('image/png');
-  link.click();
+// How a picture is made, as t2igan writes it: a prompt and a seed, or what a variation or a frame lies between. A caption
+// is read as it stands, and cut where it is too long; with weights it is a prompt, in which brackets as such are escaped.
+function recipeOf(one) {
+  const { caption, weights } = state, how = { ...state.model.about.recipe, truncation: number('variety'), guidance: guidance() };
+  const escaped = (text) => text.replace(/[()]|\bAND\b/g, '\\$&');
+  let prompt = '', end = 0;
+  wordsOf(caption).forEach((word, i) => {
+    const between = escaped(caption.slice(end, word.start)), said = escaped(word.word);
+    prompt += between + (weights[i] === 1 ? said : `(${said}:${weights[i]})`);
+    ({ end } = word);
+  });
+  const said = weights.every((weight) => weight === 1) ? { prompt: caption, cut_long: true } : { prompt: prompt + escaped(caption.slice(end)) };
+  return { ...how, ...('share' in one ? { verb: one.from ? 'mix' : 'vary' } : {}), ...said, ...one };
+}
+
+async function download() {
+  const { about } = state.model, { pixels, recipe, name } = state.shown;
+  const scale = Math.max(1, Math.round(512 / about.image_size_px)), link = document.createElement('a');
+  const file = await pngFile(pixels, about.image_size_px, about.channels, scale, { ...about.texts, t2igan: JSON.stringify(recipe) });
+  Object.assign(link, { download: name, href: URL.createObjectURL(file) }).click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
 function showAbout() {
