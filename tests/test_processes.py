@@ -1,5 +1,6 @@
 """Several processes: the place of each, how they meet and part, and real ones that train together."""
 
+import importlib.resources
 import json
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ import time
 import descent
 import jax
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from tiny import impatient
 
@@ -372,13 +374,23 @@ def forks():
     return context
 
 
+@pytest.fixture(scope="module")
+def few_pictures(tmp_path_factory):
+    """A table of some of the embedded pictures: each of the processes opens its data anew."""
+    embedded = pq.read_table(importlib.resources.files("t2igan.data") / "assets" / "pixel_avatars.parquet")
+    path = tmp_path_factory.mktemp("few") / "pictures.parquet"
+    pq.write_table(embedded.drop_columns("split")[:600], path)
+    return str(path)
+
+
 @pytest.fixture
-def start_two(forks, request, tmp_path):
+def start_two(forks, few_pictures, request, tmp_path):
     """Starts two processes that train; all are killed in the end."""
     started = []
 
     def start(workdir, *flags, hurried_steps=descent.STEPS):
-        flags = [f"--workdir={workdir}", f"--coordinator=127.0.0.1:{free_port()}", "--processes=2", *flags]
+        flags = [f"--config.data.source={few_pictures}", f"--workdir={workdir}", *flags]
+        flags += [f"--coordinator=127.0.0.1:{free_port()}", "--processes=2"]
         two = []
         for i in range(2):
             said = tmp_path / f"said_{len(started)}"
@@ -440,7 +452,7 @@ LOOKED_AT = (
 
 @pytest.mark.slow
 def test_stopped_killed_and_gone_on_with_other_numbers_of_processes_it_ends_as_one_alone(
-    tmp_path, start_two, monkeypatch
+    tmp_path, start_two, few_pictures, monkeypatch
 ):
     """From the second part on the two also share a copy of the parameters, at which the leader looks alone."""
     workdir = tmp_path / "run"
@@ -465,11 +477,13 @@ def test_stopped_killed_and_gone_on_with_other_numbers_of_processes_it_ends_as_o
     killed = saved(workdir)
     assert killed <= 30  # or nothing would be evaluated on the way of the last two
 
+    config = descent.get_config()
+    config.data.source = few_pictures
     descent.patch(monkeypatch.setattr)
     with monkeypatch.context() as patched:  # one alone, for a few steps
         patched.setattr(stopping, "Interruption", impatient(2))
         with pytest.raises(stopping.Interrupted):
-            train.train(descent.get_config(), workdir)
+            train.train(config, workdir)
     assert saved(workdir) == killed + 2
 
     two = start_two(workdir, *LOOKED_AT)  # and two to the end
@@ -481,8 +495,6 @@ def test_stopped_killed_and_gone_on_with_other_numbers_of_processes_it_ends_as_o
     assert looks and all("attributes/mean" in row for row in looks)  # while they played
     assert (workdir / "evaluation_test.json").is_file()
 
-    config = descent.get_config()
-    with config.unlocked():
-        config.devices = 1
+    config.devices = 1
     train.train(config, tmp_path / "alone")
     assert_alike(tmp_path / "alone", workdir)
