@@ -135,6 +135,8 @@ def test_a_picture_that_was_changed_fails(run, tmp_path):
         ({"negative": 5}, "a negative prompt that is no text", True),
         ({"prompts": ["a"], "seed": 1}, "not checked", False),
         ({"prompts": ["a"], "seeds": [1] * 64, "scale": 64}, "smaller than the sheet", False),
+        ({"prompts": ["a"] * 64, "seeds": [1], "scale": 2, "layout": "row"}, "smaller than the sheet", False),
+        ({"prompts": ["red"], "seeds": [5], "scale": 2, "layout": "row", "dtype": ["int8"]}, "every pixel", False),
     ],
 )
 def test_recipes_of_strangers_do_no_harm(run, tmp_path, facts, words, failed):

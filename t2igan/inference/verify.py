@@ -173,9 +173,8 @@ def _drawn_again(path: Path, claims: Claims, model: Model, secret: Secret | None
         return "checked: its recipe has a prompt that is no text, or a seed that is no whole number", True
     if not isinstance(facts.get("negative", ""), str):
         return "checked: its recipe has a negative prompt that is no text", True
-    if "prompts" in facts and len(seeds) * max(_scale(facts), 1) * model.config["data"]["image_size_px"] > max(
-        claims.size_px
-    ):
+    drawn_px = max(_scale(facts), 1) * model.config["data"]["image_size_px"]
+    if "prompts" in facts and len(prompts) * len(seeds) * drawn_px**2 > claims.size_px[0] * claims.size_px[1]:
         return f"not checked: it has {claims.size_px} px, which is smaller than the sheet of its recipe", False
     how: dict[str, Any] = {"cut_long": facts.get("cut_long") is True}
     how |= {name: _real(facts[name]) for name in ("truncation", "guidance", "negative") if name in facts}
