@@ -2,7 +2,7 @@
 
     python -m benchmarks.prompts --workdirs=models/pixel_avatars,models/toon_avatars,models/noto_emoji
 
-Each figure is the share of prompts of which `Model.unseen` names something, and how many prompts there are:
+Each figure is the share of prompts, read as captions, of which something is named, and how many prompts there are:
 
     exchanged      a training caption with one of its words exchanged for one that no training caption has
     told           training captions as they are
@@ -126,7 +126,7 @@ def measure(model: Any, prompts: dict[str, list[str]]) -> dict[str, dict[str, An
     """Returns of each kind of prompts the share of which something is named, their number, and those that are named."""
     figures = {}
     for kind, of_kind in prompts.items():
-        named = [found.prompt for found in map(model.seen.unseen, of_kind, [model.tokenizer] * len(of_kind)) if found]
+        named = [prompt for prompt in of_kind if model.seen.unseen(prompt, model.tokenizer)]
         figures[kind] = {"share": len(named) / max(len(of_kind), 1), "prompts": len(of_kind), "named": named}
     return figures
 
