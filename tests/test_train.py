@@ -184,6 +184,8 @@ def test_a_sharded_run_goes_on_unsharded(tiny, tmp_path, monkeypatch):
 def test_a_non_finite_loss_stops_and_is_named(tiny, tmp_path, monkeypatch):
     """At step 5 the discriminator's loss becomes infinite; the checkpoint of step 4 stays the last."""
     original = step.update_discriminator
+    with tiny.unlocked():
+        tiny.checkpoint.every_images = 16
 
     def poisoned(method, state, *arguments):
         state, metrics = original(method, state, *arguments)

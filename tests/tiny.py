@@ -29,7 +29,7 @@ def shrink(config):
         config.log.every_images = 16
         config.sample.update(every_images=0, num_captions=2, num_seeds=2)
         config.evaluate.update(every_images=0, num_images=16, at_end=False, classifier_steps=3, probe_steps=3)
-        config.checkpoint.every_images = 16
+        config.checkpoint.every_images = 0
     return config
 
 
