@@ -22,14 +22,14 @@ def get_config():
     config.tokenizer.max_tokens = 32
 
     config.space.update(kind="autoencoder", factor=4, channels=16)
-    config.pretrain_autoencoder.update(images=112_000, squared_weight=4.0, noise=0.1)
+    config.pretrain_autoencoder.update(images=64_000, batch_images=8, squared_weight=4.0, noise=0.1)
     config.image_encoder.update(channels=(64, 40), patch_px=2)
 
     # The game of base.py on maps of 16 x 16, a little larger; every weight by what the data is like.
     config.generator.channels = (96, 64, 48)
     config.discriminator.channels = (96, 64, 48)
     config.inverter.update(kind="residual", channels=(64, 48, 32))
-    config.pretrain_generator.update(task="auto", images=128_000, batch_images=32, learning_rate=2e-3)
+    config.pretrain_generator.update(task="auto", images=256_000, batch_images=32, learning_rate=2e-3)
     config.pretrain_generator.learning_rate_end = 0.1
     config.loss.update(penalty_weight="auto", penalty_weight_end="auto", paired_weight="auto")
     config.train.update(images=24_000, generator_learning_rate=1.5e-4, discriminator_learning_rate=5e-4)

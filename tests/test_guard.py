@@ -109,6 +109,7 @@ def quick(config):
         config.discriminator.update(kind="mlp", channels=(8,))
         config.phases = ("adversarial",)
         config.train.warmup_steps = 0
+        config.checkpoint.every_images = 16
     return config
 
 
