@@ -142,6 +142,7 @@ def test_data_of_another_size_and_data_to_hold_nothing_out_of_are_explained(tiny
 
 def test_an_interrupted_cell_has_saved_and_goes_on(tiny, tmp_path, monkeypatch):
     """A signal as a notebook's stop button sends it, in the third step; then the second one that stops at once."""
+    tiny.checkpoint.every_images = 16
     to_devices, steps = parallel.to_devices, []
 
     def interrupted(*arguments):
