@@ -215,6 +215,7 @@ def test_a_flag_is_above_the_environment_and_that_above_the_file(tmp_path, monke
 
 def test_a_start_that_fails_leaves_garbage_collection_as_it_was(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    before = gc.get_threshold()
     with pytest.raises(UserError, match="nothing_here"):
         serve.run(parse(serve.VERB, [f"--workdir={tmp_path / 'nothing_here'}", "--port=0"]))
-    assert gc.isenabled()
+    assert gc.isenabled() and gc.get_threshold() == before

@@ -20,6 +20,9 @@ from t2igan.cli.verb import Given
 from t2igan.errors import UserError, nearest
 
 ENVIRONMENT = "T2IGAN_SERVE_"
+# New objects until Python looks for garbage. A request makes some hundred that are gone with it, so that looking every
+# 700, as it is by itself, takes a tenth of the CPU time of requests and finds nothing (docs/serving.md).
+GARBAGE_FROM = 100_000
 
 
 class Option(NamedTuple):
@@ -107,6 +110,7 @@ def run(given: Given) -> None:
         gc.freeze()  # what is loaded stays: nobody has to look through it again while requests wait
     finally:
         gc.enable()
+    gc.set_threshold(GARBAGE_FROM)
     server.run(sockets=[taken])
     if server.signal == signal.SIGINT:
         raise KeyboardInterrupt("the server was stopped")
