@@ -185,6 +185,7 @@ def test_a_step_on_disk_is_the_best_without_being_written_again(tmp_path, monkey
 @pytest.mark.parametrize("damaged", ["cut", "missing"])
 def test_a_damaged_newest_checkpoint_has_one_before_it(quick, tmp_path, damaged):
     config = quick.copy_and_resolve_references()
+    config.checkpoint.every_images = 16
     train.train(config, tmp_path)  # saved at 16, 32 and 48 pictures
     last = load_snapshot(tmp_path / "snapshot.safetensors")
     folder = tmp_path / "checkpoints" / "adversarial"
