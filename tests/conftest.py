@@ -36,9 +36,10 @@ install_import_hook("t2igan", "beartype.beartype")
 import pytest  # noqa: E402
 
 LONG_FILES = (
-    *("train", "space", "phases", "processes", "pretrained_train", "guard", "studio_editing", "studio", "stopping"),
-    *("resume", "plan", "parallel", "report", "python_api", "unlabelled"),
-    *("shrink", "notebook", "export_kinds", "pretrained", "cli", "growing", "privacy", "serve_edits", "step"),
+    *("train", "space", "plan", "techniques", "phases", "processes", "pretrained_train", "report", "guard", "stopping"),
+    *("studio_editing", "studio", "shrink", "step", "resume", "evaluate", "parallel", "python_api", "unlabelled"),
+    *("notebook", "export_web_seeing", "efficientnet", "pretrained", "warm_start", "growing", "alpha", "best"),
+    *("imports", "inversion", "auto", "export_kinds", "nets", "joint", "privacy", "cli", "serve_edits"),
 )
 
 
