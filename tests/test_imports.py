@@ -1,6 +1,7 @@
 """Imports run downward only: read from the code, without running it."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -97,6 +98,7 @@ def room_of(dotted):
     return two if two in ALLOWED else dotted.split(".")[0]
 
 
+@functools.cache
 def dotted_of(path):
     """nets.layers for t2igan/nets/layers.py; a package by its own name."""
     if path == ROOT / "run.py":
@@ -110,9 +112,16 @@ def module_of(path):
     return room_of(dotted_of(path))
 
 
+@functools.cache
+def statements(path):
+    """The import statements of a file, wherever in it; each file is parsed once."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def imported(path):
     """Dotted names of all that a file imports, wherever in it; of `from a import b` both a and a.b."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in statements(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -124,7 +133,7 @@ def imported(path):
 def modules_imported(path):
     """Dotted names, below t2igan, of the modules of the package that a file imports."""
     known = {dotted_of(file) for file in FILES}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in statements(path):
         if isinstance(node, ast.ImportFrom) and (node.module + ".").startswith("t2igan."):
             package = node.module[7:]
             for alias in node.names:  # `from package import module` needs the module, not what else is in the package
