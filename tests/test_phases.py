@@ -6,7 +6,6 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from tiny import impatient
 
 import t2igan
 from t2igan.data.batches import Batches
@@ -44,6 +43,16 @@ def all_phases(quick, monkeypatch):
         quick.generator.update(kind="residual", patch_px=4, attention_from_px=0)  # a completer wants it
         quick.loss.reconstruction_weight = 1.0
     return quick
+
+
+class Impatient(stopping.Interruption):
+    """Asks once to stop, after the third step, counted from the start of the process through all phases."""
+
+    steps = 0
+
+    def stops(self):
+        Impatient.steps += 1
+        return Impatient.steps == 3
 
 
 def learned(workdir, phase):
@@ -101,10 +110,12 @@ def test_all_phases_in_order_stopped_and_resumed(all_phases, tmp_path, monkeypat
     (tmp_path / "parts" / "snapshot.safetensors").unlink()
     for phase in ON_PIXELS[ON_PIXELS.index("joint") :]:
         shutil.rmtree(tmp_path / "parts" / "checkpoints" / phase)
-    with monkeypatch.context() as patched, pytest.raises(stopping.Interrupted):
-        patched.setattr(stopping, "Interruption", impatient(3))
+    monkeypatch.setattr(stopping, "Interruption", Impatient)
+    monkeypatch.setattr(Impatient, "steps", 0)
+    with pytest.raises(stopping.Interrupted):
         train.train(all_phases, tmp_path / "parts")
     train.train(all_phases, tmp_path / "parts")
+    assert Impatient.steps == 4 * 4  # what was finished is not trained again
     for phase in ON_PIXELS:
         assert same(learned(tmp_path / "whole", phase), learned(tmp_path / "parts", phase)), phase
     assert t2igan.load(tmp_path / "whole").digest == t2igan.load(tmp_path / "parts").digest

@@ -20,8 +20,8 @@ from t2igan.cli.verb import Given
 from t2igan.errors import UserError, nearest
 
 ENVIRONMENT = "T2IGAN_SERVE_"
-# New objects until Python looks for garbage. A request makes some hundred that are gone with it, so that looking every
-# 700, as it is by itself, takes a tenth of the CPU time of requests and finds nothing (docs/serving.md).
+# New objects until Python looks for garbage. Nearly all that a request makes is gone with it; looking every 700, as
+# Python does by itself, took 3 to 13 % of the CPU time of requests (docs/serving.md).
 GARBAGE_FROM = 100_000
 
 
