@@ -10,7 +10,6 @@ from PIL import Image
 from t2igan.inference.provenance import EDITED, GENERATED, png_texts, read_claims
 from t2igan.inference.serving.answers import pictures_response
 from t2igan.inference.serving.encoding import Encoder
-from t2igan.inference.serving.links import Recipe
 from t2igan.inference.serving.png import repeated_png
 
 FACTS = {"prompt": "红帽, ünï", "seed": 1, "t2igan": "1"}
@@ -40,9 +39,3 @@ def test_an_answer_with_files_is_json():
     said, data = {"size": "8x8", "created": 3}, [{"seed": 1, "url": "ü"}, {"share": 0.5}]
     answer = json.loads(pictures_response(said, data, [b"\0\xff?", b""]).body)
     assert answer == said | {"data": [data[0] | {"b64_json": "AP8/"}, data[1] | {"b64_json": ""}]}
-
-
-@pytest.mark.parametrize(("form", "px", "pixels"), [("png", 128, 256), ("png", 24, 576), ("jpeg", 128, 128**2)])
-def test_pictures_that_fill_a_template_count_as_they_were_drawn(form, px, pixels):
-    recipe = Recipe("", "", 0, 1.0, 1.0, px, form, 90)
-    assert Encoder.pixels(np.zeros((16, 16, 3), np.uint8), recipe) == pixels

@@ -14,7 +14,7 @@ from t2igan.inference.credentials import Signer
 from t2igan.inference.pictures import SHOWN_PX, enlarge
 from t2igan.inference.provenance import EDITED, GENERATED, picture_bytes, png_texts
 from t2igan.inference.serving.links import Recipe
-from t2igan.inference.serving.png import fits_template, repeated_png
+from t2igan.inference.serving.png import repeated_png
 from t2igan.inference.watermark import Secret, mark
 
 WHITE = (255, 255, 255)
@@ -86,33 +86,17 @@ class Encoder:
         facts |= {"prompt": recipe.prompt, "seed": recipe.seed}
         return self.file(image, recipe.px, recipe.form, recipe.quality, facts)
 
-    @staticmethod
-    def pixels(image: np.ndarray, recipe: Recipe) -> int:
-        """Returns of how many pixels `drawn` makes a file: a template is filled with those that were drawn."""
-        in_template = (
-            recipe.form == "png"
-            and _is_enlarged(image, recipe.px)
-            and fits_template(image, recipe.px // image.shape[0])
-        )
-        return image.shape[0] ** 2 if in_template else recipe.px**2
-
     def marked(self, images: np.ndarray) -> np.ndarray:
         """Returns pictures uint8 [N, H, H, C] with the watermark, where there is one."""
         return images if self.secret is None else mark(images, self.secret)
 
 
-def _is_enlarged(image: np.ndarray, px: int) -> bool:
-    """Whether each pixel becomes a square of several."""
-    return px > image.shape[0] and px % image.shape[0] == 0
-
-
 def _file(image: np.ndarray, px: int, form: str, quality: int, facts: Mapping[str, Any], source_type: str) -> bytes:
     native_px = image.shape[0]
+    factor, rest = divmod(px, native_px)
+    image = image if form == "png" and not rest else resized(image, px)
     if form == "png":
-        if _is_enlarged(image, px):
-            return repeated_png(image, px // native_px, png_texts(facts, source_type))
-        return picture_bytes(resized(image, px), "PNG", facts, source_type, compress_level=1)
-    image = resized(image, px)
+        return repeated_png(image, 1 if rest else factor, png_texts(facts, source_type))
     if form == "jpeg" and has_alpha(image):  # which knows no transparency
         image = composited(image, WHITE)
     return picture_bytes(image, form.upper(), facts, source_type, quality=quality)
