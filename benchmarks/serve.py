@@ -6,8 +6,8 @@ python -m benchmarks.serve --workdir=runs/base --cases=memory --memory_requests=
 The server runs in a process of its own.
 
 cpu: the server says in /metrics how much CPU time it has used. That is compared with the CPU time of `Model.sample` for
-the same pictures in this process. CPU time, unlike seconds, says something on a busy machine too; both include the
-threads of XLA.
+as many pictures at once in this process, in turns. CPU time, unlike seconds, says something on a busy machine too; both
+include the threads of XLA.
 besides: the CPU time of a server that draws the first batch of each size and hands those pictures out ever after, which
 is what requests take besides drawing.
 latency: seconds of requests of one client, one after the other, and of `Model.sample`, in turns of 50. It wants an idle
@@ -40,6 +40,7 @@ import numpy as np
 from benchmarks.sample import PROMPT
 from benchmarks.timing import ROOT, parser, publish, table
 from t2igan.inference import shipped
+from t2igan.inference.drawing import BATCH_SIZES
 
 WHAT = ("cpu", "besides", "latency", "start", "memory")
 CASES = ((1, 1, 400), (1, 10, 80), (64, 1, 1600))  # clients, pictures a request, requests
@@ -105,23 +106,32 @@ def served(workdir: Path, *flags: str, **environ: str) -> Iterator[int]:
         process.wait(60)
 
 
-def cpu(workdir: Path, model: Any) -> str:
-    """Returns what the server takes of the CPU, a row for each case."""
+def cpu(workdir: Path, model: Any, turns: int = 5) -> str:
+    """Returns what the server takes of the CPU and what `Model.sample` does, in turns: a row for each case."""
     rows = []
     with served(workdir) as port:
         for clients, num, requests in CASES:
             asyncio.run(load(port, clients, num, min(requests, 4 * clients)))  # connections, caches
-            before = metrics(port)
-            asyncio.run(load(port, clients, num, requests))
-            after = metrics(port)
-            used, batches, images = (
-                counted(after, name) - counted(before, name)
-                for name in ("process_cpu_seconds_total", "t2igan_batch_images_count", "t2igan_batch_images_sum")
+            together = min(clients * num, BATCH_SIZES[-1])  # what the sampler is given at once
+            each, found = max(requests // turns, 4 * clients), []
+            for _ in range(turns):
+                before = metrics(port)
+                asyncio.run(load(port, clients, num, each))
+                after = metrics(port)
+                used, batches, images = (
+                    counted(after, name) - counted(before, name)
+                    for name in ("process_cpu_seconds_total", "t2igan_batch_images_count", "t2igan_batch_images_sum")
+                )
+                found.append((images / batches, 1000 * used / each, bare_ms(model, together, 10) * num / together))
+            a_batch, cpu_ms, drawing_ms = np.median(found, axis=0)
+            share = np.median([bare / used for _, used, bare in found])
+            figures = (
+                f"{a_batch:.1f}",
+                f"{cpu_ms:.2f}",
+                f"{drawing_ms:.2f}",
+                f"{cpu_ms - drawing_ms:.2f}",
+                f"{share:.0%}",
             )
-            cpu_ms, a_batch = 1000 * used / requests, images / batches
-            drawing_ms = bare_ms(model, round(a_batch), 30) * num / round(a_batch)
-            rest_ms, share = cpu_ms - drawing_ms, drawing_ms / cpu_ms
-            figures = (f"{a_batch:.1f}", f"{cpu_ms:.2f}", f"{drawing_ms:.2f}", f"{rest_ms:.2f}", f"{share:.0%}")
             rows.append((str(clients), str(num), *figures))
     columns = ("clients", "n", "pictures a batch", "CPU ms a request", "drawing", "besides", "of the bare sampler")
     return table(columns, rows)

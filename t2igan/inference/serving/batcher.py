@@ -1,10 +1,12 @@
 """One thread that draws: whatever waits, up to the largest batch; nobody waits so that a batch fills.
 
 A picture does not depend on its neighbours (`Model.sample`), so requests of all clients share batches. Batches are
-padded to powers of two. At the start each size is compiled, the small ones first, and drawn once; until then the
-largest of these is the largest batch, so that nobody waits for a compilation. Two threads compile: while one size is
-traced, which is work of Python, the other one is compiled or read from the cache. A size that the device has no memory
-for is left out.
+padded to powers of two; where that costs more than two calls would, as on a CPU, 40 that wait are drawn as 32 and 8.
+
+At the start each size is compiled, the small ones first, and drawn once; until then the largest of these is the largest
+batch, so that nobody waits for a compilation. Two threads compile: while one size is traced, which is work of Python,
+the other one is compiled or read from the cache. A size that the device has no memory for is left out. When all are
+there, each is timed.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from t2igan.inference.drawing import BATCH_SIZES
 from t2igan.inference.serving.queueing import FairQueue, Full, Group, Job, Picture
 
 FAILURES_UNTIL_UNREADY = 3  # draws in a row
+_RISE = 1.1
+_WORTH_A_CALL = 0.9  # of the time of one call, that two of smaller batches may take
 _COMPILING_THREADS = 2  # tracing holds Python's lock, so that more gain nothing
 
 
@@ -34,6 +38,37 @@ Draw = Callable[[Group, Sequence[str], Sequence[int]], np.ndarray]
 OnBatch = Callable[[Group, int, float, bool], None]
 # Compiles what draws so many pictures of a group, on a thread of its own.
 Compile = Callable[[Group, int], None]
+
+
+class Durations:
+    """How long batches took of late, by model and size; what padding costs follows from it."""
+
+    def __init__(self) -> None:
+        self._least_s: dict[tuple[str, int], float] = {}
+
+    def note(self, group: Group, images: int, seconds: float) -> None:
+        """Takes note of a batch. The least counts, and may rise by a tenth a batch, since machines have other work."""
+        key = group.model, _padded(images)
+        self._least_s[key] = min(seconds, _RISE * self._least_s.get(key, seconds))
+
+    def worth(self, group: Group, images: int) -> int:
+        """Returns how many of so many pictures to draw now: all of them, or as many as fill a smaller batch.
+
+        The latter where that batch and one of the rest take less time than a padded one of all; so far as is known.
+        """
+        size = _padded(images)
+        smaller = size // 2
+        if size == images or smaller == 0:
+            return images
+        sizes = (size, smaller, _padded(images - smaller))
+        whole_s, first_s, rest_s = (self._least_s.get((group.model, each), 0.0) for each in sizes)
+        known = whole_s and first_s and rest_s
+        return smaller if known and first_s + rest_s < _WORTH_A_CALL * whole_s else images
+
+
+def _padded(images: int) -> int:
+    """The size of the batch that draws so many pictures."""
+    return min(size for size in BATCH_SIZES if size >= images)
 
 
 class NobodyWaits(Exception):
@@ -73,8 +108,10 @@ class Batcher:
         self._closing = False
         self._to_warm = [(size, group) for size in BATCH_SIZES if size <= largest_images for group in warm]
         self._compiled: set[tuple[int, Group]] = set()  # of these
+        self._to_time = list(self._to_warm)  # then, when nobody waits: the first call of a program says little
         self._warming_s = self._drawn_s = 0.0  # how long the last size took to warm; drawing since
         self._images_per_s = 0.0  # of recent batches
+        self._durations = Durations()
         self._failures = 0
         self._thread = threading.Thread(target=self._work, name="t2igan-device", daemon=True)
         self._compilers = ThreadPoolExecutor(_COMPILING_THREADS, "t2igan-compiler")
@@ -92,7 +129,7 @@ class Batcher:
         """Draws what waits, takes no more, and ends the thread; returns when it has ended."""
         with self._condition:
             self._closing = True
-            self._to_warm = []
+            self._to_warm, self._to_time = [], []
             self._condition.notify_all()
         self._compilers.shutdown(cancel_futures=True)
         if self._thread.ident is not None:
@@ -138,16 +175,20 @@ class Batcher:
     def _work(self) -> None:
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._queue.images or self._closing or self._next_to_warm())
+                self._condition.wait_for(
+                    lambda: self._queue.images or self._closing or self._next_to_warm() or (self.warm and self._to_time)
+                )
                 if self._closing and not self._queue.images:
                     return
-                batch = self._queue.take(self._largest_compiled())
+                batch = self._queue.take(self._largest_compiled(), self._durations.worth)
             if batch:
                 self._draw_batch(batch)
             # Those who wait come first, but however many they are, a size is warmed after as long a time of drawing.
             to_warm = self._next_to_warm()
             if to_warm and (not self._queue.images or self._drawn_s >= self._warming_s):
                 self._warm_one(*to_warm)
+            elif self.warm and self._to_time and not self._queue.images:
+                self._time_one(*self._to_time.pop(0))
 
     def _next_to_warm(self) -> tuple[int, Group] | None:
         """The next size of a group, where it is compiled."""
@@ -181,6 +222,13 @@ class Batcher:
             self._to_warm = [one for one in self._to_warm[1:] if one[0] <= self._largest]
         self._warming_s, self._drawn_s = time.monotonic() - begun_s, 0.0
 
+    def _time_one(self, size: int, group: Group) -> None:
+        begun_s = time.monotonic()
+        with contextlib.suppress(Exception):  # those who ask hear of it
+            if size <= self._largest:
+                self._draw(group, ["a"] * size, list(range(size)))
+                self._durations.note(group, size, time.monotonic() - begun_s)
+
     def _draw_batch(self, batch: list[Picture]) -> None:
         group, begun_s = batch[0].job.group, time.monotonic()
         for job, _ in batch:
@@ -202,6 +250,7 @@ class Batcher:
         seconds = time.monotonic() - begun_s
         self._drawn_s += seconds
         if error is None and group.work is None:
+            self._durations.note(group, len(batch), seconds)
             pace = len(batch) / max(seconds, 1e-6)
             self._images_per_s = 0.8 * (self._images_per_s or pace) + 0.2 * pace
         if not isinstance(error, UserError | NobodyWaits):

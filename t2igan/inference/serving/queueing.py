@@ -93,13 +93,19 @@ class FairQueue:
         self._jobs[job.client].append(job)
         self.images += job.waiting
 
-    def take(self, most: int) -> list[Picture]:
-        """Takes at most so many pictures of one group: that of the client whose turn it is, and others' of the same."""
+    def take(self, most: int, worth: Callable[[Group, int], int] = lambda _, images: images) -> list[Picture]:
+        """Takes pictures of one group: that of the client whose turn it is, and others' of the same.
+
+        Args:
+          most: pictures that it takes.
+          worth: returns how many of so many to take that wait and are not too many, 1 or more.
+        """
         self._forget_those_that_left()
         if not self._jobs:
             return []
         first = min(self._drawn, key=self._drawn.__getitem__)
         group = self._jobs[first][0].group
+        most = worth(group, min(most, sum(job.waiting for job in self.jobs() if job.group == group)))
         turns = [(self._drawn[client], i, client) for i, client in enumerate(self._jobs)]
         heapq.heapify(turns)
         waiting = {client: self._of_group(client, group) for client in self._jobs}
