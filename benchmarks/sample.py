@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.timing import ROOT, in_turns, load, parser, publish, table
+from t2igan.inference import shipped
 
 PROMPT = "a pixel person with long red hair and a green top, dark skin"
 
@@ -98,11 +99,12 @@ def measure(workdir: Path, cache: Path) -> list[tuple[str, str]]:
 def main() -> None:
     """Prints the table."""
     arguments = parser(__doc__)
-    arguments.add_argument("--workdir", type=Path, help="a trained run, instead of --config")
+    arguments.add_argument("--workdir", type=Path, help="a trained run or models/NAME, instead of --config")
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as cache:
         (Path(folder) / "run").mkdir()
-        workdir = given.workdir or untrained(load(given.config), Path(folder) / "run")
+        trained = given.workdir and shipped.found(given.workdir)
+        workdir = trained or untrained(load(given.config), Path(folder) / "run")
         rows = measure(workdir, Path(cache))
     title = f"{given.workdir or given.config}, {os.cpu_count()} cores"
     publish("\n\n".join([title, table(("sampling", ""), rows)]), given.out)

@@ -67,6 +67,12 @@ def test_the_shape_is_the_largest_that_fits_the_minutes(machine, minutes, preset
     assert "512 x 512 px" in why and ("would want" in why) == (16 < size_px < 256)
 
 
+def test_the_nearest_that_was_refused_is_named():
+    machine = dataclasses.replace(LAPTOP, float32_flop_s=20e9)
+    assert "small networks on codes, 64 px would want" in choose_shape(SEEN, machine, 10.0)[1]
+    assert "wide networks on codes, 64 px would want" in choose_shape(SEEN, machine, 40.0)[1]
+
+
 def test_pictures_are_not_made_larger_than_they_are():
     seen = lambda px: dataclasses.replace(SEEN, width_px=px, height_px=px, short_side_px=px, long_side_px=px)
     sizes = {px: choose_shape(seen(px), GPU, 300.0)[0].size_px for px in (8, 16, 28, 40, 64, 100, 200)}

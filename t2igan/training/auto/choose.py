@@ -75,7 +75,7 @@ def choose_shape(seen: Peek, machine: MachineFacts, minutes: float, fixed_size_p
         if wanted_s <= usable_s and fits_in:
             return shape, f"{shape.name}: {of_pictures}{dear}"
         what = f"want {_duration(wanted_s / USED_SHARE)} here" if fits_in else "want more memory than there is"
-        dear = dear or f"; {allowed[0].name} would {what}"
+        dear = f"; {shape.name} would {what}"
     lacking = (
         f"less than the {_duration(wanted_s / USED_SHARE)} that are worth it here: expect blobs"
         if wanted_s > usable_s

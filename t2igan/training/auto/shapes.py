@@ -82,7 +82,7 @@ SHAPES = (
     Shape(
         "small networks on codes, 64 px", "folder64", 64,
         {"autoencoder": 0.97, "text": 0.052, "generator": 0.136, "adversarial": 0.6},
-        {"autoencoder": 16_000, "text": 16_000, "generator": 16_000, "adversarial": 8_000}, 400,
+        {"autoencoder": 10_000, "text": 16_000, "generator": 16_000, "adversarial": 8_000}, 400,
     ),
     Shape(
         "small networks on pixels, 32 px", "folder", 32,
