@@ -69,7 +69,7 @@ def test_the_shape_is_the_largest_that_fits_the_minutes(machine, minutes, preset
 
 def test_the_nearest_that_was_refused_is_named():
     machine = dataclasses.replace(LAPTOP, float32_flop_s=20e9)
-    assert "small networks on codes, 64 px would want" in choose_shape(SEEN, machine, 10.0)[1]
+    assert "small networks on codes, 64 px would want" in choose_shape(SEEN, machine, 30.0)[1]
     assert "wide networks on codes, 64 px would want" in choose_shape(SEEN, machine, 40.0)[1]
 
 
