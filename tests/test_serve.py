@@ -173,6 +173,10 @@ def test_other_formats(client, form):
         ({"seed": 1, "seeds": [1]}, "seeds", "exclude each other"),
         ({"seeds": [1, 2], "n": 3}, "seeds", "one a picture"),
         ({"seeds": []}, "seeds", "0 of them"),
+        ({"seed": True}, "seed", "seed=True: a number is wanted"),
+        ({"seeds": [1, False]}, "seeds", "a number is wanted"),
+        ({"n": True}, "n", "a number is wanted"),
+        ({"guidance": False}, "guidance", "a number is wanted"),
         ({"truncation": 2.5}, "truncation", "truncation=2.5"),
         ({"truncation": float("nan")}, "truncation", "nan"),
         ({"guidance": 11}, "guidance", "guidance=11"),
@@ -321,3 +325,15 @@ def test_a_model_of_the_package_is_served_with_a_caption_to_begin_with(tmp_path,
     assert about["id"] == "pixel_avatars" and about["t2igan"]["editable"]
     assert about["examples"] and all(word in " ".join(about["examples"]) for word in ("pixel person", "skin"))
     assert {"beard", "sunglasses"} <= set(about["vocabulary"]["words"])
+
+
+def test_openapi_says_that_answers_may_be_streams(server):
+    paths = server.ask("GET", "/openapi.json")[2]["paths"]
+    answers = {path: of["post"]["responses"]["200"].get("content", {}) for path, of in paths.items() if "post" in of}
+    assert {path for path, kinds in answers.items() if "text/event-stream" in kinds} == {
+        "/v1/images/generations",
+        "/v1/images/edits",
+        "/v1/images/variations",
+        "/v1/interpolations",
+    }
+    assert "application/json" in answers["/v1/images/edits"]

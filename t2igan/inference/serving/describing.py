@@ -14,7 +14,7 @@ from t2igan.inference.editing.describing import check_captioner
 from t2igan.inference.serving.answers import ApiError, json_response
 from t2igan.inference.serving.edits import with_pictures
 from t2igan.inference.serving.images import service_of
-from t2igan.inference.serving.parameters import RequestBody, typed
+from t2igan.inference.serving.parameters import RequestBody, Whole, typed
 from t2igan.inference.serving.queueing import Progress
 from t2igan.inference.serving.uploads import read_parts, read_sources
 
@@ -24,7 +24,7 @@ ROUTER = APIRouter()
 class DescriptionBody(RequestBody):
     """The fields of `/v1/describe`, besides the picture `image`."""
 
-    beams: int | None = Field(None, ge=1, le=16, description="Captions that are followed at a time; 4.")
+    beams: Whole | None = Field(None, ge=1, le=16, description="Captions that are followed at a time; 4.")
 
 
 @ROUTER.post("/v1/describe", openapi_extra=with_pictures(DescriptionBody, "image"))

@@ -17,9 +17,9 @@ from pydantic import BaseModel, Field
 from t2igan.errors import UserError
 from t2igan.inference import editing
 from t2igan.inference.serving.answers import ApiError
-from t2igan.inference.serving.images import answer, service_of
+from t2igan.inference.serving.images import PICTURES, answer, service_of
 from t2igan.inference.serving.models import ServedModel
-from t2igan.inference.serving.parameters import PictureBody, Wanted, check_prompt, seeds_from, typed, wanted_of
+from t2igan.inference.serving.parameters import PictureBody, Real, Wanted, check_prompt, seeds_from, typed, wanted_of
 from t2igan.inference.serving.queueing import Progress
 from t2igan.inference.serving.service import Service
 from t2igan.inference.serving.uploads import Source, of_file, read_parts, read_sources
@@ -44,7 +44,7 @@ class VariationBody(PictureBody):
     """The fields of `/v1/images/variations`, besides the picture `image`."""
 
     caption: str | None = Field(None, description="What the picture shows.")
-    strength: float | None = Field(None, ge=0, le=1, description="0 = the picture itself, 1 = any of its caption; 0.5.")
+    strength: Real | None = Field(None, ge=0, le=1, description="0 = the picture itself, 1 = any of its caption; 0.5.")
 
 
 def with_pictures(body: type[BaseModel], *names: str, required: bool = True) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def with_pictures(body: type[BaseModel], *names: str, required: bool = True) -> 
     return {"requestBody": {"required": True, "content": content}}
 
 
-@ROUTER.post("/v1/images/edits", openapi_extra=with_pictures(EditBody, "image", "mask"))
+@ROUTER.post("/v1/images/edits", openapi_extra=with_pictures(EditBody, "image", "mask"), responses=PICTURES)
 async def edits(request: Request) -> Response:
     """Changes a picture so that another caption holds, or draws what a mask hides anew."""
     service = service_of(request)
@@ -100,7 +100,7 @@ async def edited(request: Request, service: Service, body: EditBody, files: dict
     return Result(wanted, body.prompt, done, served.warnings(body.prompt, negative))
 
 
-@ROUTER.post("/v1/images/variations", openapi_extra=with_pictures(VariationBody, "image"))
+@ROUTER.post("/v1/images/variations", openapi_extra=with_pictures(VariationBody, "image"), responses=PICTURES)
 async def variations(request: Request) -> Response:
     """Draws pictures like one that is given."""
     service = service_of(request)

@@ -24,13 +24,16 @@ _WORDS_SCHEMA = {"type": "object", "properties": {"prompt": {"type": "string"}, 
 _WORDS = {"required": True, "content": {"application/json": {"schema": _WORDS_SCHEMA}}}
 _BODY = {"required": True, "content": {"application/json": {"schema": GenerationBody.model_json_schema()}}}
 
+# What OpenAPI says of answers with pictures: those to `stream` are server-sent events.
+PICTURES: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+
 
 def service_of(request: Request) -> Service:
     """Returns the server's state."""
     return request.app.state.service
 
 
-@ROUTER.post("/v1/images/generations", openapi_extra={"requestBody": _BODY})
+@ROUTER.post("/v1/images/generations", openapi_extra={"requestBody": _BODY}, responses=PICTURES)
 async def generations(request: Request) -> Response:
     """Draws pictures from a caption."""
     service = service_of(request)

@@ -17,9 +17,9 @@ from t2igan.inference.pictures import gif_bytes
 from t2igan.inference.serving.answers import ApiError
 from t2igan.inference.serving.edits import editable, quality_of, with_pictures
 from t2igan.inference.serving.encoding import resized
-from t2igan.inference.serving.images import answer, service_of
+from t2igan.inference.serving.images import PICTURES, answer, service_of
 from t2igan.inference.serving.models import ServedModel
-from t2igan.inference.serving.parameters import AnswerBody, Seed, truncation_of, typed, wanted_of
+from t2igan.inference.serving.parameters import AnswerBody, Real, Seed, Whole, truncation_of, typed, wanted_of
 from t2igan.inference.serving.queueing import Progress
 from t2igan.inference.serving.settings import Settings
 from t2igan.inference.serving.uploads import Source, check_plain, read_parts, read_sources
@@ -37,16 +37,19 @@ class InterpolationBody(AnswerBody):
     prompts: _Pair | None = Field(None, description="Two plain captions: the first picture and the last.")
     seeds: Annotated[list[Seed], Field(min_length=2, max_length=2)] | None = Field(None, description="Of each.")
     seed: Seed | None = Field(None, description="Of both, instead of `seeds`. Without either, at random.")
-    truncation: float | None = Field(None, description="Scales the noise of both: 1.")
+    truncation: Real | None = Field(None, description="Scales the noise of both: 1.")
     captions: _Pair | None = Field(None, description="Of two pictures: what each shows.")
-    frames: int | None = Field(None, ge=2, le=_MOST_FRAMES, description="Pictures, first and last included; 8.")
-    frame_ms: int | None = Field(None, ge=20, le=10_000, description="How long a frame of a GIF is shown; 120 ms.")
+    frames: Whole | None = Field(None, ge=2, le=_MOST_FRAMES, description="Pictures, first and last included; 8.")
+    frame_ms: Whole | None = Field(None, ge=20, le=10_000, description="How long a frame of a GIF is shown; 120 ms.")
     output_format: Literal["png", "jpeg", "webp", "gif"] | None = Field(  # type: ignore[assignment]
         None, description="A picture a frame, or gif: all of them, there and back."
     )
 
 
-@ROUTER.post("/v1/interpolations", openapi_extra=with_pictures(InterpolationBody, "image", required=False))
+_PICTURES_OR_PROMPTS = with_pictures(InterpolationBody, "image", required=False)
+
+
+@ROUTER.post("/v1/interpolations", openapi_extra=_PICTURES_OR_PROMPTS, responses=PICTURES)
 async def interpolations(request: Request) -> Response:
     """Draws what lies between two prompts or two pictures."""
     service = service_of(request)

@@ -8,7 +8,7 @@ import re
 import secrets
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from python_multipart.exceptions import FormParserError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -27,7 +27,17 @@ from t2igan.inference.serving.settings import Settings
 LARGEST_SEED = 2**32 - 1
 LONGEST_CAPTION = 32_000  # characters of one that is cut: OpenAI's own limit
 Body = TypeVar("Body", bound=BaseModel)
-Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+
+
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):  # 1 or 0 to pydantic
+        raise ValueError("a number is wanted, not true or false")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_truth)]
+Real = Annotated[float, BeforeValidator(_no_truth)]
+Seed = Annotated[Whole, Field(ge=0, le=LARGEST_SEED)]
 
 
 class RequestBody(BaseModel):
@@ -45,7 +55,7 @@ class AnswerBody(RequestBody):
     size: str | None = Field(None, description="Such as 512x512, square; auto = as drawn, enlarged to 128 px.")
     response_format: Literal["url", "b64_json"] | None = Field(None, description="Without it, both.")
     output_format: Literal["png", "jpeg", "webp"] | None = Field(None, description="png; edits read recipes of PNGs.")
-    output_compression: int | None = Field(None, ge=0, le=100, description="Quality of jpeg and webp; 90.")
+    output_compression: Whole | None = Field(None, ge=0, le=100, description="Quality of jpeg and webp; 90.")
     stream: bool | None = Field(None, description="Server-sent events, one a picture.")
     quality: str | None = Field(None, description="How long edits are worked at: low, medium, high.")
 
@@ -53,8 +63,8 @@ class AnswerBody(RequestBody):
 class PictureBody(AnswerBody):
     """What requests for `n` pictures take besides."""
 
-    n: int | None = Field(None, ge=1, description="How many pictures; 1.")
-    partial_images: int | None = Field(None, ge=0, le=3, description="No partial pictures: a GAN draws in one pass.")
+    n: Whole | None = Field(None, ge=1, description="How many pictures; 1.")
+    partial_images: Whole | None = Field(None, ge=0, le=3, description="No partial pictures: a GAN draws in one pass.")
     background: Literal["auto", "opaque"] | None = Field(None, description="Pictures are opaque.")
     seed: Seed | None = Field(None, description="Of the first picture; the others count up. Without it, at random.")
     style: str | None = Field(None, description="Has no effect.")
@@ -67,8 +77,8 @@ class GenerationBody(PictureBody):
 
     prompt: str = Field(description="A caption in the style of the training captions, or one with weights.")
     seeds: list[Seed] | None = Field(None, description="One a picture, instead of `seed`.")
-    truncation: float | None = Field(None, description="Scales the noise: 1; less = more typical pictures.")
-    guidance: float | None = Field(None, description="Above 1 leans towards the caption, if the model can; 1.")
+    truncation: Real | None = Field(None, description="Scales the noise: 1; less = more typical pictures.")
+    guidance: Real | None = Field(None, description="Above 1 leans towards the caption, if the model can; 1.")
     negative_prompt: str | None = Field(None, description="What is not wanted, phrases between commas.")
     cut_long: bool | None = Field(None, description="Take the prompt for a caption: cut it where it is too long.")
 
@@ -192,7 +202,7 @@ def typed(fields: dict[str, Any], kind: type[Body]) -> Body:
         if first["type"] == "missing" or (name == "prompt" and fields.get("prompt") is None):
             raise ApiError(400, f"{name} is missing: say in words what to draw.", name, "missing") from error
         value = repr(first["input"])[:80]
-        raise ApiError(400, f"{name}={value}: {first['msg'].lower()}.", name) from error
+        raise ApiError(400, f"{name}={value}: {first['msg'].removeprefix('Value error, ').lower()}.", name) from error
 
 
 def check_prompt(
