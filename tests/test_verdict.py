@@ -94,6 +94,15 @@ def test_few_pictures_are_said_to_be_the_reason(num_real, said):
     assert verdict({}, None, 30)[-1]["finding"] == "incomplete"
 
 
+@pytest.mark.parametrize("num_real", [7, 44])
+def test_few_real_pictures_are_a_weak_ruler_for_good_figures_and_for_bad_ones(num_real):
+    figures = {name: dict(zip(("value", "real", "floor"), of, strict=True)) for name, of in HEALTHY.items()}
+    assert [f["finding"] for f in verdict(figures, num_real=num_real)] == ["weak_ruler", "unsure"]
+    found = verdict(BLOBS, num_real=num_real)
+    assert found[0]["finding"] == "unlike_real" and "weak_ruler" in [f["finding"] for f in found]
+    assert any(f"{num_real} real pictures" in finding["text"] for finding in found)
+
+
 RETRIEVAL = {"retrieval/caption_at_1/probe": {"value": 0.4, "real": 0.5}}
 
 

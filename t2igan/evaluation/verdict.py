@@ -60,7 +60,10 @@ def verdict(
     found.sort(key=lambda finding: LEVELS.index(finding["level"]))  # stable
     if any(finding["level"] == "bad" for finding in found):
         return found
-    return found + [_healthy(figures, found, num_real, complete)]
+    last = _healthy(figures, found, num_real, complete)
+    if last["finding"] == "too_few_pictures":  # which says as much
+        found = [finding for finding in found if finding["finding"] != "weak_ruler"]
+    return [*found, last]
 
 
 def _collapse(figures: Mapping) -> list[Finding]:
@@ -219,7 +222,7 @@ def _weak_ruler(figures: Mapping, num_real: int | None) -> list[Finding]:
     if weak:
         among = " among the first five" if "at_5" in name else ""
         reasons.append(f"real pictures find their own caption{among} in {figures[name]['real']:.0%} of the cases")
-    if num_real is not None and FEW_PICTURES <= num_real < WEAK_PICTURES:  # fewer still have a finding of their own
+    if num_real is not None and num_real < WEAK_PICTURES:
         reasons.append(f"there are {num_real} real pictures to compare with")
     if not reasons:
         return []
