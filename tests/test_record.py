@@ -5,9 +5,13 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from tiny import random_snapshot
 
 from t2igan.errors import UserError
+from t2igan.evaluation.runs import evaluate_run
 from t2igan.inference.checkpoint import read_checkpoint
+from t2igan.inference.sample import SNAPSHOT_NAME, load
+from t2igan.inference.snapshot import save_snapshot
 from t2igan.training import train
 from t2igan.training.record import check_same_configuration
 
@@ -81,3 +85,13 @@ def test_a_longer_training_is_a_new_run_that_begins_with_the_old_one(begun, tmp_
     begun.init_from = str(tmp_path / "run")
     train.train(begun, tmp_path / "longer")
     assert read_checkpoint(tmp_path / "longer" / "checkpoints" / "text")[0] == 4
+
+
+def test_figures_find_the_pictures_that_the_snapshot_does_not_tell_of(begun, tmp_path, monkeypatch):
+    source, run = tmp_path / "here", tmp_path / "run"
+    snapshot = random_snapshot([f"a picture with the number {i}" for i in range(40)], {"data.source": str(source)})
+    save_snapshot(run / SNAPSHOT_NAME, snapshot)
+    monkeypatch.chdir(run)
+    assert load(run).config["data"]["source"] == "here"
+    found = evaluate_run(run, num_images=4, metrics=("diversity",))
+    assert found["counts"]["num_images"] == 4 and found["data"] == begun.data.source

@@ -21,6 +21,7 @@ from t2igan.evaluation.evaluate import GROUPS, Result, chosen_groups, evaluate, 
 from t2igan.evaluation.evaluators.samples import Draw
 from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.extractors.extractor import in_batches
+from t2igan.evaluation.report.facts import read_record
 from t2igan.evaluation.table import table
 from t2igan.inference.checkpoint import read_checkpoint
 from t2igan.inference.console import say
@@ -115,7 +116,9 @@ def _evaluate_one(
     which: str,
 ) -> Evaluated:
     model = load(workdir, which)
-    config = from_dict(model.config)
+    # The model itself does not tell of the folders on this machine.
+    known = (workdir / "config.json").is_file()
+    config = from_dict(read_record(workdir)["config"] if known else model.config)
     if line := looks_at_private(config, f"the figures of {workdir}"):
         say(line)
     split = split or config.data.test_split
