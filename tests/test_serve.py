@@ -327,6 +327,16 @@ def test_a_model_of_the_package_is_served_with_a_caption_to_begin_with(tmp_path,
     assert {"beard", "sunglasses"} <= set(about["vocabulary"]["words"])
 
 
+def test_a_field_of_a_form_that_is_given_twice_is_a_list(server):
+    kind = "application/x-www-form-urlencoded"
+    body = b"prompt=a&n=2&seeds=4&seeds=5&size=8x8"
+    assert [
+        one["seed"] for one in server.ask("POST", "/v1/images/generations", body, content_type=kind)[2]["data"]
+    ] == [4, 5]
+    status, _, answer = server.ask("POST", "/v1/images/generations", body + b"&prompt=b", content_type=kind)
+    assert status == 400 and answer["error"]["param"] == "prompt" and "['a', 'b']" in answer["error"]["message"]
+
+
 def test_openapi_says_that_answers_may_be_streams(server):
     paths = server.ask("GET", "/openapi.json")[2]["paths"]
     answers = {path: of["post"]["responses"]["200"].get("content", {}) for path, of in paths.items() if "post" in of}

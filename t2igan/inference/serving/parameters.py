@@ -129,7 +129,7 @@ async def read_fields(request: Request) -> dict[str, Any]:
 
 
 async def read_form(request: Request) -> tuple[dict[str, Any], dict[str, list[bytes]]]:
-    """Returns fields and files of a form, by name ("image[]" is "image"); fields with brackets are lists.
+    """Returns fields and files of a form, by name ("image[]" is "image"); with brackets, or given twice, they are lists.
 
     Raises:
       ApiError: it cannot be read.
@@ -139,18 +139,18 @@ async def read_form(request: Request) -> tuple[dict[str, Any], dict[str, list[by
     except (HTTPException, FormParserError) as error:  # old versions of Starlette let the parser's own through
         why = error.detail if isinstance(error, HTTPException) else error
         raise ApiError(400, f"The form cannot be read: {why}", None, "invalid_form") from error
-    fields: dict[str, Any] = {}
-    lists: dict[str, list[str]] = {}
+    texts: dict[str, list[str]] = {}
+    lists: set[str] = set()
     files: dict[str, list[bytes]] = {}
-    for name, value in form.multi_items():
-        if not isinstance(value, str):
-            files.setdefault(name.removesuffix("[]"), []).append(await value.read())
-        elif name.endswith("[]"):
-            lists.setdefault(name.removesuffix("[]"), []).append(value)
+    for given, value in form.multi_items():
+        name = given.removesuffix("[]")
+        if isinstance(value, str):
+            texts.setdefault(name, []).append(value)
+            lists |= {name} if name != given or len(texts[name]) > 1 else set()
         else:
-            fields[name] = value
+            files.setdefault(name, []).append(await value.read())
     await form.close()
-    return fields | lists, files
+    return {name: found if name in lists else found[0] for name, found in texts.items()}, files
 
 
 def is_form(request: Request) -> bool:
