@@ -129,7 +129,7 @@ async def read_fields(request: Request) -> dict[str, Any]:
 
 
 async def read_form(request: Request) -> tuple[dict[str, Any], dict[str, list[bytes]]]:
-    """Returns fields and files of a form, by name ("image[]" is "image"); with brackets, or given twice, they are lists.
+    """Returns fields and files of a form, by name ("image[]" is "image"); in brackets or given twice, they are lists.
 
     Raises:
       ApiError: it cannot be read.
