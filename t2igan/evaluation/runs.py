@@ -21,7 +21,6 @@ from t2igan.evaluation.evaluate import GROUPS, Result, chosen_groups, evaluate, 
 from t2igan.evaluation.evaluators.samples import Draw
 from t2igan.evaluation.extractors import FeatureExtractors
 from t2igan.evaluation.extractors.extractor import in_batches
-from t2igan.evaluation.report.facts import read_record
 from t2igan.evaluation.table import table
 from t2igan.inference.checkpoint import read_checkpoint
 from t2igan.inference.console import say
@@ -117,8 +116,7 @@ def _evaluate_one(
 ) -> Evaluated:
     model = load(workdir, which)
     # The model itself does not tell of the folders on this machine.
-    known = (workdir / "config.json").is_file()
-    config = from_dict(read_record(workdir)["config"] if known else model.config)
+    config = from_dict(_read(workdir / "config.json").get("config", model.config))
     if line := looks_at_private(config, f"the figures of {workdir}"):
         say(line)
     split = split or config.data.test_split
@@ -174,8 +172,8 @@ def _game_of(workdir: Path, info: Mapping[str, Any] | None) -> tuple[int, Mappin
     return next((one for one in found if one is not None), None)
 
 
-def _read(path: Path) -> Result:
-    """Returns an earlier evaluation; {} where there is none, or none that can be read."""
+def _read(path: Path) -> dict[str, Any]:
+    """Returns what a file of JSON says; {} where there is none, or none that can be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
