@@ -20,8 +20,8 @@ def get_config():
     config.data.update(source="noto_emoji", test_split="heldout_combo")
     config.tokenizer.vocab_size = 1024
     config.pretrain_text.images = 96_000
-    config.pretrain_autoencoder.update(images=112_000, batch_images=16)  # as measured; docs/space.md
-    config.pretrain_generator.images = 320_000
+    config.pretrain_autoencoder.images = 80_000
+    config.pretrain_generator.images = 480_000
     config.evaluate.num_images = 365
     # Attributes say little of an emoji; which picture belongs to which caption says more.
     config.checkpoint.best_metric = "frechet_distance/probe"

@@ -28,6 +28,7 @@ from t2igan.inference.serving.queueing import FairQueue, Full, Group, Job, Pictu
 
 FAILURES_UNTIL_UNREADY = 3  # draws in a row
 _RISE = 1.1
+_CALL_S = 0.0005  # what a further call takes besides drawing
 _WORTH_A_CALL = 0.9  # of the time of one call, that two of smaller batches may take
 _COMPILING_THREADS = 2  # tracing holds Python's lock, so that more gain nothing
 
@@ -63,7 +64,7 @@ class Durations:
         sizes = (size, smaller, _padded(images - smaller))
         whole_s, first_s, rest_s = (self._least_s.get((group.model, each), 0.0) for each in sizes)
         known = whole_s and first_s and rest_s
-        return smaller if known and first_s + rest_s < _WORTH_A_CALL * whole_s else images
+        return smaller if known and first_s + rest_s + _CALL_S < _WORTH_A_CALL * whole_s else images
 
 
 def _padded(images: int) -> int:
