@@ -188,8 +188,9 @@ class Batcher:
             to_warm = self._next_to_warm()
             if to_warm and (not self._queue.images or self._drawn_s >= self._warming_s):
                 self._warm_one(*to_warm)
-            elif self.warm and self._to_time and not self._queue.images:
-                self._time_one(*self._to_time.pop(0))
+            to_time = self._to_time  # `close` puts another list in its place
+            if self.warm and to_time and not self._queue.images:
+                self._time_one(*to_time.pop(0))
 
     def _next_to_warm(self) -> tuple[int, Group] | None:
         """The next size of a group, where it is compiled."""
