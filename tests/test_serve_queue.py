@@ -145,14 +145,16 @@ def test_until_all_is_compiled_batches_are_no_larger_than_what_is():
         return asked
 
     asked = asyncio.run(ask())
-    assert sizes[:7] == [1, 2, 2, 2, 1, 4, 8] and sorted(asked.images) == [0, 1, 2, 3, 4]
+    timed = sizes[7:]  # as many as there was time for
+    assert sizes[:7] == [1, 2, 2, 2, 1, 4, 8] and timed == [1, 2, 4, 8][: len(timed)]
+    assert sorted(asked.images) == [0, 1, 2, 3, 4]
 
 
 def test_a_size_that_does_not_fit_into_memory_is_left_out():
-    sizes, failures = [], []
+    sizes, tried, failures = [], [], []
 
     def draw(_group, prompts, _seeds):
-        sizes.append(len(prompts))
+        (sizes if prompts[0] == "p" else tried).append(len(prompts))
         if len(prompts) > 2:
             raise MemoryError
         return np.zeros((len(prompts), 4, 4, 3), np.uint8)
@@ -167,8 +169,9 @@ def test_a_size_that_does_not_fit_into_memory_is_left_out():
         await asyncio.to_thread(batcher.close)
 
     asyncio.run(ask())
-    timed = [size for size in sizes[3:] if size > 2]
-    assert sizes[:3] == [1, 2, 4] and not timed and failures.count(True) == 1
+    timed = tried[3:]  # as many as there was time for
+    assert tried[:3] == [1, 2, 4] and timed == [1, 2][: len(timed)]
+    assert sizes == [2, 2, 1] and failures.count(True) == 1
 
 
 def test_while_a_size_is_compiled_smaller_batches_are_drawn():
@@ -195,7 +198,8 @@ def test_while_a_size_is_compiled_smaller_batches_are_drawn():
         await asyncio.to_thread(batcher.close)
 
     asyncio.run(ask())
-    assert sizes[:6] == [1, 2, 2, 1, 4, 8]
+    timed = sizes[6:]  # as many as there was time for
+    assert sizes[:6] == [1, 2, 2, 1, 4, 8] and timed == [1, 2, 4, 8][: len(timed)]
 
 
 def test_what_was_compiled_is_drawn_without_another_compilation():

@@ -87,10 +87,15 @@ def encode_composed(tokenizer: Tokenizer, meant: Sequence[Prompt]) -> tuple[np.n
     return tokens, shares, read, np.stack([np.arange(most_read) < len(prompt.read) for prompt in meant])
 
 
+def padded_size(images: int) -> int:
+    """Returns the least of `BATCH_SIZES`, for which programs are compiled, that holds so many pictures."""
+    return min(size for size in BATCH_SIZES if size >= images)
+
+
 def padded(arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """Returns rows repeated up to one of `BATCH_SIZES`, for which a program is compiled."""
+    """Returns rows repeated up to one of `BATCH_SIZES`."""
     filled = len(arrays[0])
-    size = min(s for s in BATCH_SIZES if s >= filled)
+    size = padded_size(filled)
     return tuple(np.pad(x, ((0, size - filled), *[(0, 0)] * (x.ndim - 1)), mode="edge") for x in arrays)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from t2igan import nets
 from t2igan.errors import UserError
 from t2igan.inference.arguments import as_seeds
-from t2igan.inference.drawing import BATCH_SIZES, to_bytes
+from t2igan.inference.drawing import BATCH_SIZES, padded, padded_size, to_bytes
 from t2igan.inference.editing.composing import compose
 from t2igan.inference.editing.inversion import AT_ONCE, COMPLETIONS, Found, Target, best_of
 from t2igan.inference.editing.inverting import (
@@ -217,8 +217,8 @@ def filled(
       visible: float32 [N, S, S, 1].
       noises: number of pictures -> noise for each.
     """
-    size = next(s for s in BATCH_SIZES if s >= len(images))
-    fill = lambda x: jnp.asarray(np.pad(x, ((0, size - len(x)), *[(0, 0)] * (x.ndim - 1)), mode="edge"))
+    size = padded_size(len(images))
+    fill = lambda x: jnp.asarray(padded((x,))[0])
     text = encode_text(model, [*captions, *[captions[-1]] * (size - len(captions))])
     drawn = _filled(model.networks, model.params, fill(images), fill(visible), noises(size), text)
     return np.asarray(drawn)[: len(images)]

@@ -14,7 +14,7 @@ import numpy as np
 from t2igan import nets
 from t2igan.errors import UserError, nearest
 from t2igan.inference.arguments import as_prompts, as_seeds, check_number
-from t2igan.inference.drawing import BATCH_SIZES, composed, encode_composed, noise, padded, to_bytes
+from t2igan.inference.drawing import BATCH_SIZES, composed, encode_composed, noise, padded, padded_size, to_bytes
 from t2igan.inference.editing import inversion
 from t2igan.inference.editing.codes import Codes
 from t2igan.inference.editing.inversion import FROM_INVERTER, QUALITIES, Effort, Found, Target
@@ -162,8 +162,8 @@ def look(
       start: what was found of each; None = what the snapshot's inverter says, where there is one.
     """
     filled = len(images)
-    size = next(s for s in BATCH_SIZES if s >= filled)
-    fill = lambda x: jnp.asarray(np.pad(x, ((0, size - filled), *[(0, 0)] * (x.ndim - 1)), mode="edge"))
+    size = padded_size(filled)
+    fill = lambda x: jnp.asarray(padded((x,))[0])
     text = encode_text(model, [*captions, *[captions[-1]] * (size - filled)])
     target = Target(to_unit(fill(images)), fill(visible), text)
     networks, params = model.networks, model.params

@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 
 from t2igan.errors import UserError
-from t2igan.inference.drawing import BATCH_SIZES
+from t2igan.inference.drawing import BATCH_SIZES, padded_size
 from t2igan.inference.serving.queueing import FairQueue, Full, Group, Job, Picture
 
 FAILURES_UNTIL_UNREADY = 3  # draws in a row
-_RISE = 1.1
+_RISE = 1.1  # by which the least time of a size may grow with each batch, since machines have other work
 _CALL_S = 0.0005  # what a further call takes besides drawing
 _WORTH_A_CALL = 0.9  # of the time of one call, that two of smaller batches may take
 _COMPILING_THREADS = 2  # tracing holds Python's lock, so that more gain nothing
@@ -48,8 +48,8 @@ class Durations:
         self._least_s: dict[tuple[str, int], float] = {}
 
     def note(self, group: Group, images: int, seconds: float) -> None:
-        """Takes note of a batch. The least counts, and may rise by a tenth a batch, since machines have other work."""
-        key = group.model, _padded(images)
+        """Takes note of a batch; the least time of late counts."""
+        key = group.model, padded_size(images)
         self._least_s[key] = min(seconds, _RISE * self._least_s.get(key, seconds))
 
     def worth(self, group: Group, images: int) -> int:
@@ -57,19 +57,14 @@ class Durations:
 
         The latter where that batch and one of the rest take less time than a padded one of all; so far as is known.
         """
-        size = _padded(images)
+        size = padded_size(images)
         smaller = size // 2
         if size == images or smaller == 0:
             return images
-        sizes = (size, smaller, _padded(images - smaller))
+        sizes = (size, smaller, padded_size(images - smaller))
         whole_s, first_s, rest_s = (self._least_s.get((group.model, each), 0.0) for each in sizes)
         known = whole_s and first_s and rest_s
         return smaller if known and first_s + rest_s + _CALL_S < _WORTH_A_CALL * whole_s else images
-
-
-def _padded(images: int) -> int:
-    """The size of the batch that draws so many pictures."""
-    return min(size for size in BATCH_SIZES if size >= images)
 
 
 class NobodyWaits(Exception):

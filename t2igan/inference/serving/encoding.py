@@ -92,11 +92,11 @@ class Encoder:
 
 
 def _file(image: np.ndarray, px: int, form: str, quality: int, facts: Mapping[str, Any], source_type: str) -> bytes:
-    native_px = image.shape[0]
-    factor, rest = divmod(px, native_px)
-    image = image if form == "png" and not rest else resized(image, px)
     if form == "png":
-        return repeated_png(image, 1 if rest else factor, png_texts(facts, source_type))
+        factor, rest = divmod(px, image.shape[0])
+        texts = png_texts(facts, source_type)
+        return repeated_png(resized(image, px), 1, texts) if rest else repeated_png(image, factor, texts)
+    image = resized(image, px)
     if form == "jpeg" and has_alpha(image):  # which knows no transparency
         image = composited(image, WHITE)
     return picture_bytes(image, form.upper(), facts, source_type, quality=quality)

@@ -144,13 +144,15 @@ async def read_form(request: Request) -> tuple[dict[str, Any], dict[str, list[by
     files: dict[str, list[bytes]] = {}
     for given, value in form.multi_items():
         name = given.removesuffix("[]")
-        if isinstance(value, str):
-            texts.setdefault(name, []).append(value)
-            lists |= {name} if name != given or len(texts[name]) > 1 else set()
-        else:
+        if not isinstance(value, str):
             files.setdefault(name, []).append(await value.read())
+            continue
+        texts.setdefault(name, []).append(value)
+        if name != given:
+            lists.add(name)
     await form.close()
-    return {name: found if name in lists else found[0] for name, found in texts.items()}, files
+    fields = {name: found if name in lists or len(found) > 1 else found[0] for name, found in texts.items()}
+    return fields, files
 
 
 def is_form(request: Request) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import struct
 from collections.abc import Mapping
 
@@ -34,19 +33,13 @@ def repeated_png(image: UInt8[np.ndarray, "H W C"], factor: int, texts: Mapping[
 def _rows(image: UInt8[np.ndarray, "H W C"], factor: int) -> UInt8[np.ndarray, "H F bytes"]:
     """The filtered rows: "Sub" leaves one pixel of each square in its first row, and "Up" nothing of the others."""
     height, width, channels = image.shape
-    rows = _rows_of_zeros(height, width, channels, factor).copy()
+    rows = np.zeros((height, factor, 1 + width * factor * channels), np.uint8)
+    rows[:, 0, 0], rows[:, 1:, 0] = _SUB, _UP
     differences = image.copy()
     differences[:, 1:] -= image[:, :-1]
     pixel = np.dtype((np.void, channels))
     places = np.ndarray((height, width), pixel, rows, 1, (rows.strides[0], factor * channels))
     places[...] = differences.view(pixel)[..., 0]
-    return rows
-
-
-@functools.lru_cache(maxsize=16)
-def _rows_of_zeros(height: int, width: int, channels: int, factor: int) -> UInt8[np.ndarray, "H F bytes"]:
-    rows = np.zeros((height, factor, 1 + width * factor * channels), np.uint8)
-    rows[:, 0, 0], rows[:, 1:, 0] = _SUB, _UP
     return rows
 
 

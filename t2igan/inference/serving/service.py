@@ -27,7 +27,8 @@ from t2igan.inference.serving.rates import Rate
 from t2igan.inference.serving.settings import Settings
 from t2igan.inference.watermark import check_size
 
-_INLINE_PIXELS = 4 * 256 * 256  # more are encoded on a thread: the event loop has others to serve
+# More are encoded on a thread: the event loop has others to serve. Others than PNG take longer a pixel.
+_INLINE_PIXELS, _INLINE_PNG_PIXELS = 2 * 256 * 256, 4 * 256 * 256
 UNWATCHED_S = 0.1  # until then nobody looks whether a client has left
 COMPILING_RETRY_S = 5  # what was compiled by then is kept, however often somebody comes again
 LONGEST_RETRY_S = 30  # OpenAI's Python client takes no advice to wait above 120 s, its Node client any
@@ -125,7 +126,8 @@ class Service:
         def all_of_them() -> list[bytes]:
             return [self.encoder.drawn(image, recipe) for image, recipe in zip(images, recipes, strict=True)]
 
-        if self.encoder.signer is None and sum(recipe.px**2 for recipe in recipes) <= _INLINE_PIXELS:
+        most = _INLINE_PNG_PIXELS if all(recipe.form == "png" for recipe in recipes) else _INLINE_PIXELS
+        if self.encoder.signer is None and sum(recipe.px**2 for recipe in recipes) <= most:
             return all_of_them()
         return await asyncio.to_thread(all_of_them)
 
