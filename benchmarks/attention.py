@@ -17,10 +17,10 @@ import numpy as np
 
 import t2igan
 from benchmarks.timing import publish, table
-from t2igan.config import from_dict
 from t2igan.data import open_dataset
 from t2igan.evaluation.explain import Change, explain
 from t2igan.evaluation.report.explanation import agreement, attention_maps, moved_by_place
+from t2igan.evaluation.runs import configuration
 
 SEEDS = (0, 1)
 MOST_READ = 0.1  # share of the places
@@ -42,7 +42,7 @@ def main() -> None:
 def measure(workdir: str, split: str, num: int) -> list[str]:
     """Returns the row of a model."""
     model = t2igan.load(workdir)
-    data = from_dict(model.config).data
+    data = configuration(workdir, model).data
     split = split or data.test_split
     captions = [of_one[0] for of_one in open_dataset(data, split).captions]
     chosen = [captions[i] for i in np.unique(np.linspace(0, len(captions) - 1, num).astype(int))]

@@ -32,8 +32,8 @@ import numpy as np
 import optax
 
 import t2igan
-from t2igan.config import from_dict
 from t2igan.data import Dataset, open_dataset
+from t2igan.evaluation.runs import configuration
 from t2igan.inference.drawing import to_bytes
 
 HIDDEN = 128
@@ -227,7 +227,7 @@ def main() -> None:
     parser.add_argument("--out", default="", help="a .json file for the figures")
     options = parser.parse_args()
     model = t2igan.load(options.workdir)
-    config = from_dict(model.config)
+    config = configuration(options.workdir, model)
     train = open_dataset(config.data, config.data.train_split)
     judge = learn(train, config.data.source)
     figures: dict[str, Any] = {"workdir": options.workdir, "model": model.digest, "source": config.data.source}

@@ -29,8 +29,8 @@ import numpy as np
 
 import t2igan
 from benchmarks.judge64 import small
-from t2igan.config import from_dict
 from t2igan.data import Dataset, open_dataset
+from t2igan.evaluation.runs import configuration
 from t2igan.inference.pictures import save_png, sheet
 
 SHOWN = 12  # of the sheet: every fifth prompt
@@ -200,7 +200,7 @@ def main() -> None:
     results, drawn = {}, []
     for workdir in options.workdirs.split(","):
         model = t2igan.load(workdir)
-        config = from_dict(model.config)
+        config = configuration(workdir, model)
         train = open_dataset(config.data, config.data.train_split)
         of_all = []
         for name, wanted in (("reworded", REWORDED), ("unseen", UNSEEN)):

@@ -29,8 +29,8 @@ import numpy as np
 
 import t2igan
 from benchmarks.judge64 import laplacian, small
-from t2igan.config import from_dict
 from t2igan.data import open_dataset
+from t2igan.evaluation.runs import configuration
 from t2igan.inference.drawing import noise, to_bytes
 from t2igan.inference.pictures import save_png, sheet
 
@@ -107,7 +107,7 @@ def main() -> None:
     shown, lines = [], []
     for workdir in options.workdirs.split(","):
         model = t2igan.load(workdir)
-        config = from_dict(model.config)
+        config = configuration(workdir, model)
         data = open_dataset(config.data, options.split)
         captions, real = [of[0] for of in data.captions[: options.num]], np.asarray(data.images)[: options.num]
         train = open_dataset(config.data, config.data.train_split)

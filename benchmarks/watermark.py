@@ -18,10 +18,10 @@ import numpy as np
 from PIL import Image
 
 import t2igan
-from t2igan.config.stored import from_dict
 from t2igan.data import open_dataset
 from t2igan.data.alpha import composited, has_alpha
 from t2igan.evaluation.metrics import interval_of_share
+from t2igan.evaluation.runs import configuration
 from t2igan.inference.watermark import Secret, find, mark
 
 BICUBIC, NEAREST = Image.Resampling.BICUBIC, Image.Resampling.NEAREST
@@ -69,7 +69,7 @@ WITHOUT = ("plain",)  # after which it is looked for in drawings that have none
 def drawings(workdir: Path, num: int, seed: int) -> np.ndarray:
     """Returns drawings of captions that the model was not trained on, on white where they are transparent."""
     model = t2igan.load(workdir)
-    data = from_dict(model.config).data
+    data = configuration(workdir, model).data
     captions = [captions[0] for captions in open_dataset(data, data.test_split).captions]
     chosen = np.random.default_rng(seed).integers(len(captions), size=num)
     images = model.sample([captions[i] for i in chosen], list(range(num)), cut_long=True)

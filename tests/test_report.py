@@ -211,6 +211,18 @@ def test_without_attributes_captions_or_sheets_the_page_says_so(run, monkeypatch
     assert "evaluation has nothing on this" in text_of(document, "captions")
 
 
+def test_without_sheets_the_captions_of_the_run_are_drawn(run, monkeypatch):
+    """They stand in its record, not in its snapshot, which may be given to others."""
+    evaluates(monkeypatch)
+    shutil.rmtree(run / "samples")
+    record = json.loads((run / "config.json").read_text())
+    record["config"]["sample"]["captions"] = ["a person in a green jumper"]
+    (run / "config.json").write_text(json.dumps(record))
+    document = parsed(report(run))
+    assert pictures_in(document, "pictures") == 6
+    assert "a person in a green jumper" in text_of(document, "pictures")
+
+
 def test_a_run_that_has_drawn_nothing_yet_has_its_curves(run, monkeypatch):
     asked = evaluates(monkeypatch)
     (run / "snapshot.safetensors").unlink()

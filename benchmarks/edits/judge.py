@@ -13,10 +13,10 @@ from PIL import Image
 
 import t2igan
 from benchmarks.edits.wording import WORDINGS, Attributes, Wording
-from t2igan.config.stored import from_dict
 from t2igan.data import Dataset, list_splits, open_dataset
 from t2igan.evaluation.extractors import FeatureExtractors, Pixels
 from t2igan.evaluation.metrics import nearest
+from t2igan.evaluation.runs import configuration
 from t2igan.inference.pictures import sheet
 from t2igan.inference.sample import Model
 
@@ -50,7 +50,7 @@ class Judged:
         """
         model = t2igan.load(workdir)
         model.params = {name: params for name, params in model.params.items() if name not in without}
-        config = from_dict(model.config)
+        config = configuration(workdir, model)
         train, test = (open_dataset(config.data, name) for name in (config.data.train_split, config.data.test_split))
         found = [name for name in list_splits(config.data) if name in UNSEEN and name != config.data.test_split]
         shuffled = lambda data: data.take(np.random.default_rng(0).permutation(len(data)))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from t2igan.config import expanded, from_dict, looks_at_private
 from t2igan.data import Dataset, open_dataset
@@ -104,6 +105,14 @@ def evaluate_runs(
     return evaluated
 
 
+def configuration(workdir: str | Path, model: Model) -> ConfigDict:
+    """Returns the configuration of a run, with the places of its data, of which a model itself does not tell.
+
+    Of anything but the folder of a run it is that of the model, as `t2igan.load` returns it.
+    """
+    return from_dict(_read(Path(workdir) / "config.json").get("config", model.config))
+
+
 def _evaluate_one(
     workdir: Path,
     split: str,
@@ -115,8 +124,7 @@ def _evaluate_one(
     which: str,
 ) -> Evaluated:
     model = load(workdir, which)
-    # The model itself does not tell of the folders on this machine.
-    config = from_dict(_read(workdir / "config.json").get("config", model.config))
+    config = configuration(workdir, model)
     if line := looks_at_private(config, f"the figures of {workdir}"):
         say(line)
     split = split or config.data.test_split

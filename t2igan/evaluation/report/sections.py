@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
-from t2igan import config as config_lib
 from t2igan.data import Dataset
 from t2igan.evaluation.explain import explain, learned_extractors
 from t2igan.evaluation.report import drawings
 from t2igan.evaluation.report.explanation import attention_maps, change_rows
 from t2igan.evaluation.report.images import SHARP_PX, data_uri, lit, read_sheets
+from t2igan.evaluation.runs import configuration
 from t2igan.inference.sample import Model
 
 MAX_CAPTIONS, MAX_SEEDS, MAX_TIMES = 8, 6, 8
@@ -107,7 +108,7 @@ def draw(
         captions = [train.captions[i][0] for i in places]
         parts["examples"] = tuple(picture(x, c, note=c) for x, c in zip(examples, captions, strict=True))
     if model is not None:
-        captions = sheets[-1].captions if sheets else _first_captions(model, shown)
+        captions = sheets[-1].captions if sheets else _first_captions(configuration(workdir, model).sample, shown)
         seeds = sheets[-1].seeds if sheets else tuple(range(MAX_SEEDS))
         captions, seeds = captions[:MAX_CAPTIONS], seeds[:MAX_SEEDS]
         parts["grid"] = _grid(model, captions, seeds)
@@ -201,7 +202,7 @@ def _changes(
     known, extractors = [], None
     if train is not None:
         known = [caption for of_one in train.captions[:SEARCHED_CAPTIONS] for caption in of_one]
-        config = config_lib.from_dict(model.config)
+        config = configuration(workdir, model)
         extractors = learned_extractors(config, train, model.tokenizer, workdir)
     found = explain(model, caption, seeds, {}, known, extractors)
     names = ("the caption", "changed", "what changes", "attention")
@@ -285,12 +286,12 @@ def picture(image: np.ndarray, alt: str, note: str = "") -> Picture:
     return Picture(data_uri(np.asarray(image)), clip(alt), clip(note))
 
 
-def _first_captions(model: Model, shown: Dataset | None) -> tuple[str, ...]:
-    """The captions of the sheet that is not drawn yet."""
-    captions = tuple(model.config["sample"]["captions"])
+def _first_captions(sample: ConfigDict, shown: Dataset | None) -> tuple[str, ...]:
+    """The captions of the sheet that is not drawn yet, by the run's `config.sample`."""
+    captions = tuple(sample.captions)
     if captions or shown is None:
         return captions
-    return tuple(of_one[0] for of_one in shown.captions[: model.config["sample"]["num_captions"]])
+    return tuple(of_one[0] for of_one in shown.captions[: sample.num_captions])
 
 
 def _image_px(model: Model | None, train: Dataset | None) -> int:

@@ -139,6 +139,8 @@ def _space(shape: Shape, data: DataFacts) -> Decision:
 
 def _squares(data: DataFacts) -> Decision:
     cut = f"a crop would take more than a fifth of {data.cut_share:.0%} of the pictures"
+    if not data.cut_share:
+        cut = "no picture would lose more than a fifth"
     if data.cut_share >= PAD_FROM and data.style != "photographs":
         return Decision("squares", f"padded: {cut}", {"data.resize": "pad"})
     if data.cut_share >= PAD_FROM:
