@@ -1,10 +1,11 @@
 """Our training step against the same in PyTorch: eager, compiled by parts, compiled as a whole; in turns.
 
     python -m benchmarks.peer --config=base
+    python -m benchmarks.peer --config=toon64
     python -m benchmarks.peer --config=dfgan64 --repeats=5
 
 Wants the extra `peer` (PyTorch), and a C++ compiler for torch.compile, which takes minutes. Both have all cores, the
-same weights and the same batch; PyTorch's memory is channels last or first, whichever is faster here. The ratio is that
+same weights and the same batch, of a game on codes noise; PyTorch's memory is channels last or first, whichever is faster here. The ratio is that
 of the median to the median of PyTorch's fastest. Runs on a GPU where both JAX and PyTorch have one.
 """
 
@@ -22,6 +23,8 @@ import torch
 from benchmarks.peer.step import Peer, Settings
 from benchmarks.timing import in_turns, load, made_batch, parser, publish, table
 from t2igan import nets, step
+from t2igan.method import automatic
+from t2igan.nets.kinds import game_size_px
 from t2igan.training.distributed import parallel
 
 CALLS = 3  # steps that count in a turn; a training runs one library's steps, not both by turns
@@ -70,6 +73,11 @@ def main() -> None:
     parallel.start(1)
     torch.set_num_threads(os.cpu_count() or 1)
     batch = made_batch(config, config.train.batch_images)
+    if nets.SPACES[config.space.kind].codes:
+        shape = config.train.batch_images, game_size_px(config), game_size_px(config), config.space.channels
+        batch["images"] = np.random.default_rng(0).normal(size=shape).astype(np.float16)
+    values = int(np.prod(batch["images"].shape[1:]))
+    config = automatic.settle(config, values, values, 1.0)  # weights that are "auto", for values of variance 1
     method = step.Method.create(config, nets.build(config, config.tokenizer.vocab_size), 10_000)
     state = parallel.init_on(parallel.make_mesh(1), functools.partial(step.init_state, method, batch))
     params = jax.device_get(state.params | state.frozen)

@@ -1,6 +1,7 @@
 """The networks of `t2igan.nets` in plain PyTorch: same layers, same names where ours have one, pictures [N, C, H, W].
 
-Only what the benchmarks time: residual networks without patches, growing, heads at several scales, or dropout.
+Only what the benchmarks time: residual networks without patches, growing, heads at several scales, or dropout; on pixels
+or on codes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from t2igan.nets import SPACES
+from t2igan.nets.kinds import game_size_px
+
 SLOPE = 0.2
 GAIN = (2 / (1 + SLOPE**2)) ** 0.5
 
@@ -22,6 +26,11 @@ class Text(NamedTuple):
     sentence: Tensor
     words: Tensor
     mask: Tensor
+
+
+def map_channels(config) -> int:
+    """Returns the channels of what the generator draws: of pictures, or of codes."""
+    return config.space.channels if SPACES[config.space.kind].codes else config.data.channels
 
 
 def activate(x: Tensor) -> Tensor:
@@ -112,7 +121,7 @@ class Generator(nn.Module):
             if attends
         )
         self.modulate = Modulate(g.channels[-1], g.style_dim)
-        self.pixels = nn.Conv2d(g.channels[-1], config.data.channels, 1)
+        self.pixels = nn.Conv2d(g.channels[-1], map_channels(config), 1)
 
     def forward(self, z: Tensor, text: Text) -> Tensor:
         style = activate(self.style_1(activate(self.style_0(torch.cat([z, text.sentence], 1)))))
@@ -135,8 +144,8 @@ class Discriminator(nn.Module):
         super().__init__()
         d = config.discriminator
         channels = tuple(d.channels)[::-1]
-        last_px = config.data.image_size_px // 2 ** (len(channels) - 1)
-        self.stem = nn.Conv2d(config.data.channels, channels[0], 3, padding=1)
+        last_px = game_size_px(config) // 2 ** (len(channels) - 1)
+        self.stem = nn.Conv2d(map_channels(config), channels[0], 3, padding=1)
         self.transitions = nn.ModuleList(nn.Conv2d(a, b, 1, bias=False) for a, b in itertools.pairwise(channels))
         self.blocks = nn.ModuleList(nn.Sequential(*(Block(c) for _ in range(d.blocks))) for c in channels)
         self.features = nn.Linear(last_px**2 * channels[-1], d.features)

@@ -107,10 +107,13 @@ def discriminator_loss(
 
 
 def generator_loss(config, critic: Callable, real: Tensor, fake: Tensor, text: Text) -> Tensor:
-    """The generator's adversarial loss, the mean; the real logits only where the loss reads them."""
+    """adversarial [+ weight * mean (real - fake)^2], the mean; the real logits only where the loss reads them."""
     of_generator = ADVERSARIAL[config.loss.adversarial][1]
     real_logits = critic(real, text.sentence) if config.loss.adversarial == "relativistic" else None
-    return of_generator(real_logits, critic(fake, text.sentence)).mean()
+    loss = of_generator(real_logits, critic(fake, text.sentence)).mean()
+    if config.loss.paired_weight:
+        loss = loss + config.loss.paired_weight * (real - fake).square().mean()
+    return loss
 
 
 class Peer:
@@ -141,10 +144,13 @@ class Peer:
         self.gradient = compile_(self.transformed())
 
     def step(self, images: Tensor, tokens: Tensor, z: tuple[Tensor, Tensor], settings: Settings) -> dict[str, Tensor]:
-        """One step on images uint8 [N, H, W, C] and tokens [N, T]; noise of both updates; returns metrics."""
+        """One step on images [N, H, W, C], uint8 or float codes, and tokens [N, T]; noise of both updates; metrics."""
         images, tokens = images.to(self.device), tokens.to(self.device)
         z = [noise.to(self.device) for noise in z]
-        real = (images.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=self.memory)
+        real = images.permute(0, 3, 1, 2).float()
+        if images.dtype == torch.uint8:
+            real = real / 127.5 - 1
+        real = real.contiguous(memory_format=self.memory)
         with torch.no_grad():
             text = self.encode(tokens)
         metrics = self._update_discriminator(real, tokens, text, z[0], settings)
