@@ -121,6 +121,7 @@ def get_config() -> ConfigDict:
     discriminator.features = 256
     discriminator.blocks = 1
     discriminator.patch_px = 1
+    discriminator.sees = "space"  # what the generator draws; "pictures": of codes those that they are decoded to
     discriminator.normalisation = "none"  # spectral, weight: kernels of norm 1 at most
     discriminator.dropout = 0.0  # share of the last features that is dropped at random
     discriminator.multi_scale = False  # True: a head on every map size, their logits averaged
@@ -174,6 +175,8 @@ def get_config() -> ConfigDict:
     # Of mean (x - G(z, c))^2, which draws a caption's one picture; "auto" = by pictures a caption, 0 from two on.
     loss.paired_weight = FieldReference(0.0, field_type=object)
 
+    loss.paired_pixel_weight = 0.0  # of mean |x - what the space decodes of G(z, c)|, where that is judged
+
     # What the discriminator is shown, and what is done to captions.
     config.augment = augment = ConfigDict()
     augment.kinds = ("flip", "translate", "scale", "rotate", "colour", "cutout")  # some of these; codes: 2nd and last
@@ -212,6 +215,7 @@ def get_config() -> ConfigDict:
     train.ema_tracks = ()  # further averages, half-lives as multiples of the above: the best is kept at the end
     train.grow_share = 0.0  # share of the training in which pictures grow from the smallest map to full size; 0 = never
     train.fade_share = 0.5  # share of the time at each size in which it fades in
+    train.tune_decoder = False  # True: that of an autoencoder goes on learning from the generator's loss
     train.tune_text = False  # True: the text encoder goes on learning from the generator's loss
     train.text_learning_rate = 1e-5  # if it does
 

@@ -73,10 +73,13 @@ def init_state(method: Method, batch: dict, given: dict[str, Params] | None = No
     params = {"generator": taken_or_fresh("generator", 0), "discriminator": taken_or_fresh("discriminator", 1)}
     if method.reconstruction_weight:
         params["inverter"] = taken_or_fresh("inverter", 3)
+    decodes = {"space": taken_or_fresh("space", 4)} if method.networks.judges_pictures else {}
     kept = {name: given[name] for name in given if name not in ("inverter", "completer")}
-    frozen = {"text": taken_or_fresh("text", 2)} | kept
+    frozen = {"text": taken_or_fresh("text", 2)} | kept | decodes
     if method.tune_text:
         params["text"] = frozen.pop("text")
+    if method.tune_decoder:
+        params["space"] = frozen.pop("space")
 
     def average():  # a copy each: donated buffers must not appear twice
         return {name: jax.tree.map(jnp.copy, params[name]) for name in params if name != "discriminator"}
@@ -123,15 +126,16 @@ def decided(method: Method, number: int) -> tuple[tuple[str, Any], ...]:
 
 
 def _play(method: Method, state: State, batch: dict[str, jax.Array]) -> tuple[State, Metrics]:
-    images = method.networks.to_network(state.frozen, batch["images"])
-    tokens = batch["tokens"]
+    networks, everyone, tokens = method.networks, state.frozen | state.params, batch["tokens"]
+    images = networks.to_network(everyone, batch["images"])
+    judged = networks.judged(everyone, images, batch["images"])
     # Parts are taken across the batch's leading axis with stride, so that each device keeps its own pictures.
     part = lambda x, i: x.reshape(-1, method.discriminator_steps, *x.shape[1:])[:, i]
     for i in range(method.discriminator_steps):
         key = stream(method.seed, f"discriminator {i}", state.step)
-        state, d_metrics = update_discriminator(method, state, part(images, i), part(tokens, i), key)
+        state, d_metrics = update_discriminator(method, state, part(judged, i), part(tokens, i), key)
     key = stream(method.seed, "generator", state.step)
-    state, g_metrics = update_generator(method, state, part(images, 0), part(tokens, 0), key)
+    state, g_metrics = update_generator(method, state, part(images, 0), part(tokens, 0), key, part(judged, 0))
     return advance(method, state, d_metrics), d_metrics | g_metrics
 
 
@@ -141,7 +145,7 @@ def advance(method: Method, state: State, d_metrics: Metrics) -> State:
     average = lambda old, decay: {n: optax.incremental_update(state.params[n], old[n], 1 - decay) for n in old}
     # A half-life so many times as long is a decay to the power of its inverse.
     tracks = {name: average(old, decay ** (1 / float(name))) for name, old in state.tracks.items()}
-    state = adapt_augmentation(method, state, d_metrics)
+    state = augment.adapted(method, state, d_metrics)
     return state.replace(step=state.step + 1, ema=average(state.ema, decay), tracks=tracks)
 
 
@@ -153,16 +157,17 @@ def update_discriminator(method: Method, state: State, real, tokens, key) -> tup
     return descend(method, state, {"discriminator": method.discriminator_rate}, loss, batch, key)
 
 
-def update_generator(method: Method, state: State, real, tokens, key) -> tuple[State, Metrics]:
-    """Moves the generator [and the text encoder, and the inverter] down its loss."""
+def update_generator(method: Method, state: State, real, tokens, key, judged=None) -> tuple[State, Metrics]:
+    """Moves the generator [and text encoder, inverter, decoder] down its loss; `judged` is `real` as it is judged."""
     batch = {"real": real, "tokens": tokens, "z": noise(method, key, len(real))}
+    if method.networks.judges_pictures:
+        batch["judged"] = judged
     key = jax.random.fold_in(key, 0)  # z has used the other up
     loss = functools.partial(generator_loss, method, step=state.step, control=state.control)
     rates = {"generator": method.generator_rate}
-    if method.tune_text:
-        rates["text"] = method.text_rate
-    if method.reconstruction_weight:
-        rates["inverter"] = method.generator_rate
+    rates |= {"text": method.text_rate} if method.tune_text else {}
+    rates |= {"inverter": method.generator_rate} if method.reconstruction_weight else {}
+    rates |= {"space": method.generator_rate} if method.tune_decoder else {}  # its encoder has no gradient, and stays
     return descend(method, state, rates, loss, batch, key)
 
 
@@ -174,7 +179,7 @@ def discriminator_loss(
         z_key, key = jax.random.split(key)
         z = noise(method, z_key, len(real))
     text, fake = draw(method, params, tokens, z, key, captioned)
-    fake = jax.lax.stop_gradient(fake)
+    fake = jax.lax.stop_gradient(method.networks.judged(params, fake))
     weight = method.penalty_weight(step) * method.penalty_every
     critic = make_critic(method, params["discriminator"], step, key, len(real), control)
     shown = real, fake
@@ -216,21 +221,26 @@ def discriminator_loss(
 
 
 def generator_loss(
-    method: Method, params: dict[str, Params], step, real, tokens, key, z=None, control=None
+    method: Method, params: dict[str, Params], step, real, tokens, key, z=None, control=None, judged=None
 ) -> tuple[jax.Array, Metrics]:
     """adversarial(real, fake) [+ weight * (matching, inversion, variety, mean (real - fake)^2)]; and metrics."""
     networks = method.networks
+    judged = real if judged is None else judged  # `real` as the discriminator sees it
     z = noise(method, key, len(real)) if z is None else z
     text, blurred = read(method, params, tokens, key)
     redraw = lambda z: networks.generator.apply(params["generator"], z, blurred)
     fake = redraw(z)
     critic = make_critic(method, params["discriminator"], step, key, len(real), control)
     # Only relativistic losses look at the real logits; for the others XLA drops that pass.
-    loss = method.adversarial.generator(critic(real, text), critic(fake, text))
+    drawn = networks.judged(params, fake)
+    loss = method.adversarial.generator(critic(judged, text), critic(drawn, text))
     metrics = {"loss/generator": loss}
     if method.paired_weight:
         metrics["loss/paired"] = ((real - fake) ** 2).mean((1, 2, 3))
         loss = loss + method.paired_weight * metrics["loss/paired"]
+    if method.paired_pixel_weight:
+        metrics["loss/paired_pixels"] = jnp.abs(judged - drawn).mean((1, 2, 3))
+        loss = loss + method.paired_pixel_weight * metrics["loss/paired_pixels"]
     if method.contrastive_weight or method.cycle_weight:
         # XMC-GAN (Zhang et al. 2021, arXiv:2101.04702): the frozen image tower finds picture and caption alike.
         features = networks.image_encoder.apply(params["image"], fake)
@@ -302,17 +312,6 @@ def make_critic(
         return method.networks.discriminator.apply(weights, images, text, rngs={"dropout": dropout_key})
 
     return critic
-
-
-def adapt_augmentation(method: Method, state: State, metrics: Metrics) -> State:
-    """Moves the probability of augmentation towards its target, where there is one (ADA); says it in the metrics."""
-    if not method.augment_target:
-        return state
-    metrics["augment_probability"] = probability = state.control["augment_probability"]
-    images = method.batch_images * method.discriminator_steps
-    sign, target = metrics["logits/real_sign"], method.augment_target
-    moved = augment.adapt(probability, sign, target, images, method.augment_images)
-    return state.replace(control=state.control | {"augment_probability": moved})
 
 
 def encode(method: Method, params: dict[str, Params], tokens: jax.Array) -> Text:

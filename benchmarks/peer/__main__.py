@@ -5,8 +5,9 @@
     python -m benchmarks.peer --config=dfgan64 --repeats=5
 
 Wants the extra `peer` (PyTorch), and a C++ compiler for torch.compile, which takes minutes. Both have all cores, the
-same weights and the same batch, of a game on codes noise; PyTorch's memory is channels last or first, whichever is faster here. The ratio is that
-of the median to the median of PyTorch's fastest. Runs on a GPU where both JAX and PyTorch have one.
+same weights and the same batch, of noise where the game is on codes; PyTorch's memory is channels last or first,
+whichever is faster here. The ratio is that of the median to the median of PyTorch's fastest. Runs on a GPU where both
+JAX and PyTorch have one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The networks of `t2igan.nets` in plain PyTorch: same layers, same names where ours have one, pictures [N, C, H, W].
 
-Only what the benchmarks time: residual networks without patches, growing, heads at several scales, or dropout; on pixels
-or on codes.
+Only what the benchmarks time: residual networks without patches, growing, heads at several scales, or dropout; on
+pixels or on codes.
 """
 
 from __future__ import annotations

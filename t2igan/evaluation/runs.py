@@ -217,4 +217,5 @@ def discriminate_with(
 @functools.partial(jax.jit, static_argnums=0)
 def _logits(networks: Networks, params: dict, images: jax.Array, tokens: jax.Array) -> tuple[jax.Array]:
     text = networks.text_encoder.apply(params["text"], tokens)
-    return (networks.discriminator.apply(params["discriminator"], networks.to_network(params, images), text),)
+    judged = networks.judged(params, networks.to_network(params, images), images)
+    return (networks.discriminator.apply(params["discriminator"], judged, text),)

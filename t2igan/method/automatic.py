@@ -75,7 +75,9 @@ def needs_variance(keys: Sequence[str]) -> bool:
     return any(key in WEIGHTS for key in keys)
 
 
-def settle(config: Any, variance: float, values: int, pictures_a_caption: float) -> Any:
+def settle(
+    config: Any, variance: float, values: int, pictures_a_caption: float, judged_variance: float | None = None
+) -> Any:
     """Returns a copy of a configuration in which nothing is "auto" any more.
 
     Args:
@@ -83,12 +85,14 @@ def settle(config: Any, variance: float, values: int, pictures_a_caption: float)
       variance: V of the training pictures in the space of the game; not looked at where no weight is "auto".
       values: numbers of a picture in that space.
       pictures_a_caption: on average.
+      judged_variance: V of what the discriminator sees, where that is something else (`config.discriminator.sees`).
     """
+    judged_variance = variance if judged_variance is None else judged_variance
     config = config.copy_and_resolve_references().unlock()
     with config.ignore_type():
         for key in PENALTY_WEIGHTS:
             if is_auto(config, key):
-                config.update_from_flattened_dict({key: penalty_weight(variance)})
+                config.update_from_flattened_dict({key: penalty_weight(judged_variance)})
         if is_auto(config, PAIRED_WEIGHT):
             config.loss.paired_weight = paired_weight(pictures_a_caption, variance, values)
     if config.pretrain_generator.task == AUTO:

@@ -41,12 +41,14 @@ class Method:
     cycle_weight: float
     reconstruction_weight: float
     paired_weight: float
+    paired_pixel_weight: float
     inversion: InversionWeights
     variety: VarietyWeights  # false where there is no such term
     attack_size: float
     attack_steps: int
     normalise: Callable[[Any], Any]  # the discriminator's parameters, as they are used
     tune_text: bool
+    tune_decoder: bool
     augment_kinds: tuple[str, ...]
     augment_probability: float
     augment_target: float
@@ -96,17 +98,19 @@ class Method:
             cycle_weight=loss.cycle_weight,
             reconstruction_weight=loss.reconstruction_weight,
             paired_weight=loss.paired_weight,
+            paired_pixel_weight=loss.paired_pixel_weight,
             inversion=InversionWeights.of(config),
             variety=VarietyWeights.of(config),
             attack_size=loss.attack_size,
             attack_steps=loss.attack_steps,
             normalise=regularize.NORMALISATIONS[config.discriminator.normalisation],
             tune_text=train.tune_text,
+            tune_decoder=train.tune_decoder,
             augment_kinds=tuple(augment.kinds) if augment.probability or augment.target else (),
             augment_probability=augment.probability,
             augment_target=augment.target,
             augment_images=augment.adapt_images,
-            augment_alpha=config.data.channels == 4 and networks.space is None,
+            augment_alpha=config.data.channels == 4 and (networks.space is None or networks.judges_pictures),
             instance_noise=over_training(*noise) if any(noise) else None,
             sentence_noise=augment.sentence_noise,
             caption_dropout=augment.caption_dropout,

@@ -82,6 +82,7 @@ class Networks(NamedTuple):
     captioner: Module | None = None
     completer: Module | None = None  # None where the generator is of a kind that none can be built on
     space: Module | None = None  # of `t2igan.nets.autoencoder`; None where the game is played on pixels
+    judges_pictures: bool = False  # whether the discriminator, unlike all others, sees what `space` decodes
 
     def to_network(self, params: Mapping[str, Any], images: jax.Array) -> jax.Array:
         """Returns what the networks see of a batch's "images", float32 [B, h, w, c].
@@ -101,6 +102,20 @@ class Networks(NamedTuple):
         Colours of four channels are premultiplied, as in `to_unit`; `t2igan.inference.drawing.to_bytes` undoes it.
         """
         return x if self.space is None else self.space.apply(params["space"], x, method="decode")
+
+    def judged(self, params: Mapping[str, Any], x: jax.Array, images: jax.Array | None = None) -> jax.Array:
+        """Returns what the discriminator sees of `x`: that itself or, where it judges pictures, what is decoded of it.
+
+        Args:
+          params: by network; of use are those of "space".
+          x: what the generator draws, or `to_network` made of a batch's "images".
+          images: these, where they are at hand: pictures are judged as they are, codes decoded.
+        """
+        if not self.judges_pictures:
+            return x
+        if images is not None and images.dtype == jnp.uint8:
+            return to_unit(images)
+        return self.to_pixels(params, x)
 
 
 def to_unit(images: jax.Array) -> jax.Array:
@@ -140,7 +155,7 @@ def build(config: Any, vocab_size: int, pretrained: LanguageModel | None = None)
         caption_vocab_size=vocab_size if pretrained is None else config.tokenizer.vocab_size,
         pretrained=pretrained,
     )
-    space = SPACES[config.space.kind].build(config.space, common)
+    space, of_pictures = SPACES[config.space.kind].build(config.space, common), common
     if space is not None:  # all others live in it
         common = dataclasses.replace(common, image_px=game_size_px(config), image_channels=config.space.channels)
     kinds = {role: kind_of(config, role) for role in ROLES}
@@ -151,8 +166,15 @@ def build(config: Any, vocab_size: int, pretrained: LanguageModel | None = None)
         shape = (draws.num_styles, draws.style_dim)
         on = draws if kinds["generator"].skips else None
         common = dataclasses.replace(common, style_shape=shape, generator=on)
-    built = {section: kinds[role].build(config[section], common) for role, (section, _) in ROLES.items()}
-    return Networks(**built, matching=MatchingHeads(config.image_encoder.features), z_dim=common.z_dim, space=space)
+    judges_pictures = config.discriminator.sees == "pictures"
+    built = {
+        section: kinds[role].build(
+            config[section], of_pictures if judges_pictures and role == "discriminator" else common
+        )
+        for role, (section, _) in ROLES.items()
+    }
+    matching = MatchingHeads(config.image_encoder.features)
+    return Networks(**built, matching=matching, z_dim=common.z_dim, space=space, judges_pictures=judges_pictures)
 
 
 def kind_of(config: Any, role: str) -> NetworkKind:

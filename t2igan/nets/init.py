@@ -42,13 +42,22 @@ def init_network(networks: Any, name: str, key: jax.Array, batch: dict) -> Any:
         "image": lambda: (images,),
         "matching": lambda: (*_zeros_like(_see, networks, key, images), text().sentence),
         "generator": lambda: (jnp.zeros((2, networks.z_dim)), text()),
-        "discriminator": lambda: (images, text()),
+        "discriminator": lambda: (_judged(networks, images), text()),
         "inverter": lambda: (images, images[..., :1]),
         "captioner": lambda: (_zeros_like(_see, networks, key, images)[0], jnp.ones((2, 2), jnp.int32)),
         "completer": lambda: (jnp.zeros((2, networks.z_dim)), images, images[..., :1], text()),
         "space": lambda: (_pictures(networks.space),),
     }
     return getattr(networks, NETWORKS[name]).init(key, *inputs[name]())
+
+
+def _judged(networks: Any, images: jax.Array) -> jax.Array:
+    """What the discriminator sees of maps of the game's space."""
+    if not networks.judges_pictures:
+        return images
+    num, height, width, _ = images.shape
+    space = networks.space
+    return jnp.zeros((num, height * space.factor, width * space.factor, space.image_channels))
 
 
 def _pictures(space: Any) -> jax.Array:

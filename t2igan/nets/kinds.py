@@ -130,10 +130,12 @@ def check_tower(config: Any, section: str) -> None:
     """Raises `UserError` where a residual tower cannot halve the pictures as often as it has channels."""
     check_channels(config, section)
     require_positive(config, *(f"{section}.{key}" for key in ("features", "blocks", "patch_px")))
-    size, net = game_size_px(config), config[section]
+    net, size, key = config[section], game_size_px(config), size_key(config)
+    if section == "discriminator" and net.sees == "pictures":
+        size, key = config.data.image_size_px, "config.data.image_size_px"
     halvings = len(net.channels) - 1
     if size % (2**halvings * net.patch_px):
         raise UserError(
-            f"{size_key(config)}={size} cannot be halved {halvings} times by config.{section}: "
+            f"{key}={size} cannot be halved {halvings} times by config.{section}: "
             f"give {section}.channels fewer entries or choose a size divisible by {2**halvings * net.patch_px}"
         )

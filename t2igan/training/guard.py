@@ -139,7 +139,7 @@ def rollbacks(workdir: Path, phase: str) -> list[dict[str, Any]]:
 def _signs(networks: Networks, normalisation: str, params, train, held_out) -> dict[str, jax.Array]:
     weights = NORMALISATIONS[normalisation](params["discriminator"])
     read = lambda tokens: networks.text_encoder.apply(params["text"], tokens)
-    score = lambda images, text: networks.discriminator.apply(weights, images, text)
+    score = lambda x, text: networks.discriminator.apply(weights, networks.judged(params, x), text)
     real, unseen = (networks.to_network(params, split["images"]) for split in (train, held_out))
     text = read(held_out["tokens"])
     z = jax.random.normal(jax.random.key(0), (2, len(unseen), networks.z_dim))

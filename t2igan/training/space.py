@@ -68,33 +68,35 @@ def at_hand(run: Run, phase: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if run.networks.space is None or _learns_space(run, phase):
         return dict(given)
     path = run.workdir / SPACE_NAME
+    space = given.get("space")
+    is_known = space is not None and all(isinstance(x, np.ndarray | jax.Array) for x in jax.tree.leaves(space))
     if not processes.from_leader(path.is_file):
-        space = given.get("space")
-        is_known = space is not None and all(isinstance(x, np.ndarray | jax.Array) for x in jax.tree.leaves(space))
         alone = parallel.local(space) if is_known else None
 
         def write() -> None:
             save_networks(path, {"space": jax.device_get(alone) if is_known else _of_checkpoint(run)})
 
         processes.from_leader(write)
-    return dict(given) | load_networks(path)
+    # A decoder that learned on in a game is another than the one there.
+    return load_networks(path) | {name: given[name] for name in given if name != "space" or is_known}
 
 
 def training_data(run: Run, phase: str, unlabelled: bool = False) -> Dataset:
     """Returns what the batches of a phase are made of: pictures, or their codes, which are computed once.
 
-    With `unlabelled`, and where the space is learned, those of `config.data.unlabelled_source` come after the training
-    pictures, if there are any.
+    They are pictures where the space is learned, also where a game teaches its decoder alone. With `unlabelled`, and
+    where the space is learned from nothing, those of `config.data.unlabelled_source` come after the training pictures,
+    if there are any.
     """
     learns_space = _learns_space(run, phase)
-    more = (unlabelled or learns_space) and bool(run.config.data.unlabelled_source)
+    more = (unlabelled or (learns_space and not PHASES[phase].game)) and bool(run.config.data.unlabelled_source)
     if learns_space or run.networks.space is None:
         data = run.train_data
         images = open_unlabelled(run.config.data).images if more else None
     else:
-        coded = lambda make: np.load(processes.from_leader(lambda: str(make())), mmap_mode="r")
-        data = dataclasses.replace(run.train_data, images=coded(lambda: _codes(run, run.train_data, "codes")))
-        images = coded(lambda: _codes(run, open_unlabelled(run.config.data), "unlabelled_codes")) if more else None
+        data = dataclasses.replace(run.train_data, images=_codes_of_training_pictures(run))
+        make = lambda: str(_codes(run, open_unlabelled(run.config.data), "unlabelled_codes"))
+        images = np.load(processes.from_leader(make), mmap_mode="r") if more else None
     if images is None:
         return data
     say(f"phase {phase}: {len(data):,} training pictures, and {len(images):,} without captions")
@@ -107,15 +109,20 @@ def settled(run: Run, phase: str) -> Any:
     if not wanted:
         return run.config
 
-    images = training_data(run, phase).images if automatic.needs_variance(wanted) else None
+    pictures = played = run.train_data.images
+    if automatic.needs_variance(wanted) and run.networks.space is not None:
+        played = _codes_of_training_pictures(run)
 
     def measure() -> str:
-        variance = automatic.total_variance(images) if images is not None else 0.0
+        variance = judged = automatic.total_variance(played) if automatic.needs_variance(wanted) else 0.0
+        if variance and run.networks.judges_pictures:
+            judged = automatic.total_variance(pictures)
         values = int(np.prod(run.batch_shapes["images"].shape[1:]))
         ratio = automatic.pictures_a_caption(run.train_data.captions)
-        config = automatic.settle(run.config, variance, values, ratio)
+        config = automatic.settle(run.config, variance, values, ratio, judged)
         chosen = ", ".join(f"{key}={_short(config_lib.get(config, key))}" for key in wanted)
         facts = f"{ratio:.2f} pictures a caption" + (f", total variance {variance:,.1f}" if variance else "")
+        facts += f", of pictures {judged:,.1f}" if judged != variance else ""
         say(f"phase {phase}: {chosen} ({facts})")
         return config_lib.to_json(config)
 
@@ -123,7 +130,7 @@ def settled(run: Run, phase: str) -> Any:
 
 
 def _learns_space(run: Run, phase: str) -> bool:
-    """Whether a phase learns the space, and so looks at pictures themselves."""
+    """Whether a phase learns the space, or its decoder, and so looks at pictures themselves."""
     return "space" in PHASES[phase].trains(run.config)
 
 
@@ -136,6 +143,10 @@ def _of_checkpoint(run: Run) -> Any:
             f"; bring one of them back, or train again in a new --workdir"
         )
     return networks_of(found[1])["space"]
+
+
+def _codes_of_training_pictures(run: Run) -> np.ndarray:
+    return np.load(processes.from_leader(lambda: str(_codes(run, run.train_data, "codes"))), mmap_mode="r")
 
 
 def _codes(run: Run, data: Dataset, name: str) -> Path:

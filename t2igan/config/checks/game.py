@@ -22,7 +22,7 @@ from t2igan.method.techniques.augment import AUGMENTATIONS
 
 NOT_NEGATIVE = (
     "cycle_weight attack_steps attack_size penalty_weight penalty_weight_end mismatch_weight contrastive_weight "
-    "reconstruction_weight paired_weight drifting_weight drifting_captions diversity_weight"
+    "reconstruction_weight paired_weight paired_pixel_weight drifting_weight drifting_captions diversity_weight"
 ).split()
 
 

@@ -61,7 +61,8 @@ def _check_growth(config: Any) -> None:
 
 def players(config: Any) -> tuple[str, ...]:
     """Returns the networks that a game trains whether or not the text encoder is tuned."""
-    return ("generator", "discriminator", *["inverter"] * bool(config.loss.reconstruction_weight))
+    more = {"inverter": config.loss.reconstruction_weight, "space": config.train.tune_decoder}
+    return ("generator", "discriminator", *(name for name, weight in more.items() if weight))
 
 
 def teachers(config: Any) -> tuple[str, ...]:
@@ -124,6 +125,8 @@ def phase_of_game(
         evaluates="on_the_way",
         sheet_prefix=f"{name}_" if sheet_prefix is None else sheet_prefix,
         full_size_from=game.growth.whole_from,
+        shapes=run.picture_shapes if game.tune_decoder else None,
+        largest_map_values=nets.largest_map_values(run.config),
     )
 
 

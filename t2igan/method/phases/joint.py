@@ -64,7 +64,9 @@ def joint_step(
     `step.train_step`.
     """
     game, everyone = dataclasses.replace(method.game, penalty_due=penalty_due), state.frozen | state.params
-    batch = {"real": game.networks.to_network(everyone, batch["images"]), "tokens": batch["tokens"]}
+    networks, images = game.networks, batch["images"]
+    real = networks.to_network(everyone, images)
+    batch = {"real": real, "tokens": batch["tokens"], "judged": networks.judged(everyone, real, images)}
 
     def gradients(loss, names, key_name):
         """The gradients of a loss by some networks, and its metrics."""
@@ -72,13 +74,13 @@ def joint_step(
         key = stream(game.seed, key_name, state.step)
         return optimizers.gradients(loss_fn, {n: state.params[n] for n in names}, batch, key, game.microbatches)
 
-    def discriminator_loss(params, real, tokens, key):
-        return step.discriminator_loss(game, params, state.step, real, tokens, key, control=state.control)
+    def discriminator_loss(params, real, tokens, judged, key):  # noqa: ARG001
+        return step.discriminator_loss(game, params, state.step, judged, tokens, key, control=state.control)
 
-    def generator_loss(params, real, tokens, key):
-        return step.generator_loss(game, params, state.step, real, tokens, key, control=state.control)
+    def generator_loss(params, real, tokens, judged, key):
+        return step.generator_loss(game, params, state.step, real, tokens, key, control=state.control, judged=judged)
 
-    def anchor_loss(params, real, tokens, key):  # noqa: ARG001
+    def anchor_loss(params, real, tokens, judged, key):  # noqa: ARG001
         features = game.networks.image_encoder.apply(params["image"], real)
         sentence = step.encode(game, params, tokens).sentence
         anchor = losses.contrastive(*game.networks.matching.apply(params["matching"], features, sentence))
@@ -87,6 +89,8 @@ def joint_step(
     rates = {"generator": game.generator_rate, "text": game.text_rate}
     if game.reconstruction_weight:
         rates["inverter"] = game.generator_rate
+    if game.tune_decoder:
+        rates["space"] = game.generator_rate
     of_generator, g_metrics = gradients(generator_loss, rates, "joint generator")
     of_discriminator, d_metrics = gradients(discriminator_loss, ("discriminator", "text"), "joint discriminator")
     add = lambda weight, other: jax.tree.map(lambda a, b: a + weight * b, of_generator["text"], other["text"])

@@ -77,7 +77,7 @@ def text_matching_step(
         return losses.contrastive(*networks.matching.apply(params["matching"], features, sentence))
 
     def critic(images):
-        return networks.discriminator.apply(critic_params, images, before)
+        return networks.discriminator.apply(critic_params, networks.judged(params, images), before)
 
     def loss_fn(trained):
         text = networks.text_encoder.apply(trained["text"], tokens)

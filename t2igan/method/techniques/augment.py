@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -225,6 +226,17 @@ def adapt(
     """
     moved = probability + jnp.sign(real_logits_sign - target) * (images / whole_images)
     return jnp.clip(moved, 0, 1)
+
+
+def adapted(method: Any, state: Any, metrics: dict[str, jax.Array]) -> Any:
+    """Moves the probability in a game's state (`t2igan.step.State`), where it has a target; says it in the metrics."""
+    if not method.augment_target:
+        return state
+    metrics["augment_probability"] = probability = state.control["augment_probability"]
+    images = method.batch_images * method.discriminator_steps
+    sign, target = metrics["logits/real_sign"], method.augment_target
+    moved = adapt(probability, sign, target, images, method.augment_images)
+    return state.replace(control=state.control | {"augment_probability": moved})
 
 
 def _matrix(rows) -> Float[Array, "B 3 3"]:
