@@ -13,6 +13,7 @@ from t2igan import load, nets, step
 from t2igan.config.checks import check
 from t2igan.errors import UserError
 from t2igan.inference.checkpoint import read_checkpoint
+from t2igan.inference.snapshot import load_networks
 from t2igan.method import automatic
 from t2igan.method.game import Method
 from t2igan.method.phases.joint import JointMethod, joint_step
@@ -141,6 +142,18 @@ def test_the_penalty_follows_what_is_judged_and_the_paired_term_the_codes():
     settled = automatic.settle(config, 96.0, 96, 1.0, judged_variance=2034.0)
     assert settled.loss.penalty_weight == settled.loss.penalty_weight_end == pytest.approx(1.0)
     assert settled.loss.paired_weight == pytest.approx(automatic.paired_weight(1.0, 96.0, 96))
+
+
+@pytest.mark.slow
+def test_a_game_alone_begins_with_another_runs_space(tmp_path):
+    """Weights follow from codes, which the decoder's learning needs for nothing else."""
+    auto = {f"loss.{key}": "auto" for key in ("penalty_weight", "penalty_weight_end", "paired_weight")}
+    train(judged(**{"phases": ("autoencoder",)}), tmp_path / "first")
+    more = {"phases": ("adversarial",), "init_from": str(tmp_path / "first"), "train.tune_decoder": True}
+    train(judged(**auto, **more), tmp_path / "second")
+    first, second = (load_networks(tmp_path / name / "space.safetensors") for name in ("first", "second"))
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+    assert load(tmp_path / "second").sample(["a pixel person"]).shape == (1, 16, 16, 3)
 
 
 @pytest.mark.slow

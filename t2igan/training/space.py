@@ -65,7 +65,7 @@ def at_hand(run: Run, phase: str, given: Mapping[str, Any]) -> dict[str, Any]:
     To be called by all processes before a phase is built. A run that is resumed knows only the shapes of what earlier
     phases left, and the state of the phase `text`, unlike the others', does not hold it.
     """
-    if run.networks.space is None or _learns_space(run, phase):
+    if run.networks.space is None or _learns_from_nothing(run, phase):
         return dict(given)
     path = run.workdir / SPACE_NAME
     space = given.get("space")
@@ -89,7 +89,7 @@ def training_data(run: Run, phase: str, unlabelled: bool = False) -> Dataset:
     if there are any.
     """
     learns_space = _learns_space(run, phase)
-    more = (unlabelled or (learns_space and not PHASES[phase].game)) and bool(run.config.data.unlabelled_source)
+    more = (unlabelled or _learns_from_nothing(run, phase)) and bool(run.config.data.unlabelled_source)
     if learns_space or run.networks.space is None:
         data = run.train_data
         images = open_unlabelled(run.config.data).images if more else None
@@ -132,6 +132,11 @@ def settled(run: Run, phase: str) -> Any:
 def _learns_space(run: Run, phase: str) -> bool:
     """Whether a phase learns the space, or its decoder, and so looks at pictures themselves."""
     return "space" in PHASES[phase].trains(run.config)
+
+
+def _learns_from_nothing(run: Run, phase: str) -> bool:
+    """Whether a phase learns the whole space; a game has one already, whose decoder it may go on teaching."""
+    return _learns_space(run, phase) and not PHASES[phase].game
 
 
 def _of_checkpoint(run: Run) -> Any:
