@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -386,3 +387,15 @@ def test_from_a_folder_to_a_model_and_on(tmp_path, console, monkeypatch):
     assert done.returncode == 2 and "was chosen for --minutes=1, not for 2" in done.stderr
     done = console("train", f"--config={workdir / 'auto_config.py'}", "--minutes=1")
     assert done.returncode == 2 and "--minutes=1 is for --config=auto" in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a system whose processes have all cores")
+def test_cores_are_those_that_the_process_may_use():
+    """This thread's alone are changed, and given back."""
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert machine_lib.usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    assert machine_lib.usable_cores() == len(before)

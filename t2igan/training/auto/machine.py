@@ -39,7 +39,7 @@ def measure(devices: int = 0) -> MachineFacts:
         platform=device.platform,
         kind=device.device_kind,
         devices=devices or len(jax.devices()),
-        cores=os.cpu_count() or 1,
+        cores=usable_cores(),
         memory_bytes=(plan.memory_of(device) or 0) if not on_cpu else _ram_bytes(),
         float32_flop_s=float32,
         # A CPU computes bfloat16 in float32 and is slower by it (docs/scaling.md).
@@ -84,12 +84,19 @@ def timed(config: Any) -> dict[str, Rates]:
         state, batch = plan.abstract(run, phase, given)
         steps.append((phase, state, batch, compile_phase(run, phase, state).lower(state, batch)))
         given = handed_on(given, jax.eval_shape(phase.init, given))
-    with ThreadPoolExecutor(max((os.cpu_count() or 1) // CORES_A_COMPILATION, 1)) as pool:
+    with ThreadPoolExecutor(max(usable_cores() // CORES_A_COMPILATION, 1)) as pool:
         found = list(pool.map(lambda step: compiled(step[-1]), steps))
     return {
         phase.name: _timed(phase.step_images, state, batch, *of_phase)
         for (phase, state, batch, _), of_phase in zip(steps, found, strict=True)
     }
+
+
+def usable_cores() -> int:
+    """Returns the cores that this process may use, which `taskset` or a container may have made fewer."""
+    if hasattr(os, "sched_getaffinity"):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def compiled(lowered: Any) -> tuple[Any, float]:
