@@ -7,8 +7,8 @@ a set of icons, are given by --config.data.source=PATH.parquet --config.data.tes
 
 What is asked for is recombination: `heldout_combo` has people whose skin tone was left out (a man walking, of whom all
 other tones are there). `heldout_concept` has things that were left out altogether, and is not learned. Every caption
-has one picture, so most is learned by regression; a game that is short, and sees the decoded pictures, makes them crisp.
-docs/space.md has the method and what was measured.
+has one picture, so most is learned by regression; a game that is short, and sees the decoded pictures, makes them
+crisp. docs/space.md has the method and what was measured.
 """
 
 import t2igan
