@@ -106,14 +106,17 @@ def discriminator_loss(
     return (adversarial + weight * scores.penalty).mean(), scores
 
 
-def generator_loss(config, critic: Callable, real: Tensor, fake: Tensor, text: Text) -> Tensor:
-    """adversarial [+ weight * mean (real - fake)^2], the mean; the real logits only where the loss reads them."""
+def generator_loss(config, critic: Callable, real: Tensor, fake: Tensor, text: Text) -> tuple[Tensor, Tensor]:
+    """adversarial [+ weight * mean (real - fake)^2], the mean, and the first alone.
+
+    The discriminator sees real pictures only where the loss reads their logits.
+    """
     of_generator = ADVERSARIAL[config.loss.adversarial][1]
     real_logits = critic(real, text.sentence) if config.loss.adversarial == "relativistic" else None
-    loss = of_generator(real_logits, critic(fake, text.sentence)).mean()
-    if config.loss.paired_weight:
-        loss = loss + config.loss.paired_weight * (real - fake).square().mean()
-    return loss
+    adversarial = of_generator(real_logits, critic(fake, text.sentence)).mean()
+    if not config.loss.paired_weight:
+        return adversarial, adversarial
+    return adversarial + config.loss.paired_weight * (real - fake).square().mean(), adversarial
 
 
 class Peer:
@@ -188,12 +191,12 @@ class Peer:
 
     def _update_generator(self, real, text, z, settings: Settings) -> dict[str, Tensor]:
         self.discriminator.requires_grad_(False)
-        loss = generator_loss(self.config, self.judge_once, real, self.draw(z, text), text)
+        loss, adversarial = generator_loss(self.config, self.judge_once, real, self.draw(z, text), text)
         self.generator.zero_grad()
         loss.backward()
         self.discriminator.requires_grad_(True)
         norm = self._move("generator", settings.generator_rate, settings.beta2)
-        return {"loss/generator": loss.detach(), "gradient_norm/generator": norm}
+        return {"loss/generator": adversarial.detach(), "gradient_norm/generator": norm}
 
     def transformed(self) -> Callable:
         """The discriminator's gradient as a function of its parameters, with what came with it."""
