@@ -62,6 +62,8 @@ def test_codes_are_judged_decoded_and_pictures_as_they_are(game):
     np.testing.assert_array_equal(networks.judged(params, x, _codes(8)), networks.to_pixels(params, x))
     in_space_alone = networks._replace(judges_pictures=False)
     assert in_space_alone.judged(params, x, pictures["images"]) is x
+    as_it_is = networks._replace(decoder_learns=False)  # whoever was taught by decoded pictures is asked about such
+    np.testing.assert_array_equal(as_it_is.judged(params, x, pictures["images"]), networks.to_pixels(params, x))
 
 
 def test_the_losses_are_of_decoded_drawings(game):

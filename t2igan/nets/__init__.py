@@ -83,6 +83,7 @@ class Networks(NamedTuple):
     completer: Module | None = None  # None where the generator is of a kind that none can be built on
     space: Module | None = None  # of `t2igan.nets.autoencoder`; None where the game is played on pixels
     judges_pictures: bool = False  # whether the discriminator, unlike all others, sees what `space` decodes
+    decoder_learns: bool = False  # whether real pictures are judged as they are then, and not coded and decoded
 
     def to_network(self, params: Mapping[str, Any], images: jax.Array) -> jax.Array:
         """Returns what the networks see of a batch's "images", float32 [B, h, w, c].
@@ -109,11 +110,11 @@ class Networks(NamedTuple):
         Args:
           params: by network; of use are those of "space".
           x: what the generator draws, or `to_network` made of a batch's "images".
-          images: these, where they are at hand: pictures are judged as they are, codes decoded.
+          images: these, where they are at hand: real pictures are judged as they are where the decoder learns.
         """
         if not self.judges_pictures:
             return x
-        if images is not None and images.dtype == jnp.uint8:
+        if self.decoder_learns and images is not None and images.dtype == jnp.uint8:
             return to_unit(images)
         return self.to_pixels(params, x)
 
@@ -166,7 +167,8 @@ def build(config: Any, vocab_size: int, pretrained: LanguageModel | None = None)
         shape = (draws.num_styles, draws.style_dim)
         on = draws if kinds["generator"].skips else None
         common = dataclasses.replace(common, style_shape=shape, generator=on)
-    judges_pictures = config.discriminator.sees == "pictures"
+    judges_pictures, decoder_learns = config.discriminator.sees == "pictures", config.train.tune_decoder
+    judged = {"judges_pictures": judges_pictures, "decoder_learns": decoder_learns}
     built = {
         section: kinds[role].build(
             config[section], of_pictures if judges_pictures and role == "discriminator" else common
@@ -174,7 +176,7 @@ def build(config: Any, vocab_size: int, pretrained: LanguageModel | None = None)
         for role, (section, _) in ROLES.items()
     }
     matching = MatchingHeads(config.image_encoder.features)
-    return Networks(**built, matching=matching, z_dim=common.z_dim, space=space, judges_pictures=judges_pictures)
+    return Networks(**built, **judged, matching=matching, z_dim=common.z_dim, space=space)
 
 
 def kind_of(config: Any, role: str) -> NetworkKind:
@@ -184,6 +186,12 @@ def kind_of(config: Any, role: str) -> NetworkKind:
 
 
 def largest_map_values(config: Any) -> int:
-    """Returns places times channels of the largest map that the generator of a configuration convolves, a picture's."""
+    """Returns places times channels of the largest map that the game of a configuration convolves, a picture's.
+
+    That is the generator's last one or, where a game goes through a decoder, that one's.
+    """
     section = config.generator
-    return (game_size_px(config) // section.patch_px) ** 2 * section.channels[-1]
+    found = (game_size_px(config) // section.patch_px) ** 2 * section.channels[-1]
+    if config.discriminator.sees == "pictures" and SPACES[config.space.kind].learns:
+        found = max(found, autoencoder.largest_map_values(config.space, config.data.image_size_px))
+    return found

@@ -139,12 +139,13 @@ def rollbacks(workdir: Path, phase: str) -> list[dict[str, Any]]:
 def _signs(networks: Networks, normalisation: str, params, train, held_out) -> dict[str, jax.Array]:
     weights = NORMALISATIONS[normalisation](params["discriminator"])
     read = lambda tokens: networks.text_encoder.apply(params["text"], tokens)
-    score = lambda x, text: networks.discriminator.apply(weights, networks.judged(params, x), text)
+    score = lambda x, text, *images: networks.discriminator.apply(weights, networks.judged(params, x, *images), text)
     real, unseen = (networks.to_network(params, split["images"]) for split in (train, held_out))
     text = read(held_out["tokens"])
     z = jax.random.normal(jax.random.key(0), (2, len(unseen), networks.z_dim))
     fake, other = (networks.generator.apply(params["generator"], noise, text) for noise in z)
-    on_train, on_unseen, on_fake = score(real, read(train["tokens"])), score(unseen, text), score(fake, text)
+    on_train = score(real, read(train["tokens"]), train["images"])
+    on_unseen, on_fake = score(unseen, text, held_out["images"]), score(fake, text)
     gap = on_train.mean() - on_fake.mean()
     return {
         "overfit": jnp.where(gap > 1e-6, (on_train.mean() - on_unseen.mean()) / jnp.maximum(gap, 1e-6), 0.0),

@@ -126,7 +126,6 @@ def phase_of_game(
         sheet_prefix=f"{name}_" if sheet_prefix is None else sheet_prefix,
         full_size_from=game.growth.whole_from,
         shapes=run.picture_shapes if game.tune_decoder else None,
-        largest_map_values=nets.largest_map_values(run.config),
     )
 
 
