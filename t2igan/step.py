@@ -164,11 +164,7 @@ def update_generator(method: Method, state: State, real, tokens, key, judged=Non
         batch["judged"] = judged
     key = jax.random.fold_in(key, 0)  # z has used the other up
     loss = functools.partial(generator_loss, method, step=state.step, control=state.control)
-    rates = {"generator": method.generator_rate}
-    rates |= {"text": method.text_rate} if method.tune_text else {}
-    rates |= {"inverter": method.generator_rate} if method.reconstruction_weight else {}
-    rates |= {"space": method.generator_rate} if method.tune_decoder else {}  # its encoder has no gradient, and stays
-    return descend(method, state, rates, loss, batch, key)
+    return descend(method, state, method.generator_rates(), loss, batch, key)
 
 
 def discriminator_loss(

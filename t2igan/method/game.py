@@ -133,6 +133,14 @@ class Method:
             growth=Growth.of(config, total_steps),
         )
 
+    def generator_rates(self) -> dict[str, Callable]:
+        """The learning rates of all that moves down the generator's loss, by network."""
+        rates = {"generator": self.generator_rate}
+        rates |= {"text": self.text_rate} if self.tune_text else {}
+        rates |= {"inverter": self.generator_rate} if self.reconstruction_weight else {}
+        rates |= {"space": self.generator_rate} if self.tune_decoder else {}  # its encoder has no gradient, and stays
+        return rates
+
     def first_control(self) -> dict[str, Any]:
         """What controllers begin with (`t2igan.step.State.control`)."""
         return {"augment_probability": jnp.float32(self.augment_probability)} if self.augment_target else {}

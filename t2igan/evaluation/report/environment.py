@@ -24,10 +24,17 @@ def environment() -> dict[str, Any]:
         "versions": versions | {"t2igan": __version__},
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": _cpu_model(),
-        "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpu_cores": usable_cores(),
         "devices": f"{len(devices)} x {devices[0].device_kind}",
         "processes": jax.process_count(),
     }
+
+
+def usable_cores() -> int:
+    """Returns the cores that this process may use, which `taskset` or a container may have made fewer."""
+    if hasattr(os, "sched_getaffinity"):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _version(package: str) -> str:

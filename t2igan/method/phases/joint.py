@@ -86,11 +86,7 @@ def joint_step(
         anchor = losses.contrastive(*game.networks.matching.apply(params["matching"], features, sentence))
         return anchor.mean(), {"loss/anchor": anchor}
 
-    rates = {"generator": game.generator_rate, "text": game.text_rate}
-    if game.reconstruction_weight:
-        rates["inverter"] = game.generator_rate
-    if game.tune_decoder:
-        rates["space"] = game.generator_rate
+    rates = game.generator_rates()
     of_generator, g_metrics = gradients(generator_loss, rates, "joint generator")
     of_discriminator, d_metrics = gradients(discriminator_loss, ("discriminator", "text"), "joint discriminator")
     add = lambda weight, other: jax.tree.map(lambda a, b: a + weight * b, of_generator["text"], other["text"])

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from t2igan.evaluation.report.environment import usable_cores
 from t2igan.method import phases
 from t2igan.training import plan
 from t2igan.training.auto.facts import MachineFacts, Rates, installed_text_models
@@ -90,13 +91,6 @@ def timed(config: Any) -> dict[str, Rates]:
         phase.name: _timed(phase.step_images, state, batch, *of_phase)
         for (phase, state, batch, _), of_phase in zip(steps, found, strict=True)
     }
-
-
-def usable_cores() -> int:
-    """Returns the cores that this process may use, which `taskset` or a container may have made fewer."""
-    if hasattr(os, "sched_getaffinity"):  # not on every system
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def compiled(lowered: Any) -> tuple[Any, float]:
