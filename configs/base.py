@@ -175,6 +175,10 @@ def get_config() -> ConfigDict:
     # Of mean (x - G(z, c))^2, which draws a caption's one picture; "auto" = by pictures a caption, 0 from two on.
     loss.paired_weight = FieldReference(0.0, field_type=object)
 
+    # Noises that are tried for each picture, there and in regression: the nearest drawing is held to it, so that those
+    # of one caption may differ (conditional IMLE, Li et al. 2020, arXiv:2004.03590); 1 = any.
+    loss.paired_noises = 1
+
     loss.paired_pixel_weight = 0.0  # of mean |x - what the space decodes of G(z, c)|, where that is judged
 
     # What the discriminator is shown, and what is done to captions.
@@ -186,6 +190,7 @@ def get_config() -> ConfigDict:
     augment.instance_noise = 0.0  # standard deviation of noise on all pictures, in units of [-1, 1]
     augment.instance_noise_end = 0.0
     augment.sentence_noise = 0.0  # of noise on the generator's sentence vectors, which have unit variance
+    augment.partial_captions = 0.0  # share of pictures that come with a part of their caption, in every phase
     augment.caption_dropout = 0.0  # share of captions left out, so that `guidance` has something to lean away from
 
     # Phase "adversarial". Its length is the first of steps, images, epochs that is not 0; likewise for other phases.

@@ -26,6 +26,7 @@ import optax
 from t2igan.method import losses
 from t2igan.method.game import Method
 from t2igan.method.losses.inversion import inversion_loss
+from t2igan.method.losses.paired import nearest_noise
 from t2igan.method.losses.variety import variety_loss
 from t2igan.method.optim import optimizers
 from t2igan.method.techniques import augment, regularize
@@ -225,6 +226,8 @@ def generator_loss(
     z = noise(method, key, len(real)) if z is None else z
     text, blurred = read(method, params, tokens, key)
     redraw = lambda z: networks.generator.apply(params["generator"], z, blurred)
+    if method.paired_weight:
+        z = nearest_noise(redraw, real, z, jax.random.fold_in(key, 3), method.paired_noises)
     fake = redraw(z)
     critic = make_critic(method, params["discriminator"], step, key, len(real), control)
     # Only relativistic losses look at the real logits; for the others XLA drops that pass.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,8 +10,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from t2igan.data.dataset import Dataset
+from t2igan.data.partial import partial_captions
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
+
+MOST_PARTIAL = 8  # captions with a part left out that are kept of each
 
 
 class Batches:
@@ -31,6 +35,7 @@ class Batches:
         process_index: int = 0,
         process_count: int = 1,
         columns: Mapping[str, np.ndarray] | None = None,
+        partial_share: float = 0.0,
     ):
         """Reads the captions; opens no picture.
 
@@ -42,6 +47,7 @@ class Batches:
           process_index: which of the processes this is, from 0.
           process_count: how many there are.
           columns: what batches have besides, by name: an array [N, ...] with a row for each picture of the dataset.
+          partial_share: of the pictures come with a part of their caption (`t2igan.data.partial`), from 0 to 1.
 
         Raises:
           UserError: data without pictures, or a batch that the processes cannot share evenly.
@@ -67,7 +73,12 @@ class Batches:
         self._slice = slice(process_index * share, (process_index + 1) * share)
         self._num_captions = np.array([len(captions) for captions in dataset.captions], np.int64)
         self._first_caption = np.cumsum(self._num_captions) - self._num_captions
-        self._tokens = tokenizer.table([caption for captions in dataset.captions for caption in captions])
+        captions = [caption for captions in dataset.captions for caption in captions]
+        self._partial_share = partial_share
+        shortened = [partial_captions(caption, MOST_PARTIAL) if partial_share else () for caption in captions]
+        self._num_partial = np.array([len(of_one) for of_one in shortened], np.int64)
+        self._first_partial = len(captions) + np.cumsum(self._num_partial) - self._num_partial
+        self._tokens = tokenizer.table([*captions, *itertools.chain.from_iterable(shortened)])
         self._one_caption_each = bool((self._num_captions == 1).all())
         repeats = 1 if dataset.repeats is None else dataset.repeats
         self._drawn = np.repeat(np.arange(len(dataset)), repeats)  # each picture as often as an epoch has it
@@ -88,8 +99,17 @@ class Batches:
             random = np.random.Generator(np.random.Philox(key=[self._seed % 2**64, step]))
             uniform = random.random(self._batch_images)[self._slice]
             captions = captions + (uniform * self._num_captions[indices]).astype(np.int64)
+        if self._partial_share:
+            captions = self._shortened(captions, step)
         columns = {name: values[indices] for name, values in self._columns.items()}
         return {"images": self.dataset.images[indices], "tokens": self._tokens[captions]} | columns
+
+    def _shortened(self, captions: np.ndarray, step: int) -> np.ndarray:
+        """Returns rows of captions, some of which are parts of those that are given."""
+        random = np.random.Generator(np.random.Philox(key=[self._seed % 2**64, step], counter=[0, 0, 0, 1]))
+        shortens, which = random.random((2, self._batch_images))[:, self._slice]
+        partial = self._first_partial[captions] + (which * self._num_partial[captions]).astype(np.int64)
+        return np.where((shortens < self._partial_share) & (self._num_partial[captions] > 0), partial, captions)
 
 
 def prefetched(

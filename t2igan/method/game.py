@@ -41,6 +41,7 @@ class Method:
     cycle_weight: float
     reconstruction_weight: float
     paired_weight: float
+    paired_noises: int  # that are tried for a picture
     paired_pixel_weight: float
     inversion: InversionWeights
     variety: VarietyWeights  # false where there is no such term
@@ -98,6 +99,7 @@ class Method:
             cycle_weight=loss.cycle_weight,
             reconstruction_weight=loss.reconstruction_weight,
             paired_weight=loss.paired_weight,
+            paired_noises=loss.paired_noises,
             paired_pixel_weight=loss.paired_pixel_weight,
             inversion=InversionWeights.of(config),
             variety=VarietyWeights.of(config),

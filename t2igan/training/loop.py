@@ -174,6 +174,7 @@ def _batch_of(run: Run, phase: Phase, data: Dataset) -> Callable[[int], dict[str
         process_index=processes.index(),
         process_count=processes.count(),
         columns=columns,
+        partial_share=run.config.augment.partial_captions,
     )
     return batches.__getitem__
 

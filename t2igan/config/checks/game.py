@@ -42,7 +42,7 @@ def _check_losses(config: ConfigDict) -> None:
     PENALTIES.find(loss.penalty)
     check_auto(config)
     _check_penalty(config)
-    require_positive(config, "loss.penalty_every")
+    require_positive(config, "loss.penalty_every", "loss.paired_noises")
     numbers = [f"loss.{key}" for key in NOT_NEGATIVE if not is_auto(config, f"loss.{key}")]
     require_not_negative(config, *numbers)
     require_below_one(config, "loss.label_smoothing")
@@ -87,6 +87,7 @@ def _check_augment(config: ConfigDict) -> None:
     require_not_negative(config, "augment.sentence_noise")
     require_positive(config, "augment.adapt_images")
     require_below_one(config, "augment.caption_dropout")
+    require_share(config, "augment.partial_captions")
     if not 0 <= augment.probability <= 1:
         raise UserError(f"config.augment.probability={augment.probability} must lie between 0 and 1")
     if not 0 <= augment.target < 1:

@@ -8,8 +8,9 @@ pictures, for the adversarial phase to begin with, and an inverter.
 
 *Regress*: the generator alone learns to draw its caption's picture, by mean (x - G(z, c))^2 with z at random. Where a
 caption has one picture, that is all there is to learn; where it has many, it is their mean, and noise counts for
-nothing. With `config.privacy` these pictures are means that were released (`t2igan.method.phases.private_means`), and
-no figures are taken.
+nothing, unless each picture teaches the nearest of several drawings (`config.loss.paired_noises`). With
+`config.privacy` these pictures are means that were released (`t2igan.method.phases.private_means`), and no figures are
+taken.
 
 Figures of the validation split at its end: "reconstruction/held_out", the mean squared error of whole pictures, in the
 space of the game, by way of the inverter's noise, and "reconstruction/random_z", the same with noise at random; of a
@@ -32,6 +33,7 @@ from t2igan.errors import UserError
 from t2igan.inference.drawing import to_bytes
 from t2igan.inference.pictures import sheet
 from t2igan.method.losses.inversion import InversionWeights, complete, inversion_loss
+from t2igan.method.losses.paired import nearest_noise
 from t2igan.method.phases import private_means
 from t2igan.method.phases.base import PHASES, Phase, PhaseKind, PhaseMethod, PhaseState, descend, init_phase_state
 from t2igan.method.techniques.masks import MASKS, random_visible
@@ -52,12 +54,14 @@ class GeneratorMethod(PhaseMethod):
     masks: tuple[str, ...]  # kinds of `t2igan.method.techniques.masks`, equally often
     caption_dropout: float  # share of pictures that are completed without their caption
     regresses: bool  # captions to pictures, or else completes pictures
+    paired_noises: int  # that are tried for a picture, by regression
 
     @classmethod
     def create(cls, config, networks: Networks, total_steps: int) -> GeneratorMethod:
         """Reads `config.pretrain_generator` and `config.inverter` (checked by `t2igan.config`; "auto" is settled)."""
         p = config[SECTION]
         own = {"masks": tuple(p.masks), "caption_dropout": p.caption_dropout, "regresses": p.task == "regress"}
+        own["paired_noises"] = config.loss.paired_noises
         own["inversion"] = InversionWeights.of(config)
         return cls.of(config, p, networks, total_steps, **own)
 
@@ -106,10 +110,14 @@ def _regression_step(
     networks = method.networks
     images = networks.to_network(state.frozen, batch["images"])
     text = networks.text_encoder.apply(state.frozen["text"], batch["tokens"])
-    z = jax.random.normal(stream(method.seed, "generator phase", state.step), (len(images), networks.z_dim))
+    key = stream(method.seed, "generator phase", state.step)
+    z = jax.random.normal(key, (len(images), networks.z_dim))
+    draw = lambda params, z: networks.generator.apply(params["generator"], z, text)
+    as_it_is = functools.partial(draw, state.params)
+    z = nearest_noise(as_it_is, images, z, jax.random.fold_in(key, 0), method.paired_noises)
 
     def loss_fn(params):
-        drawn = networks.generator.apply(params["generator"], z, text)
+        drawn = draw(params, z)
         error = ((images - drawn) ** 2).mean((1, 2, 3))
         return error.mean(), {"loss/regression": error}
 

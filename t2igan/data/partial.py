@@ -1,0 +1,61 @@
+"""Captions of which a part is left out: what people type is shorter than what describes a picture.
+
+"a laughing person with a long beard, dark skin" describes fewer pictures than "a laughing person", which is true of it
+as well. A picture that is learned under either teaches what short prompts mean, and that there are many such pictures.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import zlib
+
+import numpy as np
+
+# A part begins after one of these signs (not after "Mrs."), or with one of these words; languages without such words
+# have the signs.
+SIGNS = re.compile(r"\s*[,;:|]\s+|(?<=\w{4})\.\s+|,(?=[^\x00-\x7f])|\s*[、，；：。]\s*")
+WORDS = (
+    "with without wearing holding carrying riding playing in on at under over behind beside near by from while who "
+    "that which as"
+).split()
+# "and" opens a part where an article follows: "a man and a dog", but "black and white".
+OPENS = re.compile(rf"\s+(?=(?:{'|'.join(WORDS)})\s|and\s+(?:an?|the|his|her|its|their)\s)", re.IGNORECASE)
+MOST_PARTS = 8  # of a longer caption the last ones stay together
+
+
+def parts(caption: str) -> list[str]:
+    """Returns the parts of a caption, from the second on with the sign that stands before it, such as ", dark skin".
+
+    A part ends at a comma, colon, semicolon, full stop or bar, and before words such as "with", "wearing" and "in".
+    """
+    found: list[str] = []
+    begin, sign = 0, ""
+    for match in itertools.chain(SIGNS.finditer(caption), (None,)):
+        clause = caption[begin : match.start() if match else len(caption)]
+        first, *others = OPENS.split(clause)
+        if first.strip():
+            found.append(sign + first if found else first)
+        found += [f" {other}" for other in others]
+        if match:
+            begin, sign = match.end(), match.group()
+    return [*found[: MOST_PARTS - 1], "".join(found[MOST_PARTS - 1 :])] if len(found) > MOST_PARTS else found
+
+
+def partial_captions(caption: str, most: int) -> tuple[str, ...]:
+    """Returns up to `most` different captions with some parts of a caption; () of one that has a single part.
+
+    The first part stays, which says what there is; all others may be left out. Which are taken depends on the caption
+    alone: of many, those that leave out little are as frequent as those that leave out much.
+    """
+    first, *others = parts(caption) or [""]
+    if len(others) < 2:
+        return (first,) if others else ()
+    random = np.random.default_rng(zlib.crc32(caption.encode("utf-8", "replace")))
+    found: dict[str, None] = {}
+    for _ in range(4 * most):
+        kept = sorted(random.choice(len(others), random.integers(len(others)), replace=False))
+        found.setdefault("".join([first, *(others[i] for i in kept)]))
+        if len(found) == most:
+            break
+    return tuple(found)

@@ -1,0 +1,155 @@
+"""Captions of which a part is left out, and what a picture teaches where its caption is true of several."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny import random_batch, shrink
+
+from configs import base
+from t2igan import nets, step
+from t2igan.config.checks import check
+from t2igan.data import Batches, Dataset
+from t2igan.data.partial import partial_captions, parts
+from t2igan.data.tokenizer import Tokenizer
+from t2igan.errors import UserError
+from t2igan.method.game import Method
+from t2igan.method.losses.paired import nearest_noise
+from t2igan.method.phases.generator import GeneratorMethod, generator_step, init_generator_state
+
+VOCAB = 300
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("teapot", ["teapot"]),
+        ("", []),
+        ("man: light skin tone, beard", ["man", ": light skin tone", ", beard"]),
+        ("a sad person with a beard wearing a red shirt", ["a sad person", " with a beard", " wearing a red shirt"]),
+        ("a man and a dog in black and white", ["a man", " and a dog", " in black and white"]),
+        ("Mrs. Claus. It snows.", ["Mrs. Claus", ". It snows."]),
+        ("一个人,戴着帽子，穿红衣服", ["一个人", ",戴着帽子", "，穿红衣服"]),
+        ("in a room", ["in a room"]),
+        (" , a cat, ", ["a cat"]),
+    ],
+)  # fmt: skip
+def test_parts(caption, expected):
+    assert parts(caption) == expected
+    if caption.strip(" ,") == caption:
+        assert "".join(parts(caption)) == caption
+
+
+def test_a_part_or_more_is_left_out_and_the_first_stays():
+    caption = "a person in a red shirt with a beard, angry, dark skin"
+    found = partial_captions(caption, 8)
+    assert len(found) == len(set(found)) == 8 and found == partial_captions(caption, 8)
+    whole = parts(caption)
+    for one in found:
+        assert one.startswith("a person") and len(one) < len(caption)
+        assert set(parts(one)) <= set(whole)
+    assert set(partial_captions(caption, 100)) > set(found) and len(partial_captions(caption, 100)) == 2**4 - 1
+    assert partial_captions("man: light skin tone", 8) == ("man",)
+    assert partial_captions("teapot", 8) == partial_captions("", 8) == ()
+    long = partial_captions(", ".join(f"word {i}" for i in range(40)), 8)
+    assert len(long) == 8
+
+
+def test_batches_have_their_share_of_partial_captions():
+    captions = tuple((f"a thing, number {i}", f"another with {i}") if i % 2 else (f"thing {i}",) for i in range(12))
+    images = np.arange(12, dtype=np.uint8)[:, None, None, None] * np.ones((12, 8, 8, 3), np.uint8)
+    data = Dataset("small", "train", images, captions)
+    tokenizer = Tokenizer.train([one for of_one in captions for one in of_one], VOCAB, 16)
+    batches = lambda share, **more: Batches(data, tokenizer, seed=3, batch_images=12, partial_share=share, **more)
+    plain, none, some, whole = (batches(share) for share in (0.0, 0.0, 0.5, 1.0))
+    texts = lambda of, number: [tokenizer.decode(row) for row in of[number]["tokens"]]
+    np.testing.assert_array_equal(plain[4]["tokens"], none[4]["tokens"])
+    np.testing.assert_array_equal(plain[4]["images"], some[4]["images"])
+    full, shares = {one for of_one in captions for one in of_one}, []
+    for number in range(40):
+        parted = [text not in full for text in texts(some, number)]
+        shares.append(np.mean(parted) / 0.5)  # a half of the pictures has a caption of one part
+        assert sum(text in ("a thing", "another") for text in texts(whole, number)) == 6
+        assert [
+            a == b or b in ("a thing", "another")
+            for a, b in zip(texts(plain, number), texts(some, number), strict=True)
+        ]
+    assert 0.4 < np.mean(shares) < 0.6
+    parts_of_processes = [batches(0.5, process_index=i, process_count=2)[7]["tokens"] for i in range(2)]
+    np.testing.assert_array_equal(np.concatenate(parts_of_processes), some[7]["tokens"])
+
+
+def test_the_nearest_of_several_noises_by_hand():
+    """Drawings are their noise, as a picture of one value: the nearest noise to each picture is found."""
+    draw = lambda z: z[:, None, None, :1]
+    z, key = jnp.zeros((5, 1)), jax.random.key(2)
+    others = jax.random.normal(key, (3, 5, 1))
+    real = jnp.linspace(-2, 2, 5)[:, None, None, None] * jnp.ones((5, 2, 2, 1))
+    found = nearest_noise(draw, real, z, key, 4)
+    tried = np.concatenate([z[None], others])[..., 0]
+    expected = [min(tried[:, i], key=lambda one: abs(one - float(real[i, 0, 0, 0]))) for i in range(5)]
+    np.testing.assert_array_equal(found[:, 0], np.array(expected, np.float32))
+    assert nearest_noise(draw, real, z, key, 1) is z
+    gradient = jax.grad(lambda scale: nearest_noise(lambda z: scale * draw(z), real, z, key, 4).sum())(1.0)
+    assert gradient == 0
+
+
+def noisy(**settings):
+    """The tiny configuration that regresses with several noises."""
+    config = shrink(base.get_config())
+    with config.unlocked(), config.ignore_type():
+        config.pretrain_generator.task = "regress"
+        config.loss.update(paired_weight=2.0, paired_noises=4)
+        config.update_from_flattened_dict(settings)
+    check(config)
+    return config
+
+
+def test_the_game_holds_the_nearest_drawing_to_the_picture():
+    errors = {}
+    batch, key = random_batch(VOCAB), jax.random.key(0)
+    for number in (1, 4, 16):
+        config = noisy(**{"loss.paired_noises": number})
+        method = Method.create(config, nets.build(config, VOCAB), 100)
+        state = step.init_state(method, batch)
+        params = state.params | state.frozen
+        x = method.networks.to_network(params, batch["images"])
+        z = jax.random.normal(jax.random.key(1), (len(x), method.networks.z_dim))
+        _, metrics = step.generator_loss(method, params, 0, x, batch["tokens"], key, z)
+        errors[number] = np.asarray(metrics["loss/paired"])
+    # More noises are tried, the first ones among them (4 and 16 are other draws): never further off than the first.
+    assert (errors[4] <= errors[1]).all() and (errors[16] <= errors[1]).all() and (errors[4] < errors[1]).any()
+
+
+def test_regression_with_several_noises_learns_two_pictures_of_one_caption():
+    """One caption, two pictures: the mean of both with one noise, either with several."""
+    batch = random_batch(VOCAB)
+    tokens = jnp.tile(batch["tokens"][:1], (8, 1))
+    pictures = np.where(np.arange(8)[:, None, None, None] % 2, 230, 25) * np.ones((8, 16, 16, 3))
+    batch = {"images": jnp.asarray(pictures, jnp.uint8), "tokens": tokens}
+    spread = {}
+    for number in (1, 8):
+        config = noisy(**{"loss.paired_noises": number, "pretrain_generator.learning_rate": 3e-3})
+        networks = nets.build(config, VOCAB)
+        method = GeneratorMethod.create(config, networks, 400)
+        state = init_generator_state(method, batch)
+        one = jax.jit(lambda state, batch, method=method: generator_step(method, state, batch))
+        for _ in range(200):
+            state, _ = one(state, batch)
+        text = networks.text_encoder.apply(state.frozen["text"], tokens)
+        z = jax.random.normal(jax.random.key(5), (8, networks.z_dim))
+        means = networks.generator.apply(state.params["generator"], z, text).mean((1, 2, 3))
+        spread[number] = float(means.std())
+    assert spread[1] < 0.2 and spread[8] > 0.5, spread  # black and white are 1.6 apart
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"loss.paired_noises": 0}, "config.loss.paired_noises=0"),
+        ({"augment.partial_captions": 1.5}, "config.augment.partial_captions=1.5"),
+    ],
+)
+def test_what_is_refused(settings, expected):
+    with pytest.raises(UserError, match=expected.replace(".", r"\.")):
+        noisy(**settings)
