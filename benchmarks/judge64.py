@@ -13,7 +13,8 @@ Figures, for each: `mean`, the share of attributes that are right, and `all`, of
 distance in the first 64 principal directions of the judge's hidden units to the real pictures, whose total variance
 there is 64; `edges`, the mean absolute Laplacian as a share of the real one; `flat`, the share of 3 x 3 areas of one
 colour; `l1`, grey levels to the real picture; `nearest`, how often the real picture of the caption is the nearest of
-all real pictures of training and split, at 16 x 16; and `among_100`, the nearest of it and 99 others.
+all real pictures of training and split, at 16 x 16; `among_100`, the nearest of it and 99 others; and `in_base`, the
+nearest of those whose caption is the same up to its colon ("mage" of "mage: dark skin tone"), where there are others.
 
 Attributes that held-out pictures combine anew (a garment with another colour) are judged on pictures with shuffled
 colours, and small ones on the part of the picture where they are: `VIEWS` says which, by the name of the data.
@@ -169,9 +170,14 @@ def small(images: np.ndarray) -> np.ndarray:
     return images.astype(np.float32).reshape(shape).mean((2, 4)).reshape(len(images), -1)
 
 
-def retrieval(images: np.ndarray, real: np.ndarray, train: np.ndarray) -> dict[str, float]:
-    """How often the real picture of a caption is the nearest to what was drawn: of all, and of 100."""
-    x, candidates = small(images), small(np.concatenate([real, train]))
+def bases(data: Dataset) -> np.ndarray:
+    """What captions say before a colon."""
+    return np.array([of_one[0].partition(":")[0].strip() for of_one in data.captions])
+
+
+def retrieval(images: np.ndarray, data: Dataset, train: Dataset) -> dict[str, float]:
+    """How often the real picture of a caption is the nearest to what was drawn: of all, of 100, and of its base."""
+    x, candidates = small(images), small(np.concatenate([np.asarray(data.images), np.asarray(train.images)]))
     distances = (x**2).sum(1)[:, None] + (candidates**2).sum(1) - 2 * x @ candidates.T
     own = np.arange(len(x))
     random, among = np.random.default_rng(0), []
@@ -179,10 +185,16 @@ def retrieval(images: np.ndarray, real: np.ndarray, train: np.ndarray) -> dict[s
         others = random.choice(len(candidates) - 1, 99, replace=False)
         others = others + (others >= i)
         among.append(distances[i, i] < distances[i, others].min())
-    return {"nearest": float((distances.argmin(1) == own).mean()), "among_100": float(np.mean(among))}
+    found = {"nearest": float((distances.argmin(1) == own).mean()), "among_100": float(np.mean(among))}
+    alike = bases(data)[:, None] == np.concatenate([bases(data), bases(train)])
+    others = alike.sum(1) > 1
+    if others.any():
+        right = np.where(alike, distances, np.inf).argmin(1) == own
+        found["in_base"] = float(right[others].mean())
+    return found
 
 
-def measure(judge: Judge, images: np.ndarray, data: Dataset, train: np.ndarray) -> dict[str, Any]:
+def measure(judge: Judge, images: np.ndarray, data: Dataset, train: Dataset) -> dict[str, Any]:
     """Returns the figures of pictures that were drawn for the captions of a split."""
     vocabulary = dict(zip(judge.names, map(list, judge.values), strict=True))
     expected = data.attribute_labels(vocabulary)
@@ -197,7 +209,7 @@ def measure(judge: Judge, images: np.ndarray, data: Dataset, train: np.ndarray) 
         "edges": laplacian(images) / laplacian(real),
         "flat": flat(images),
         "l1": float(np.abs(images.astype(np.float32) - real).mean()),
-        **retrieval(images, real, train),
+        **retrieval(images, data, train),
         "each": {name: float(share) for name, share in zip(judge.names, right.mean(0), strict=True)},
     }
 
@@ -241,7 +253,7 @@ def main() -> None:
         kinds |= {"decoded": decoded(model, kinds["real"]), "copied": copied(train, captions)}
         for kind, images in kinds.items():
             if images is not None:
-                found = measure(judge, images, data, np.asarray(train.images))
+                found = measure(judge, images, data, train)
                 figures.setdefault(split, {})[kind] = found
                 line = "  ".join(f"{n} {v:.3f}" for n, v in found.items() if n != "each")
                 print(f"{split:<16}{kind:<9}{line}", flush=True)

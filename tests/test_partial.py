@@ -147,6 +147,7 @@ def test_regression_with_several_noises_learns_two_pictures_of_one_caption():
     ("settings", "expected"),
     [
         ({"loss.paired_noises": 0}, "config.loss.paired_noises=0"),
+        ({"loss.paired_weight": 0.0, "pretrain_generator.task": "complete"}, "config.loss.paired_noises=4 has nothing"),
         ({"augment.partial_captions": 1.5}, "config.augment.partial_captions=1.5"),
     ],
 )

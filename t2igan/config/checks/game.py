@@ -58,6 +58,12 @@ def _check_losses(config: ConfigDict) -> None:
                 f"config.loss.{key}={loss[key]} needs the image tower of the phase 'text', which "
                 f"config.phases={tuple(config.phases)} leaves out; set it to 0 or add the phase"
             )
+    regresses = "generator" in config.phases and config.pretrain_generator.task != "complete"
+    if loss.paired_noises > 1 and not (loss.paired_weight or regresses):
+        raise UserError(
+            f"config.loss.paired_noises={loss.paired_noises} has nothing to choose for: set it to 1, "
+            f"config.loss.paired_weight to 'auto' or above 0, or config.pretrain_generator.task to 'regress'"
+        )
     if loss.label_smoothing and pair.of_real is None:
         raise UserError(
             f"config.loss.label_smoothing={loss.label_smoothing} has no meaning for config.loss.adversarial="
