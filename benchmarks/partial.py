@@ -111,7 +111,7 @@ def main() -> None:
         print(f"{kind:<8}" + "  ".join(f"{name} {value:.3f}" for name, value in figures.items()), flush=True)
     if options.sheet:
         pictures = np.concatenate(shown[:16])
-        save_png(options.sheet, sheet(pictures, prompts[:16], columns=6))
+        save_png(Path(options.sheet), sheet(pictures, prompts[:16], columns=6))
     if options.out:
         written = {"workdir": options.workdir, "model": model.digest, "prompts": prompts, "figures": means}
         Path(options.out).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
