@@ -176,7 +176,8 @@ def get_config() -> ConfigDict:
     loss.paired_weight = FieldReference(0.0, field_type=object)
 
     # Noises that are tried for each picture, there and in regression: the nearest drawing is held to it, so that those
-    # of one caption may differ (conditional IMLE, Li et al. 2020, arXiv:2004.03590); 1 = any.
+    # of one caption may differ (conditional IMLE, Li et al. 2020, arXiv:2004.03590); 1 = any. With
+    # augment.partial_captions that is done for those, and every noise draws a whole caption's picture.
     loss.paired_noises = 1
 
     loss.paired_pixel_weight = 0.0  # of mean |x - what the space decodes of G(z, c)|, where that is judged

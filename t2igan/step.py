@@ -5,6 +5,7 @@ donation and devices are added by `t2igan.training.distributed.parallel`. A batc
 
     images  uint8 [N, H, W, C], pictures; or float16 [N, h, w, c], codes, where the game is played on those
     tokens  int32 [N, T], 0 = padding; or vectors of a frozen language model, float16 [N, 1 + T, W]
+    partial bool [N], which captions are but a part of a picture's; only with config.augment.partial_captions
 
 with N = method.batch_images * method.discriminator_steps.
 """
@@ -136,7 +137,10 @@ def _play(method: Method, state: State, batch: dict[str, jax.Array]) -> tuple[St
         key = stream(method.seed, f"discriminator {i}", state.step)
         state, d_metrics = update_discriminator(method, state, part(judged, i), part(tokens, i), key)
     key = stream(method.seed, "generator", state.step)
-    state, g_metrics = update_generator(method, state, part(images, 0), part(tokens, 0), key, part(judged, 0))
+    others = {"judged": judged} if networks.judges_pictures else {}
+    others |= {name: batch[name] for name in ("partial",) if name in batch}
+    others = {name: part(x, 0) for name, x in others.items()}
+    state, g_metrics = update_generator(method, state, part(images, 0), part(tokens, 0), key, **others)
     return advance(method, state, d_metrics), d_metrics | g_metrics
 
 
@@ -158,11 +162,9 @@ def update_discriminator(method: Method, state: State, real, tokens, key) -> tup
     return descend(method, state, {"discriminator": method.discriminator_rate}, loss, batch, key)
 
 
-def update_generator(method: Method, state: State, real, tokens, key, judged=None) -> tuple[State, Metrics]:
-    """Moves the generator [and text encoder, inverter, decoder] down its loss; `judged` is `real` as it is judged."""
-    batch = {"real": real, "tokens": tokens, "z": noise(method, key, len(real))}
-    if method.networks.judges_pictures:
-        batch["judged"] = judged
+def update_generator(method: Method, state: State, real, tokens, key, **others) -> tuple[State, Metrics]:
+    """Moves the generator [and text encoder, inverter, decoder] down `generator_loss`, which gets `others`."""
+    batch = {"real": real, "tokens": tokens, "z": noise(method, key, len(real))} | others
     key = jax.random.fold_in(key, 0)  # z has used the other up
     loss = functools.partial(generator_loss, method, step=state.step, control=state.control)
     return descend(method, state, method.generator_rates(), loss, batch, key)
@@ -218,7 +220,7 @@ def discriminator_loss(
 
 
 def generator_loss(
-    method: Method, params: dict[str, Params], step, real, tokens, key, z=None, control=None, judged=None
+    method: Method, params: dict[str, Params], step, real, tokens, key, z=None, control=None, judged=None, partial=None
 ) -> tuple[jax.Array, Metrics]:
     """adversarial(real, fake) [+ weight * (matching, inversion, variety, mean (real - fake)^2)]; and metrics."""
     networks = method.networks
@@ -227,7 +229,7 @@ def generator_loss(
     text, blurred = read(method, params, tokens, key)
     redraw = lambda z: networks.generator.apply(params["generator"], z, blurred)
     if method.paired_weight:
-        z = nearest_noise(redraw, real, z, jax.random.fold_in(key, 3), method.paired_noises)
+        z = nearest_noise(redraw, real, z, jax.random.fold_in(key, 3), method.paired_noises, partial)
     fake = redraw(z)
     critic = make_critic(method, params["discriminator"], step, key, len(real), control)
     # Only relativistic losses look at the real logits; for the others XLA drops that pass.

@@ -70,6 +70,7 @@ def test_batches_have_their_share_of_partial_captions():
         parted = [text not in full for text in texts(some, number)]
         shares.append(np.mean(parted) / 0.5)  # a half of the pictures has a caption of one part
         assert sum(text in ("a thing", "another") for text in texts(whole, number)) == 6
+        assert whole[number]["partial"].sum() == 6 and (np.array(parted) == some[number]["partial"]).all()
         assert [
             a == b or b in ("a thing", "another")
             for a, b in zip(texts(plain, number), texts(some, number), strict=True)

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from t2igan.data.dataset import Dataset
-from t2igan.data.partial import partial_captions
+from t2igan.data.partial import PARTIAL, partial_captions
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 
@@ -91,7 +91,10 @@ class Batches:
         )
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
-        """Returns columns, `images` uint8 [B / process_count, H, W, C] and `tokens`, rows of `Tokenizer.table`."""
+        """Returns columns, `images` uint8 [B / process_count, H, W, C] and `tokens`, rows of `Tokenizer.table`.
+
+        With a `partial_share` also `PARTIAL`, bool [B / process_count].
+        """
         indices = self._drawn[self._indices[step][self._slice]]
         captions = self._first_caption[indices]
         if not self._one_caption_each:
@@ -99,17 +102,18 @@ class Batches:
             random = np.random.Generator(np.random.Philox(key=[self._seed % 2**64, step]))
             uniform = random.random(self._batch_images)[self._slice]
             captions = captions + (uniform * self._num_captions[indices]).astype(np.int64)
-        if self._partial_share:
-            captions = self._shortened(captions, step)
         columns = {name: values[indices] for name, values in self._columns.items()}
+        if self._partial_share:
+            captions, columns[PARTIAL] = self._shortened(captions, step)
         return {"images": self.dataset.images[indices], "tokens": self._tokens[captions]} | columns
 
-    def _shortened(self, captions: np.ndarray, step: int) -> np.ndarray:
-        """Returns rows of captions, some of which are parts of those that are given."""
+    def _shortened(self, captions: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns rows of captions, some of which are parts of those that are given, and which are."""
         random = np.random.Generator(np.random.Philox(key=[self._seed % 2**64, step], counter=[0, 0, 0, 1]))
         shortens, which = random.random((2, self._batch_images))[:, self._slice]
         partial = self._first_partial[captions] + (which * self._num_partial[captions]).astype(np.int64)
-        return np.where((shortens < self._partial_share) & (self._num_partial[captions] > 0), partial, captions)
+        is_partial = (shortens < self._partial_share) & (self._num_partial[captions] > 0)
+        return np.where(is_partial, partial, captions), is_partial
 
 
 def prefetched(

@@ -21,6 +21,7 @@ WORDS = (
 ).split()
 # "and" opens a part where an article follows: "a man and a dog", but "black and white".
 OPENS = re.compile(rf"\s+(?=(?:{'|'.join(WORDS)})\s|and\s+(?:an?|the|his|her|its|their)\s)", re.IGNORECASE)
+PARTIAL = "partial"  # the column of batches with such captions: whether a picture's is one
 MOST_PARTS = 8  # of a longer caption the last ones stay together
 
 

@@ -108,6 +108,11 @@ def _check_phases(config: ConfigDict, asked: str) -> None:
             f"config.privacy.means_epsilon={means:g} leaves nothing of config.privacy.epsilon="
             f"{config.privacy.epsilon:g} to the game; lower it"
         )
+    if config.augment.partial_captions:
+        raise UserError(
+            f"{asked} does not go with config.augment.partial_captions={config.augment.partial_captions}: its batches "
+            f"have captions as they are; set it to 0.0"
+        )
     if config.loss.paired_weight and not means:
         raise UserError(
             f"{asked} does not go with config.loss.paired_weight={config.loss.paired_weight!r}: it shows the pictures "

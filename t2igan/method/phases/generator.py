@@ -114,7 +114,8 @@ def _regression_step(
     z = jax.random.normal(key, (len(images), networks.z_dim))
     draw = lambda params, z: networks.generator.apply(params["generator"], z, text)
     as_it_is = functools.partial(draw, state.params)
-    z = nearest_noise(as_it_is, images, z, jax.random.fold_in(key, 0), method.paired_noises)
+    others = jax.random.fold_in(key, 0)
+    z = nearest_noise(as_it_is, images, z, others, method.paired_noises, batch.get("partial"))
 
     def loss_fn(params):
         drawn = draw(params, z)

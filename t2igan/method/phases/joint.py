@@ -66,7 +66,8 @@ def joint_step(
     game, everyone = dataclasses.replace(method.game, penalty_due=penalty_due), state.frozen | state.params
     networks, images = game.networks, batch["images"]
     real = networks.to_network(everyone, images)
-    batch = {"real": real, "tokens": batch["tokens"], "judged": networks.judged(everyone, real, images)}
+    given = {name: batch[name] for name in ("tokens", "partial") if name in batch}
+    batch = {"real": real, "judged": networks.judged(everyone, real, images)} | given
 
     def gradients(loss, names, key_name):
         """The gradients of a loss by some networks, and its metrics."""
@@ -74,13 +75,14 @@ def joint_step(
         key = stream(game.seed, key_name, state.step)
         return optimizers.gradients(loss_fn, {n: state.params[n] for n in names}, batch, key, game.microbatches)
 
-    def discriminator_loss(params, real, tokens, judged, key):  # noqa: ARG001
+    def discriminator_loss(params, real, tokens, judged, key, partial=None):  # noqa: ARG001
         return step.discriminator_loss(game, params, state.step, judged, tokens, key, control=state.control)
 
-    def generator_loss(params, real, tokens, judged, key):
-        return step.generator_loss(game, params, state.step, real, tokens, key, control=state.control, judged=judged)
+    def generator_loss(params, real, tokens, judged, key, partial=None):
+        others = {"control": state.control, "judged": judged, "partial": partial}
+        return step.generator_loss(game, params, state.step, real, tokens, key, **others)
 
-    def anchor_loss(params, real, tokens, judged, key):  # noqa: ARG001
+    def anchor_loss(params, real, tokens, judged, key, partial=None):  # noqa: ARG001
         features = game.networks.image_encoder.apply(params["image"], real)
         sentence = step.encode(game, params, tokens).sentence
         anchor = losses.contrastive(*game.networks.matching.apply(params["matching"], features, sentence))
