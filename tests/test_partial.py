@@ -1,5 +1,7 @@
 """Captions of which a part is left out, and what a picture teaches where its caption is true of several."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,9 @@ from t2igan.errors import UserError
 from t2igan.method.game import Method
 from t2igan.method.losses.paired import nearest_noise
 from t2igan.method.phases.generator import GeneratorMethod, generator_step, init_generator_state
+from t2igan.method.phases.joint import JointMethod, joint_step
+from t2igan.training import plan
+from t2igan.training.distributed import parallel
 
 VOCAB = 300
 
@@ -120,6 +125,53 @@ def test_the_game_holds_the_nearest_drawing_to_the_picture():
         errors[number] = np.asarray(metrics["loss/paired"])
     # More noises are tried, the first ones among them (4 and 16 are other draws): never further off than the first.
     assert (errors[4] <= errors[1]).all() and (errors[16] <= errors[1]).all() and (errors[4] < errors[1]).any()
+
+
+def partial_batch():
+    """A batch of which every second caption is a part of its picture's."""
+    return random_batch(VOCAB) | {"partial": jnp.arange(8) % 2 == 0}
+
+
+def test_a_whole_caption_keeps_its_first_noise():
+    batch, key = partial_batch(), jax.random.key(0)
+    method = Method.create(noisy(), nets.build(noisy(), VOCAB), 100)
+    state = step.init_state(method, batch)
+    arguments = (method, state.params | state.frozen, 0)
+    x = method.networks.to_network(state.params, batch["images"])
+    error = lambda partial: np.asarray(
+        step.generator_loss(*arguments, x, batch["tokens"], key, partial=partial)[1]["loss/paired"]
+    )
+    mixed, whole, parts_only = error(batch["partial"]), error(jnp.zeros(8, bool)), error(None)
+    np.testing.assert_array_equal(mixed, np.where(batch["partial"], parts_only, whole))
+    one = Method.create(noisy(**{"loss.paired_noises": 1}), method.networks, 100)
+    np.testing.assert_array_equal(
+        whole, step.generator_loss(one, *arguments[1:], x, batch["tokens"], key)[1]["loss/paired"]
+    )
+
+
+@pytest.mark.parametrize("microbatches", [1, 2])
+def test_a_step_on_two_devices_equals_that_on_one(microbatches):
+    batch = partial_batch()
+    config = noisy(**{"train.warmup_steps": 0, "train.microbatches": microbatches})
+    method = Method.create(config, nets.build(config, VOCAB), 100)
+    state, results = jax.device_get(step.init_state(method, batch)), []
+    for devices in (1, 2):
+        mesh = parallel.make_mesh(devices)
+        compiled = parallel.compile_step(functools.partial(step.train_step, method), mesh)
+        on_mesh = jax.device_put(state, parallel.replicated(mesh))
+        after, _ = compiled(on_mesh, parallel.to_devices(jax.device_get(batch), mesh))
+        results.append(jax.device_get(after.params))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), *results)
+
+
+def test_the_joint_step_and_the_plan_know_partial_captions():
+    config = noisy(**{"augment.partial_captions": 0.5})
+    method = JointMethod.create(config, nets.build(config, VOCAB), 100)
+    batch = partial_batch()
+    state = jax.jit(functools.partial(step.init_state, method.game))(batch)
+    after, metrics = jax.jit(functools.partial(joint_step, method))(state, batch)
+    assert int(after.step) == 1 and np.isfinite(float(metrics["loss/paired"]))
+    assert plan.make_plan(config, parallel.make_mesh(1))
 
 
 def test_regression_with_several_noises_learns_two_pictures_of_one_caption():
