@@ -129,6 +129,9 @@ def test_one_picture_a_caption_is_regressed_first_and_many_are_not():
     values, whys = decided(DRAWINGS)
     assert values["phases"] == ("autoencoder", "text", "generator", "adversarial")
     assert values["pretrain_generator.task"] == "regress" and "1.04 pictures a caption" in whys["method"]
+    assert (values["discriminator.sees"], values["discriminator.patch_px"]) == ("pictures", 4)
+    assert values["train.tune_decoder"] and "with the decoder" in whys["method"]
+    assert "discriminator.sees" not in decided(dataclasses.replace(DRAWINGS, distinct=1_999))[0]
     values, whys = decided(dataclasses.replace(DRAWINGS, captions=20, pictures_a_caption=250.0))
     assert values["phases"] == ("autoencoder", "text", "adversarial") and "250.0 pictures a caption" in whys["method"]
     values, _ = decided(DRAWINGS, shape=BY_SIZE["folder", 32])

@@ -33,6 +33,11 @@ MEMORY_SHARE = 0.8  # of a device, for a step
 MOST_PARTS = 8  # microbatches that a step of the game is cut into, where memory is short
 # Of the trial on emoji (docs/space.md), where a preset has those of completion.
 REGRESSION = {"pretrain_generator.batch_images": 32, "pretrain_generator.learning_rate": 2e-3}
+# Of the game of emoji64.py, on thousands of pictures of one caption each.
+JUDGED = {
+    "discriminator.sees": "pictures", "train.tune_decoder": True, "train.generator_learning_rate": 5e-4,
+    "loss.paired_pixel_weight": 20.0,
+}  # fmt: skip
 BUSY = 1.5  # processes that want a core, from which it is said that the machine was busy
 
 
@@ -171,11 +176,11 @@ def _method(shape: Shape, data: DataFacts) -> Decision:
         weights = {"loss.paired_weight": "auto"}
     if data.pictures_a_caption < OFF_FROM_PICTURES_A_CAPTION:
         why = f"{data.pictures_a_caption:.2f} pictures a caption: the generator first learns its caption's picture"
-        return Decision(
-            "method", f"{why}, then plays",
-            {"phases": (*before, "generator", "adversarial"), "pretrain_generator.task": "regress"} | weights
-            | ({} if shape.on_codes else REGRESSION),
-        )  # fmt: skip
+        values = {"phases": (*before, "generator", "adversarial"), "pretrain_generator.task": "regress"} | weights
+        if shape.on_codes and data.distinct >= FEW_TO_LEARN_FROM:
+            judged = JUDGED | {"discriminator.patch_px": shape.config().space.factor}
+            return Decision("method", f"{why}, then plays on decoded pictures, with the decoder", values | judged)
+        return Decision("method", f"{why}, then plays", values | ({} if shape.on_codes else REGRESSION))
     why = f"{data.pictures_a_caption:.1f} pictures a caption: to learn one of them would take their variety away"
     return Decision("method", f"{why}, so the game alone", {"phases": (*before, "adversarial")} | weights)
 
