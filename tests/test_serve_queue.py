@@ -98,7 +98,8 @@ def test_what_a_client_has_given_up_is_not_of_its_share():
 
 
 @pytest.mark.parametrize(
-    ("images", "on_a_cpu"), [(1, 1), (3, 2), (5, 4), (10, 8), (33, 32), (40, 32), (63, 63), (64, 64)]
+    ("images", "on_a_cpu"),
+    [(1, 1), (3, 2), (5, 4), (10, 8), (27, 16), (31, 31), (33, 32), (40, 32), (63, 63), (64, 64)],
 )
 def test_what_padding_costs_more_than_a_call_is_drawn_in_two(images, on_a_cpu):
     group, other = Group("m"), Group("on a GPU")

@@ -55,7 +55,8 @@ class Durations:
     def worth(self, group: Group, images: int) -> int:
         """Returns how many of so many pictures to draw now: all of them, or as many as fill a smaller batch.
 
-        The latter where that batch and one of the rest take less time than a padded one of all; so far as is known.
+        The latter where that batch and the rest take less time than a padded one of all; so far as is known. Of the
+        rest's batch only what it fills counts: while the first is drawn others come and fill it.
         """
         size = padded_size(images)
         smaller = size // 2
@@ -64,7 +65,8 @@ class Durations:
         sizes = (size, smaller, padded_size(images - smaller))
         whole_s, first_s, rest_s = (self._least_s.get((group.model, each), 0.0) for each in sizes)
         known = whole_s and first_s and rest_s
-        return smaller if known and first_s + rest_s + _CALL_S < _WORTH_A_CALL * whole_s else images
+        in_two_s = first_s + rest_s * (images - smaller) / sizes[2] + _CALL_S
+        return smaller if known and in_two_s < _WORTH_A_CALL * whole_s else images
 
 
 class NobodyWaits(Exception):
