@@ -1,6 +1,8 @@
 """Draws docs/images/emoji64_combo.png: captions of `heldout_combo` by lot, drawings above the real pictures.
 
-python docs/make_combo_sheet.py RUN_FOLDER_OR_SNAPSHOT
+python docs/make_combo_sheet.py RUN_FOLDER_OR_SNAPSHOT [emoji64_combo.png] [DATA]
+
+DATA is where the pictures lie, if no longer where the training found them.
 """
 
 import sys
@@ -13,14 +15,17 @@ from t2igan.config.stored import from_dict
 from t2igan.data import open_dataset
 from t2igan.inference.pictures import save_png
 
-OUT = Path(__file__).parent / "images" / "emoji64_combo.png"
+IMAGES = Path(__file__).parent / "images"
 COLUMNS, ROWS, GAP_PX = 12, 2, 10
 
 
-def main(source: str) -> None:
+def main(source: str, name: str = "emoji64_combo.png", data: str = "") -> None:
     """Draws the sheet; the lot is the same each time."""
     model = t2igan.load(source)
-    dataset = open_dataset(from_dict(model.config), "heldout_combo")
+    config = from_dict(model.config)
+    with config.unlocked():
+        config.data.source = data or config.data.source
+    dataset = open_dataset(config, "heldout_combo")
     chosen = np.sort(np.random.default_rng(1).choice(len(dataset), COLUMNS * ROWS, replace=False))
     captions = [dataset.captions[i][0] for i in chosen]
     drawn = model.sample(captions, seed=0, cut_long=True)
@@ -33,7 +38,7 @@ def main(source: str) -> None:
             top = row * (2 * side + 2 * GAP_PX) + below * (side + 5)
             left = column * (side + 2 * GAP_PX) + GAP_PX
             canvas[top : top + side, left : left + side] = picture
-    save_png(OUT, canvas, {"model": model.digest, "prompts": captions})
+    save_png(IMAGES / name, canvas, {"model": model.digest, "prompts": captions})
 
 
 if __name__ == "__main__":
