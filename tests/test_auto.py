@@ -54,11 +54,13 @@ def decided(data, machine=LAPTOP, shape=CODES_64):
 @pytest.mark.parametrize(
     ("machine", "minutes", "preset", "size_px"),
     [
+        (LAPTOP, 90, "folder64", 128),
+        (LAPTOP, 30, "folder64", 64),
         (LAPTOP, 10, "folder64", 64),
         (LAPTOP, 7, "folder", 32),
         (LAPTOP, 3, "base", 16),
         (GPU, 120, "gpu256", 256),
-        (GPU, 5, "folder64", 64),
+        (GPU, 5, "folder64", 128),
         (dataclasses.replace(LAPTOP, float32_flop_s=20e9), 30, "folder", 32),
     ],
 )
@@ -71,7 +73,7 @@ def test_the_shape_is_the_largest_that_fits_the_minutes(machine, minutes, preset
 def test_the_nearest_that_was_refused_is_named():
     machine = dataclasses.replace(LAPTOP, float32_flop_s=20e9)
     assert "small networks on codes, 64 px would want" in choose_shape(SEEN, machine, 30.0)[1]
-    assert "wide networks on codes, 64 px would want" in choose_shape(SEEN, machine, 40.0)[1]
+    assert "small networks on codes, 128 px would want" in choose_shape(SEEN, machine, 40.0)[1]
 
 
 def test_pictures_are_not_made_larger_than_they_are():
@@ -111,9 +113,18 @@ def test_every_shape_is_a_valid_configuration_for_all_kinds_of_data(shape):
             assert all(predicted_images_s(shape, phase, machine) > 0 for phase in config.phases)
 
 
-@pytest.mark.parametrize(("preset", "phase"), [("folder64", "autoencoder"), ("folder64", "text"), ("base", "text")])
-def test_the_work_of_a_shape_is_what_xla_counts(preset, phase):
-    shape = next(shape for shape in SHAPES if shape.preset == preset)
+@pytest.mark.parametrize(
+    ("shape", "phase"),
+    [
+        (CODES_64, "autoencoder"),
+        (CODES_64, "text"),
+        (BY_SIZE["folder64", 128], "autoencoder"),
+        (BY_SIZE["folder64", 128], "text"),
+        (BY_SIZE["folder64", 128], "generator"),
+        (BY_SIZE["base", 16], "text"),
+    ],
+)
+def test_the_work_of_a_shape_is_what_xla_counts(shape, phase):
     config = shape.config()
     run = plan._run_without_data(config, parallel.make_mesh(1))
     made = phases.build(phase, run, {})

@@ -65,6 +65,14 @@ _LEVELS_64 = {
     "inverter.channels": (192, 128, 96),
     "image_encoder.channels": (192, 128),
 }
+_CODES_128 = {  # those of emoji128.py: as many places as at 64 px, of twice as many numbers
+    "data.image_size_px": 128,
+    "space.factor": 8,
+    "space.channels": 32,
+    "space.encoder_channels": (64, 48),
+    "space.decoder_channels": (128, 64, 32),
+    "image_encoder.patch_px": 4,
+}
 # From the most wanted on. The numbers are of `train --dry_run`, rounded; "generator" is by regression.
 SHAPES = (
     Shape(
@@ -78,6 +86,11 @@ SHAPES = (
     Shape(
         "wide networks on codes, 64 px", "gpu128", 64,
         {"autoencoder": 7.2, "text": 0.41, "generator": 6.0, "adversarial": 30.0}, _LARGE, 6_000, _LEVELS_64,
+    ),
+    Shape(
+        "small networks on codes, 128 px", "folder64", 128,
+        {"autoencoder": 2.35, "text": 0.045, "generator": 0.14, "adversarial": 0.61},
+        {"autoencoder": 64_000, "text": 48_000, "generator": 200_000, "adversarial": 16_000}, 600, _CODES_128,
     ),
     Shape(
         "small networks on codes, 64 px", "folder64", 64,
