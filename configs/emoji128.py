@@ -1,4 +1,4 @@
-"""Emoji at 128 px: emoji64.py with an autoencoder that makes one place of 8 x 8 pixels, and short prompts that vary.
+"""Emoji at 128 px: emoji64.py with an autoencoder that makes one place of 8 x 8 pixels.
 
     t2igan train --config=emoji128 --config.data.source=noto_emoji_128.parquet --workdir=runs/emoji128
 
@@ -19,7 +19,4 @@ def get_config():
     config.space.update(factor=8, channels=32, encoder_channels=(64, 48), decoder_channels=(128, 64, 32))
     config.discriminator.patch_px = 8
     config.image_encoder.patch_px = 4
-    # "woman surfing" stands for all of them, whatever their skin tone, and different seeds draw different ones.
-    config.augment.partial_captions = 0.3
-    config.loss.paired_noises = 4
     return config

@@ -85,6 +85,18 @@ def test_batches_have_their_share_of_partial_captions():
     np.testing.assert_array_equal(np.concatenate(parts_of_processes), some[7]["tokens"])
 
 
+def test_a_whole_caption_that_is_a_part_of_another_counts_as_one():
+    captions = (("a man",), ("a man: dark",), ("a house",), ("a house, red",))
+    data = Dataset("small", "train", np.zeros((4, 8, 8, 3), np.uint8), captions)
+    tokenizer = Tokenizer.train([one for (one,) in captions], VOCAB, 16)
+    batches = Batches(data, tokenizer, seed=0, batch_images=4, partial_share=1e-9)
+    batch = batches[0]
+    texts = [tokenizer.decode(row) for row in batch["tokens"]]
+    assert dict(zip(texts, batch["partial"].tolist(), strict=True)) == {
+        "a man": True, "a man: dark": False, "a house": True, "a house, red": False,
+    }  # fmt: skip
+
+
 def test_the_nearest_of_several_noises_by_hand():
     """Drawings are their noise, as a picture of one value: the nearest noise to each picture is found."""
     draw = lambda z: z[:, None, None, :1]

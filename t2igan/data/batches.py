@@ -76,6 +76,8 @@ class Batches:
         captions = [caption for captions in dataset.captions for caption in captions]
         self._partial_share = partial_share
         shortened = [partial_captions(caption, MOST_PARTIAL) if partial_share else () for caption in captions]
+        others = set(itertools.chain.from_iterable(shortened))
+        self._of_several = np.array([caption in others for caption in captions])  # whole, and a part of another
         self._num_partial = np.array([len(of_one) for of_one in shortened], np.int64)
         self._first_partial = len(captions) + np.cumsum(self._num_partial) - self._num_partial
         self._tokens = tokenizer.table([*captions, *itertools.chain.from_iterable(shortened)])
@@ -93,7 +95,7 @@ class Batches:
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         """Returns columns, `images` uint8 [B / process_count, H, W, C] and `tokens`, rows of `Tokenizer.table`.
 
-        With a `partial_share` also `PARTIAL`, bool [B / process_count].
+        With a `partial_share` also `PARTIAL`, bool [B / process_count]: which captions are parts of whole ones.
         """
         indices = self._drawn[self._indices[step][self._slice]]
         captions = self._first_caption[indices]
@@ -108,12 +110,12 @@ class Batches:
         return {"images": self.dataset.images[indices], "tokens": self._tokens[captions]} | columns
 
     def _shortened(self, captions: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns rows of captions, some of which are parts of those that are given, and which are."""
+        """Returns rows of captions, some of which are parts of those that are given, and which are parts of any."""
         random = np.random.Generator(np.random.Philox(key=[self._seed % 2**64, step], counter=[0, 0, 0, 1]))
         shortens, which = random.random((2, self._batch_images))[:, self._slice]
         partial = self._first_partial[captions] + (which * self._num_partial[captions]).astype(np.int64)
         is_partial = (shortens < self._partial_share) & (self._num_partial[captions] > 0)
-        return np.where(is_partial, partial, captions), is_partial
+        return np.where(is_partial, partial, captions), is_partial | self._of_several[captions]
 
 
 def prefetched(
