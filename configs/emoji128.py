@@ -6,7 +6,7 @@ The pictures are not embedded; docs/embedded_pictures.md says how to make them, 
 Others of a kind, such as a set of icons, are given in the same way, with --config.data.test_split=test.
 
 The codes are 16 x 16 places as at 64 px, twice as many numbers each, so text, regression and most of the game cost what
-they do there; the autoencoder and the decoded pictures of the game cost two to three times as much.
+they do there; the autoencoder takes three times as long, and the game twice. docs/space.md has what was measured.
 """
 
 import t2igan
