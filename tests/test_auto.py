@@ -119,8 +119,6 @@ def test_every_shape_is_a_valid_configuration_for_all_kinds_of_data(shape):
         (CODES_64, "autoencoder"),
         (CODES_64, "text"),
         (BY_SIZE["folder64", 128], "autoencoder"),
-        (BY_SIZE["folder64", 128], "text"),
-        (BY_SIZE["folder64", 128], "generator"),
         (BY_SIZE["base", 16], "text"),
     ],
 )
