@@ -93,8 +93,8 @@ def _check_shapes(name: str, found: np.ndarray, expected: np.ndarray) -> None:
 
 def _too_far(line: str, allowed: str) -> UserError:
     return UserError(
-        f"the export is not the model: {line}; allowed are {allowed}. Nothing was written; try --dtype=float32, and "
-        f"where it says so too, please report this"
+        f"the export is not the model: {line}; allowed are {allowed}. Nothing was written; try --dtype=float16 or "
+        f"float32, and where that one says so too, please report this"
     )
 
 
