@@ -55,6 +55,10 @@ class Judge(NamedTuple):
     mean: np.ndarray
     directions: np.ndarray
 
+    def labels(self, data: Dataset) -> np.ndarray:
+        """What is right for the pictures of a split, int [N, A], as `look` answers."""
+        return data.attribute_labels(dict(zip(self.names, map(list, self.values), strict=True)))
+
 
 def seen(judge_source: str, name: str, x: jax.Array) -> jax.Array:
     """Returns what the network of an attribute looks at, [B, values], of pictures in [-1, 1]."""
@@ -175,10 +179,15 @@ def bases(data: Dataset) -> np.ndarray:
     return np.array([of_one[0].partition(":")[0].strip() for of_one in data.captions])
 
 
+def squared_distances(x: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Returns the squared distance of each of some vectors to each of others, [N, M]."""
+    return (x**2).sum(1)[:, None] + (others**2).sum(1) - 2 * x @ others.T
+
+
 def retrieval(images: np.ndarray, data: Dataset, train: Dataset) -> dict[str, float]:
     """How often the real picture of a caption is the nearest to what was drawn: of all, of 100, and of its base."""
     x, candidates = small(images), small(np.concatenate([np.asarray(data.images), np.asarray(train.images)]))
-    distances = (x**2).sum(1)[:, None] + (candidates**2).sum(1) - 2 * x @ candidates.T
+    distances = squared_distances(x, candidates)
     own = np.arange(len(x))
     random, among = np.random.default_rng(0), []
     for i in own:
@@ -186,7 +195,8 @@ def retrieval(images: np.ndarray, data: Dataset, train: Dataset) -> dict[str, fl
         others = others + (others >= i)
         among.append(distances[i, i] < distances[i, others].min())
     found = {"nearest": float((distances.argmin(1) == own).mean()), "among_100": float(np.mean(among))}
-    alike = bases(data)[:, None] == np.concatenate([bases(data), bases(train)])
+    of_data = bases(data)
+    alike = of_data[:, None] == np.concatenate([of_data, bases(train)])
     others = alike.sum(1) > 1
     if others.any():
         right = np.where(alike, distances, np.inf).argmin(1) == own
@@ -196,8 +206,7 @@ def retrieval(images: np.ndarray, data: Dataset, train: Dataset) -> dict[str, fl
 
 def measure(judge: Judge, images: np.ndarray, data: Dataset, train: Dataset) -> dict[str, Any]:
     """Returns the figures of pictures that were drawn for the captions of a split."""
-    vocabulary = dict(zip(judge.names, map(list, judge.values), strict=True))
-    expected = data.attribute_labels(vocabulary)
+    expected = judge.labels(data)
     answers, units = look(judge, images)
     right, real = answers == expected, np.asarray(data.images)
     of_real = look(judge, real)[1]
@@ -231,6 +240,19 @@ def decoded(model: Any, images: np.ndarray) -> np.ndarray | None:
     return np.concatenate([np.asarray(again(model.params, images[i : i + 64])) for i in range(0, len(images), 64)])
 
 
+def opened(workdir: str) -> tuple[Any, Any, Dataset, Judge]:
+    """Returns the model of a run, its configuration, its training pictures and a judge that learned from them."""
+    model = t2igan.load(workdir)
+    config = configuration(workdir, model)
+    train = open_dataset(config.data, config.data.train_split)
+    return model, config, train, learn(train, config.data.source)
+
+
+def line(name: str, figures: dict[str, Any]) -> str:
+    """Returns figures as one line of text."""
+    return name + "  ".join(f"{key} {value:.3f}" for key, value in figures.items())
+
+
 def main() -> None:
     """Judges a run, and prints and writes the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -238,10 +260,7 @@ def main() -> None:
     parser.add_argument("--splits", default="test", help="of the data, separated by commas")
     parser.add_argument("--out", default="", help="a .json file for the figures")
     options = parser.parse_args()
-    model = t2igan.load(options.workdir)
-    config = configuration(options.workdir, model)
-    train = open_dataset(config.data, config.data.train_split)
-    judge = learn(train, config.data.source)
+    model, config, train, judge = opened(options.workdir)
     figures: dict[str, Any] = {"workdir": options.workdir, "model": model.digest, "source": config.data.source}
     for split in options.splits.split(","):
         data = open_dataset(config.data, split)
@@ -255,8 +274,8 @@ def main() -> None:
             if images is not None:
                 found = measure(judge, images, data, train)
                 figures.setdefault(split, {})[kind] = found
-                line = "  ".join(f"{n} {v:.3f}" for n, v in found.items() if n != "each")
-                print(f"{split:<16}{kind:<9}{line}", flush=True)
+                shown = {name: value for name, value in found.items() if name != "each"}
+                print(line(f"{split:<16}{kind:<9}", shown), flush=True)
     if options.out:
         Path(options.out).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 

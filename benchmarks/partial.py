@@ -24,11 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
-import t2igan
-from benchmarks.judge64 import Judge, learn, look, small
-from t2igan.data import Dataset, open_dataset
+from benchmarks.judge64 import line, look, opened, small, squared_distances
+from t2igan.data import Dataset
 from t2igan.data.partial import partial_captions
-from t2igan.evaluation.runs import configuration
 from t2igan.inference.pictures import save_png, sheet
 
 ALL = 64  # partial captions of a caption that are looked at: of five parts, all
@@ -53,8 +51,7 @@ def entropy(answers: np.ndarray) -> float:
 def of_pictures(images: np.ndarray, rows: list[int], of_all: np.ndarray) -> dict[str, float]:
     """Returns the figures of one prompt's pictures that need no attributes."""
     x = small(images)
-    distances = (x**2).sum(1)[:, None] + (of_all**2).sum(1) - 2 * x @ of_all.T
-    nearest, matching = distances.argmin(1), of_all[rows]
+    nearest, matching = squared_distances(x, of_all).argmin(1), of_all[rows]
     by_lot = len(rows) * (1 - (1 - 1 / len(rows)) ** len(images))  # different ones, of draws with repetition
     return {
         "matching": float(np.isin(nearest, rows).mean()),
@@ -63,14 +60,19 @@ def of_pictures(images: np.ndarray, rows: list[int], of_all: np.ndarray) -> dict
     }
 
 
-def of_attributes(judge: Judge, images: np.ndarray, real: np.ndarray, expected: np.ndarray) -> dict[str, float]:
-    """Returns how many stated attributes are right, and how varied the open ones are; `expected` is of all matching."""
+def of_attributes(answers: np.ndarray, of_real: np.ndarray, expected: np.ndarray) -> dict[str, float]:
+    """Returns how many stated attributes are right, and how varied the open ones are.
+
+    Args:
+      answers: of the judge, of one prompt's pictures.
+      of_real: likewise, of as many that match.
+      expected: what is right for all that match.
+    """
     stated = (expected == expected[0]).all(0)
-    answers, of_real = look(judge, images)[0], look(judge, real)[0]
     found = {"stated": float((answers[:, stated] == expected[0, stated]).mean())} if stated.any() else {}
-    spread = [entropy(column) for column in of_real.T[~stated]]
-    if sum(spread):
-        found["open"] = sum(entropy(column) for column in answers.T[~stated]) / sum(spread)
+    spread = sum(entropy(column) for column in of_real.T[~stated])
+    if spread:
+        found["open"] = sum(entropy(column) for column in answers.T[~stated]) / spread
     return found
 
 
@@ -84,34 +86,29 @@ def main() -> None:
     parser.add_argument("--sheet", default="", help="a .png file for six drawings of each of the first 16 prompts")
     parser.add_argument("--out", default="", help="a .json file for the figures")
     options = parser.parse_args()
-    model = t2igan.load(options.workdir)
-    config = configuration(options.workdir, model)
-    train = open_dataset(config.data, config.data.train_split)
-    images, of_all = np.asarray(train.images), small(np.asarray(train.images))
-    known = matches(train, options.least)
+    model, _, train, judge = opened(options.workdir)
+    images, labels = np.asarray(train.images), judge.labels(train)
+    of_all, known = small(images), matches(train, options.least)
     random = np.random.default_rng(0)
     prompts = [str(one) for one in random.choice(list(known), min(options.num, len(known)), replace=False)]
-    judge = learn(train, config.data.source)
-    labels = train.attribute_labels(dict(zip(judge.names, map(list, judge.values), strict=True)))
-    found: dict[str, dict[str, list[float]]] = {"drawn": defaultdict(list), "real": defaultdict(list)}
-    shown = []
-    for prompt in prompts:
-        rows = known[prompt]
-        drawn = model.sample([prompt] * options.seeds, list(range(options.seeds)), cut_long=True)
-        shown.append(drawn[:6])
-        lots = [images[random.choice(rows, options.seeds)] for _ in range(2)]
-        for kind, pictures in (("drawn", drawn), ("real", lots[0])):
-            figures = of_pictures(pictures, rows, of_all) | of_attributes(judge, pictures, lots[1], labels[rows])
-            for name, value in figures.items():
-                found[kind][name].append(value)
-    means = {
-        kind: {name: float(np.mean(of_one)) for name, of_one in figures.items()} for kind, figures in found.items()
-    }
-    for kind, figures in means.items():
-        print(f"{kind:<8}" + "  ".join(f"{name} {value:.3f}" for name, value in figures.items()), flush=True)
+    seeds = list(range(options.seeds))
+    drawn = np.stack([model.sample([prompt] * len(seeds), seeds, cut_long=True) for prompt in prompts])
+    lots = np.stack([random.choice(known[prompt], (2, len(seeds))) for prompt in prompts])  # rows of two lots
+    pictures = {"drawn": drawn, "real": images[lots[:, 0]], "other": images[lots[:, 1]]}
+    flat = lambda x: x.reshape(-1, *x.shape[2:])
+    answers = {kind: look(judge, flat(x))[0].reshape(*x.shape[:2], -1) for kind, x in pictures.items()}
+    means = {}
+    for kind in ("drawn", "real"):
+        found = defaultdict(list)
+        for i, prompt in enumerate(prompts):
+            rows = known[prompt]
+            figures = of_pictures(pictures[kind][i], rows, of_all)
+            for name, value in (figures | of_attributes(answers[kind][i], answers["other"][i], labels[rows])).items():
+                found[name].append(value)
+        means[kind] = {name: float(np.mean(of_one)) for name, of_one in found.items()}
+        print(line(f"{kind:<8}", means[kind]), flush=True)
     if options.sheet:
-        pictures = np.concatenate(shown[:16])
-        save_png(Path(options.sheet), sheet(pictures, prompts[:16], columns=6))
+        save_png(Path(options.sheet), sheet(flat(drawn[:16, :6]), prompts[:16], columns=6))
     if options.out:
         written = {"workdir": options.workdir, "model": model.digest, "prompts": prompts, "figures": means}
         Path(options.out).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")

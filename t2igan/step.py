@@ -138,7 +138,7 @@ def _play(method: Method, state: State, batch: dict[str, jax.Array]) -> tuple[St
         state, d_metrics = update_discriminator(method, state, part(judged, i), part(tokens, i), key)
     key = stream(method.seed, "generator", state.step)
     others = {"judged": judged} if networks.judges_pictures else {}
-    others |= {name: batch[name] for name in ("partial",) if name in batch}
+    others |= {"partial": batch["partial"]} if "partial" in batch else {}
     others = {name: part(x, 0) for name, x in others.items()}
     state, g_metrics = update_generator(method, state, part(images, 0), part(tokens, 0), key, **others)
     return advance(method, state, d_metrics), d_metrics | g_metrics

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,11 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from t2igan.data.dataset import Dataset
-from t2igan.data.partial import PARTIAL, partial_captions
+from t2igan.data.partial import PARTIAL, PartialRows
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
-
-MOST_PARTIAL = 8  # captions with a part left out that are kept of each
 
 
 class Batches:
@@ -74,13 +71,8 @@ class Batches:
         self._num_captions = np.array([len(captions) for captions in dataset.captions], np.int64)
         self._first_caption = np.cumsum(self._num_captions) - self._num_captions
         captions = [caption for captions in dataset.captions for caption in captions]
-        self._partial_share = partial_share
-        shortened = [partial_captions(caption, MOST_PARTIAL) if partial_share else () for caption in captions]
-        others = set(itertools.chain.from_iterable(shortened))
-        self._of_several = np.array([caption in others for caption in captions])  # whole, and a part of another
-        self._num_partial = np.array([len(of_one) for of_one in shortened], np.int64)
-        self._first_partial = len(captions) + np.cumsum(self._num_partial) - self._num_partial
-        self._tokens = tokenizer.table([*captions, *itertools.chain.from_iterable(shortened)])
+        self._partial = PartialRows(captions, partial_share) if partial_share else None
+        self._tokens = tokenizer.table([*captions, *(self._partial.captions if self._partial else ())])
         self._one_caption_each = bool((self._num_captions == 1).all())
         repeats = 1 if dataset.repeats is None else dataset.repeats
         self._drawn = np.repeat(np.arange(len(dataset)), repeats)  # each picture as often as an epoch has it
@@ -105,17 +97,11 @@ class Batches:
             uniform = random.random(self._batch_images)[self._slice]
             captions = captions + (uniform * self._num_captions[indices]).astype(np.int64)
         columns = {name: values[indices] for name, values in self._columns.items()}
-        if self._partial_share:
-            captions, columns[PARTIAL] = self._shortened(captions, step)
+        if self._partial:
+            random = np.random.Generator(np.random.Philox(key=[self._seed % 2**64, step], counter=[0, 0, 0, 1]))
+            uniform = random.random((2, self._batch_images))[:, self._slice]
+            captions, columns[PARTIAL] = self._partial.replaced(captions, *uniform)
         return {"images": self.dataset.images[indices], "tokens": self._tokens[captions]} | columns
-
-    def _shortened(self, captions: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns rows of captions, some of which are parts of those that are given, and which are parts of any."""
-        random = np.random.Generator(np.random.Philox(key=[self._seed % 2**64, step], counter=[0, 0, 0, 1]))
-        shortens, which = random.random((2, self._batch_images))[:, self._slice]
-        partial = self._first_partial[captions] + (which * self._num_partial[captions]).astype(np.int64)
-        is_partial = (shortens < self._partial_share) & (self._num_partial[captions] > 0)
-        return np.where(is_partial, partial, captions), is_partial | self._of_several[captions]
 
 
 def prefetched(

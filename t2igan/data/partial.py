@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,6 +23,7 @@ WORDS = (
 # "and" opens a part where an article follows: "a man and a dog", but "black and white".
 OPENS = re.compile(rf"\s+(?=(?:{'|'.join(WORDS)})\s|and\s+(?:an?|the|his|her|its|their)\s)", re.IGNORECASE)
 PARTIAL = "partial"  # the column of batches with such captions: whether a picture's is one
+MOST_PARTIAL = 8  # partial captions that are kept of each
 MOST_PARTS = 8  # of a longer caption the last ones stay together
 
 
@@ -60,3 +62,26 @@ def partial_captions(caption: str, most: int) -> tuple[str, ...]:
         if len(found) == most:
             break
     return tuple(found)
+
+
+class PartialRows:
+    """Which captions of a table are replaced by parts of them: the parts follow the whole ones in the table."""
+
+    def __init__(self, captions: Sequence[str], share: float):
+        """`share` of the captions that are asked about are replaced, of those that have parts."""
+        of_each = [partial_captions(caption, MOST_PARTIAL) for caption in captions]
+        self.captions = list(itertools.chain.from_iterable(of_each))  # what follows in the table
+        self._share = share
+        self._num = np.array([len(of_one) for of_one in of_each], np.int64)
+        self._first = len(captions) + np.cumsum(self._num) - self._num
+        others = set(self.captions)
+        self._of_several = np.array([caption in others for caption in captions])  # whole, and a part of another
+
+    def replaced(self, rows: np.ndarray, shortens: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns rows of the table in place of those of whole captions, and which of these are parts of any.
+
+        `shortens` and `which` are uniform random numbers in [0, 1), one each for every row.
+        """
+        is_partial = (shortens < self._share) & (self._num[rows] > 0)
+        partial = self._first[rows] + (which * self._num[rows]).astype(np.int64)
+        return np.where(is_partial, partial, rows), is_partial | self._of_several[rows]

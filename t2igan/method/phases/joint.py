@@ -66,8 +66,8 @@ def joint_step(
     game, everyone = dataclasses.replace(method.game, penalty_due=penalty_due), state.frozen | state.params
     networks, images = game.networks, batch["images"]
     real = networks.to_network(everyone, images)
-    given = {name: batch[name] for name in ("tokens", "partial") if name in batch}
-    batch = {"real": real, "judged": networks.judged(everyone, real, images)} | given
+    others = {"partial": batch["partial"]} if "partial" in batch else {}
+    batch = {"real": real, "tokens": batch["tokens"], "judged": networks.judged(everyone, real, images)} | others
 
     def gradients(loss, names, key_name):
         """The gradients of a loss by some networks, and its metrics."""
