@@ -10,6 +10,7 @@ from PIL import Image
 
 import t2igan
 from t2igan import config as config_lib
+from t2igan.config import get
 from t2igan.config.checks import check
 from t2igan.data.peek import Peek, peek
 from t2igan.errors import UserError
@@ -17,7 +18,7 @@ from t2igan.method import phases
 from t2igan.training import auto, plan
 from t2igan.training.auto import machine as machine_lib
 from t2igan.training.auto import written
-from t2igan.training.auto.choose import LEAST_PICTURES, Decision, choose, choose_shape, configured, risks
+from t2igan.training.auto.choose import JUDGED, LEAST_PICTURES, Decision, choose, choose_shape, configured, risks
 from t2igan.training.auto.facts import DataFacts, MachineFacts, Rates
 from t2igan.training.auto.lengths import lengths, overhead_s, phase_images
 from t2igan.training.auto.shapes import SHAPES, predicted_images_s
@@ -145,6 +146,16 @@ def test_one_picture_a_caption_is_regressed_first_and_many_are_not():
     assert values["phases"] == ("autoencoder", "text", "adversarial") and "250.0 pictures a caption" in whys["method"]
     values, _ = decided(DRAWINGS, shape=BY_SIZE["folder", 32])
     assert values["phases"] == ("text", "generator", "adversarial") and "loss.penalty_weight" not in values
+
+
+def test_what_is_taken_from_a_preset_is_what_that_preset_has():
+    """Written twice, for a shape must not read other presets: networks of 128 px, and the game of paired pictures."""
+    values, _ = decided(DRAWINGS, shape=BY_SIZE["folder64", 128])
+    config, preset = BY_SIZE["folder64", 128].config(), t2igan.get_config("emoji128")
+    assert config.space.to_dict() == preset.space.to_dict()
+    assert config.image_encoder.patch_px == preset.image_encoder.patch_px
+    for key in (*JUDGED, "discriminator.patch_px"):
+        assert values[key] == get(preset, key), key
 
 
 def test_small_data_is_augmented_and_the_risk_is_said():
