@@ -9,6 +9,7 @@ def figure(value, low=None, high=None, real=None, floor=None, extractor="", dire
         "high": high,
         "real": real,
         "floor": floor,
+        "copied": None,
         "extractor": extractor,
         "direction": direction,
         "group": group,

@@ -63,11 +63,11 @@ def test_a_result_is_json_and_says_what_it_is_made_of(healthy):
     assert all(len(digest) == 16 for digest in healthy["hashes"].values())
     assert set(healthy["seconds"]) == {"drawing", *GROUPS}
     too_few = {f"frechet_infinity/{name}" for name in ("attributes", "probe", "pixels")}
-    assert set(healthy["left_out"]) == {"binding", "discriminator"} | too_few
+    assert set(healthy["left_out"]) == {"binding", "discriminator", "paired"} | too_few
 
 
 def test_every_figure_is_finite_and_names_its_extractor_direction_and_group(healthy):
-    keys = {"value", "low", "high", "real", "floor", "extractor", "direction", "group", "label", "num_images"}
+    keys = {"value", "low", "high", "real", "floor", "copied", "extractor", "direction", "group", "label", "num_images"}
     for name, figure in healthy["figures"].items():
         assert set(figure) == keys, name
         assert np.isfinite(figure["value"]), name
@@ -78,7 +78,11 @@ def test_every_figure_is_finite_and_names_its_extractor_direction_and_group(heal
             assert figure["low"] <= figure["value"] + 1e-9 and figure["value"] <= figure["high"] + 1e-9, name
         if figure["group"] in ("frechet_distance", "kernel_distance", "precision_recall", "retrieval", "diversity"):
             assert name.split("/")[-1] == figure["extractor"], name
-    assert {figure["group"] for figure in healthy["figures"].values()} == set(GROUPS) - {"binding", "discriminator"}
+    assert {figure["group"] for figure in healthy["figures"].values()} == set(GROUPS) - {
+        "binding",
+        "discriminator",
+        "paired",
+    }
 
 
 def test_a_generator_that_has_learned_the_data_reaches_the_ceiling(healthy):

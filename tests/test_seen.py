@@ -10,7 +10,7 @@ from tiny import random_snapshot
 
 import t2igan
 from t2igan.data import open_dataset
-from t2igan.data.seen import Bloom, Seen, num_never_told, words_of
+from t2igan.data.seen import Bloom, Seen, never_told, words_of
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.inference.private import last_part, without_private
@@ -193,4 +193,4 @@ def test_a_snapshot_tells_nothing_of_its_owner(tmp_path):
     ],
 )
 def test_captions_with_a_word_that_no_training_caption_has_are_counted(captions, num):
-    assert num_never_told(captions, [("A cap.", "RED things"), ("a",)]) == num
+    assert len(never_told(captions, [("A cap.", "RED things"), ("a",)])) == num

@@ -176,8 +176,8 @@ def words_of(text: str) -> list[str]:
     return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
-def num_never_told(captions: Iterable[str], told: Iterable[Sequence[str]]) -> int:
-    """Returns how many different captions have a word that none of the training captions `told`, N tuples, has.
+def never_told(captions: Iterable[str], told: Iterable[Sequence[str]]) -> frozenset[str]:
+    """Returns the captions that have a word that none of the training captions `told`, N tuples, has.
 
     Exact, and without a filter: where the training captions are at hand nothing has to be kept of them.
     """
@@ -186,9 +186,9 @@ def num_never_told(captions: Iterable[str], told: Iterable[Sequence[str]]) -> in
     for texts in told:
         for text in texts:
             if not unknown:
-                return 0
+                return frozenset()
             unknown.difference_update(words_of(text))
-    return sum(bool(words & unknown) for words in left.values())
+    return frozenset(caption for caption, words in left.items() if words & unknown)
 
 
 def _listed(names: Sequence[str], most: int = 5) -> str:

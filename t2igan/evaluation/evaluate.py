@@ -14,10 +14,18 @@ import numpy as np
 
 from t2igan import __version__
 from t2igan.data import Dataset
-from t2igan.data.seen import num_never_told
+from t2igan.data.seen import never_told
 from t2igan.errors import UserError, nearest
 from t2igan.evaluation import metrics as metrics_lib
-from t2igan.evaluation.evaluators import alignment, distribution, diversity, membership, memorisation, robustness
+from t2igan.evaluation.evaluators import (
+    alignment,
+    distribution,
+    diversity,
+    membership,
+    memorisation,
+    paired,
+    robustness,
+)
 from t2igan.evaluation.evaluators.samples import Draw, Evaluation, Group, draw_and_extract, real_rows, what_to_draw
 from t2igan.evaluation.extractors import FeatureExtractors, Matcher
 from t2igan.evaluation.verdict import Finding, verdict
@@ -27,6 +35,7 @@ Result = dict[str, Any]
 FORMAT = "t2igan evaluation 1"
 GROUPS: dict[str, Group] = {
     **alignment.GROUPS,
+    **paired.GROUPS,
     **distribution.GROUPS,
     **diversity.GROUPS,
     **memorisation.GROUPS,
@@ -83,7 +92,12 @@ def evaluate(
     needed = _needed(chosen, extractor_names, extractors)
     drawn = draw_and_extract(draw, extractors, needed, places, captions, seeds)
     counts = metrics_lib.resampled_counts(len(rows), resamples, seed=seed) if resamples and len(rows) > 1 else None
-    evaluation = Evaluation(draw, dataset, extractors, seed, rows, drawn, tuple(extractor_names), counts, discriminate)
+    untold = extractors.remember(
+        ("never told", *captions), dataset, rows[:0], lambda: never_told(captions, extractors.train.captions)
+    )
+    evaluation = Evaluation(
+        draw, dataset, extractors, seed, rows, drawn, tuple(extractor_names), counts, discriminate, untold
+    )
     seconds = {"drawing": time.perf_counter() - start}
     for group in chosen:
         start = time.perf_counter()
@@ -123,12 +137,7 @@ def evaluate(
             "num_train": len(extractors.train),
             "num_compared": evaluation.num_compared,
             "resamples": resamples if counts is not None else 0,
-            "num_never_told": extractors.remember(
-                ("never told", num_images, seed),
-                dataset,
-                rows,
-                lambda: num_never_told(captions, extractors.train.captions),
-            ),
+            "num_never_told": len(untold),
         },
         "seconds": {name: round(s, 3) for name, s in seconds.items()},
         "left_out": evaluation.left_out,
@@ -164,8 +173,8 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> Result:
 def _verdict(result: Result, complete: bool) -> list[Finding]:
     """The verdict on a result, of all groups of metrics or of some."""
     counts = result["counts"]
-    never_told = counts["num_never_told"] / counts["num_captions"]
-    return verdict(result["figures"], result["details"].get("binding"), counts["num_real"], complete, never_told)
+    untold = counts["num_never_told"] / counts["num_captions"]
+    return verdict(result["figures"], result["details"].get("binding"), counts["num_real"], complete, untold)
 
 
 def flat_figures(result: Mapping[str, Any]) -> dict[str, float]:

@@ -35,12 +35,13 @@ def summary_line(result: Mapping[str, Any], explained: bool = False) -> str:
 def table(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> str:
     """Returns the figures of one result, or of several side by side, as aligned lines; then the verdicts.
 
-    `names` are headings of several results. Ceiling and floor are those of the first.
+    `names` are headings of several results. What stands beside them is that of the first.
     """
     alone = len(results) == 1
     headings = ["generated"] if alone else list(names)
-    rows = [["", *headings, "real", "shuffled", "by", ""]]
     labels = {name: figure for result in results for name, figure in result["figures"].items()}
+    copied = ["copied"] if any(figure.get("copied") is not None for figure in labels.values()) else []
+    rows = [["", *headings, "real", "shuffled", *copied, "by", ""]]
     seen_groups: set[str] = set()
     for name, figure in labels.items():
         own = [result["figures"].get(name) for result in results]
@@ -51,7 +52,7 @@ def table(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> st
             seen_groups.add(figure["group"])
             rows.append([f"{figure['group']}:"])
         rows.append([f"  {figure['label']}", *values, _number(first["real"]), _number(first["floor"])])
-        rows[-1] += [figure["extractor"], note]
+        rows[-1] += [*(_number(first.get(column)) for column in copied), figure["extractor"], note]
     widths = [max(len(row[column]) for row in rows if column < len(row)) for column in range(len(rows[0]) - 1)]
     lines = [_heading(result, "" if alone else name) for result, name in zip(results, names or [""], strict=True)]
     last = len(widths) - 1
@@ -61,6 +62,8 @@ def table(results: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> st
             for column, (cell, width) in enumerate(zip(row, widths, strict=False))
         ]
         lines.append("  ".join([*cells, *row[len(widths) :]]).rstrip())
+    if copied:
+        lines.append("copied: the training pictures whose captions are nearest, in place of drawings")
     for name, why in {k: v for result in results for k, v in result["left_out"].items()}.items():
         lines.append(f"left out: {name} ({why})")
     for result, name in zip(results, names or [""], strict=True):

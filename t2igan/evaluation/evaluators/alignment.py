@@ -27,12 +27,15 @@ def attributes(evaluation: Evaluation) -> None:
     fake = metrics.attributes_right(labels, expected)
     real = metrics.attributes_right(labels_real, expected_real)
     floor = metrics.attributes_right(labels, expected[evaluation.shuffled()])
+    copied = evaluation.copied("attributes")
+    copies = copied and metrics.attributes_right(copied.labels, expected)
     right = right_of(labels, expected)
     facts = {"group": "attributes", "extractor": "attributes", "direction": "higher", "num_images": len(labels)}
 
     def add(name: str, label: str, values: np.ndarray, of: Callable) -> None:
         interval = evaluation.interval_of_mean(values)
-        evaluation.add(f"attributes/{name}", of(fake), interval, real=of(real), floor=of(floor), label=label, **facts)
+        beside = {"real": of(real), "floor": of(floor), "copied": copies and of(copies)}
+        evaluation.add(f"attributes/{name}", of(fake), interval, **beside, label=label, **facts)
 
     add("mean", "attributes right", right, lambda x: x.mean)
     add("all", "  all at once", right.all(1), lambda x: x.all)

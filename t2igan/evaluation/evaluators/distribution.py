@@ -31,8 +31,10 @@ def frechet_distance(evaluation: Evaluation) -> None:
             interval = metrics.Interval(max(interval.low, 0.0), interval.high)
         # Of few real pictures it is mostly the bias, which nobody would take for a ceiling.
         ceiling = metrics.frechet_distance(real, train) if len(train) > 1 and len(real) > FEW_REAL else None
-        facts |= {"direction": "lower"}
-        evaluation.add(f"frechet_distance/{name}", value, interval, real=ceiling, label="Fréchet distance", **facts)
+        copied = evaluation.copied(name)
+        beside = {"real": ceiling, "copied": copied and metrics.frechet_distance(real, copied.features[: len(fake)])}
+        facts |= {"direction": "lower", "label": "Fréchet distance"}
+        evaluation.add(f"frechet_distance/{name}", value, interval, **beside, **facts)
 
 
 def frechet_infinity(evaluation: Evaluation) -> None:

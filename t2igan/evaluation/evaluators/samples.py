@@ -12,12 +12,14 @@ import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
 from t2igan.data import Dataset
+from t2igan.data.seen import words_of
 from t2igan.evaluation import metrics
 from t2igan.evaluation.extractors import Extracted, FeatureExtractors, joined
 
 Draw = Callable[[list[str], list[int]], np.ndarray]  # captions, seeds -> uint8 [N, H, W, C]
 
 DRAWN_AT_ONCE = 512  # pictures in memory at a time, however many are measured
+PICTURES_A_CAPTION = 2.0  # below which a caption has a picture of its own, and copying the nearest is a baseline
 MAX_REAL = 10_000  # pictures of the split that are looked at
 
 
@@ -35,6 +37,7 @@ class Figure:
     high: float | None = None
     real: float | None = None  # the same figure of real pictures
     floor: float | None = None  # the same figure with captions shuffled among the drawings
+    copied: float | None = None  # the same figure of the training pictures whose captions are nearest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Evaluation:
     extractor_names: tuple[str, ...]
     counts: Int[np.ndarray, "S R"] | None  # how often each real picture, with its drawings, is in each resample
     discriminate: Callable[[np.ndarray, list[str]], np.ndarray] | None = None
+    never_told: frozenset[str] = frozenset()  # captions with a word that no training caption has
     figures: dict[str, Figure] = dataclasses.field(default_factory=dict)
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
     left_out: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -86,6 +90,26 @@ class Evaluation:
         """Returns what an extractor sees in so many training pictures."""
         return self.extractors.extract_split(extractor, self.extractors.train, self.extractors.train_rows(num_images))
 
+    def copied(self, extractor: str) -> Extracted | None:
+        """Returns what an extractor sees in the training picture whose caption is nearest to each drawing's.
+
+        That is what needs no generator at all. None where captions have several pictures, and copies would be real.
+        """
+        train = self.extractors.train
+        captions = [of_one[0] for of_one in train.captions]
+        if len(captions) >= PICTURES_A_CAPTION * len(set(captions)):
+            return None
+        rows = self.extractors.train_rows(len(captions))
+        copied = self.extractors.remember(
+            ("copied", *self.drawn.captions),
+            train,
+            rows,
+            lambda: rows[metrics.nearest_texts(*([words_of(x) for x in xs] for xs in (self.drawn.captions, captions)))],
+        )
+        different, place = np.unique(copied, return_inverse=True)
+        seen = self.extractors.extract_split(extractor, train, different)
+        return Extracted(*(None if column is None else column[place] for column in seen))
+
     def add(
         self,
         name: str,
@@ -94,6 +118,7 @@ class Evaluation:
         *,
         real: float | None = None,
         floor: float | None = None,
+        copied: float | None = None,
         **facts: Any,
     ) -> None:
         """Keeps a figure, if it is a number."""
@@ -101,7 +126,8 @@ class Evaluation:
             return
         low, high = interval or (None, None)
         number = lambda x: None if x is None or not math.isfinite(x) else float(x)
-        self.figures[name] = Figure(float(value), low=low, high=high, real=number(real), floor=number(floor), **facts)
+        beside = {"real": number(real), "floor": number(floor), "copied": number(copied)}
+        self.figures[name] = Figure(float(value), low=low, high=high, **beside, **facts)
 
     def interval_of_mean(self, values: np.ndarray, places: np.ndarray | None = None) -> metrics.Interval | None:
         """The interval of the mean over drawings (the first ones, or those of `places`); None where there is none.

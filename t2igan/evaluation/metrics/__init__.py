@@ -34,7 +34,7 @@ from t2igan.evaluation.metrics.intervals import (
 from t2igan.evaluation.metrics.membership import copies_placed, membership_auc, near_share, true_positives
 from t2igan.evaluation.metrics.memorisation import closer_than, copies, distance_ratio, overfitting, quantiles
 from t2igan.evaluation.metrics.neighbours import Manifolds, manifolds, nearest
-from t2igan.evaluation.metrics.retrieval import Ranks, match_ranks
+from t2igan.evaluation.metrics.retrieval import Ranks, match_ranks, nearest_texts
 
 __all__ = [
     "AttributesRight",
@@ -66,6 +66,7 @@ __all__ = [
     "membership_auc",
     "near_share",
     "nearest",
+    "nearest_texts",
     "overfitting",
     "quantiles",
     "resampled_counts",

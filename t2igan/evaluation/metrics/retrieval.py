@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +56,29 @@ def match_ranks(
         others = by_text[start[others] + random.integers(size[others])]
         ranks[i] = 1 + (targets[others] @ query >= query @ targets[i] - TIE).sum()
     return Ranks(ranks, candidates)
+
+
+def nearest_texts(texts: Sequence[Collection[str]], known: Sequence[Collection[str]]) -> Int[np.ndarray, " N"]:
+    """For each text, given by its words, the known one with most words in common (Jaccard); the first of equals.
+
+    The similarity is the number of words that both have over the number that either has, 0..1. ValueError where no text
+    is known.
+    """
+    if not known:
+        raise ValueError("there is no known text")
+    with_word: dict[str, list[int]] = {}
+    for row, words in enumerate(known):
+        for word in set(words):
+            with_word.setdefault(word, []).append(row)
+    rows = {word: np.array(of_one) for word, of_one in with_word.items()}
+    sizes = np.array([len(set(words)) for words in known])
+    found: dict[frozenset[str], int] = {}
+    for words in {frozenset(words) for words in texts}:
+        both = np.zeros(len(known), np.int64)
+        for word in words & rows.keys():
+            both[rows[word]] += 1
+        found[words] = int((both / np.maximum(sizes + len(words) - both, 1)).argmax())
+    return np.array([found[frozenset(words)] for words in texts], np.int64)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

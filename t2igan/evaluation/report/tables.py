@@ -11,6 +11,7 @@ from typing import Any
 HEADLINES = (
     ("attributes/mean",),
     ("attributes/all",),
+    ("paired/nearest",),
     ("retrieval/caption_at_1",),
     ("frechet_distance",),
     ("coverage",),
@@ -40,6 +41,10 @@ GROUPS = {
     "binding": (
         "Binding",
         "Right values on the wrong things: swapped between two things, or leaked from one to the other.",
+    ),
+    "paired": (
+        "The caption's own picture",
+        "Each caption has a picture of its own: how often is it the nearest of all real ones to what was drawn?",
     ),
     "retrieval": ("Retrieval", "Does a picture find its own caption among others, and a caption its picture?"),
     "diversity": ("Diversity", "How much pictures differ: of one caption over seeds, and of different captions."),
@@ -86,6 +91,7 @@ class FigureRow:
     interval: str
     real: str
     floor: str
+    copied: str
     extractor: str
     arrow: str
     arrow_words: str
@@ -99,6 +105,11 @@ class FigureGroup:
     title: str
     note: str
     rows: tuple[FigureRow, ...]
+
+    @property
+    def copied(self) -> bool:
+        """Whether copying the picture of the nearest caption has figures too."""
+        return any(row.copied for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -164,6 +175,7 @@ def figure_row(name: str, figure: Mapping[str, Any]) -> FigureRow:
         interval="" if low is None or high is None else f"{number(low)} – {number(high)}",
         real=number(figure.get("real")),
         floor=number(figure.get("floor")),
+        copied=number(figure.get("copied")),
         extractor=figure.get("extractor") or "",
         arrow=ARROWS.get(direction, ""),
         arrow_words=ARROW_WORDS.get(direction, ""),
