@@ -12,7 +12,7 @@ from configs import base
 from t2igan import nets, step
 from t2igan.config.checks import check
 from t2igan.data import Batches, Dataset
-from t2igan.data.partial import partial_captions, parts
+from t2igan.data.partial import PartialRows, partial_captions, parts
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.method import phases
@@ -96,6 +96,20 @@ def test_a_whole_caption_that_is_a_part_of_another_counts_as_one():
     assert dict(zip(texts, batch["partial"].tolist(), strict=True)) == {
         "a man": True, "a man: dark": False, "a house": True, "a house, red": False,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("others", "is_used"), [(24, True), (25, False)])
+def test_a_name_that_very_many_captions_begin_with_keeps_its_picture(others, is_used):
+    captions = ("man", *(f"man, number {i}" for i in range(others)))
+    rows = PartialRows(captions, 1.0)
+    assert ("man" in rows.captions) == is_used
+    of, half = np.arange(len(captions)), np.full(len(captions), 0.5)
+    replaced, is_partial = rows.replaced(of, half, half)
+    assert is_partial.all() == is_used and is_partial.any() == is_used
+    if not is_used:
+        np.testing.assert_array_equal(replaced, of)
+    # Where no picture is called so, it may be a part of any number of captions.
+    assert "woman" in PartialRows([f"woman, number {i}" for i in range(40)], 1.0).captions
 
 
 def test_the_nearest_of_several_noises_by_hand():

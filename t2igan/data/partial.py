@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,6 +25,7 @@ WORDS = (
 OPENS = re.compile(rf"\s+(?=(?:{'|'.join(WORDS)})\s|and\s+(?:an?|the|his|her|its|their)\s)", re.IGNORECASE)
 PARTIAL = "partial"  # the column of batches with such captions: whether a picture's is one
 MOST_PARTIAL = 8  # partial captions that are kept of each
+MOST_OF_A_NAME = 24  # whole captions that a whole caption may be a part of, and still be used as one
 MOST_PARTS = 8  # of a longer caption the last ones stay together
 
 
@@ -70,6 +72,10 @@ class PartialRows:
     def __init__(self, captions: Sequence[str], share: float):
         """`share` of the captions that are asked about are replaced, of those that have parts."""
         of_each = [partial_captions(caption, MOST_PARTIAL) for caption in captions]
+        # "man" is a part of a hundred captions, all of other pictures than its own, which it should go on to mean.
+        counts = Counter(itertools.chain.from_iterable(of_each))
+        names = {caption for caption in captions if counts[caption] > MOST_OF_A_NAME}
+        of_each = [tuple(partial for partial in of_one if partial not in names) for of_one in of_each]
         self.captions = list(itertools.chain.from_iterable(of_each))  # what follows in the table
         self._share = share
         self._num = np.array([len(of_one) for of_one in of_each], np.int64)
