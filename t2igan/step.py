@@ -227,9 +227,9 @@ def generator_loss(
     judged = real if judged is None else judged  # `real` as the discriminator sees it
     z = noise(method, key, len(real)) if z is None else z
     text, blurred = read(method, params, tokens, key)
-    redraw = lambda z, text=blurred: networks.generator.apply(params["generator"], z, text)
+    redraw = lambda z: networks.generator.apply(params["generator"], z, blurred)
     if method.paired_weight:
-        z = nearest_noise(redraw, real, z, blurred, jax.random.fold_in(key, 3), *method.paired_noises, partial)
+        z = nearest_noise(redraw, real, z, jax.random.fold_in(key, 3), method.paired_noises, partial)
     fake = redraw(z)
     critic = make_critic(method, params["discriminator"], step, key, len(real), control)
     # Only relativistic losses look at the real logits; for the others XLA drops that pass.

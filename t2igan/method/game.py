@@ -12,7 +12,6 @@ import optax
 
 from t2igan.method import losses
 from t2igan.method.losses.inversion import InversionWeights
-from t2igan.method.losses.paired import noises
 from t2igan.method.losses.variety import VarietyWeights
 from t2igan.method.optim import optimizers
 from t2igan.method.optim.schedules import ema_decay, schedule
@@ -42,7 +41,7 @@ class Method:
     cycle_weight: float
     reconstruction_weight: float
     paired_weight: float
-    paired_noises: tuple[int, float]  # that are tried for a picture, and for which share of the pictures at most
+    paired_noises: int  # that are tried for a picture
     paired_pixel_weight: float
     inversion: InversionWeights
     variety: VarietyWeights  # false where there is no such term
@@ -100,7 +99,7 @@ class Method:
             cycle_weight=loss.cycle_weight,
             reconstruction_weight=loss.reconstruction_weight,
             paired_weight=loss.paired_weight,
-            paired_noises=noises(config),
+            paired_noises=loss.paired_noises,
             paired_pixel_weight=loss.paired_pixel_weight,
             inversion=InversionWeights.of(config),
             variety=VarietyWeights.of(config),

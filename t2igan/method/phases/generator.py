@@ -33,7 +33,7 @@ from t2igan.errors import UserError
 from t2igan.inference.drawing import to_bytes
 from t2igan.inference.pictures import sheet
 from t2igan.method.losses.inversion import InversionWeights, complete, inversion_loss
-from t2igan.method.losses.paired import nearest_noise, noises
+from t2igan.method.losses.paired import nearest_noise
 from t2igan.method.phases import private_means
 from t2igan.method.phases.base import PHASES, Phase, PhaseKind, PhaseMethod, PhaseState, descend, init_phase_state
 from t2igan.method.techniques.masks import MASKS, random_visible
@@ -55,15 +55,15 @@ class GeneratorMethod(PhaseMethod):
     caption_dropout: float  # share of pictures that are completed without their caption
     drawn_dropout: float  # the same of those that are drawn, by regression: what the game has
     regresses: bool  # captions to pictures, or else completes pictures
-    paired_noises: tuple[int, float]  # that are tried for a picture, and for which share of them at most; by regression
+    paired_noises: int  # that are tried for a picture, by regression
 
     @classmethod
     def create(cls, config, networks: Networks, total_steps: int) -> GeneratorMethod:
         """Reads `config.pretrain_generator` and `config.inverter` (checked by `t2igan.config`; "auto" is settled)."""
         p = config[SECTION]
         own = {"masks": tuple(p.masks), "caption_dropout": p.caption_dropout, "regresses": p.task == "regress"}
+        own["paired_noises"] = config.loss.paired_noises
         own["drawn_dropout"] = config.augment.caption_dropout
-        own["paired_noises"] = noises(config)
         own["inversion"] = InversionWeights.of(config)
         return cls.of(config, p, networks, total_steps, **own)
 
@@ -115,12 +115,13 @@ def _regression_step(
     text = networks.text_encoder.apply(state.frozen["text"], batch["tokens"])
     text = drop_captions(jax.random.fold_in(key, 1), text, method.drawn_dropout)
     z = jax.random.normal(key, (len(images), networks.z_dim))
-    draw = lambda params, z, text: networks.generator.apply(params["generator"], z, text)
-    others, partial = jax.random.fold_in(key, 0), batch.get("partial")
-    z = nearest_noise(functools.partial(draw, state.params), images, z, text, others, *method.paired_noises, partial)
+    draw = lambda params, z: networks.generator.apply(params["generator"], z, text)
+    as_it_is = functools.partial(draw, state.params)
+    others = jax.random.fold_in(key, 0)
+    z = nearest_noise(as_it_is, images, z, others, method.paired_noises, batch.get("partial"))
 
     def loss_fn(params):
-        drawn = draw(params, z, text)
+        drawn = draw(params, z)
         error = ((images - drawn) ** 2).mean((1, 2, 3))
         return error.mean(), {"loss/regression": error}
 
