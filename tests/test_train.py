@@ -277,7 +277,7 @@ def test_runs_are_evaluated_side_by_side(tiny, finished, tmp_path, capsys):
     assert [one.result["counts"]["num_images"] for one in evaluated] == [8, 8]
     assert evaluated[0].result["figures"] == evaluated[1].result["figures"]  # the same training twice
     headings = next(line for line in printed.splitlines() if "shuffled" in line)
-    assert headings.split() == ["one", "two", "real", "shuffled", "by"]
+    assert headings.split() == ["one", "two", "real", "shuffled", "copied", "by"]
     assert all((tmp_path / name / "evaluation_test.json").is_file() for name in ("one", "two"))
 
 
