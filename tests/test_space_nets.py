@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from t2igan.data.dataset import pictures_a_caption
 from t2igan.method import automatic
 from t2igan.method.losses import reconstruction
 from t2igan.nets import patches
@@ -134,6 +135,6 @@ def test_the_paired_weight_is_full_at_one_picture_a_caption_and_none_at_two():
 
 
 def test_pictures_a_caption():
-    assert automatic.pictures_a_caption([("a  Cat",), ("a cat",), ("a dog", "a cat")]) == 1.5
-    assert automatic.pictures_a_caption([("one",), ("two",)]) == 1
-    assert automatic.pictures_a_caption([("",)]) == 0
+    assert pictures_a_caption([("a  Cat",), ("a cat",), ("a dog", "a cat")]) == 1.5
+    assert pictures_a_caption([("one",), ("two",)]) == 1
+    assert pictures_a_caption([("",)]) == 0

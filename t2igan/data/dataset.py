@@ -19,6 +19,7 @@ from t2igan.data.stored import Stored
 
 NONE = "none"  # the value of an attribute that a picture lacks
 UNKNOWN = -1  # the label of a value that the vocabulary lacks
+OWN_PICTURE_BELOW = 2.0  # pictures a caption, from which on a caption has no picture of its own
 COPIED_BYTES = 1 << 30  # rows of the cache that are copied into memory, rather than looked up each time
 
 
@@ -294,3 +295,12 @@ def _rows_of(images: np.ndarray, rows: np.ndarray) -> Any:
     if len(rows) * images[:1].nbytes <= COPIED_BYTES:
         return images[rows]
     return Mapped(images, rows)
+
+
+def pictures_a_caption(captions: Sequence[Sequence[str]]) -> float:
+    """Returns how many pictures there are to a caption on average: pictures with captions by different captions.
+
+    Each picture counts with its first caption; capitals and white space make no difference.
+    """
+    first = [" ".join(of_one[0].lower().split()) for of_one in captions if of_one and of_one[0].strip()]
+    return len(first) / max(len(set(first)), 1)

@@ -93,7 +93,7 @@ def evaluate(
     drawn = draw_and_extract(draw, extractors, needed, places, captions, seeds)
     counts = metrics_lib.resampled_counts(len(rows), resamples, seed=seed) if resamples and len(rows) > 1 else None
     untold = extractors.remember(
-        ("never told", *captions), dataset, rows[:0], lambda: never_told(captions, extractors.train.captions)
+        ("never told", num_images, seed), dataset, rows, lambda: never_told(captions, extractors.train.captions)
     )
     evaluation = Evaluation(
         draw, dataset, extractors, seed, rows, drawn, tuple(extractor_names), counts, discriminate, untold

@@ -10,12 +10,12 @@ import numpy as np
 from t2igan.config import get
 from t2igan.config.auto import AUTO, PAIRED_WEIGHT, PENALTY_WEIGHTS, WEIGHTS, is_auto
 from t2igan.data.alpha import in_unit
+from t2igan.data.dataset import OWN_PICTURE_BELOW
 
 # R1's weight 0.1 was found for the pixel avatars of base.py, whose pictures have this total variance.
 BASE_PENALTY_WEIGHT, BASE_VARIANCE = 0.1, 203.4
 # A weight of 20 was found for emoji in codes of 2,048 values and a total variance of 1,379.
 BASE_PAIRED_WEIGHT = 20.0 * 1_379 / 2_048
-OFF_FROM_PICTURES_A_CAPTION = 2.0
 MAX_PICTURES = 10_000  # that the variance is measured on
 
 
@@ -52,17 +52,8 @@ def paired_weight(pictures_a_caption: float, variance: float, values: int) -> fl
     Full at one picture a caption, none from two on, where it would take the variety away; between them along a line.
     It is inverse to the variance of a value, V / values, so that error and game keep their proportion in any space.
     """
-    share = np.clip(OFF_FROM_PICTURES_A_CAPTION - pictures_a_caption, 0.0, 1.0)
+    share = np.clip(OWN_PICTURE_BELOW - pictures_a_caption, 0.0, 1.0)
     return float(share * BASE_PAIRED_WEIGHT * values / max(variance, 1e-6))
-
-
-def pictures_a_caption(captions: Sequence[Sequence[str]]) -> float:
-    """Returns how many pictures there are to a caption on average: pictures with captions by different captions.
-
-    Each picture counts with its first caption; capitals and white space make no difference.
-    """
-    first = [" ".join(of_one[0].lower().split()) for of_one in captions if of_one and of_one[0].strip()]
-    return len(first) / max(len(set(first)), 1)
 
 
 def wanted(config: Any, keys: Sequence[str]) -> tuple[str, ...]:
@@ -96,6 +87,6 @@ def settle(
         if is_auto(config, PAIRED_WEIGHT):
             config.loss.paired_weight = paired_weight(pictures_a_caption, variance, values)
     if config.pretrain_generator.task == AUTO:
-        few = pictures_a_caption < OFF_FROM_PICTURES_A_CAPTION
+        few = pictures_a_caption < OWN_PICTURE_BELOW
         config.pretrain_generator.task = "regress" if few else "complete"
     return config.lock()

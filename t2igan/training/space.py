@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from t2igan import config as config_lib
-from t2igan.data.dataset import Dataset
+from t2igan.data.dataset import Dataset, pictures_a_caption
 from t2igan.data.unlabelled import open_unlabelled, with_unlabelled
 from t2igan.errors import UserError
 from t2igan.inference.checkpoint import read_checkpoint
@@ -118,7 +118,7 @@ def settled(run: Run, phase: str) -> Any:
         if variance and run.networks.judges_pictures:
             judged = automatic.total_variance(pictures)
         values = int(np.prod(run.batch_shapes["images"].shape[1:]))
-        ratio = automatic.pictures_a_caption(run.train_data.captions)
+        ratio = pictures_a_caption(run.train_data.captions)
         config = automatic.settle(run.config, variance, values, ratio, judged)
         chosen = ", ".join(f"{key}={_short(config_lib.get(config, key))}" for key in wanted)
         facts = f"{ratio:.2f} pictures a caption" + (f", total variance {variance:,.1f}" if variance else "")

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
+from t2igan.data.dataset import OWN_PICTURE_BELOW
 from t2igan.data.partial import parts
 from t2igan.evaluation import metrics
-from t2igan.evaluation.evaluators.samples import PICTURES_A_CAPTION, Evaluation, Group
+from t2igan.evaluation.evaluators.samples import Evaluation, Group
 
 TIE = 1e-9  # distances that differ by a smaller share are equal but for rounding
 
@@ -22,7 +23,7 @@ def paired(evaluation: Evaluation) -> None:
     """How near drawings come to the caption's own picture, and whether it is the nearest of all."""
     copied = evaluation.copied("pixels")
     if copied is None:
-        few = f"fewer than {PICTURES_A_CAPTION:g} pictures a caption"
+        few = f"fewer than {OWN_PICTURE_BELOW:g} pictures a caption"
         evaluation.left_out["paired"] = f"it needs {few}, so that each has one of its own"
         return
     drawn, places = evaluation.drawn.extracted["pixels"].features, evaluation.drawn.places
@@ -32,9 +33,9 @@ def paired(evaluation: Evaluation) -> None:
     candidates = np.concatenate([real, training])
     other = places[evaluation.shuffled()]
     distances = [_distances(x, real[own]) for x, own in ((drawn, places), (drawn, other), (copied.features, places))]
-    # Of the training split a caption's own picture is there twice, and the nearest either way.
-    nearest = [metrics.nearest(x, candidates)[0] for x in (drawn, drawn, copied.features)]
-    right = [_no_farther(*of_one) for of_one in zip(distances, nearest, strict=True)]
+    # Of the training split a caption's own picture is there twice, and the nearest either way. Copies are candidates.
+    nearest = metrics.nearest(drawn, candidates)[0]
+    right = [_no_farther(of_one, to) for of_one, to in zip(distances, (nearest, nearest, 0.0), strict=True)]
     facts: dict[str, Any] = {"group": "paired", "extractor": "pixels"}
 
     def add(name: str, label: str, values: list[np.ndarray], rows: np.ndarray, direction: str) -> None:
@@ -75,24 +76,25 @@ def _right_in_base(
 
     Captions begin alike whose first part is the same, such as "mage" of "mage: dark skin tone".
     """
-    texts = [evaluation.dataset.captions[row] for row in evaluation.real_rows]
-    texts += [evaluation.extractors.train.captions[row] for row in training_rows]
+    bases = [_base(evaluation.dataset.captions[row][0]) for row in evaluation.real_rows]
+    bases += [_base(evaluation.extractors.train.captions[row][0]) for row in training_rows]
     of_base: dict[str, list[int]] = {}
-    for row, text in enumerate(texts):
-        of_base.setdefault(_base(text[0]), []).append(row)
+    for row, base in enumerate(bases):
+        of_base.setdefault(base, []).append(row)
     drawn, places = evaluation.drawn.extracted["pixels"].features, evaluation.drawn.places
     right = [np.zeros(len(drawn), bool) for _ in distances]
     counts = np.zeros(len(drawn), bool)
     drawings_of: dict[str, list[int]] = {}
     for i, place in enumerate(places):
-        drawings_of.setdefault(_base(texts[place][0]), []).append(i)
+        drawings_of.setdefault(bases[place], []).append(i)
     for base, drawings in drawings_of.items():
         alike = candidates[of_base[base]]
         if len(np.unique(alike, axis=0)) < 2:
             continue
         counts[drawings] = True
-        for found, x, own in zip(right, (drawn, drawn, copied), distances, strict=True):
-            found[drawings] = _no_farther(own[drawings], metrics.nearest(x[drawings], alike)[0])
+        of_drawn, of_copied = (metrics.nearest(x[drawings], alike)[0] for x in (drawn, copied))
+        for found, own, nearest in zip(right, distances, (of_drawn, of_drawn, of_copied), strict=True):
+            found[drawings] = _no_farther(own[drawings], nearest)
     return right, np.flatnonzero(counts)
 
 
@@ -106,7 +108,7 @@ def _distances(x: Shaped[np.ndarray, "N D"], other: Shaped[np.ndarray, "N D"]) -
     return np.sqrt(((x.astype(np.float64) - other) ** 2).sum(1))
 
 
-def _no_farther(own: Shaped[np.ndarray, " N"], nearest: Shaped[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
+def _no_farther(own: Shaped[np.ndarray, " N"], nearest: Shaped[np.ndarray, " N"] | float) -> Bool[np.ndarray, " N"]:
     return own <= nearest * (1 + TIE)
 
 

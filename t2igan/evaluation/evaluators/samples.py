@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import math
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
 from t2igan.data import Dataset
+from t2igan.data.dataset import OWN_PICTURE_BELOW, pictures_a_caption
 from t2igan.data.seen import words_of
 from t2igan.evaluation import metrics
 from t2igan.evaluation.extractors import Extracted, FeatureExtractors, joined
@@ -19,7 +21,6 @@ from t2igan.evaluation.extractors import Extracted, FeatureExtractors, joined
 Draw = Callable[[list[str], list[int]], np.ndarray]  # captions, seeds -> uint8 [N, H, W, C]
 
 DRAWN_AT_ONCE = 512  # pictures in memory at a time, however many are measured
-PICTURES_A_CAPTION = 2.0  # below which a caption has a picture of its own, and copying the nearest is a baseline
 MAX_REAL = 10_000  # pictures of the split that are looked at
 
 
@@ -90,22 +91,30 @@ class Evaluation:
         """Returns what an extractor sees in so many training pictures."""
         return self.extractors.extract_split(extractor, self.extractors.train, self.extractors.train_rows(num_images))
 
+    @functools.cached_property
+    def _copied_rows(self) -> Int[np.ndarray, " N"] | None:
+        """The training picture, for each drawing, whose caption has most words in common with its own."""
+        train = self.extractors.train
+        if not 0 < pictures_a_caption(train.captions) < OWN_PICTURE_BELOW:
+            return None
+        rows = self.extractors.train_rows(len(train))
+
+        def find() -> np.ndarray:
+            known = [words_of(train.captions[row][0]) for row in rows]
+            return rows[metrics.nearest_texts([words_of(caption) for caption in self.drawn.captions], known)]
+
+        return self.extractors.remember(
+            ("copied", len(self.drawn.captions), self.seed), self.dataset, self.real_rows, find
+        )
+
     def copied(self, extractor: str) -> Extracted | None:
         """Returns what an extractor sees in the training picture whose caption is nearest to each drawing's.
 
         That is what needs no generator at all. None where captions have several pictures, and copies would be real.
         """
-        train = self.extractors.train
-        captions = [of_one[0] for of_one in train.captions]
-        if len(captions) >= PICTURES_A_CAPTION * len(set(captions)):
+        train, copied = self.extractors.train, self._copied_rows
+        if copied is None:
             return None
-        rows = self.extractors.train_rows(len(captions))
-        copied = self.extractors.remember(
-            ("copied", *self.drawn.captions),
-            train,
-            rows,
-            lambda: rows[metrics.nearest_texts(*([words_of(x) for x in xs] for xs in (self.drawn.captions, captions)))],
-        )
         different, place = np.unique(copied, return_inverse=True)
         seen = self.extractors.extract_split(extractor, train, different)
         return Extracted(*(None if column is None else column[place] for column in seen))

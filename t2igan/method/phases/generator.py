@@ -52,8 +52,7 @@ class GeneratorMethod(PhaseMethod):
 
     inversion: InversionWeights
     masks: tuple[str, ...]  # kinds of `t2igan.method.techniques.masks`, equally often
-    caption_dropout: float  # share of pictures that are completed without their caption
-    drawn_dropout: float  # the same of those that are drawn, by regression: what the game has
+    caption_dropout: float  # share of pictures without their caption; by regression, what the game has
     regresses: bool  # captions to pictures, or else completes pictures
     paired_noises: int  # that are tried for a picture, by regression
 
@@ -61,9 +60,8 @@ class GeneratorMethod(PhaseMethod):
     def create(cls, config, networks: Networks, total_steps: int) -> GeneratorMethod:
         """Reads `config.pretrain_generator` and `config.inverter` (checked by `t2igan.config`; "auto" is settled)."""
         p = config[SECTION]
-        own = {"masks": tuple(p.masks), "caption_dropout": p.caption_dropout, "regresses": p.task == "regress"}
-        own["paired_noises"] = config.loss.paired_noises
-        own["drawn_dropout"] = config.augment.caption_dropout
+        own = {"masks": tuple(p.masks), "regresses": p.task == "regress", "paired_noises": config.loss.paired_noises}
+        own["caption_dropout"] = (config.augment if own["regresses"] else p).caption_dropout
         own["inversion"] = InversionWeights.of(config)
         return cls.of(config, p, networks, total_steps, **own)
 
@@ -113,7 +111,7 @@ def _regression_step(
     images = networks.to_network(state.frozen, batch["images"])
     key = stream(method.seed, "generator phase", state.step)
     text = networks.text_encoder.apply(state.frozen["text"], batch["tokens"])
-    text = drop_captions(jax.random.fold_in(key, 1), text, method.drawn_dropout)
+    text = drop_captions(jax.random.fold_in(key, 1), text, method.caption_dropout)
     z = jax.random.normal(key, (len(images), networks.z_dim))
     draw = lambda params, z: networks.generator.apply(params["generator"], z, text)
     as_it_is = functools.partial(draw, state.params)

@@ -11,10 +11,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from t2igan.data.dataset import OWN_PICTURE_BELOW
 from t2igan.data.peek import Peek
 from t2igan.data.summary import FEW_PICTURES, FEW_TO_LEARN_FROM, few_to_learn_from
 from t2igan.errors import UserError
-from t2igan.method.automatic import OFF_FROM_PICTURES_A_CAPTION
 from t2igan.training.auto.facts import DataFacts, MachineFacts, style_of
 from t2igan.training.auto.shapes import SHAPES, Shape, least_s
 
@@ -174,7 +174,7 @@ def _method(shape: Shape, data: DataFacts) -> Decision:
     weights = {"loss.penalty_weight": "auto", "loss.penalty_weight_end": "auto", "loss.paired_weight": "auto"}
     if not shape.on_codes:
         weights = {"loss.paired_weight": "auto"}
-    if data.pictures_a_caption < OFF_FROM_PICTURES_A_CAPTION:
+    if data.pictures_a_caption < OWN_PICTURE_BELOW:
         why = f"{data.pictures_a_caption:.2f} pictures a caption: the generator first learns its caption's picture"
         values = {"phases": (*before, "generator", "adversarial"), "pretrain_generator.task": "regress"} | weights
         if shape.on_codes and data.distinct >= FEW_TO_LEARN_FROM:

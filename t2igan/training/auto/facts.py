@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from t2igan.data import Dataset, different
+from t2igan.data.dataset import pictures_a_caption
 from t2igan.data.peek import Peek
 from t2igan.data.summary import different_pictures
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.inference.pretrained.text_model import PACKAGES
-from t2igan.method.automatic import pictures_a_caption
 
 PIXEL_ART_PX = 32  # pictures up to this side are pixel art, or so small that every pixel counts
 DRAWN_FLAT_SHARE = 0.33  # toon avatars have .62, Noto emoji .48; two photographs of scikit-learn .05 and .18
