@@ -1,4 +1,4 @@
-"""What `t2igan serve` takes of the CPU besides drawing, how late answers are, how soon it is ready, and its memory.
+"""What `t2igan serve` takes of the CPU, what it draws, how late answers are, how soon it is ready, and its memory.
 
 python -m benchmarks.serve --workdir=runs/base
 python -m benchmarks.serve --workdir=runs/base --cases=memory --memory_requests=100000
@@ -8,6 +8,8 @@ The server runs in a process of its own.
 cpu: the server says in /metrics how much CPU time it has used. That is compared with the CPU time of `Model.sample` for
 as many pictures at once in this process, in turns. CPU time, unlike seconds, says something on a busy machine too; both
 include the threads of XLA.
+throughput: pictures a second by the clock, and those of `Model.sample`, in turns. It wants an idle machine; the clients
+have a share of its cores, too.
 besides: the CPU time of a server that draws the first batch of each size and hands those pictures out ever after, which
 is what requests take besides drawing.
 latency: seconds of requests of one client, one after the other, and of `Model.sample`, in turns of 50. It wants an idle
@@ -42,7 +44,7 @@ from benchmarks.timing import ROOT, parser, publish, table
 from t2igan.inference import shipped
 from t2igan.inference.drawing import BATCH_SIZES
 
-WHAT = ("cpu", "besides", "latency", "start", "memory")
+WHAT = ("cpu", "throughput", "besides", "latency", "start", "memory")
 CASES = ((1, 1, 400), (1, 10, 80), (64, 1, 1600))  # clients, pictures a request, requests
 
 
@@ -135,6 +137,30 @@ def cpu(workdir: Path, model: Any, turns: int = 5) -> str:
             rows.append((str(clients), str(num), *figures))
     columns = ("clients", "n", "pictures a batch", "CPU ms a request", "drawing", "besides", "of the bare sampler")
     return table(columns, rows)
+
+
+def throughput(workdir: Path, model: Any, turns: int = 5, images: int = 1000) -> str:
+    """Returns the pictures a second of a server and of `Model.sample`, in turns: a row for each case."""
+    rows = []
+    with served(workdir) as port:
+        for clients, num, _ in CASES:
+            together = min(clients * num, BATCH_SIZES[-1])
+            asyncio.run(load(port, clients, num, 4 * clients))
+            model.sample([PROMPT] * together)
+            found = []
+            for _ in range(turns):
+                requests = images // num // clients * clients
+                begun = time.perf_counter()
+                asyncio.run(load(port, clients, num, requests))
+                served_s = (time.perf_counter() - begun) / (requests * num)
+                calls, begun = images // together, time.perf_counter()
+                for _ in range(calls):
+                    model.sample([PROMPT] * together, seed=list(range(together)))
+                found.append((served_s, (time.perf_counter() - begun) / (calls * together)))
+            served_s, bare_s = np.median(found, axis=0)
+            share = np.median([bare / asked for asked, bare in found])
+            rows.append((str(clients), str(num), f"{1 / served_s:.0f}", f"{1 / bare_s:.0f}", f"{share:.0%}"))
+    return table(("clients", "n", "pictures a second", "`Model.sample`", "of the bare sampler"), rows)
 
 
 def besides(workdir: Path, turns: int = 5) -> str:
@@ -251,19 +277,22 @@ def main() -> None:
 
     arguments = parser(__doc__)
     arguments.add_argument("--workdir", required=True, type=Path)
-    arguments.add_argument("--cases", default="cpu,besides,latency,start", help=f"of {', '.join(WHAT)}; with commas")
+    arguments.add_argument(
+        "--cases", default="cpu,throughput,besides,latency,start", help=f"of {', '.join(WHAT)}; with commas"
+    )
     arguments.add_argument("--memory_requests", default=20_000, type=int)
     given = arguments.parse_args()
     cases = given.cases.split(",")
     if not set(cases) <= set(WHAT):
         raise SystemExit(f"--cases={given.cases} has other things than {', '.join(WHAT)}")
     parallel.start()
-    model = t2igan.load(given.workdir) if {"cpu", "latency"} & set(cases) else None
+    model = t2igan.load(given.workdir) if {"cpu", "throughput", "latency"} & set(cases) else None
     load_before = os.getloadavg()[0]
     texts = [f"{given.workdir}, {os.cpu_count()} cores, load {load_before:.1f} before"]
     for case in cases:
         of_case: dict[str, Callable[[], str]] = {
             "cpu": lambda: cpu(given.workdir, model),
+            "throughput": lambda: throughput(given.workdir, model),
             "besides": lambda: besides(given.workdir),
             "latency": lambda: latency(given.workdir, model),
             "start": lambda: starts(given.workdir),

@@ -100,7 +100,10 @@ class Running:
 @contextlib.contextmanager
 def running(catalogue: Catalogue, **settings: Any) -> Iterator[Running]:
     """A server for as long as the block lasts, on a free port; batches are small, so that little is compiled."""
-    server = Running(catalogue, Settings(**{"port": 0, "batch_images": 4, "log_format": "json"} | settings))
+    how = {"port": 0, "batch_images": 4, "log_format": "json"}
+    if isinstance(catalogue, Gated):
+        how["drawing_threads"] = 1  # which waits at the gate, and nobody draws beside it
+    server = Running(catalogue, Settings(**how | settings))
     try:
         yield server
     finally:

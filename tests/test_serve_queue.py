@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ from tiny import random_snapshot
 
 from t2igan.inference.drawing import BATCH_SIZES
 from t2igan.inference.sample import from_snapshot
-from t2igan.inference.serving.batcher import Batcher, Durations
+from t2igan.inference.serving.batcher import Batcher, Durations, part
 from t2igan.inference.serving.queueing import FairQueue, Full, Group, Job
 
 # ---- the queue
@@ -32,6 +33,18 @@ def test_who_wants_little_is_not_held_up_by_who_wants_much():
     batch = [picture.job.client for picture in queue.take(8)]
     assert batch.count("one") == 1 and batch.count("two") == 2 and batch.count("many") == 5
     assert queue.images == 43 - 16
+
+
+def test_a_long_work_may_be_left_for_later_and_holds_up_no_one_else():
+    queue = FairQueue(100)
+    queue.put(job("a", 1, Group("m", work=print)))
+    assert not queue.any(works=False) and queue.take(8, works=False) == []
+    queue.put(job("a", 2))
+    queue.put(job("b", 3))
+    assert queue.any(works=False)
+    assert sorted(picture.job.client for picture in queue.take(8, works=False)) == ["a", "a", "b", "b", "b"]
+    (work,) = queue.take(8)
+    assert work.job.group.work is print and not queue.images
 
 
 def test_two_greedy_clients_share_alike():
@@ -201,6 +214,93 @@ def test_while_a_size_is_compiled_smaller_batches_are_drawn():
     asyncio.run(ask())
     timed = sizes[6:]  # as many as there was time for
     assert sizes[:6] == [1, 2, 2, 1, 4, 8] and timed == [1, 2, 4, 8][: len(timed)]
+
+
+@pytest.mark.parametrize(
+    ("images", "idle", "first"), [(40, 1, 40), (40, 2, 16), (10, 2, 4), (3, 2, 1), (1, 2, 1), (2, 4, 1), (64, 4, 16)]
+)
+def test_what_waits_is_divided_among_those_who_have_nothing_to_do(images, idle, first):
+    assert part(images, idle) == first
+
+
+def blank(prompts):
+    return np.zeros((len(prompts), 4, 4, 3), np.uint8)
+
+
+def asked_of(batcher, ask):
+    """Runs `ask` beside a batcher that is warm, and ends it."""
+
+    async def run():
+        batcher.start(asyncio.get_running_loop())
+        while not batcher.warm:
+            await asyncio.sleep(0.01)
+        try:
+            return await asyncio.wait_for(ask(), 20)
+        finally:
+            await asyncio.to_thread(batcher.close)
+
+    return asyncio.run(run())
+
+
+def test_two_threads_draw_at_the_same_time():
+    together, sizes = threading.Barrier(2, timeout=20), []
+
+    def draw(_group, prompts, _seeds):
+        if prompts[0] == "p":
+            sizes.append(len(prompts))
+            together.wait()
+        return blank(prompts)
+
+    batcher = Batcher(draw, [Group("m")], 8, 64, lambda *_: None, threads=2)
+
+    async def ask():
+        asked = batcher.submit(Group("m"), "p", range(8), "me")
+        await asked.future
+        return asked
+
+    assert sorted(asked_of(batcher, ask).images) == list(range(8)) and sizes == [4, 4]
+
+
+def test_one_long_work_at_a_time_and_pictures_beside_it():
+    release, at_work, most = threading.Event(), [], []
+
+    def work(_progress):
+        at_work.append(1)
+        most.append(len(at_work))
+        assert release.wait(20)
+        return at_work.pop()
+
+    batcher = Batcher(lambda _group, prompts, _seeds: blank(prompts), [Group("m")], 8, 64, lambda *_: None, threads=3)
+
+    async def ask():
+        works = [batcher.submit(Group("m", work=work), "", [0], client) for client in "abc"]
+        while not at_work:
+            await asyncio.sleep(0.01)
+        await batcher.submit(Group("m"), "p", range(5), "me").future
+        assert not any(one.future.done() for one in works)
+        release.set()
+        await asyncio.gather(*(one.future for one in works))
+
+    asked_of(batcher, ask)
+    assert most == [1, 1, 1]
+
+
+def test_all_that_waits_is_drawn_before_several_threads_end():
+    def slowly(_progress):
+        time.sleep(0.02)
+        return 1
+
+    batcher = Batcher(lambda _group, prompts, _seeds: blank(prompts), [Group("m")], 8, 64, lambda *_: None, threads=3)
+
+    async def ask():
+        works = [batcher.submit(Group("m", work=slowly), "", [0], str(i)) for i in range(3)]
+        pictures = [batcher.submit(Group("m"), "p", range(7), str(i)) for i in range(5)]
+        await asyncio.to_thread(batcher.close)
+        with pytest.raises(Full):
+            batcher.submit(Group("m"), "p", [0], "late")
+        await asyncio.gather(*(one.future for one in works + pictures))
+
+    asked_of(batcher, ask)
 
 
 def test_what_was_compiled_is_drawn_without_another_compilation():

@@ -54,6 +54,7 @@ OPTIONS = {
     "link_secret": Option(Path, None, "file with the secret of the pictures' addresses; made where there is none"),
     "link_s": Option(int, 3600, "seconds for which an address of a picture is good"),
     "batch_images": Option(int, 64, "pictures that the device draws at once, a power of two"),
+    "drawing_threads": Option(int, 0, "batches drawn at a time; 0 = one, or on a CPU one a core up to four"),
     "deny": Option(Path, None, "file of words and phrases that no prompt may have, one a line"),
     "allow": Option(Path, None, "file of all words that a prompt may have"),
     "watermark": Option(Path, None, "secret (.mark, of `keys`) of a watermark in every picture; wants 64 px"),

@@ -37,6 +37,7 @@ from t2igan.data.alike import SIGNATURE_BYTES, signature
 from t2igan.data.decode import Decoding, Unusable, read_picture
 from t2igan.data.room import PICTURES, make_room
 from t2igan.data.stored import InMemory, Stored, reason_of
+from t2igan.data.workers import usable_cores
 from t2igan.errors import UserError, lacks_locks
 
 with warnings.catch_warnings():
@@ -159,7 +160,7 @@ def _fill(result: Decoded, places: Sequence[Stored], how: Decoding) -> None:
 
     # Threads only get in each other's way where a picture is decoded in 0.1 ms.
     small = all(isinstance(place, InMemory) for place in places[:CHUNK_PICTURES])
-    workers = 1 if small else min(16, os.cpu_count() or 1)
+    workers = 1 if small else min(16, usable_cores())
     # disable=None: no bar where stderr is not a terminal; delay: none for what is done in a moment.
     quiet = True if len(places) <= PROGRESS_MIN_PICTURES else None
     with (

@@ -7,7 +7,6 @@ for one index. `numpy.asarray` reads everything: for as few as fit in memory.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import warnings
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ import numpy as np
 from t2igan.data.alpha import composited
 from t2igan.data.decode import Decoding, decode
 from t2igan.data.stored import Stored, reason_of
-from t2igan.data.workers import Workers
+from t2igan.data.workers import Workers, usable_cores
 from t2igan.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -103,7 +102,7 @@ class Streamed(_Pictures):
         super().__init__((len(places), how.size_px, how.size_px, how.channels))
         self._places = places
         self._how = how
-        self._num_workers = workers or os.cpu_count() or 1
+        self._num_workers = workers or usable_cores()
         self._workers: Workers | None = None
         self._starting = threading.Lock()
         self._said: set[int] = set()

@@ -25,6 +25,13 @@ THE_PARENTS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
 LOOK_EVERY_S = 1.0  # whether the parent is there, where another process holds its end of the pipe, too
 
 
+def usable_cores() -> int:
+    """Returns the cores that this process may use, which `taskset` or a container may have made fewer."""
+    if hasattr(os, "sched_getaffinity"):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Workers:
     """A pool of processes, started when there is work."""
 

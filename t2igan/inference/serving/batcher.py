@@ -1,12 +1,14 @@
-"""One thread that draws: whatever waits, up to the largest batch; nobody waits so that a batch fills.
+"""Threads that draw: whatever waits, up to the largest batch; nobody waits so that a batch fills.
 
 A picture does not depend on its neighbours (`Model.sample`), so requests of all clients share batches. Batches are
 padded to powers of two; where that costs more than two calls would, as on a CPU, 40 that wait are drawn as 32 and 8.
+An accelerator has one thread. A CPU has several, since one call leaves cores idle (docs/serving.md): what waits is
+divided among those that have nothing to do. One of them at a time does long work, so that the others go on drawing.
 
-At the start each size is compiled, the small ones first, and drawn once; until then the largest of these is the largest
-batch, so that nobody waits for a compilation. Two threads compile: while one size is traced, which is work of Python,
-the other one is compiled or read from the cache. A size that the device has no memory for is left out. When all are
-there, each is timed.
+At the start each size is compiled, the small ones first, and drawn once by the first thread; until then the largest of
+these is the largest batch, so that nobody waits for a compilation. Two threads compile: while one size is traced, which
+is work of Python, the other one is compiled or read from the cache. A size that the device has no memory for is left
+out. When all are there, each is timed.
 """
 
 from __future__ import annotations
@@ -33,9 +35,9 @@ _WORTH_A_CALL = 0.9  # of the time of one call, that two of smaller batches may 
 _COMPILING_THREADS = 2  # tracing holds Python's lock, so that more gain nothing
 
 
-# Draws prompts and seeds, as many of each: uint8 [N, H, W, C].
+# Draws prompts and seeds, as many of each: uint8 [N, H, W, C]; on several threads at a time.
 Draw = Callable[[Group, Sequence[str], Sequence[int]], np.ndarray]
-# Is told of each batch, on the drawing thread: group, pictures, seconds, whether it failed.
+# Is told of each batch, on a drawing thread: group, pictures, seconds, whether it failed.
 OnBatch = Callable[[Group, int, float, bool], None]
 # Compiles what draws so many pictures of a group, on a thread of its own.
 Compile = Callable[[Group, int], None]
@@ -69,6 +71,11 @@ class Durations:
         return smaller if known and in_two_s < _WORTH_A_CALL * whole_s else images
 
 
+def part(images: int, idle: int) -> int:
+    """Returns how many of so many pictures one of several idle threads draws: all for one, else a power of two."""
+    return images if idle <= 1 else 1 << max(images // idle, 1).bit_length() - 1
+
+
 class NobodyWaits(Exception):
     """Raised within a long work whose client has left."""
 
@@ -76,8 +83,8 @@ class NobodyWaits(Exception):
 class Batcher:
     """Draws for many clients at once, for one event loop.
 
-    A job whose group has `work` is not drawn from its prompt: its one "picture" is what `work` returns, called on the
-    drawing thread with a `Progress`, which it calls now and then.
+    A job whose group has `work` is not drawn from its prompt: its one "picture" is what `work` returns, called on a
+    drawing thread, one at a time, with a `Progress`, which it calls now and then.
     """
 
     def __init__(
@@ -88,16 +95,18 @@ class Batcher:
         queue_images: int,
         on_batch: OnBatch,
         compiles: Compile = lambda *_: None,
+        threads: int = 1,
     ):
         """Makes a batcher that does nothing until `start`.
 
         Args:
-          draw: called on the drawing thread only.
+          draw: called on the drawing threads only.
           warm: what to compile, each in all sizes up to `largest_images`.
           largest_images: the largest batch, a power of two.
           queue_images: pictures that may wait.
           on_batch: told of each batch.
           compiles: called before a size of a group is drawn for the first time; where it fails, so will that draw.
+          threads: that draw at the same time.
         """
         self._draw, self._on_batch, self._compile = draw, on_batch, compiles
         self._largest = largest_images
@@ -108,30 +117,37 @@ class Batcher:
         self._compiled: set[tuple[int, Group]] = set()  # of these
         self._to_time = list(self._to_warm)  # then, when nobody waits: the first call of a program says little
         self._warming_s = self._drawn_s = 0.0  # how long the last size took to warm; drawing since
-        self._images_per_s = 0.0  # of recent batches
+        self._images_per_s = 0.0  # of recent batches, a thread
         self._durations = Durations()
         self._failures = 0
-        self._thread = threading.Thread(target=self._work, name="t2igan-device", daemon=True)
+        self._drawing = 0  # threads that have a batch
+        self._at_work = False  # whether one of these is a long work
+        self._threads = [
+            threading.Thread(target=self._run, args=(i == 0,), name=f"t2igan-device-{i}", daemon=True)
+            for i in range(threads)
+        ]
         self._compilers = ThreadPoolExecutor(_COMPILING_THREADS, "t2igan-compiler")
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Starts the drawing thread; answers are handed to this loop."""
+        """Starts the drawing threads; answers are handed to this loop."""
         self._loop = loop
         for one in self._to_warm:
             self._compilers.submit(self._compile_one, *one)
         self._compilers.shutdown(wait=False)  # no more will come
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
-        """Draws what waits, takes no more, and ends the thread; returns when it has ended."""
+        """Draws what waits, takes no more, and ends the threads; returns when they have ended."""
         with self._condition:
             self._closing = True
             self._to_warm, self._to_time = [], []
             self._condition.notify_all()
         self._compilers.shutdown(cancel_futures=True)
-        if self._thread.ident is not None:
-            self._thread.join()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
 
     @property
     def warm(self) -> bool:
@@ -151,7 +167,8 @@ class Batcher:
     @property
     def seconds_to_go(self) -> float:
         """How long the queue will take at the pace of recent batches; 1 where there was none."""
-        return self._queue.images / self._images_per_s if self._images_per_s else 1.0
+        pace = self._images_per_s * len(self._threads)
+        return self._queue.images / pace if pace else 1.0
 
     def submit(self, group: Group, prompt: str, seeds: Sequence[int], client: str) -> Job:
         """Queues a picture a seed; `job.future` gets True when `job.images` has all of them.
@@ -170,24 +187,57 @@ class Batcher:
             self._condition.notify()
         return job
 
-    def _work(self) -> None:
+    def _run(self, first: bool) -> None:
+        """Draws until the end; the first thread compiles and times sizes besides."""
         while True:
             with self._condition:
                 self._condition.wait_for(
-                    lambda: self._queue.images or self._closing or self._next_to_warm() or (self.warm and self._to_time)
+                    lambda: (
+                        self._may_take(first)
+                        or (self._closing and not self._queue.images)
+                        or (first and (self._next_to_warm() or self._may_time()))
+                    )
                 )
                 if self._closing and not self._queue.images:
                     return
-                batch = self._queue.take(self._largest_compiled(), self._durations.worth)
+                batch = self._take() if self._may_take(first) else []
             if batch:
                 self._draw_batch(batch)
+                self._end(batch)
             # Those who wait come first, but however many they are, a size is warmed after as long a time of drawing.
-            to_warm = self._next_to_warm()
+            to_warm = self._next_to_warm() if first else None
             if to_warm and (not self._queue.images or self._drawn_s >= self._warming_s):
                 self._warm_one(*to_warm)
             to_time = self._to_time  # `close` puts another list in its place
-            if self.warm and to_time and not self._queue.images:
+            if first and self._may_time() and to_time:
                 self._time_one(*to_time.pop(0))
+
+    def _may_take(self, first: bool) -> bool:
+        """Whether something waits that a thread may draw: all but the first have to wait until all is compiled."""
+        return (first or self.warm) and self._queue.any(works=not self._at_work)
+
+    def _may_time(self) -> bool:
+        """Whether a size is to be timed, and nothing else goes on."""
+        return self.warm and bool(self._to_time) and not self._queue.images and not self._drawing
+
+    def _take(self) -> list[Picture]:
+        """What the thread that asks draws next: a part of what waits, if others could draw another one."""
+        idle = len(self._threads) - self._drawing if self.warm else 1  # this one, too
+        worth = lambda group, images: self._durations.worth(group, part(images, idle))
+        batch = self._queue.take(self._largest_compiled(), worth, works=not self._at_work)
+        if batch:
+            self._drawing += 1
+            self._at_work |= batch[0].job.group.work is not None
+            if self._queue.images or self._closing:  # for others to draw, or the end
+                self._condition.notify_all()
+        return batch
+
+    def _end(self, batch: list[Picture]) -> None:
+        with self._condition:
+            self._drawing -= 1
+            self._at_work &= batch[0].job.group.work is None
+            if self._to_time or self._queue.images:
+                self._condition.notify_all()
 
     def _next_to_warm(self) -> tuple[int, Group] | None:
         """The next size of a group, where it is compiled."""
@@ -200,7 +250,7 @@ class Batcher:
                 self._compile(group, size)
         with self._condition:
             self._compiled.add((size, group))
-            self._condition.notify()
+            self._condition.notify_all()
 
     def _largest_compiled(self) -> int:
         if not self._to_warm:
@@ -220,6 +270,8 @@ class Batcher:
             self._largest = max(size // 2, 1)
             self._to_warm = [one for one in self._to_warm[1:] if one[0] <= self._largest]
         self._warming_s, self._drawn_s = time.monotonic() - begun_s, 0.0
+        with self._condition:
+            self._condition.notify_all()  # the other threads, when this was the last size
 
     def _time_one(self, size: int, group: Group) -> None:
         begun_s = time.monotonic()

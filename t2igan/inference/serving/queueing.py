@@ -93,17 +93,20 @@ class FairQueue:
         self._jobs[job.client].append(job)
         self.images += job.waiting
 
-    def take(self, most: int, worth: Callable[[Group, int], int] = lambda _, images: images) -> list[Picture]:
+    def take(
+        self, most: int, worth: Callable[[Group, int], int] = lambda _, images: images, works: bool = True
+    ) -> list[Picture]:
         """Takes pictures of one group: that of the client whose turn it is, and others' of the same.
 
         Args:
           most: pictures that it takes.
           worth: returns how many of so many to take that wait and are not too many, 1 or more.
+          works: whether the turn of a client that waits for a long work has come, too.
         """
         self._forget_those_that_left()
-        if not self._jobs:
+        first = min(self._next(works), key=self._drawn.__getitem__, default=None)
+        if first is None:
             return []
-        first = min(self._drawn, key=self._drawn.__getitem__)
         group = self._jobs[first][0].group
         most = worth(group, min(most, sum(job.waiting for job in self.jobs() if job.group == group)))
         turns = [(self._drawn[client], i, client) for i, client in enumerate(self._jobs)]
@@ -123,6 +126,14 @@ class FairQueue:
         self.images -= len(batch)
         self._keep(lambda job: job.waiting > 0)
         return batch
+
+    def any(self, works: bool) -> bool:
+        """Whether there is something to take; `works` as in `take`."""
+        return next(self._next(works), None) is not None
+
+    def _next(self, works: bool) -> Iterator[str]:
+        """The clients whose next job may be taken."""
+        return (client for client, jobs in self._jobs.items() if works or jobs[0].group.work is None)
 
     def jobs(self) -> Iterator[Job]:
         """All jobs of which pictures wait."""

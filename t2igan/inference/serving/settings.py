@@ -31,6 +31,7 @@ class Settings:
     link_secret: bytes = dataclasses.field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     link_s: int = 3600  # how long an address of a picture is good
     batch_images: int = 64  # pictures that the device draws at once, a power of two
+    drawing_threads: int = 0  # batches that are drawn at the same time, 0 = as many as suit the device
     queue_images: int = 512  # pictures that may wait
     request_images: int = 16  # pictures a request
     requests_per_minute: int = 0  # of a client, 0 = as many as it likes
@@ -54,6 +55,7 @@ class Settings:
     def __post_init__(self) -> None:
         """Checks the values."""
         _between("port", self.port, 0, 65535)
+        _between("drawing_threads", self.drawing_threads, 0, 64)
         _between("queue_images", self.queue_images, 1, 1_000_000)
         _between("request_images", self.request_images, 1, 1024)
         _between("link_s", self.link_s, 1, 10 * 365 * 86400)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from t2igan.evaluation.report.environment import usable_cores
+from t2igan.data.workers import usable_cores
 from t2igan.method import phases
 from t2igan.training import plan
 from t2igan.training.auto.facts import MachineFacts, Rates, installed_text_models
