@@ -3,6 +3,8 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from pathlib import Path
 
 import jax
@@ -16,6 +18,7 @@ import t2igan
 from t2igan import nets
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
+from t2igan.inference import drawing
 from t2igan.inference.drawing import BATCH_SIZES
 from t2igan.inference.pictures import read_facts, save_png, sheet
 from t2igan.inference.sample import Model, from_snapshot
@@ -94,6 +97,34 @@ def test_more_pictures_than_a_batch_come_in_pieces(generator):
     num = BATCH_SIZES[-1] + 2
     pieces = list(generator.sample_batches(["red"] * num, seed=list(range(num))))
     assert [len(piece) for piece in pieces] == [BATCH_SIZES[-1], 2]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_pieces_come_in_order_however_many_are_drawn_at_once(threads, monkeypatch):
+    monkeypatch.setattr(drawing, "drawing_threads", lambda: threads)
+    under_way, most, first = [], [], threading.Event()
+
+    def draw(piece):
+        assert piece == 0 or first.is_set()  # it compiles what the others need
+        under_way.append(piece)
+        time.sleep(0.001 * (7 - piece))  # the later, the quicker
+        most.append(len(under_way))
+        under_way.remove(piece)
+        first.set()
+        return piece
+
+    assert list(drawing.several_at_once(draw, list(range(7)))) == list(range(7))
+    assert list(drawing.several_at_once(draw, [0])) == [0] and max(most) <= threads
+
+    def fails(piece):
+        if piece == 4:
+            raise MemoryError("the fifth")
+        return piece
+
+    pieces = drawing.several_at_once(fails, list(range(7)))
+    assert [next(pieces) for _ in range(4)] == [0, 1, 2, 3]
+    with pytest.raises(MemoryError, match="the fifth"):
+        next(pieces)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +14,14 @@ from jaxtyping import Array, Float, UInt8, UInt32
 
 from t2igan import nets
 from t2igan.data.tokenizer import Tokenizer
+from t2igan.data.workers import usable_cores
 from t2igan.inference.prompts import Prompt
 from t2igan.method.techniques.regularize import no_caption
 
 # Compiled once each, when first needed: a call is cut into pieces of these sizes, the last one padded.
 BATCH_SIZES = tuple(2**i for i in range(7))
+MOST_THREADS = 4  # that draw by themselves: each call has XLA's own threads besides, which share the cores
+Piece = TypeVar("Piece")
 
 
 def pictures(networks: nets.Networks, params, tokens, z, guidance=None) -> Float[Array, "N H W C"]:
@@ -85,6 +91,31 @@ def encode_composed(tokenizer: Tokenizer, meant: Sequence[Prompt]) -> tuple[np.n
         [np.pad(np.asarray(prompt.shares, np.float32), (0, most - len(prompt.shares))) for prompt in meant]
     )
     return tokens, shares, read, np.stack([np.arange(most_read) < len(prompt.read) for prompt in meant])
+
+
+def drawing_threads() -> int:
+    """Returns how many calls draw at the same time for the most pictures a second.
+
+    One, where there is an accelerator. On a CPU a single call leaves cores idle (docs/serving.md).
+    """
+    return min(usable_cores(), MOST_THREADS) if jax.default_backend() == "cpu" else 1
+
+
+def several_at_once(draw: Callable[[Piece], np.ndarray], pieces: Sequence[Piece]) -> Iterator[np.ndarray]:
+    """Yields `draw(piece)` of each piece, in order, while a few that follow are drawn on threads."""
+    yield from map(draw, pieces[:1])  # alone: it compiles what the others need, too
+    threads = drawing_threads()
+    if threads == 1 or len(pieces) <= 2:
+        yield from map(draw, pieces[1:])
+        return
+    waiting: deque[Future[Any]] = deque()
+    with ThreadPoolExecutor(threads, "t2igan-drawing") as pool:
+        for piece in pieces[1:]:
+            waiting.append(pool.submit(draw, piece))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def padded_size(images: int) -> int:

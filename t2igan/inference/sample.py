@@ -18,7 +18,7 @@ from t2igan.errors import UserError, command
 from t2igan.inference import shipped
 from t2igan.inference.arguments import as_prompts, as_seeds, check_number
 from t2igan.inference.checkpoint import said_of, saved_steps
-from t2igan.inference.drawing import BATCH_SIZES, draw, draw_composed, encode_composed, padded
+from t2igan.inference.drawing import BATCH_SIZES, draw, draw_composed, encode_composed, padded, several_at_once
 from t2igan.inference.fitting import check_kinds, networks_of_stranger
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.pretrained.opening import WEIGHTS, reader_of_snapshot
@@ -124,9 +124,12 @@ class Model:
         else:
             meant = self.understood(prompts, negative)
             warn_of(self.unseen(prompts) if negative else self._unseen(dict(zip(prompts, meant, strict=True))))
-        for start in range(0, len(prompts), BATCH_SIZES[-1]):
-            piece = slice(start, start + BATCH_SIZES[-1])
-            yield self._drawn(meant[piece], np.asarray(seeds[piece], np.uint32), truncation, guidance)
+
+        def draw(piece: slice) -> np.ndarray:
+            return self._drawn(meant[piece], np.asarray(seeds[piece], np.uint32), truncation, guidance)
+
+        most = BATCH_SIZES[-1]
+        yield from several_at_once(draw, [slice(start, start + most) for start in range(0, len(prompts), most)])
 
     def understood(self, prompts: Sequence[str], negative: str = "") -> list[Prompt]:
         """Returns what prompts mean. Raises `UserError` for one that cannot be read or is too long."""

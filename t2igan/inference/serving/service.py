@@ -9,12 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from starlette.requests import ClientDisconnect, Request
 
-from t2igan.data.workers import usable_cores
 from t2igan.errors import UserError
+from t2igan.inference.drawing import drawing_threads
 from t2igan.inference.serving import links
 from t2igan.inference.serving.answers import ApiError
 from t2igan.inference.serving.batcher import Batcher
@@ -33,13 +32,7 @@ from t2igan.inference.watermark import check_size
 _INLINE_PIXELS, _INLINE_PNG_PIXELS = 2 * 256 * 256, 4 * 256 * 256
 UNWATCHED_S = 0.1  # until then nobody looks whether a client has left
 COMPILING_RETRY_S = 5  # what was compiled by then is kept, however often somebody comes again
-MOST_THREADS = 4  # that draw by themselves: each call has threads of its own besides, which share the cores
 LONGEST_RETRY_S = 30  # OpenAI's Python client takes no advice to wait above 120 s, its Node client any
-
-
-def drawing_threads() -> int:
-    """Returns how many batches are drawn at the same time for the most pictures a second; see docs/serving.md."""
-    return min(usable_cores(), MOST_THREADS) if jax.default_backend() == "cpu" else 1
 
 
 class Service:
