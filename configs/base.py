@@ -422,6 +422,7 @@ def get_config() -> ConfigDict:
     card.license = ""  # of the model, as "CC-BY-4.0"; "" = not stated
     card.data_license = ""  # of the pictures and captions; "" = what t2igan knows of the data, if anything
     card.notes = ""  # what it is for, whom to ask: Markdown, as it stands
+    card.examples = ()  # captions that the card, the page and the studio begin with; all who have the model see them
 
     config.devices = 0  # how many, of all processes; 0 = all accelerators, or a CPU; more than 1 on a CPU are simulated
     config.shard_devices = 1  # so many devices share one copy of parameters, averages and optimizer states

@@ -28,7 +28,7 @@ def run_folder(root: Path) -> Path:
     """Returns the folder of a run below `root`, with a snapshot of random weights that knows the words of `PROMPTS`."""
     folder = root / "tiny"
     folder.mkdir()
-    save_snapshot(folder / "snapshot.safetensors", random_snapshot(PROMPTS))
+    save_snapshot(folder / "snapshot.safetensors", random_snapshot(PROMPTS, {"model_card.examples": tuple(PROMPTS)}))
     return folder
 
 

@@ -1,5 +1,6 @@
 """What is known of a run, and the model card that says it."""
 
+import dataclasses
 import json
 
 import jax
@@ -14,6 +15,7 @@ from t2igan.evaluation.report import facts
 from t2igan.evaluation.report.data_card import data_card, write_data_card
 from t2igan.evaluation.report.environment import environment
 from t2igan.evaluation.report.model_card import escape, model_card
+from t2igan.inference.examples import STAND_IN, captions_of, drawing_code
 from t2igan.inference.snapshot import Snapshot, load_snapshot, put_model_card, save_snapshot
 
 CAPTIONS = ["a person with a red cap", "a person with a blue top and glasses", "green hair"]
@@ -119,6 +121,41 @@ def test_a_card_without_anything_measured_says_so(snapshot, tmp_path):
     bare = facts.gather(tmp_path, snapshot.config, None, [], None)
     assert "was not at hand" in model_card(bare)
     assert "none yet" in model_card(bare)
+
+
+@pytest.mark.parametrize(
+    "captions",
+    [["a red hat"], ['it\'s a "hat"', "hats, [two], blue", "brackets](, and `ticks`"], ["a caf\u00e9", "\u732b"]],
+)
+def test_captions_of_a_card_are_read_again(snapshot, captions):
+    config = dict(snapshot.config) | {"model_card": {}}
+    card = f"# A model\n\n```python\n{drawing_code(captions)}\n```\n"
+    named = captions_of(dataclasses.replace(snapshot, config=config, model_card=card))
+    assert named == [caption.replace("`", "'") for caption in captions]
+
+
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        ("images = model.sample('a hat')", ["a hat"]),
+        ("images = model.sample(captions)", []),
+        ("images = model.sample(", []),
+        ("(" * 10_000, []),
+        ("model.load('a hat')", []),
+    ],
+)
+def test_a_card_of_another_hand_is_read_as_far_as_it_goes(snapshot, code, named):
+    assert captions_of(dataclasses.replace(snapshot, model_card=f"# A\n\n```python\n{code}\n```\n")) == named
+
+
+def test_a_card_shows_captions_that_were_chosen_and_none_that_may_be_personal(snapshot, tmp_path):
+    own = json.loads(json.dumps(snapshot.config, default=list))
+    own["data"]["source"] = "/home/me/caps"
+    snapshot = dataclasses.replace(snapshot, config=own)
+    personal = model_card(gathered(tmp_path, snapshot))
+    assert STAND_IN in personal and captions_of(dataclasses.replace(snapshot, model_card=personal)) == []
+    own["model_card"]["examples"] = ["a hat", "two hats"]
+    assert "'two hats'" in model_card(gathered(tmp_path, snapshot)) and captions_of(snapshot) == ["a hat", "two hats"]
 
 
 def test_text_stays_text_in_a_card():

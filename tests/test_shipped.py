@@ -10,6 +10,7 @@ from exported import random_model
 import t2igan
 from t2igan.errors import UserError
 from t2igan.inference import shipped
+from t2igan.inference.examples import captions_of, drawing_code
 from t2igan.inference.sample import snapshot_path
 from t2igan.inference.snapshot import load_snapshot, save_snapshot
 from t2igan.training import warm_start
@@ -24,7 +25,7 @@ def package(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setattr(shipped, "FOLDER", folder)
     licences = "- Licence of the model: CC0-1.0\n- Licence of the data: mine"
-    card = f"# Squares\n\n{licences}\n\n    images = model.sample(['a red square'], seed=0)  # uint8 [N, H, W, C]\n"
+    card = f"# Squares\n\n{licences}\n\n```python\n{drawing_code(['a red square'])}\n```\n"
     metrics = {"figures": {"attributes/mean": {"value": 0.75}}}
     save_snapshot(folder / "raw.safetensors", dataclasses.replace(random_model(["a red square"]), metrics=metrics))
     made = t2igan.export(folder / "raw.safetensors", "snapshot", folder / "squares.safetensors", "float16")
@@ -92,4 +93,6 @@ def test_what_the_package_ships_is_small_licensed_and_has_cards():
         snapshot = load_snapshot(path, with_weights=False)
         assert snapshot.config["model_card"]["license"] and snapshot.model_card.startswith("# "), path
         assert f"- Licence of the model: {snapshot.config['model_card']['license']}" in snapshot.model_card
+        examples = captions_of(snapshot)  # what the studio begins with
+        assert len(examples) >= 8 and t2igan.load(path).unseen(examples) == [], path
         assert "not known" not in snapshot.model_card.split("- Licence of the data: ")[1].split("\n")[0]

@@ -27,7 +27,10 @@ def folder(tmp_path_factory):
     """Two models: one that describes, and "tiny", which does not."""
     root = tmp_path_factory.mktemp("runs")
     (root / "seeing").mkdir()
-    save_snapshot(root / "seeing" / "snapshot.safetensors", random_snapshot(PROMPTS, captioner=True))
+    save_snapshot(
+        root / "seeing" / "snapshot.safetensors",
+        random_snapshot(PROMPTS, {"model_card.examples": tuple(PROMPTS)}, captioner=True),
+    )
     run_folder(root)
     return root
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from absl import flags
 from absl.flags import FlagValues
 
@@ -37,6 +39,7 @@ def run(given: Given) -> None:
 
 def lines(name: str, path) -> list[str]:
     """Returns what the list says of a model: name, picture size, file size, what it follows, licences, an example."""
+    from t2igan.inference.examples import captions_of
     from t2igan.inference.snapshot import load_snapshot
 
     snapshot = load_snapshot(path, with_weights=False)
@@ -48,11 +51,10 @@ def lines(name: str, path) -> list[str]:
         for figure, what in FIGURES.items()
         if "value" in figures.get(figure, {})
     ]
-    card = snapshot.model_card.splitlines()
-    example = next((line.split("sample([")[1] for line in card if "sample([" in line), "").partition("], seed=")[0]
     said = [f"{name}: {', '.join(facts)}"]
-    said += [f"    {line[2:]}" for line in card if line.startswith("- Licence")]
-    return said + ([f"    {command('sample', workdir=name)} --prompt={example}"] if example else [])
+    said += [f"    {line[2:]}" for line in snapshot.model_card.splitlines() if line.startswith("- Licence")]
+    examples = [shlex.quote(caption) for caption in captions_of(snapshot)[:1]]
+    return said + [f"    {command('sample', workdir=name)} --prompt={example}" for example in examples]
 
 
 FIGURES = {"attributes/mean": "attributes right", "attributes/all": "all of them"}

@@ -20,6 +20,7 @@ from t2igan.inference.snapshot import Snapshot
 
 EVALUATION_FORMAT = "t2igan evaluation 1"
 MAX_COUNTED = 100_000  # captions whose tokens are counted, evenly over all
+MOST_EXAMPLES = 8
 # Licences of data that come with t2igan or that its configurations name, by the start of their source.
 LICENSES = {
     "pixel_avatars": "CC0 1.0 (DiceBear, style Pixel Art)",
@@ -53,7 +54,7 @@ class RunFacts:
     data_name: str = ""
     data_fingerprint: str = ""
     splits: tuple[SplitFacts, ...] = ()
-    example_captions: tuple[str, ...] = ()  # of the test split
+    example_captions: tuple[str, ...] = ()  # some, of the test split
     license: str = ""  # of the data; "" where nothing is known
     rows: tuple[dict[str, Any], ...] = ()  # of metrics.jsonl
     evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)  # of this model, by split
@@ -110,7 +111,7 @@ def gather(
         data_name=splits[0].name if splits else (snapshot.info.get("data", "") if snapshot else ""),
         data_fingerprint=record.get("data_fingerprint", ""),
         splits=tuple(split_facts(split, tokenizer) for split in splits),
-        example_captions=tuple(captions[0] for captions in splits[-1].captions[:3]) if splits else (),
+        example_captions=_spread(splits[-1]) if splits else (),
         license=data_license(config),
         rows=tuple(read_json_lines(workdir / "metrics.jsonl")),
         evaluations=evaluations,
@@ -119,6 +120,12 @@ def gather(
         parameters={name: count_parameters(tree) for name, tree in snapshot.params.items()} if snapshot else {},
         trained_on=record.get("environment", {}),
     )
+
+
+def _spread(split: Dataset) -> tuple[str, ...]:
+    """A few captions from all over a split, which may be sorted."""
+    every = max(len(split.captions) // MOST_EXAMPLES, 1)
+    return tuple(dict.fromkeys(captions[0] for captions in split.captions[::every][:MOST_EXAMPLES]))
 
 
 def is_current(evaluation: Any, digest: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 from t2igan.evaluation.report.facts import LICENSES, RunFacts, SplitFacts
 from t2igan.evaluation.report.privacy import privacy_lines
 from t2igan.evaluation.report.tables import duration, headlines, number
+from t2igan.inference.examples import drawing_code
 
 CARD_NAME = "model_card.md"
 UNKNOWN_LICENSE = "not known; ask whoever made the pictures before you pass the model on"
@@ -196,16 +197,17 @@ def _sampling(facts: RunFacts) -> str:
         "```python\n"
         "import t2igan\n\n"
         'model = t2igan.load("snapshot.safetensors")\n'
-        f"images = model.sample([{_example(facts)!r}], seed=0)  # uint8 [N, H, W, C]\n"
+        f"{drawing_code(_examples(facts))}\n"
         "```\n\n"
         "The picture of (prompt, seed) is always the same. This card is in the file too: "
         "`t2igan.inference.snapshot.load_snapshot(path).model_card`."
     )
 
 
-def _example(facts: RunFacts) -> str:
-    """A caption that the model knows, of data that anybody can have; captions of one's own may be personal."""
+def _examples(facts: RunFacts) -> list[str]:
+    """Captions that the model knows: chosen ones, or some of data that anybody can have; others may be personal."""
+    if chosen := list(facts.config["model_card"].get("examples", ())):
+        return chosen
     source = str(facts.config["data"]["source"])
     published = any(source == name or source.startswith((f"{name}:", f"{name}/")) for name in LICENSES)
-    captions = list(facts.example_captions) if published else []
-    return captions[0].replace("`", "'") if captions else "a caption in the style of the training captions"
+    return list(facts.example_captions) if published else []

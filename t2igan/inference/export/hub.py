@@ -60,7 +60,7 @@ def stored(snapshot: Snapshot, dtype: str) -> Snapshot:
 def card(source: Source) -> str:
     """Returns the model card with the Hub's front matter: licence, library, task, an example to try."""
     config = source.snapshot.config
-    caption = json.dumps((source.examples or web_page.example_captions(source))[0], ensure_ascii=False)
+    caption = json.dumps(web_page.example_captions(source)[0], ensure_ascii=False)
     name = license_name(config["model_card"]["license"])
     lines = [
         *("---", "library_name: t2igan", "pipeline_tag: text-to-image"),

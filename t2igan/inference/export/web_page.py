@@ -6,7 +6,6 @@ into the file. Where Node is at hand, what the page computes is compared with JA
 
 from __future__ import annotations
 
-import ast
 import base64
 import hashlib
 import html
@@ -24,6 +23,7 @@ import numpy as np
 from t2igan.data.tokenizer import nfkc_exceptions
 from t2igan.errors import UserError
 from t2igan.inference.editing.describing import check_captioner
+from t2igan.inference.examples import captions_of
 from t2igan.inference.export import web_captioner
 from t2igan.inference.export.check import TARGETS, compare_bytes, run_in
 from t2igan.inference.export.int8 import SMALL_ARRAY, int8_levels
@@ -182,7 +182,7 @@ def about(source: Source) -> dict[str, Any]:
         "guidance": source.guided,
         "webgpu": drawn_by_gpu(source),
         "card": source.snapshot.model_card or "This model has no card.",
-        "examples": source.examples or example_captions(source),
+        "examples": example_captions(source),
         "text": {
             "width": text.width,
             "layers": text.layers,
@@ -215,12 +215,8 @@ def _about_space(module: Any) -> dict[str, Any]:
 
 
 def example_captions(source: Source) -> list[str]:
-    """Returns the caption that the model's card shows, or else words that the model knows."""
-    found = re.search(r"""\.sample\(\[('.*'|".*")\], seed=""", source.snapshot.model_card)
-    try:
-        return [ast.literal_eval(found[1])] if found else source.captions[:3]
-    except (SyntaxError, ValueError):  # a card that somebody else wrote
-        return source.captions[:3]
+    """Returns the captions that were given to be shown, or those of the model's card, or else words that it knows."""
+    return source.examples or captions_of(source.snapshot) or source.captions[:3]
 
 
 def _tokenizer(source: Source) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import contextlib
 import dataclasses
 import functools
 import re
@@ -17,6 +15,7 @@ import numpy as np
 from t2igan.data.seen import Unseen
 from t2igan.errors import UserError, nearest
 from t2igan.inference.editing import has_captioner
+from t2igan.inference.examples import captions_of
 from t2igan.inference.pictures import read_facts
 from t2igan.inference.prompts import Prompt, parse
 from t2igan.inference.sample import WHICH, Model, load, snapshot_path
@@ -31,7 +30,6 @@ _ALIAS = re.compile(r"(gpt-image|chatgpt-image|dall-e)[\w.-]*")
 _MOST_EXAMPLES = 12
 _REMEMBERED = 1024  # prompts: a client mostly draws the same one again, with other seeds
 _LONGEST_REMEMBERED = 2_000  # characters
-_CARD_EXAMPLE = re.compile(r"\.sample\((\[.*?\])[,)]")  # as `t2igan.evaluation.report.model_card` writes it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,8 +249,4 @@ def _examples(path: Path, snapshot: Snapshot) -> tuple[str, ...]:
             continue
         if isinstance(captions, list) and captions:
             return tuple(dict.fromkeys(map(str, captions)))[:_MOST_EXAMPLES]
-    named = tuple(map(str, snapshot.config.get("sample", {}).get("captions", ())))
-    if not named and (found := _CARD_EXAMPLE.search(snapshot.model_card)):
-        with contextlib.suppress(ValueError, SyntaxError):
-            named = tuple(map(str, ast.literal_eval(found[1])))
-    return named[:_MOST_EXAMPLES]
+    return tuple(captions_of(snapshot))[:_MOST_EXAMPLES]

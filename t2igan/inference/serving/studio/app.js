@@ -66,7 +66,7 @@ new Files({ restore, take, isDragging: () => Boolean(drag.picture) });
 async function change(model) {
   const example = !settings.caption.trim() || about()?.examples.includes(settings.caption);
   if (!(await chosen(model, () => change(model)))) return;
-  if (example) form.set({ caption: form.example });
+  if (example && form.example) form.set({ caption: form.example });
   await drawing.draw();
 }
 

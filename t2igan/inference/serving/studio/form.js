@@ -66,9 +66,9 @@ export class Form {
     localStorage.setItem("t2igan.model", model);
   }
 
-  /** A caption to begin with. */
+  /** A caption to begin with; "" where none is known, since a few words by chance draw nothing that one would want. */
   get example() {
-    return about().examples[0] ?? about().vocabulary.words.slice(0, 3).join(" ");
+    return about().examples[0] ?? "";
   }
 
   listenToCaption() {

@@ -69,9 +69,8 @@ export class Gallery {
     return [...$("gallery-list").children].find((entry) => entry.dataset.model === model.id);
   }
 
-  captions({ examples, vocabulary }) {
-    const captions = examples.length ? examples : [vocabulary.words.slice(0, 3).join(" ")];
-    return Array.from({ length: SHOWN }, (_, i) => captions[i % captions.length]).filter(Boolean);
+  captions({ examples }) {
+    return examples.length ? Array.from({ length: SHOWN }, (_, i) => examples[i % examples.length]) : [];
   }
 
   async pictures(about) {
