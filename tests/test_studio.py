@@ -9,9 +9,11 @@ from browser import CHROMIUM
 from PIL import Image
 from served import PROMPTS, run_folder, running
 from studio_page import PHONE, Watched, drop, serious_barriers
+from tiny import random_snapshot
 
 from t2igan.inference.provenance import PNG_KEY
 from t2igan.inference.serving.models import open_models
+from t2igan.inference.snapshot import save_snapshot
 
 pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
@@ -50,6 +52,19 @@ def test_what_is_typed_is_drawn_kept_and_got_back(desktop):
     page.wait_for_selector(f"#history .run:has-text('{CAPTION}')")
     desktop.drawn(8)
     assert desktop.wall() == first  # the link in the address bar draws the same
+
+
+def test_a_model_that_names_no_caption_waits_for_one(chromium, tmp_path):
+    save_snapshot(tmp_path / "own.safetensors", random_snapshot(PROMPTS))
+    with running(open_models([tmp_path / "own.safetensors"]), batch_images=8, timeout_s=300.0) as server:
+        server.when_ready(120)
+        visitor = Watched(chromium, server)
+        visitor.page.goto(server.url)
+        visitor.page.wait_for_selector("#suggestions button")
+        assert visitor.page.input_value("#caption") == "" and visitor.page.locator("#wall img").count() == 0
+        visitor.write(CAPTION)
+        visitor.drawn()
+        visitor.close()
 
 
 def test_words_that_are_new_to_the_model_are_named_gently(desktop):
