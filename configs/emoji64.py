@@ -21,7 +21,10 @@ def get_config():
     config.tokenizer.vocab_size = 1024
     config.pretrain_text.images = 96_000
     config.pretrain_autoencoder.images = 80_000
-    config.pretrain_generator.images = 480_000
+    config.pretrain_generator.images = 640_000
+    # A few captions are cut short, and several noises tried for these: short prompts are understood, and vary.
+    config.augment.partial_captions = 0.15
+    config.loss.paired_noises = 4
     # The game sees pictures, not codes, and goes on teaching the decoder: it makes edges sharp and areas flat.
     config.discriminator.update(sees="pictures", patch_px=4)
     config.train.update(tune_decoder=True, generator_learning_rate=5e-4)
