@@ -303,6 +303,30 @@ def test_all_that_waits_is_drawn_before_several_threads_end():
     asked_of(batcher, ask)
 
 
+def test_while_a_size_is_compiled_the_thread_that_may_draw_is_woken():
+    release = threading.Event()
+    compiles = lambda _group, size: size == 1 or release.wait(20)
+    batcher = Batcher(lambda _, prompts, __: blank(prompts), [Group("m")], 8, 64, lambda *_: None, compiles, threads=4)
+
+    async def ask():
+        batcher.start(asyncio.get_running_loop())
+        while batcher._to_warm[0][0] == 1:
+            await asyncio.sleep(0.01)
+        try:
+            for _ in range(4):  # whichever waits in front of the others
+                await asyncio.sleep(0.05)
+                await asyncio.wait_for(batcher.submit(Group("m"), "p", [0], "me").future, 10)
+                await asyncio.sleep(0.05)
+                with batcher._condition:
+                    batcher._condition.notify()  # has nothing to do, and waits behind the others
+            assert not batcher.warm
+        finally:
+            release.set()
+            await asyncio.to_thread(batcher.close)
+
+    asyncio.run(ask())
+
+
 def test_what_was_compiled_is_drawn_without_another_compilation():
     model, events = from_snapshot(random_snapshot(["a red one", "a blue one"])), []
     listen = lambda event, *_, **__: events.append(event)

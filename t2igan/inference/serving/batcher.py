@@ -184,7 +184,7 @@ class Batcher:
             if self._closing:
                 raise Full(whole=True)
             self._queue.put(job)
-            self._condition.notify()
+            self._condition.notify(1 if self.warm else len(self._threads))  # until then the first one alone may draw
         return job
 
     def _run(self, first: bool) -> None:
