@@ -214,6 +214,8 @@ REFUSED = {
     "a rate that ends below zero": ({"train.learning_rate_end": -0.1}, ["config.train.learning_rate_end=-0.1"]),
     "no batch": ({"train.batch_images": 0}, ["config.train.batch_images=0", "greater than 0"]),
     "a sheet of nothing": ({"sample.num_captions": 0}, ["config.sample.num_captions=0", "greater than 0"]),
+    "a caption that is a number": ({"sample.captions": (3,)}, ["config.sample.captions has 3", "('a red hat',)"]),
+    "an example of nothing": ({"model_card.examples": ("a hat", " ")}, ["config.model_card.examples has ' '"]),
     "devices below zero": ({"devices": -1}, ["config.devices=-1", "0 or greater"]),
 }
 

@@ -44,6 +44,14 @@ def require_share(config: Any, *keys: str) -> None:
             raise UserError(f"config.{key}={get(config, key)} must be a share from 0 to 1")
 
 
+def require_captions(config: Any, *keys: str) -> None:
+    """The values are captions: texts, none of them empty."""
+    for key in keys:
+        wrong = [one for one in get(config, key) if not (isinstance(one, str) and one.strip())]
+        if wrong:
+            raise UserError(f"config.{key} has {wrong[0]!r} among its captions; give texts, such as ('a red hat',)")
+
+
 def require_exponential_ends(config: Any, start_key: str, end_key: str) -> None:
     """Under `config.train.schedule="exponential"`, a value that moves is above 0 at both ends."""
     start, end = get(config, start_key), get(config, end_key)

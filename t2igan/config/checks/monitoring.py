@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from t2igan.config.constraints import require_among, require_not_negative, require_positive
+from t2igan.config.constraints import require_among, require_captions, require_not_negative, require_positive
 from t2igan.evaluation.extractors import EXTRACTORS
 
 POSITIVE = (
@@ -20,6 +20,7 @@ def check(config: ConfigDict) -> None:
     """Raises `UserError` for a value that is not accepted."""
     require_positive(config, *POSITIVE)
     require_not_negative(config, *NOT_NEGATIVE)
+    require_captions(config, "sample.captions", "model_card.examples")
     require_among(config, "checkpoint.best_metric", best_metrics())
     require_among(config, "init_which", ("latest", "best"))
 
