@@ -13,6 +13,7 @@ from t2igan.data.alike import SIGNATURE_BYTES, same_picture, signature
 from t2igan.data.decode import Decoding, decode
 from t2igan.data.sources.avatars import Avatars
 from t2igan.data.splits import Held, divide, find_splits, parts
+from t2igan.data.spread import evenly_spread
 from t2igan.errors import UserError
 
 
@@ -243,6 +244,14 @@ def test_what_a_training_refuses_is_refused_for_every_split_once(tmp_path):
 
 
 # Rows that stand for a split
+
+
+@pytest.mark.parametrize(
+    ("total", "num", "rows"),
+    [(0, 3, []), (1, 3, [0]), (10, 1, [0]), (10, 2, [0, 9]), (10, 4, [0, 3, 6, 9]), (3, 8, [0, 1, 2])],
+)
+def test_rows_are_spread_evenly(total, num, rows):
+    assert evenly_spread(total, num).tolist() == rows
 
 
 def test_rows_that_stand_for_a_split_have_different_captions():

@@ -15,6 +15,7 @@ from t2igan.data.decode import Decoding
 from t2igan.data.memory import content_of, named_values, signatures_of, squares, texts
 from t2igan.data.rows import Mapped, Streamed
 from t2igan.data.splits import Held, Part, parts
+from t2igan.data.spread import evenly_spread
 from t2igan.data.stored import Stored
 
 NONE = "none"  # the value of an attribute that a picture lacks
@@ -171,7 +172,7 @@ class Dataset:
         for row, captions in enumerate(self.captions):
             first.setdefault(captions[0], row)
         rows = np.fromiter(first.values(), np.int64, len(first))
-        return rows[np.linspace(0, len(rows) - 1, min(num, len(rows))).round().astype(int)]
+        return rows[evenly_spread(len(rows), num)]
 
     def fingerprint(self) -> str:
         """Returns 16 hex digits that change with any picture, caption, attribute, repeat, or with the order."""

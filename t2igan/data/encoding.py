@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from t2igan.data.spread import evenly_spread
+
 # Encodings that texts of captions have, of today's systems and of yesterday's; rarer ones have to be named.
 CANDIDATES = frozenset(
     codecs.lookup(name).name
@@ -146,8 +148,7 @@ class Texts:
     def _samples(self) -> Iterator[bytes]:
         if self._opened is None or not self._names:
             return
-        count = min(SAMPLED_TEXTS, len(self._names))
-        for row in np.linspace(0, len(self._names) - 1, count).round().astype(int):
+        for row in evenly_spread(len(self._names), SAMPLED_TEXTS):
             try:
                 with self._opened(self._names[row]) as stream:
                     yield stream.read(SAMPLED_BYTES)

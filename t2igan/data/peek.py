@@ -13,6 +13,7 @@ from PIL import Image
 from t2igan.data.decode import formats
 from t2igan.data.sources import open_source
 from t2igan.data.splits import find_splits
+from t2igan.data.spread import evenly_spread
 from t2igan.data.stored import Stored
 from t2igan.data.summary import MUCH_CUT
 
@@ -60,7 +61,7 @@ def peek(data_config: Any) -> Peek | None:
     base, _ = splits.part(splits.resolved(data_config.train_split, data_config))
     records, _ = source.records(base or None)
     places = [record.image for record in records]
-    rows = np.unique(np.linspace(0, len(places) - 1, min(PEEKED_PICTURES, len(places))).round().astype(int))
+    rows = evenly_spread(len(places), PEEKED_PICTURES)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd files
         seen = [one for row in rows if (one := _look(places[row])) is not None]

@@ -13,6 +13,7 @@ from t2igan.data.alike import same_picture
 from t2igan.data.alpha import ALPHA_CHANNELS
 from t2igan.data.dataset import NONE, Dataset
 from t2igan.data.reasons import kinds, reasons
+from t2igan.data.spread import evenly_spread
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import counted
 
@@ -189,7 +190,7 @@ def cut_captions(train: Dataset, tokenizer: Tokenizer) -> list[str]:
 
 def examples(dataset: Dataset, num: int) -> tuple[np.ndarray, list[str]]:
     """Returns uint8 [n, H, W, C], evenly spread over a split, and a caption of each; several take turns."""
-    rows = np.unique(np.linspace(0, len(dataset) - 1, min(num, len(dataset))).round().astype(int))
+    rows = evenly_spread(len(dataset), num)
     captions = [dataset.captions[row] for row in rows]
     return dataset.images[rows], [of_one[i % len(of_one)] for i, of_one in enumerate(captions)]
 

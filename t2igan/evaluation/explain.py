@@ -19,6 +19,7 @@ from jaxtyping import Float, Int, UInt8
 
 from t2igan.data import Dataset
 from t2igan.data.seen import words_of
+from t2igan.data.spread import evenly_spread
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.evaluation.extractors import FeatureExtractors
@@ -151,7 +152,7 @@ def nearest_training(
 
     Distances are root mean squares of the differences in pixels of at most 16 px, from 0 to 1.
     """
-    rows = np.unique(np.linspace(0, len(train) - 1, min(len(train), SEARCHED_IMAGES)).astype(int))
+    rows = evenly_spread(len(train), SEARCHED_IMAGES)
     queries = Pixels().features(images).astype(np.float64)
     squared = []
     for start in range(0, len(rows), 4_096):

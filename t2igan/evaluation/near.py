@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from t2igan.data import Dataset
+from t2igan.data.spread import evenly_spread
 from t2igan.errors import UserError
 from t2igan.evaluation import metrics
 from t2igan.evaluation.extractors.extractor import in_parts
@@ -69,4 +70,4 @@ def nearness(
 
 
 def _some(dataset: Dataset) -> np.ndarray:
-    return np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), HELD_OUT_IMAGES)).astype(int))
+    return evenly_spread(len(dataset), HELD_OUT_IMAGES)

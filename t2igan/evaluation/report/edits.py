@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from t2igan.data import Dataset
+from t2igan.data.spread import evenly_spread
 from t2igan.errors import UserError
 from t2igan.evaluation.report.sections import Strip, clip, picture
 from t2igan.inference.editing import (
@@ -38,7 +39,7 @@ def draw(model: Model, shown: Dataset) -> dict[str, tuple[Strip, ...]]:
     rows = [row for row in range(len(shown)) if _fits(model, shown.captions[row][0])]
     if not rows:
         return found
-    rows = [rows[i] for i in np.linspace(0, len(rows) - 1, min(MAX_DESCRIBED, len(rows))).round().astype(int)]
+    rows = [rows[i] for i in evenly_spread(len(rows), MAX_DESCRIBED)]
     images, captions = np.asarray(shown.images[rows]), [shown.captions[row][0] for row in rows]
     few, said = images[:MAX_PICTURES], captions[:MAX_PICTURES]
     inverts = "inverter" in model.params and hasattr(model.networks.generator, "styles")

@@ -111,7 +111,7 @@ def gather(
         data_name=splits[0].name if splits else (snapshot.info.get("data", "") if snapshot else ""),
         data_fingerprint=record.get("data_fingerprint", ""),
         splits=tuple(split_facts(split, tokenizer) for split in splits),
-        example_captions=_spread(splits[-1]) if splits else (),
+        example_captions=_examples(splits[-1]) if splits else (),
         license=data_license(config),
         rows=tuple(read_json_lines(workdir / "metrics.jsonl")),
         evaluations=evaluations,
@@ -122,10 +122,9 @@ def gather(
     )
 
 
-def _spread(split: Dataset) -> tuple[str, ...]:
+def _examples(split: Dataset) -> tuple[str, ...]:
     """A few captions from all over a split, which may be sorted."""
-    every = max(len(split.captions) // MOST_EXAMPLES, 1)
-    return tuple(dict.fromkeys(captions[0] for captions in split.captions[::every][:MOST_EXAMPLES]))
+    return tuple(split.captions[row][0] for row in split.spread(MOST_EXAMPLES))
 
 
 def is_current(evaluation: Any, digest: str) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from t2igan.data.alpha import on_checkerboard
+from t2igan.data.spread import evenly_spread
 from t2igan.errors import UserError
 from t2igan.inference.pictures import cut_sheet, read_facts
 
@@ -90,5 +91,4 @@ def read_sheets(folder: Path, image_px: int, most: int) -> list[Sheet]:
         return []
     last = sheets[-1]
     sheets = [sheet for sheet in sheets if (sheet.captions, sheet.seeds) == (last.captions, last.seeds)]
-    places = np.unique(np.linspace(0, len(sheets) - 1, min(most, len(sheets))).round().astype(int))
-    return [sheets[i] for i in places]
+    return [sheets[i] for i in evenly_spread(len(sheets), most)]

@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from t2igan.data import Dataset
+from t2igan.data.spread import evenly_spread
 from t2igan.evaluation.explain import explain, learned_extractors
 from t2igan.evaluation.report import drawings
 from t2igan.evaluation.report.explanation import attention_maps, change_rows
@@ -103,7 +104,7 @@ def draw(
             for row, caption in enumerate(sheets[-1].captions[:MAX_CAPTIONS])
         )
     if train is not None:
-        places = np.linspace(0, len(train) - 1, min(MAX_EXAMPLES, len(train))).round().astype(int)
+        places = evenly_spread(len(train), MAX_EXAMPLES)
         examples = np.asarray(train.images[places])
         captions = [train.captions[i][0] for i in places]
         parts["examples"] = tuple(picture(x, c, note=c) for x, c in zip(examples, captions, strict=True))
