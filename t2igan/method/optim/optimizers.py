@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -31,6 +32,23 @@ def optimistic_adam(rate: Any, beta1: float, beta2: Any) -> optax.GradientTransf
     twice, by Nesterov's as well.
     """
     return optax.optimistic_adam_v2(rate, b1=beta1, b2=beta2, eps=1e-8, nesterov=False)
+
+
+def slowed_adam(rate: Any, *, b2: Any, shares: Mapping[str, float]) -> optax.GradientTransformation:
+    """Returns Adam whose updates of some parameters are scaled: a lower learning rate for these.
+
+    Args:
+      rate: learning rate, a number or a schedule.
+      b2: decay of the second moment.
+      shares: by the name of a branch of the parameters, what its updates are multiplied by; in a branch within another,
+        by both.
+    """
+
+    def scaled(updates, params=None):  # noqa: ARG001
+        share = lambda path: math.prod(shares.get(getattr(key, "key", None), 1.0) for key in path)
+        return jax.tree_util.tree_map_with_path(lambda path, x: share(path) * x, updates)
+
+    return optax.chain(optax.adam(rate, b2=b2), optax.stateless(scaled))
 
 
 def adam(

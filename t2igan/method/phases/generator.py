@@ -27,6 +27,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from t2igan.config.constraints import require_among, require_share
 from t2igan.errors import UserError
@@ -34,11 +35,13 @@ from t2igan.inference.drawing import to_bytes
 from t2igan.inference.pictures import sheet
 from t2igan.method.losses.inversion import InversionWeights, complete, inversion_loss
 from t2igan.method.losses.paired import nearest_noise
+from t2igan.method.optim.optimizers import slowed_adam
 from t2igan.method.phases import private_means
 from t2igan.method.phases.base import PHASES, Phase, PhaseKind, PhaseMethod, PhaseState, descend, init_phase_state
 from t2igan.method.techniques.masks import MASKS, random_visible
 from t2igan.method.techniques.regularize import drop_captions
 from t2igan.nets import Networks
+from t2igan.nets.pretrained_text import LANGUAGE_MODEL
 from t2igan.step import Metrics, Params, stream
 
 SECTION = "pretrain_generator"
@@ -55,6 +58,7 @@ class GeneratorMethod(PhaseMethod):
     caption_dropout: float  # share of pictures without their caption; by regression, what the game has
     regresses: bool  # captions to pictures, or else completes pictures
     paired_noises: int  # that are tried for a picture, by regression
+    tunes_text: bool  # whether the text encoder learns along
 
     @classmethod
     def create(cls, config, networks: Networks, total_steps: int) -> GeneratorMethod:
@@ -63,16 +67,19 @@ class GeneratorMethod(PhaseMethod):
         own = {"masks": tuple(p.masks), "regresses": p.task == "regress", "paired_noises": config.loss.paired_noises}
         own["caption_dropout"] = (config.augment if own["regresses"] else p).caption_dropout
         own["inversion"] = InversionWeights.of(config)
-        return cls.of(config, p, networks, total_steps, **own)
+        own["tunes_text"] = bool(p.text_rate)
+        shares = {"text": p.text_rate, LANGUAGE_MODEL: config.text_encoder.pretrained_rate}
+        optimizer = functools.partial(slowed_adam, shares=shares) if p.text_rate else optax.adam
+        return cls.of(config, p, networks, total_steps, optimizer=optimizer, **own)
 
     @property
     def trained(self) -> tuple[str, ...]:
         """The networks that learn."""
-        return ("generator",) if self.regresses else TRAINED
+        return (*(("generator",) if self.regresses else TRAINED), *["text"] * self.tunes_text)
 
 
 def init_generator_state(method: GeneratorMethod, batch: dict, given: dict[str, Params] | None = None) -> PhaseState:
-    """Returns the first state; the text encoder of `given`, or an untrained one, is used and stays as it is."""
+    """Returns the first state; the text encoder is that of `given`, or an untrained one."""
     key = stream(method.seed, "generator phase init", 0)
     return init_phase_state(method.networks, method.optimizer, key, batch, given, method.trained, used=("text",))
 
@@ -91,13 +98,12 @@ def generator_step(
     images = networks.to_network(state.frozen, batch["images"])
     mask_key, drop_key, noise_key = jax.random.split(stream(method.seed, "generator phase", state.step), 3)
     visible = random_visible(mask_key, *images.shape[:3], method.masks)
-    text = networks.text_encoder.apply(state.frozen["text"], batch["tokens"])
-    text = drop_captions(drop_key, text, method.caption_dropout, batch.get("captioned"))
 
     def loss_fn(params):
-        loss, metrics = inversion_loss(
-            networks, state.frozen | params, images, visible, text, noise_key, method.inversion
-        )
+        everyone = state.frozen | params
+        text = networks.text_encoder.apply(everyone["text"], batch["tokens"])
+        text = drop_captions(drop_key, text, method.caption_dropout, batch.get("captioned"))
+        loss, metrics = inversion_loss(networks, everyone, images, visible, text, noise_key, method.inversion)
         return loss.mean(), metrics | {"loss/inversion": loss}
 
     return descend(method, state, loss_fn, method.trained)
@@ -106,14 +112,17 @@ def generator_step(
 def _regression_step(
     method: GeneratorMethod, state: PhaseState, batch: dict[str, jax.Array]
 ) -> tuple[PhaseState, Metrics]:
-    """One step of the generator alone: mean (x - G(z, c))^2."""
+    """One step of the generator, without inverter: mean (x - G(z, c))^2."""
     networks = method.networks
     images = networks.to_network(state.frozen, batch["images"])
     key = stream(method.seed, "generator phase", state.step)
-    text = networks.text_encoder.apply(state.frozen["text"], batch["tokens"])
-    text = drop_captions(jax.random.fold_in(key, 1), text, method.caption_dropout)
+
+    def draw(params, z):
+        text = networks.text_encoder.apply((state.frozen | params)["text"], batch["tokens"])
+        text = drop_captions(jax.random.fold_in(key, 1), text, method.caption_dropout)
+        return networks.generator.apply(params["generator"], z, text)
+
     z = jax.random.normal(key, (len(images), networks.z_dim))
-    draw = lambda params, z: networks.generator.apply(params["generator"], z, text)
     as_it_is = functools.partial(draw, state.params)
     others = jax.random.fold_in(key, 0)
     z = nearest_noise(as_it_is, images, z, others, method.paired_noises, batch.get("partial"))
@@ -133,7 +142,20 @@ def check(config: Any) -> None:
         raise UserError(f"config.{SECTION}.masks=() is empty; give one or more of {MASKS.listed()}")
     MASKS.check(masks)
     require_share(config, f"{SECTION}.caption_dropout")
+    require_share(config, f"{SECTION}.text_rate")
+    _check_towers(config)
     require_among(config, f"{SECTION}.task", TASKS)
+
+
+def _check_towers(config: Any) -> None:
+    """Raises `UserError` for losses whose image tower does not learn what the text encoder does."""
+    for key in ("contrastive_weight", "cycle_weight"):
+        if config.loss[key] and config[SECTION].text_rate and "generator" in config.phases:
+            raise UserError(
+                f"config.loss.{key}={config.loss[key]} does not go with config.{SECTION}.text_rate="
+                f"{config[SECTION].text_rate}: the text encoder moves away from the image tower that matches captions; "
+                f"set one of them to 0"
+            )
 
 
 def build(run: Any, given: Mapping[str, Params]) -> Phase:  # noqa: ARG001
@@ -240,12 +262,17 @@ def regression_error(run: Any, step_images: int, state: PhaseState, done: int) -
     return {"regression/held_out": found}
 
 
+def _trains(config: Any) -> tuple[str, ...]:
+    drawing = ("generator",) if config[SECTION].task == "regress" else TRAINED
+    return (*drawing, *["text"] * bool(config[SECTION].text_rate))
+
+
 KIND = PhaseKind(
     SECTION,
     build,
     check,
     after=("text",),
-    trains=lambda config: ("generator",) if config[SECTION].task == "regress" else TRAINED,
+    trains=_trains,
     uses=lambda config: ("text",),  # noqa: ARG005
     auto=(f"{SECTION}.task",),
 )

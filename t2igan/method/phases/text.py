@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import optax
 
 from t2igan.method import losses
+from t2igan.method.optim.optimizers import slowed_adam
 from t2igan.method.phases.base import PHASES, Phase, PhaseKind, PhaseMethod, descend
 from t2igan.nets import Networks
 from t2igan.nets.init import init_network
@@ -41,18 +42,8 @@ class TextMethod(PhaseMethod):
         """Reads `config.pretrain_text` (checked by `t2igan.config`)."""
         t = config.text_encoder
         tuned = t.get("pretrained") and t.pretrained_mode == TUNED  # the probe's configuration has no such key
-        optimizer = functools.partial(_gentle_adam, share=t.pretrained_rate) if tuned else optax.adam
+        optimizer = functools.partial(slowed_adam, shares={LANGUAGE_MODEL: t.pretrained_rate}) if tuned else optax.adam
         return cls.of(config, config[SECTION], networks, total_steps, optimizer=optimizer, keeps_text=keeps_text)
-
-
-def _gentle_adam(rate: Any, *, b2: float, share: float) -> optax.GradientTransformation:
-    """Adam with a lower rate for the pretrained language model: at the rate of fresh layers it forgets what it knew."""
-
-    def scaled(updates, params=None):  # noqa: ARG001
-        slow = lambda path: any(getattr(key, "key", None) == LANGUAGE_MODEL for key in path)
-        return jax.tree_util.tree_map_with_path(lambda path, x: share * x if slow(path) else x, updates)
-
-    return optax.chain(optax.adam(rate, b2=b2), optax.stateless(scaled))
 
 
 @flax.struct.dataclass
