@@ -17,7 +17,6 @@ def get_config():
     config = t2igan.get_config("emoji64")
     config.data.update(source="", image_size_px=128)
     # As measured: no partial captions, which double what the regression takes.
-    config.pretrain_generator.images = 480_000
     config.augment.partial_captions = 0.0
     config.loss.paired_noises = 1
     config.space.update(factor=8, channels=32, encoder_channels=(64, 48), decoder_channels=(128, 64, 32))

@@ -21,7 +21,7 @@ def get_config():
     config.tokenizer.vocab_size = 1024
     config.pretrain_text.images = 96_000
     config.pretrain_autoencoder.images = 80_000
-    config.pretrain_generator.images = 640_000
+    config.pretrain_generator.images = 320_000
     # A few captions are cut short, and several noises tried for these: short prompts are understood, and vary.
     config.augment.partial_captions = 0.15
     config.loss.paired_noises = 4

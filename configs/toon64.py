@@ -7,7 +7,7 @@ The pictures are embedded: 5,000 cartoon people (Johan Melin, CC BY 4.0), captio
     t2igan train --config=toon64 --config.data.source=PATH --config.data.test_split=test --workdir=runs/mine
 
 An autoencoder learns to code a picture as 16 x 16 places of 16 numbers, the text encoder learns what captions mean, the
-generator learns to draw its caption's codes by regression, and then plays the game of base.py, on codes. docs/space.md
+generator learns, with it, to draw a caption's codes by regression, and then plays the game of base.py, on codes. docs/space.md
 has the method and what was measured.
 """
 
@@ -30,7 +30,7 @@ def get_config():
     config.discriminator.channels = (96, 64, 48)
     config.inverter.update(kind="residual", channels=(64, 48, 32))
     config.pretrain_generator.update(task="auto", images=256_000, batch_images=32, learning_rate=2e-3)
-    config.pretrain_generator.learning_rate_end = 0.1
+    config.pretrain_generator.update(learning_rate_end=0.1, text_rate=1.0)
     config.loss.update(penalty_weight="auto", penalty_weight_end="auto", paired_weight="auto")
     config.train.update(images=24_000, generator_learning_rate=1.5e-4, discriminator_learning_rate=5e-4)
     config.pretrain_text.images = 48_000
