@@ -6,11 +6,14 @@ that were dropped, and pictures that never had one (`config.data.unlabelled_sour
 autoencoder's, is that of `t2igan.method.losses.inversion`. It leaves a generator that draws blurred but sensible
 pictures, for the adversarial phase to begin with, and an inverter.
 
-*Regress*: the generator alone learns to draw its caption's picture, by mean (x - G(z, c))^2 with z at random. Where a
-caption has one picture, that is all there is to learn; where it has many, it is their mean, and noise counts for
-nothing, unless each picture teaches the nearest of several drawings (`config.loss.paired_noises`). With
+*Regress*: without an inverter, the generator learns to draw its caption's picture, by mean (x - G(z, c))^2 with z at
+random. Where a caption has one picture, that is all there is to learn; where it has many, it is their mean, and noise
+counts for nothing, unless each picture teaches the nearest of several drawings (`config.loss.paired_noises`). With
 `config.privacy` these pictures are means that were released (`t2igan.method.phases.private_means`), and no figures are
 taken.
+
+With `config.pretrain_generator.text_rate` the text encoder learns along: what tells captions apart is not all that is
+needed to draw them (docs/space.md).
 
 Figures of the validation split at its end: "reconstruction/held_out", the mean squared error of whole pictures, in the
 space of the game, by way of the inverter's noise, and "reconstruction/random_z", the same with noise at random; of a
