@@ -266,7 +266,7 @@ def get_config() -> ConfigDict:
     completion.beta2 = 0.99
     completion.masks = ("whole", "box", "half", "stroke")  # some of these or "around"; "whole" hides nothing
     completion.caption_dropout = 0.2  # share of pictures that are completed without their caption
-    # The text encoder learns along, at so great a share of the learning rate; where it regresses, 1 is a place to start.
+    # The text encoder learns along, at so great a share of the learning rate; by regression 1 is a place to start.
     completion.text_rate = 0.0
 
     # Phase "discriminator": its trunk learns to answer questions about pictures.
