@@ -80,6 +80,8 @@ def test_what_the_phase_trains_is_said():
             {"loss.cycle_weight": 0.5, "phases": ALL},
             r"config\.loss\.cycle_weight=0\.5 does not .*text_rate=0\.1",
         ),
+        ({"phases": (*ALL, "joint")}, r"config\.joint\.anchor_weight=1\.0 does not go with"),
+        ({"phases": (*ALL, "text_matching")}, r"config\.text_matching\.cycle_weight=1\.0 does not go with"),
     ],
 )
 def test_what_is_refused(settings, expected):

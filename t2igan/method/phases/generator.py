@@ -151,13 +151,17 @@ def check(config: Any) -> None:
 
 
 def _check_towers(config: Any) -> None:
-    """Raises `UserError` for losses whose image tower does not learn what the text encoder does."""
-    for key in ("contrastive_weight", "cycle_weight"):
-        if config.loss[key] and config[SECTION].text_rate and "generator" in config.phases:
+    """Raises `UserError` for losses by which an image tower matches captions: it does not learn what they become."""
+    rate, phases = config[SECTION].text_rate, config.phases
+    if not rate or "generator" not in phases:
+        return
+    keys = [("loss", "contrastive_weight"), ("loss", "cycle_weight")]
+    keys += [(phase, key) for phase in ("text_matching", "joint") for key in ("cycle_weight", "anchor_weight")]
+    for section, key in keys:
+        if (section == "loss" or section in phases) and config[section].get(key):
             raise UserError(
-                f"config.loss.{key}={config.loss[key]} does not go with config.{SECTION}.text_rate="
-                f"{config[SECTION].text_rate}: the text encoder moves away from the image tower that matches captions; "
-                f"set one of them to 0"
+                f"config.{section}.{key}={config[section][key]} does not go with config.{SECTION}.text_rate={rate}: "
+                f"the text encoder moves away from the image tower that matches captions; set one of them to 0"
             )
 
 
