@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import in_space, random_batch, shrink
+from tiny import in_space, on_one_device_and_two, random_batch, shrink
 
 from configs import base
 from t2igan import load, nets, step
@@ -117,14 +117,8 @@ def test_without_the_decoder_learning_the_game_takes_codes():
 
 def test_one_device_equals_two(game):
     method, pictures, state = game
-    results = []
-    for devices in (1, 2):
-        mesh = parallel.make_mesh(devices)
-        compiled = parallel.compile_step(functools.partial(step.train_step, method), mesh)
-        placed = parallel.to_devices(jax.device_get(pictures), mesh)
-        on_mesh = jax.device_put(jax.device_get(state), parallel.replicated(mesh))
-        after, _ = compiled(on_mesh, placed)
-        results.append(jax.device_get(after.params))
+    afters = on_one_device_and_two(functools.partial(step.train_step, method), state, pictures)
+    results = [after.params for after in afters]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), *results)
 
 

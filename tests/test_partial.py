@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import random_batch, shrink
+from tiny import on_one_device_and_two, random_batch, shrink
 
 from configs import base
 from t2igan import nets, step
@@ -177,13 +177,9 @@ def test_a_step_on_two_devices_equals_that_on_one():
     batch = partial_batch()
     config = noisy(**{"train.warmup_steps": 0})
     method = Method.create(config, nets.build(config, VOCAB), 100)
-    state, results = jax.device_get(jax.jit(functools.partial(step.init_state, method))(batch)), []
-    for devices in (1, 2):
-        mesh = parallel.make_mesh(devices)
-        compiled = parallel.compile_step(functools.partial(step.train_step, method), mesh)
-        on_mesh = jax.device_put(state, parallel.replicated(mesh))
-        after, _ = compiled(on_mesh, parallel.to_devices(jax.device_get(batch), mesh))
-        results.append(jax.device_get(after.params))
+    state = jax.jit(functools.partial(step.init_state, method))(batch)
+    afters = on_one_device_and_two(functools.partial(step.train_step, method), state, batch)
+    results = [after.params for after in afters]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), *results)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tiny import random_batch, shrink
+from tiny import on_one_device_and_two, random_batch, shrink
 
 from configs import base
 from t2igan import nets
@@ -16,7 +16,6 @@ from t2igan.errors import UserError
 from t2igan.method.optim.optimizers import slowed_adam
 from t2igan.method.phases import PHASES
 from t2igan.method.phases.generator import GeneratorMethod, generator_step, init_generator_state
-from t2igan.training.distributed import parallel
 
 VOCAB = 300
 ALL = ("text", "generator", "adversarial")
@@ -54,15 +53,11 @@ def test_the_text_encoder_learns_at_its_share_of_the_rate(task):
 
 
 def test_a_step_on_two_devices_equals_that_on_one():
-    batch, results = random_batch(VOCAB), []
+    batch = random_batch(VOCAB)
     method = GeneratorMethod.create(tuned(), nets.build(tuned(), VOCAB), 10)
-    state = jax.device_get(jax.jit(functools.partial(init_generator_state, method))(batch))
-    for devices in (1, 2):
-        mesh = parallel.make_mesh(devices)
-        compiled = parallel.compile_step(functools.partial(generator_step, method), mesh)
-        on_mesh = jax.device_put(state, parallel.replicated(mesh))
-        after, _ = compiled(on_mesh, parallel.to_devices(jax.device_get(batch), mesh))
-        results.append(jax.device_get(after.opt_state))  # the moments: of updates Adam keeps little but the sign
+    state = jax.jit(functools.partial(init_generator_state, method))(batch)
+    afters = on_one_device_and_two(functools.partial(generator_step, method), state, batch)
+    results = [after.opt_state for after in afters]  # the moments: of updates Adam keeps little but the sign
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-6), *results)
 
 

@@ -70,6 +70,18 @@ def random_batch(vocab_size, num_images=8, px=16, channels=3, num_tokens=6):
     }
 
 
+def on_one_device_and_two(step, state, batch):
+    """The states after a step, as (state, batch) -> (state, metrics), from the same state and batch."""
+    from t2igan.training.distributed import parallel
+
+    state, batch = jax.device_get((state, batch))
+    for devices in (1, 2):
+        mesh = parallel.make_mesh(devices)
+        compiled = parallel.compile_step(step, mesh)
+        after, _ = compiled(jax.device_put(state, parallel.replicated(mesh)), parallel.to_devices(batch, mesh))
+        yield jax.device_get(after)
+
+
 def impatient(steps):
     """A `stopping.Interruption` that asks each training to stop after so many steps, as Ctrl-C would."""
     from t2igan.training import stopping

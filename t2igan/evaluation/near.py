@@ -52,7 +52,9 @@ def nearness(
     Raises:
       UserError: the held-out pictures are too few for such a share.
     """
-    others = np.concatenate([np.asarray(of_one.images[_some(of_one)]) for of_one in held_out])
+    others = np.concatenate(
+        [np.asarray(of_one.images[evenly_spread(len(of_one), HELD_OUT_IMAGES)]) for of_one in held_out]
+    )
     if len(others) * share < 1:
         raise UserError(
             f"--flag_near={share:g} is a share of the held-out pictures, and of {len(others)} it is none; give "
@@ -67,7 +69,3 @@ def nearness(
     best /= np.sqrt(queries.shape[1])
     number = len(images)
     return Nearness(best[:number], found[:number], float(np.quantile(best[number:], share)), len(others))
-
-
-def _some(dataset: Dataset) -> np.ndarray:
-    return evenly_spread(len(dataset), HELD_OUT_IMAGES)

@@ -78,7 +78,12 @@ class GeneratorMethod(PhaseMethod):
     @property
     def trained(self) -> tuple[str, ...]:
         """The networks that learn."""
-        return (*(("generator",) if self.regresses else TRAINED), *["text"] * self.tunes_text)
+        return _learners(self.regresses, self.tunes_text)
+
+
+def _learners(regresses: bool, tunes_text: bool) -> tuple[str, ...]:
+    """The networks that learn in the phase."""
+    return (*(("generator",) if regresses else TRAINED), *["text"] * tunes_text)
 
 
 def init_generator_state(method: GeneratorMethod, batch: dict, given: dict[str, Params] | None = None) -> PhaseState:
@@ -269,17 +274,12 @@ def regression_error(run: Any, step_images: int, state: PhaseState, done: int) -
     return {"regression/held_out": found}
 
 
-def _trains(config: Any) -> tuple[str, ...]:
-    drawing = ("generator",) if config[SECTION].task == "regress" else TRAINED
-    return (*drawing, *["text"] * bool(config[SECTION].text_rate))
-
-
 KIND = PhaseKind(
     SECTION,
     build,
     check,
     after=("text",),
-    trains=_trains,
+    trains=lambda config: _learners(config[SECTION].task == "regress", bool(config[SECTION].text_rate)),
     uses=lambda config: ("text",),  # noqa: ARG005
     auto=(f"{SECTION}.task",),
 )

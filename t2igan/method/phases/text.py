@@ -42,6 +42,7 @@ class TextMethod(PhaseMethod):
         """Reads `config.pretrain_text` (checked by `t2igan.config`)."""
         t = config.text_encoder
         tuned = t.get("pretrained") and t.pretrained_mode == TUNED  # the probe's configuration has no such key
+        # At the rate of fresh layers a pretrained language model forgets what it knew.
         optimizer = functools.partial(slowed_adam, shares={LANGUAGE_MODEL: t.pretrained_rate}) if tuned else optax.adam
         return cls.of(config, config[SECTION], networks, total_steps, optimizer=optimizer, keeps_text=keeps_text)
 
