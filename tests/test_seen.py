@@ -16,6 +16,7 @@ from t2igan.errors import UserError
 from t2igan.inference.private import last_part, without_private
 from t2igan.inference.rules import PromptRules
 from t2igan.inference.sample import PromptWarning
+from t2igan.inference.serving.vocabulary import Vocabulary
 from t2igan.inference.snapshot import Snapshot, load_snapshot, save_snapshot
 
 CAPTIONS = [f"a {colour} cap and {other} hair" for colour in ("red", "green", "blue") for other in ("black", "red")]
@@ -194,3 +195,14 @@ def test_a_snapshot_tells_nothing_of_its_owner(tmp_path):
 )
 def test_captions_with_a_word_that_no_training_caption_has_are_counted(captions, num):
     assert len(never_told(captions, [("A cap.", "RED things"), ("a",)])) == num
+
+
+def test_words_to_go_on_with_are_those_that_stood_there():
+    captions = ["a red cap and a t-shirt", "a red hat and a cap", "a blue hat or a blue cap and a t-shirt"]
+    tokenizer = Tokenizer.train(captions, vocab_size=400, max_tokens=16)
+    vocabulary = Vocabulary(tokenizer, 400, Seen.of(captions, [], tokenizer))
+    assert "cap" in vocabulary.words and "t" not in vocabulary.words  # a part of a word is none
+    assert vocabulary.following("a big red") == ["cap", "hat"]
+    assert vocabulary.following("A Blue ") == ["cap", "hat"]
+    assert vocabulary.following("") == []
+    assert Vocabulary(tokenizer, 400).following("a red") == []  # it was not kept

@@ -303,6 +303,7 @@ def test_words_that_the_model_has_not_learned_are_found(server):
     assert ask("a person with a red cap")["unseen"] == []
     assert ask("A person with a Zeppelin, red cap")["unseen"] == ["Zeppelin"]
     assert ask("a")["certain"]  # the tokenizer learned all there was
+    assert ask("a")["following"] == []  # a model of random weights keeps nothing of captions
 
 
 def test_what_is_counted_can_be_read(server):

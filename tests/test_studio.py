@@ -1,5 +1,6 @@
 """The studio in a real Chromium: what people do with it, on a desktop and on a phone. Skipped where there is none."""
 
+import dataclasses
 import io
 import json
 import zipfile
@@ -11,6 +12,8 @@ from served import PROMPTS, run_folder, running
 from studio_page import PHONE, Watched, drop, serious_barriers
 from tiny import random_snapshot
 
+from t2igan.data.seen import Seen
+from t2igan.data.tokenizer import Tokenizer
 from t2igan.inference.provenance import PNG_KEY
 from t2igan.inference.serving.models import open_models
 from t2igan.inference.snapshot import save_snapshot
@@ -54,14 +57,22 @@ def test_what_is_typed_is_drawn_kept_and_got_back(desktop):
     assert desktop.wall() == first  # the link in the address bar draws the same
 
 
-def test_a_model_that_names_no_caption_waits_for_one(chromium, tmp_path):
-    save_snapshot(tmp_path / "own.safetensors", random_snapshot(PROMPTS))
+def test_a_model_that_names_no_caption_waits_for_one_and_helps_with_it(chromium, tmp_path):
+    own = random_snapshot(PROMPTS)
+    told = ["a person with a red cap", "a person with a blue top", "a person with a red top", "a blue cap"]
+    seen = Seen.of(told, [], Tokenizer.from_json(own.tokenizer))
+    save_snapshot(tmp_path / "own.safetensors", dataclasses.replace(own, seen=seen.to_json()))
     with running(open_models([tmp_path / "own.safetensors"]), batch_images=8, timeout_s=300.0) as server:
         server.when_ready(120)
         visitor = Watched(chromium, server)
         visitor.page.goto(server.url)
         visitor.page.wait_for_selector("#suggestions button")
         assert visitor.page.input_value("#caption") == "" and visitor.page.locator("#wall img").count() == 0
+        visitor.page.fill("#caption", "a person with a ")
+        offers = "() => [...document.querySelectorAll('#suggestions button')].map((chip) => chip.innerText).join() === "
+        visitor.page.wait_for_function(f"{offers}'blue,person,red'")  # what captions had after "a"
+        visitor.page.click("#suggestions button:has-text('red')")
+        visitor.page.wait_for_function(f"{offers}'cap,top'")
         visitor.write(CAPTION)
         visitor.drawn()
         visitor.close()

@@ -20,7 +20,11 @@ from t2igan.inference.serving.parameters import GenerationBody, Wanted, check_pr
 from t2igan.inference.serving.service import Service
 
 ROUTER = APIRouter()
-_WORDS_SCHEMA = {"type": "object", "properties": {"prompt": {"type": "string"}, "model": {"type": ["string", "null"]}}}
+_TEXT, _TEXT_OR_NONE = {"type": "string"}, {"type": ["string", "null"]}
+_WORDS_SCHEMA = {
+    "type": "object",
+    "properties": {"prompt": _TEXT, "before": _TEXT_OR_NONE, "model": _TEXT_OR_NONE},
+}
 _WORDS = {"required": True, "content": {"application/json": {"schema": _WORDS_SCHEMA}}}
 _BODY = {"required": True, "content": {"application/json": {"schema": GenerationBody.model_json_schema()}}}
 
@@ -171,10 +175,15 @@ async def description(name: str, request: Request) -> Response:
 
 @ROUTER.post("/t2igan/v1/words", openapi_extra={"requestBody": _WORDS})
 async def words(request: Request) -> Response:
-    """Returns the words of a prompt that the model has not learned, and whether that is certain."""
+    """Returns the words of a prompt that the model has not learned, whether that is certain, and words to go on with.
+
+    The latter follow the text `before`, which is the whole prompt unless it is given.
+    """
     service = service_of(request)
     fields = await read_fields(request)
-    prompt, name = fields.get("prompt"), fields.get("model")
-    if not isinstance(prompt, str) or not isinstance(name, str | None):
-        raise ApiError(400, "prompt and model must be texts.", "prompt")
-    return json_response(service.catalogue.find(name).new_words(prompt[: service.settings.prompt_characters]))
+    prompt, before, name = fields.get("prompt"), fields.get("before"), fields.get("model")
+    if not isinstance(prompt, str) or not isinstance(before, str | None) or not isinstance(name, str | None):
+        raise ApiError(400, "prompt, before and model must be texts.", "prompt")
+    model, most = service.catalogue.find(name), service.settings.prompt_characters
+    following = model.vocabulary.following((prompt if before is None else before)[-most:])
+    return json_response(model.new_words(prompt[:most]) | {"following": following})

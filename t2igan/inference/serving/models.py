@@ -211,7 +211,7 @@ def open_model(path: Path, name: str) -> ServedModel:
     """Loads one snapshot file. Raises `UserError` as `load` does."""
     model = load(path)
     snapshot = load_snapshot(path, with_weights=False)  # for what it says besides
-    vocabulary = Vocabulary(model.tokenizer, int(model.config["tokenizer"]["vocab_size"]))
+    vocabulary = Vocabulary(model.tokenizer, int(model.config["tokenizer"]["vocab_size"]), model.seen)
     return ServedModel(
         name, model, int(path.stat().st_mtime), snapshot.model_card, _examples(path, snapshot), vocabulary
     )

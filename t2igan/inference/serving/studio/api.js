@@ -43,7 +43,7 @@ async function ask(path, body, signal, id) {
 
 export const models = () => ask("v1/models").then((found) => found.data);
 export const about = (id) => ask(`t2igan/v1/models/${encodeURIComponent(id)}`);
-export const unseenWords = (model, prompt, signal) => ask("t2igan/v1/words", { model, prompt }, signal);
+export const words = (model, prompt, before, signal) => ask("t2igan/v1/words", { model, prompt, before }, signal);
 
 const blobsOf = ({ data }) => data.map((item) => ({ seed: item.seed, blob: toBlob(item.b64_json) }));
 

@@ -11,32 +11,46 @@ export class Suggestions {
   constructor(field, chips, note, changed) {
     Object.assign(this, { field, chips, note, changed, about: null });
     this.shown = "";
+    this.following = { before: "", words: [] }; // what the server said of the words that follow a text
+    this.answered = ""; // for which texts it did
     field.addEventListener("blur", () => this.about && this.look()); // the last word is whole now
   }
 
   of(about) {
     this.about = about;
+    this.following = { before: "", words: [] };
+    this.answered = "";
     this.update();
   }
 
   update() {
     if (!this.about) return;
-    const before = this.field.value.slice(0, this.field.selectionStart ?? this.field.value.length);
-    const begun = /[\p{L}'’-]+$/u.exec(before)?.[0].toLowerCase() ?? "";
-    const words = begun ? this.about.vocabulary.words.filter((word) => word.startsWith(begun) && word !== begun) : [];
-    const chips = words.length ? words.slice(0, MOST).map((word) => this.word(word)) : this.examples();
+    const { before, begun, completions } = this.typed();
+    const after = this.following.before === before ? this.following.words : [];
+    const likely = completions.filter((word) => after.includes(word));
+    const words = [...likely, ...completions.filter((word) => !likely.includes(word))].slice(0, MOST);
+    const chips = begun && words.length ? words.map((word) => this.word(word)) : this.ideas(after);
     const key = chips.map((chip) => chip.textContent).join("\n");
     if (key !== this.shown) this.chips.replaceChildren(...chips);
     this.shown = key;
     this.look();
   }
 
-  /** A caption in the manner of the training's, and words to go on with. */
-  examples() {
+  /** The word that is being typed, if there are words that go on with it, these, and the text before it. */
+  typed() {
+    const text = this.field.value.slice(0, this.field.selectionStart ?? this.field.value.length);
+    const begun = /[\p{L}'’-]+$/u.exec(text)?.[0].toLowerCase() ?? "";
+    const completions = begun ? this.about.vocabulary.words.filter((word) => word.startsWith(begun) && word !== begun) : [];
+    const whole = completions.length === 0;
+    return { begun: whole ? "" : begun, completions, before: (whole ? text : text.slice(0, text.length - begun.length)).trim() };
+  }
+
+  /** Another caption in the manner of the training's, and words to go on with: those that follow, if that is known. */
+  ideas(after) {
     const caption = this.field.value.trim();
     const others = this.about.examples.filter((one) => one !== caption);
     const said = new Set(caption.toLowerCase().match(/[\p{L}'’-]+/gu));
-    const words = this.about.vocabulary.words.filter((word) => word.length > 2 && !said.has(word));
+    const words = after.length ? after : this.about.vocabulary.words.filter((word) => word.length > 2 && !said.has(word));
     const num = Math.min(others.length ? MOST - 1 : MOST, words.length);
     const chips = Array.from({ length: num }, (_, i) => this.word(words[Math.floor((i * words.length) / num)])); // from a to z
     return others.length ? [this.another(others), ...chips] : chips;
@@ -67,17 +81,24 @@ export class Suggestions {
     this.update();
   }
 
-  /** Says which words are new to the model; the word that is being typed is left alone. */
+  /** Asks which words are new to the model, and says so, and which could follow; the word being typed is left alone. */
   async look() {
     this.asking?.abort();
     const mine = (this.asking = new AbortController());
     const typed = document.activeElement === this.field ? this.field.value.replace(/[\p{L}'’-]+$/u, "") : this.field.value;
-    if (!typed.trim()) return this.tell("");
+    const { before } = this.typed();
+    const texts = JSON.stringify([typed, before]);
+    if (texts === this.answered) return;
+    if (!typed.trim()) this.tell("");
+    if (!typed.trim() && !before) return;
     try {
       await new Promise((resolve) => setTimeout(resolve, 350));
       if (mine.signal.aborted) return;
-      const { unseen, certain } = await api.unseenWords(this.about.id, typed, mine.signal);
+      const { unseen, certain, following } = await api.words(this.about.id, typed, before, mine.signal);
       this.tell(unseen.length ? say(certain ? "unseen" : "rare", { words: listed(unseen) }) : "");
+      this.following = { before, words: following };
+      this.answered = texts;
+      this.update();
     } catch (error) {
       if (error.name !== "AbortError" && !(error instanceof api.Refusal)) throw error; // drawing says what is wrong
     }
