@@ -1,6 +1,6 @@
 """Takes the screenshots of docs/serving.md and the README from a server that runs, with a Chromium on the path.
 
-t2igan serve --workdir=models/pixel_avatars --workdir=models/toon_avatars
+t2igan serve --workdir=models/toon_avatars --workdir=models/noto_emoji_128
 python docs/make_studio_screenshots.py http://127.0.0.1:8000
 """
 
@@ -17,10 +17,11 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 IMAGES = Path(__file__).parent / "images"
 CAPTIONS = (
-    "pixel art of a person with long blue hair, a purple top, light skin",
-    "a pixel person with short green hair, sunglasses and a red top, medium skin",
-    "a pixel person with long brown hair, glasses, a pink striped hat and a yellow top, dark skin",
+    "a surprised person with black spiky hair and a twirled moustache wearing a pink shirt, light skin",
+    "laughing face, long blond side-combed hair, black turtleneck, light skin",
+    "a smiling person with long brown hair in a bun wearing a blue open jacket, medium skin",
 )
+CHANGED = CAPTIONS[-1].replace("a blue open jacket", "a red turtleneck")
 
 
 def opened(browser: Browser, url: str, hash_: str = "", **screen: Any) -> Page:
@@ -59,28 +60,28 @@ def keep(page: Page, name: str) -> None:
 
 def desktop(browser: Browser, url: str) -> None:
     """The page, a picture enlarged, the brush, and what lies between two pictures."""
-    page = opened(browser, url, "p=a+pixel+person&s=7", viewport={"width": 1440, "height": 900})
+    page = opened(browser, url, "s=7", viewport={"width": 1440, "height": 900})
     for caption in CAPTIONS:
         draw(page, caption)
     page.locator("#caption").blur()
     keep(page, "studio")
     page.click("#wall li:nth-child(2) button")
-    page.fill("#edit-caption", CAPTIONS[-1].replace("pink striped hat", "green cap"))
+    page.fill("#edit-caption", CHANGED)
     page.click("#explain")
     page.wait_for_selector("#explained .word")
     page.wait_for_timeout(300)
     keep(page, "studio_viewer")
     page.click("#brush")
-    page.fill("#brush-size", "3")
+    page.fill("#brush-size", "9")
     box = page.locator("#painter-canvas").bounding_box()
     assert box
-    unit = box["width"] / 16
-    for row in (1, 3):
-        page.mouse.move(box["x"] + 4.5 * unit, box["y"] + (row + 0.5) * unit)
+    unit = box["width"] / 64
+    for row in (54, 60):  # the garment
+        page.mouse.move(box["x"] + 14 * unit, box["y"] + row * unit)
         page.mouse.down()
-        page.mouse.move(box["x"] + 11.5 * unit, box["y"] + (row + 0.5) * unit, steps=8)
+        page.mouse.move(box["x"] + 50 * unit, box["y"] + row * unit, steps=8)
         page.mouse.up()
-    page.fill("#painter-caption", CAPTIONS[-1].replace("a pink striped hat", "a blue cap"))
+    page.fill("#painter-caption", CHANGED)
     keep(page, "studio_brush")
 
 

@@ -45,14 +45,15 @@ export class Suggestions {
     return { begun: whole ? "" : begun, completions, before: (whole ? text : text.slice(0, text.length - begun.length)).trim() };
   }
 
-  /** Another caption in the manner of the training's, and words to go on with: those that follow, if that is known. */
+  /** Another caption in the manner of the training's, and words to go on with, first those that are known to follow. */
   ideas(after) {
     const caption = this.field.value.trim();
     const others = this.about.examples.filter((one) => one !== caption);
-    const said = new Set(caption.toLowerCase().match(/[\p{L}'’-]+/gu));
-    const words = after.length ? after : this.about.vocabulary.words.filter((word) => word.length > 2 && !said.has(word));
-    const num = Math.min(others.length ? MOST - 1 : MOST, words.length);
-    const chips = Array.from({ length: num }, (_, i) => this.word(words[Math.floor((i * words.length) / num)])); // from a to z
+    const said = new Set([...(caption.toLowerCase().match(/[\p{L}'’-]+/gu) ?? []), ...after]);
+    const rest = this.about.vocabulary.words.filter((word) => word.length > 2 && !said.has(word));
+    const most = others.length ? MOST - 1 : MOST;
+    const likely = spread(after, most);
+    const chips = [...likely, ...spread(rest, most - likely.length)].map((word) => this.word(word));
     return others.length ? [this.another(others), ...chips] : chips;
   }
 
@@ -111,4 +112,10 @@ export class Suggestions {
 
 function chip(text, act) {
   return button("", make("span", {}, text), act, { title: text });
+}
+
+/** So many of a list at most, from all over it. */
+function spread(words, most) {
+  const num = Math.min(most, words.length);
+  return Array.from({ length: num }, (_, i) => words[Math.floor((i * words.length) / num)]);
 }
