@@ -7,7 +7,7 @@ import { $, button, make } from "./dom.js";
 import { piecesOf } from "./differences.js";
 import { Images } from "./images.js";
 import { whyNot } from "./notes.js";
-import { isSharp } from "./runs.js";
+import { isPixelArt } from "./runs.js";
 import { LARGEST_SEED } from "./state.js";
 import { say } from "./strings.js";
 
@@ -123,7 +123,7 @@ export class Explanation {
   /** With the word, without it, and where the two differ. */
   detail(place, picture, word) {
     const image = (blob, text) => make("figure", {}, this.images.of({ blob, px: picture.px }, text), make("figcaption", {}, text));
-    const map = make("canvas", { width: word.px, height: word.px, className: isSharp(picture.px) ? "sharp" : "" });
+    const map = make("canvas", { width: word.px, height: word.px, className: isPixelArt(picture.px) ? "sharp" : "" });
     map.setAttribute("role", "img");
     map.setAttribute("aria-label", say("where"));
     const data = new ImageData(word.px, word.px);

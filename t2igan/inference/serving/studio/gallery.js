@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { $, button, closable, make } from "./dom.js";
 import { rendered } from "./markdown.js";
-import { isSharp } from "./runs.js";
+import { isPixelArt } from "./runs.js";
 import { described, models, settings } from "./state.js";
 import { say } from "./strings.js";
 
@@ -56,7 +56,7 @@ export class Gallery {
     const pictures = await this.pictures(about).catch(() => []);
     const captions = this.captions(about);
     this.find(model)?.querySelector(".strip").replaceChildren(
-      ...pictures.map((src, i) => make("img", { src, alt: captions[i], title: captions[i], className: isSharp(about.t2igan.native_px) ? "sharp" : "" })),
+      ...pictures.map((src, i) => make("img", { src, alt: captions[i], title: captions[i], className: isPixelArt(about.t2igan.native_px) ? "sharp" : "" })),
     );
   }
 

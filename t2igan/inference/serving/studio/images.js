@@ -1,7 +1,7 @@
 // Pictures at hand as elements of the page; their addresses are let go together.
 
 import { make } from "./dom.js";
-import { isSharp } from "./runs.js";
+import { isPixelArt, isSharp } from "./runs.js";
 
 export class Images {
   #urls = [];
@@ -18,8 +18,11 @@ export class Images {
     return element;
   }
 
+  /** A small one, of which only pixel art has sharp pixels. */
   of(picture, alt) {
-    return this.put(make("img", { draggable: false }), picture, alt);
+    const element = this.put(make("img", { draggable: false }), picture, alt);
+    element.classList.toggle("sharp", isPixelArt(picture.px));
+    return element;
   }
 
   clear() {

@@ -17,8 +17,11 @@ export function picturesOf(run) {
   return run.pictures.map((one) => ({ ...common, ...one, id: pictureId(run, one.seed) }));
 }
 
-/** Pixels are shown as squares: small pictures are made of them, large ones are not. */
+/** Whether pixels are shown as squares where a picture is enlarged: of large ones they are too small for it. */
 export const isSharp = (px) => px <= 128;
+
+/** Whether a picture is so small that its pixels are squares in whatever size it is shown. */
+export const isPixelArt = (px) => px < 64;
 
 /** A size for files that are kept: so many whole pixels a pixel that it has 512 at least. */
 export const keptPx = (px) => Math.ceil(512 / px) * px;
