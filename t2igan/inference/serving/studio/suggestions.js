@@ -90,6 +90,7 @@ export class Suggestions {
     const { before } = this.typed();
     const texts = JSON.stringify([typed, before]);
     if (texts === this.answered) return;
+    this.answered = "";
     if (!typed.trim()) this.tell("");
     if (!typed.trim() && !before) return;
     try {
