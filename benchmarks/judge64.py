@@ -145,6 +145,11 @@ def look(judge: Judge, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.concatenate(of_one) for of_one in zip(*parts, strict=True))
 
 
+def projected(judge: Judge, units: np.ndarray) -> np.ndarray:
+    """Returns hidden units in the directions in which those of training pictures vary most, float [N, DIRECTIONS]."""
+    return (units - judge.mean) @ judge.directions
+
+
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
     """The Frechet distance of two sets of features, as of two normal distributions."""
     roots = np.linalg.eigvals(np.cov(a.T) @ np.cov(b.T)).real
@@ -210,11 +215,10 @@ def measure(judge: Judge, images: np.ndarray, data: Dataset, train: Dataset) -> 
     answers, units = look(judge, images)
     right, real = answers == expected, np.asarray(data.images)
     of_real = look(judge, real)[1]
-    project = lambda h: (h - judge.mean) @ judge.directions
     return {
         "mean": float(right.mean()),
         "all": float(right.all(1).mean()),
-        "frechet": frechet(project(units), project(of_real)),
+        "frechet": frechet(projected(judge, units), projected(judge, of_real)),
         "edges": laplacian(images) / laplacian(real),
         "flat": flat(images),
         "l1": float(np.abs(images.astype(np.float32) - real).mean()),

@@ -11,8 +11,10 @@ those that match at least `--least` pictures, `--num` by lot; each is drawn with
     variance     within a prompt at 16 x 16, as a share of that among all pictures that match
     stated       share of attributes right that all matching pictures agree in, by the judge of `benchmarks.judge64`
     open         entropy of the other attributes within a prompt, as a share of that among the real ones by lot
+    frechet      the distance of all prompts' pictures together to as many by lot, in the judge's features: blends count
+    edges        mean edge energy, as a share of theirs
 
-The last two are there for data with attributes that have a few values each.
+Three of these, `stated` to `frechet`, are there for data with attributes that have a few values each.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.judge64 import line, look, opened, small, squared_distances
+from benchmarks.judge64 import frechet, laplacian, line, look, opened, projected, small, squared_distances
 from t2igan.data import Dataset
 from t2igan.data.partial import partial_captions
 from t2igan.inference.pictures import save_png, sheet
@@ -96,7 +98,9 @@ def main() -> None:
     lots = np.stack([random.choice(known[prompt], (2, len(seeds))) for prompt in prompts])  # rows of two lots
     pictures = {"drawn": drawn, "real": images[lots[:, 0]], "other": images[lots[:, 1]]}
     flat = lambda x: x.reshape(-1, *x.shape[2:])
-    answers = {kind: look(judge, flat(x))[0].reshape(*x.shape[:2], -1) for kind, x in pictures.items()}
+    looks = {kind: look(judge, flat(x)) for kind, x in pictures.items()}
+    answers = {kind: answer.reshape(*pictures[kind].shape[:2], -1) for kind, (answer, _) in looks.items()}
+    features = {kind: projected(judge, units) for kind, (_, units) in looks.items()}
     means = {}
     for kind in ("drawn", "real"):
         found = defaultdict(list)
@@ -105,7 +109,10 @@ def main() -> None:
             figures = of_pictures(pictures[kind][i], rows, of_all)
             for name, value in (figures | of_attributes(answers[kind][i], answers["other"][i], labels[rows])).items():
                 found[name].append(value)
-        means[kind] = {name: float(np.mean(of_one)) for name, of_one in found.items()}
+        means[kind] = {name: float(np.mean(of_one)) for name, of_one in found.items()} | {
+            "frechet": frechet(features[kind], features["other"]),
+            "edges": laplacian(flat(pictures[kind])) / laplacian(flat(pictures["other"])),
+        }
         print(line(f"{kind:<8}", means[kind]), flush=True)
     if options.sheet:
         save_png(Path(options.sheet), sheet(flat(drawn[:16, :6]), prompts[:16], columns=6))
