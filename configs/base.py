@@ -176,7 +176,8 @@ def get_config() -> ConfigDict:
     loss.paired_weight = FieldReference(0.0, field_type=object)
 
     # Noises that are tried for each picture, there and in regression: the nearest drawing is held to it, so that those
-    # of one caption may differ (conditional IMLE, Li et al. 2020, arXiv:2004.03590); 1 = any. With
+    # of one caption may differ (conditional IMLE, Li et al. 2020, arXiv:2004.03590); 1 = any. 0 = none is tried: the
+    # inverter learns along, and says which (a conditional variational autoencoder; inverter.prior_weight). With
     # augment.partial_captions that is done for those, and every noise draws a whole caption's picture.
     loss.paired_noises = 1
 

@@ -27,7 +27,7 @@ import optax
 from t2igan.method import losses
 from t2igan.method.game import Method
 from t2igan.method.losses.inversion import inversion_loss
-from t2igan.method.losses.paired import nearest_noise
+from t2igan.method.losses.paired import paired_noise
 from t2igan.method.losses.variety import variety_loss
 from t2igan.method.optim import optimizers
 from t2igan.method.techniques import augment, regularize
@@ -61,8 +61,8 @@ def init_state(method: Method, batch: dict, given: dict[str, Params] | None = No
       method: the method.
       batch: a batch, or its shapes; two examples are enough.
       given: parameters by network, as earlier phases left them. Without "text" the text encoder starts, and if it is
-        not tuned stays, at random. What is not trained is kept in `frozen`; an "inverter" that is not trained, and
-        a "completer", are let go, for they would not belong to the new generator.
+        not tuned stays, at random. What is not trained is kept in `frozen`; a "completer", and an "inverter" that is
+        neither trained nor read, are let go, for they would not belong to the new generator.
     """
     key = stream(method.seed, "init", 0)
     given = dict(given or {})
@@ -75,9 +75,10 @@ def init_state(method: Method, batch: dict, given: dict[str, Params] | None = No
     params = {"generator": taken_or_fresh("generator", 0), "discriminator": taken_or_fresh("discriminator", 1)}
     if method.reconstruction_weight:
         params["inverter"] = taken_or_fresh("inverter", 3)
-    decodes = {"space": taken_or_fresh("space", 4)} if method.networks.judges_pictures else {}
+    used = {"space": taken_or_fresh("space", 4)} if method.networks.judges_pictures else {}
+    used |= {"inverter": taken_or_fresh("inverter", 3)} if method.reads_noise and "inverter" not in params else {}
     kept = {name: given[name] for name in given if name not in ("inverter", "completer")}
-    frozen = {"text": taken_or_fresh("text", 2)} | kept | decodes
+    frozen = {"text": taken_or_fresh("text", 2)} | kept | used
     if method.tune_text:
         params["text"] = frozen.pop("text")
     if method.tune_decoder:
@@ -229,7 +230,8 @@ def generator_loss(
     text, blurred = read(method, params, tokens, key)
     redraw = lambda z: networks.generator.apply(params["generator"], z, blurred)
     if method.paired_weight:
-        z = nearest_noise(redraw, real, z, jax.random.fold_in(key, 3), method.paired_noises, partial)
+        told = (redraw, real, text.sentence, z, jax.random.fold_in(key, 3))
+        z, _ = paired_noise(networks, params, *told, method.paired_noises, partial)
     fake = redraw(z)
     critic = make_critic(method, params["discriminator"], step, key, len(real), control)
     # Only relativistic losses look at the real logits; for the others XLA drops that pass.
@@ -258,12 +260,10 @@ def generator_loss(
         variety, terms = variety_loss(networks, params, real, fake, text, z, redraw, key_of_others, method.variety)
         loss, metrics = loss + variety, metrics | terms
     if method.reconstruction_weight:
-        visible = jnp.ones_like(real[..., :1])
-        inversion, inversion_metrics = inversion_loss(
-            networks, params, real, visible, text, jax.random.fold_in(key, 1), method.inversion
+        inversion, terms = inversion_loss(
+            networks, params, real, jnp.ones_like(real[..., :1]), text, jax.random.fold_in(key, 1), method.inversion
         )
-        metrics |= inversion_metrics
-        loss = loss + method.reconstruction_weight * inversion
+        loss, metrics = loss + method.reconstruction_weight * inversion, metrics | terms
     return loss.mean(), metrics
 
 

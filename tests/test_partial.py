@@ -1,6 +1,7 @@
 """Captions of which a part is left out, and what a picture teaches where its caption is true of several."""
 
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +18,10 @@ from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.method import phases
 from t2igan.method.game import Method
-from t2igan.method.losses.paired import nearest_noise
+from t2igan.method.losses.paired import nearest_noise, paired_noise
 from t2igan.method.phases.generator import GeneratorMethod, generator_step, init_generator_state
 from t2igan.method.phases.joint import JointMethod, joint_step
+from t2igan.nets.inverter import Inverted
 from t2igan.training import plan
 from t2igan.training.distributed import parallel
 
@@ -127,12 +129,28 @@ def test_the_nearest_of_several_noises_by_hand():
     assert gradient == 0
 
 
+def test_what_the_inverter_says_counts_for_partial_captions_alone():
+    """An inverter by hand that is sure of 1.5: that is the noise, and -log(std) + (1.5^2 + std^2 - 1) / 2 its cost."""
+    told = Inverted(jnp.full((4, 2), 1.5), jnp.full((4, 2), -5.0), jnp.zeros((4, 1)))
+    sure = types.SimpleNamespace(apply=lambda *_: told)
+    networks = nets.build(noisy(), VOCAB)._replace(inverter=sure)
+    real, z, draw = jnp.zeros((4, 2, 2, 1)), jnp.zeros((4, 2)), lambda z: z[:, None, None]
+    arguments = (networks, {"inverter": None}, draw, real, jnp.zeros((4, 3)), z, jax.random.key(0), 0)
+    partial = jnp.array([True, False, True, False])
+    noise, cost = paired_noise(*arguments, partial)
+    np.testing.assert_allclose(noise, np.where(partial, 1.5, 0.0)[:, None] * np.ones((4, 2)), atol=0.03)
+    np.testing.assert_allclose(cost, np.where(partial, 5 + (1.5**2 + np.exp(-10.0) - 1) / 2, 0.0), rtol=1e-6)
+    noise, cost = paired_noise(*arguments)  # no caption is whole
+    assert (noise > 1.4).all() and (cost > 5).all()
+
+
 def noisy(**settings):
     """The tiny configuration that regresses with several noises."""
     config = shrink(base.get_config())
     with config.unlocked(), config.ignore_type():
         config.pretrain_generator.task = "regress"
         config.loss.update(paired_weight=2.0, paired_noises=4)
+        config.phases = ("text", "generator", "adversarial")
         config.update_from_flattened_dict(settings)
     check(config)
     return config
@@ -173,14 +191,16 @@ def test_a_whole_caption_keeps_its_first_noise():
     np.testing.assert_allclose(whole, loss(x, batch["tokens"], key)[1]["loss/paired"], rtol=1e-5)
 
 
-def test_a_step_on_two_devices_equals_that_on_one():
+@pytest.mark.parametrize("number", [4, 0])
+def test_a_step_on_two_devices_equals_that_on_one(number):
     batch = partial_batch()
-    config = noisy(**{"train.warmup_steps": 0})
+    config = noisy(**{"train.warmup_steps": 0, "loss.paired_noises": number})
     method = Method.create(config, nets.build(config, VOCAB), 100)
     state = jax.jit(functools.partial(step.init_state, method))(batch)
     afters = on_one_device_and_two(functools.partial(step.train_step, method), state, batch)
     results = [after.params for after in afters]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), *results)
+    assert ("inverter" in state.frozen) == (number == 0) and "inverter" not in state.params
 
 
 def test_the_joint_step_and_the_plan_know_partial_captions():
@@ -196,13 +216,13 @@ def test_the_joint_step_and_the_plan_know_partial_captions():
 
 
 def test_regression_with_several_noises_learns_two_pictures_of_one_caption():
-    """One caption, two pictures: the mean of both with one noise, either with several."""
+    """One caption, two pictures: the mean of both with one noise, either with several, or with an inverter's."""
     batch = random_batch(VOCAB)
     tokens = jnp.tile(batch["tokens"][:1], (8, 1))
     pictures = np.where(np.arange(8)[:, None, None, None] % 2, 230, 25) * np.ones((8, 16, 16, 3))
     batch = {"images": jnp.asarray(pictures, jnp.uint8), "tokens": tokens}
     spread = {}
-    for number in (1, 8):
+    for number in (1, 8, 0):
         config = noisy(**{"loss.paired_noises": number, "pretrain_generator.learning_rate": 3e-3})
         networks = nets.build(config, VOCAB)
         method = GeneratorMethod.create(config, networks, 240)
@@ -214,13 +234,18 @@ def test_regression_with_several_noises_learns_two_pictures_of_one_caption():
         z = jax.random.normal(jax.random.key(5), (8, networks.z_dim))
         means = networks.generator.apply(state.params["generator"], z, text).mean((1, 2, 3))
         spread[number] = float(means.std())
-    assert spread[1] < 0.2 and spread[8] > 0.5, spread  # black and white are 1.6 apart
+    assert spread[1] < 0.2 and spread[8] > 0.5 and spread[0] > 0.5, spread  # black and white are 1.6 apart
 
 
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"loss.paired_noises": 0}, "config.loss.paired_noises=0"),
+        ({"loss.paired_noises": -1}, "config.loss.paired_noises=-1"),
+        ({"loss.paired_noises": 0, "phases": ("text", "adversarial")}, "config.loss.paired_noises=0 reads noise by"),
+        (
+            {"loss.paired_noises": 0, "loss.paired_weight": 0.0, "pretrain_generator.task": "complete"},
+            "config.loss.paired_noises=0 has nothing to choose for",
+        ),
         ({"loss.paired_weight": 0.0, "pretrain_generator.task": "complete"}, "config.loss.paired_noises=4 has nothing"),
         ({"augment.partial_captions": 1.5}, "config.augment.partial_captions=1.5"),
     ],

@@ -69,7 +69,8 @@ def test_a_model_that_names_no_caption_waits_for_one_and_helps_with_it(chromium,
         visitor.page.wait_for_selector("#suggestions button")
         assert visitor.page.input_value("#caption") == "" and visitor.page.locator("#wall img").count() == 0
         visitor.page.fill("#caption", "a person with a ")
-        offers = "() => [...document.querySelectorAll('#suggestions button')].map((chip) => chip.innerText).join().startsWith("
+        chips = "[...document.querySelectorAll('#suggestions button')].map((chip) => chip.innerText)"
+        offers = f"() => {chips}.join().startsWith("
         visitor.page.wait_for_function(f"{offers}'blue,person,red,')")  # what captions had after "a"
         visitor.page.click("#suggestions button:has-text('red')")
         visitor.page.wait_for_function(f"{offers}'cap,top,')")

@@ -41,7 +41,7 @@ class Method:
     cycle_weight: float
     reconstruction_weight: float
     paired_weight: float
-    paired_noises: int  # that are tried for a picture
+    paired_noises: int  # that are tried for a picture; 0 = the inverter's
     paired_pixel_weight: float
     inversion: InversionWeights
     variety: VarietyWeights  # false where there is no such term
@@ -134,6 +134,11 @@ class Method:
             ema_tracks=tuple(train.ema_tracks),
             growth=Growth.of(config, total_steps),
         )
+
+    @property
+    def reads_noise(self) -> bool:
+        """Whether the inverter says what noise pictures are drawn from."""
+        return bool(self.paired_weight) and self.paired_noises == 0
 
     def generator_rates(self) -> dict[str, Callable]:
         """The learning rates of all that moves down the generator's loss, by network."""

@@ -22,7 +22,8 @@ from t2igan.method.techniques.augment import AUGMENTATIONS
 
 NOT_NEGATIVE = (
     "cycle_weight attack_steps attack_size penalty_weight penalty_weight_end mismatch_weight contrastive_weight "
-    "reconstruction_weight paired_weight paired_pixel_weight drifting_weight drifting_captions diversity_weight"
+    "reconstruction_weight paired_weight paired_noises paired_pixel_weight drifting_weight drifting_captions "
+    "diversity_weight"
 ).split()
 
 
@@ -42,7 +43,7 @@ def _check_losses(config: ConfigDict) -> None:
     PENALTIES.find(loss.penalty)
     check_auto(config)
     _check_penalty(config)
-    require_positive(config, "loss.penalty_every", "loss.paired_noises")
+    require_positive(config, "loss.penalty_every")
     numbers = [f"loss.{key}" for key in NOT_NEGATIVE if not is_auto(config, f"loss.{key}")]
     require_not_negative(config, *numbers)
     require_below_one(config, "loss.label_smoothing")
@@ -59,10 +60,15 @@ def _check_losses(config: ConfigDict) -> None:
                 f"config.phases={tuple(config.phases)} leaves out; set it to 0 or add the phase"
             )
     regresses = "generator" in config.phases and config.pretrain_generator.task != "complete"
-    if loss.paired_noises > 1 and not (loss.paired_weight or regresses):
+    if loss.paired_noises != 1 and not (loss.paired_weight or regresses):
         raise UserError(
             f"config.loss.paired_noises={loss.paired_noises} has nothing to choose for: set it to 1, "
             f"config.loss.paired_weight to 'auto' or above 0, or config.pretrain_generator.task to 'regress'"
+        )
+    if loss.paired_noises == 0 and "generator" not in config.phases and not config.init_from:
+        raise UserError(
+            f"config.loss.paired_noises=0 reads noise by an inverter that the phase 'generator' teaches, which "
+            f"config.phases={tuple(config.phases)} leaves out; set it to 1 or more, or add the phase"
         )
     if loss.label_smoothing and pair.of_real is None:
         raise UserError(

@@ -1,12 +1,50 @@
-"""What a picture teaches where its caption is true of several: the noise whose drawing it is nearest to."""
+"""Which noise a picture is drawn from where its caption is true of several: the nearest of some, or the inverter's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
+
+from t2igan.method.losses.inversion import divergence_from_normal
+from t2igan.nets import Networks
+from t2igan.nets.inverter import invert
+
+
+def paired_noise(
+    networks: Networks,
+    params: dict[str, Any],
+    draw: Callable[[Float[Array, "B Z"]], Float[Array, "B H W C"]],
+    real: Float[Array, "B H W C"],
+    sentence: Float[Array, "B D"],
+    z: Float[Array, "B Z"],
+    key: jax.Array,
+    num: int,
+    partial: Bool[Array, " B"] | None = None,
+) -> tuple[Float[Array, "B Z"], Float[Array, " B"]]:
+    """Returns the noise of the drawing that is held to each picture, and what it costs to tell it.
+
+    With `num` = 0 the inverter says what noise a picture is drawn from, and the two are a conditional variational
+    autoencoder (Sohn, Lee, Yan 2015): what the caption leaves open goes by way of the noise, and the divergence of that
+    from the noise of training is the cost. Otherwise `nearest_noise`, which costs nothing.
+
+    Args:
+      networks: of which the inverter is used, with `num` = 0.
+      params: by network.
+      draw, real, z, key, num, partial: as in `nearest_noise`; whole captions keep `z`, at no cost.
+      sentence: of the captions, for inverters that read it.
+    """
+    if num:
+        return nearest_noise(draw, real, z, key, num, partial), jnp.zeros(len(z))
+    inverted = invert(networks.inverter, params["inverter"], real, jnp.ones_like(real[..., :1]), sentence)
+    own = inverted.mean + jnp.exp(inverted.log_std) * jax.random.normal(key, z.shape)
+    cost = divergence_from_normal(inverted)
+    if partial is None:
+        return own, cost
+    return jnp.where(partial[:, None], own, z), jnp.where(partial, cost, 0.0)
 
 
 def nearest_noise(

@@ -65,6 +65,13 @@ def players(config: Any) -> tuple[str, ...]:
     return ("generator", "discriminator", *(name for name, weight in more.items() if weight))
 
 
+def read(config: Any) -> tuple[str, ...]:
+    """Returns the networks that a game applies besides, and does not train, if its text encoder is not tuned."""
+    loss = config.loss
+    reads_noise = loss.paired_weight and loss.paired_noises == 0 and not loss.reconstruction_weight
+    return ("text", *["inverter"] * bool(reads_noise))
+
+
 def teachers(config: Any) -> tuple[str, ...]:
     """Returns the networks that must have learned for the game's losses to mean something."""
     loss = config.loss
@@ -136,7 +143,7 @@ KIND = PhaseKind(
     after=("discriminator",),
     trains=lambda config: (*players(config), *["text"] * config.train.tune_text),
     needs=teachers,
-    uses=lambda config: ("text",),  # noqa: ARG005
+    uses=read,
     auto=WEIGHTS,
     game=True,
 )

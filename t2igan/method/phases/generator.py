@@ -6,9 +6,10 @@ that were dropped, and pictures that never had one (`config.data.unlabelled_sour
 autoencoder's, is that of `t2igan.method.losses.inversion`. It leaves a generator that draws blurred but sensible
 pictures, for the adversarial phase to begin with, and an inverter.
 
-*Regress*: without an inverter, the generator learns to draw its caption's picture, by mean (x - G(z, c))^2 with z at
-random. Where a caption has one picture, that is all there is to learn; where it has many, it is their mean, and noise
-counts for nothing, unless each picture teaches the nearest of several drawings (`config.loss.paired_noises`). With
+*Regress*: the generator learns to draw its caption's picture, by mean (x - G(z, c))^2 with z at random. Where a
+caption has one picture, that is all there is to learn; where it has many, it is their mean, and noise counts for
+nothing, unless each picture teaches the nearest of several drawings, or an inverter learns along that says what z is
+(`config.loss.paired_noises`, `t2igan.method.losses.paired`). With
 `config.privacy` these pictures are means that were released (`t2igan.method.phases.private_means`), and no figures are
 taken.
 
@@ -37,7 +38,7 @@ from t2igan.errors import UserError
 from t2igan.inference.drawing import to_bytes
 from t2igan.inference.pictures import sheet
 from t2igan.method.losses.inversion import InversionWeights, complete, inversion_loss
-from t2igan.method.losses.paired import nearest_noise
+from t2igan.method.losses.paired import paired_noise
 from t2igan.method.optim.optimizers import slowed_adam
 from t2igan.method.phases import private_means
 from t2igan.method.phases.base import PHASES, Phase, PhaseKind, PhaseMethod, PhaseState, descend, init_phase_state
@@ -60,7 +61,7 @@ class GeneratorMethod(PhaseMethod):
     masks: tuple[str, ...]  # kinds of `t2igan.method.techniques.masks`, equally often
     caption_dropout: float  # share of pictures without their caption; by regression, what the game has
     regresses: bool  # captions to pictures, or else completes pictures
-    paired_noises: int  # that are tried for a picture, by regression
+    paired_noises: int  # that are tried for a picture, by regression; 0 = the inverter's
     tunes_text: bool  # whether the text encoder learns along
 
     @classmethod
@@ -78,12 +79,12 @@ class GeneratorMethod(PhaseMethod):
     @property
     def trained(self) -> tuple[str, ...]:
         """The networks that learn."""
-        return _learners(self.regresses, self.tunes_text)
+        return _learners(self.regresses and self.paired_noises > 0, self.tunes_text)
 
 
-def _learners(regresses: bool, tunes_text: bool) -> tuple[str, ...]:
+def _learners(noise_at_random: bool, tunes_text: bool) -> tuple[str, ...]:
     """The networks that learn in the phase."""
-    return (*(("generator",) if regresses else TRAINED), *["text"] * tunes_text)
+    return (*(("generator",) if noise_at_random else TRAINED), *["text"] * tunes_text)
 
 
 def init_generator_state(method: GeneratorMethod, batch: dict, given: dict[str, Params] | None = None) -> PhaseState:
@@ -120,25 +121,22 @@ def generator_step(
 def _regression_step(
     method: GeneratorMethod, state: PhaseState, batch: dict[str, jax.Array]
 ) -> tuple[PhaseState, Metrics]:
-    """One step of the generator, without inverter: mean (x - G(z, c))^2."""
+    """One step by mean (x - G(z, c))^2; the inverter learns where it says what z is (`paired_noise`)."""
     networks = method.networks
     images = networks.to_network(state.frozen, batch["images"])
     key = stream(method.seed, "generator phase", state.step)
-
-    def draw(params, z):
-        text = networks.text_encoder.apply((state.frozen | params)["text"], batch["tokens"])
-        text = drop_captions(jax.random.fold_in(key, 1), text, method.caption_dropout)
-        return networks.generator.apply(params["generator"], z, text)
-
-    z = jax.random.normal(key, (len(images), networks.z_dim))
-    as_it_is = functools.partial(draw, state.params)
-    others = jax.random.fold_in(key, 0)
-    z = nearest_noise(as_it_is, images, z, others, method.paired_noises, batch.get("partial"))
+    first = jax.random.normal(key, (len(images), networks.z_dim))
 
     def loss_fn(params):
-        drawn = draw(params, z)
-        error = ((images - drawn) ** 2).mean((1, 2, 3))
-        return error.mean(), {"loss/regression": error}
+        everyone = state.frozen | params
+        text = networks.text_encoder.apply(everyone["text"], batch["tokens"])
+        text = drop_captions(jax.random.fold_in(key, 1), text, method.caption_dropout)
+        draw = lambda z: networks.generator.apply(everyone["generator"], z, text)
+        told = (draw, images, text.sentence, first, jax.random.fold_in(key, 0))
+        z, cost = paired_noise(networks, everyone, *told, method.paired_noises, batch.get("partial"))
+        error = ((images - draw(z)) ** 2).mean((1, 2, 3))
+        metrics = {"loss/regression": error} | ({} if method.paired_noises else {"loss/prior": cost})
+        return (error + method.inversion.prior * cost).mean(), metrics
 
     return descend(method, state, loss_fn, method.trained)
 
@@ -279,7 +277,9 @@ KIND = PhaseKind(
     build,
     check,
     after=("text",),
-    trains=lambda config: _learners(config[SECTION].task == "regress", bool(config[SECTION].text_rate)),
+    trains=lambda config: _learners(
+        config[SECTION].task == "regress" and config.loss.paired_noises > 0, bool(config[SECTION].text_rate)
+    ),
     uses=lambda config: ("text",),  # noqa: ARG005
     auto=(f"{SECTION}.task",),
 )

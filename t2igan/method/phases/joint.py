@@ -114,6 +114,7 @@ KIND = PhaseKind(
     build,
     after=("text_matching",),
     trains=lambda config: (*adversarial.players(config), "text"),
+    uses=lambda config: adversarial.read(config)[1:],  # but for the text encoder
     needs=adversarial.teachers,
     auto=WEIGHTS,
     game=True,
