@@ -142,6 +142,9 @@ def test_what_the_inverter_says_counts_for_partial_captions_alone():
     np.testing.assert_allclose(cost, np.where(partial, 5 + (1.5**2 + np.exp(-10.0) - 1) / 2, 0.0), rtol=1e-6)
     noise, cost = paired_noise(*arguments)  # no caption is whole
     assert (noise > 1.4).all() and (cost > 5).all()
+    far = types.SimpleNamespace(apply=lambda *_: told._replace(mean=jnp.full((4, 2), 1e6)))
+    noise, cost = paired_noise(networks._replace(inverter=far), *arguments[1:])
+    assert (noise == 4).all() and (cost > 1e11).all()
 
 
 def noisy(**settings):

@@ -13,6 +13,8 @@ from t2igan.method.losses.inversion import divergence_from_normal
 from t2igan.nets import Networks
 from t2igan.nets.inverter import invert
 
+_FAR = 4.0  # the noise of training hardly lies beyond; what does, a generator of many modulations multiplies
+
 
 def paired_noise(
     networks: Networks,
@@ -41,6 +43,7 @@ def paired_noise(
         return nearest_noise(draw, real, z, key, num, partial), jnp.zeros(len(z))
     inverted = invert(networks.inverter, params["inverter"], real, jnp.ones_like(real[..., :1]), sentence)
     own = inverted.mean + jnp.exp(inverted.log_std) * jax.random.normal(key, z.shape)
+    own = jnp.clip(own, -_FAR, _FAR)  # the cost leads back from there
     cost = divergence_from_normal(inverted)
     if partial is None:
         return own, cost
