@@ -16,6 +16,7 @@ from t2igan.data import Batches, Dataset
 from t2igan.data.partial import PartialRows, partial_captions, parts
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
+from t2igan.inference.snapshot import load_snapshot
 from t2igan.method import phases
 from t2igan.method.game import Method
 from t2igan.method.losses.paired import nearest_noise, paired_noise
@@ -24,6 +25,7 @@ from t2igan.method.phases.joint import JointMethod, joint_step
 from t2igan.nets.inverter import Inverted
 from t2igan.training import plan
 from t2igan.training.distributed import parallel
+from t2igan.training.train import train
 
 VOCAB = 300
 
@@ -271,3 +273,15 @@ def test_regression_leaves_captions_out_as_the_game_does():
         for tokens in (batch["tokens"], batch["tokens"][::-1])
     ]
     assert losses[0] == losses[1]
+
+
+def test_a_whole_training_with_the_inverters_noise_leaves_no_inverter(tmp_path):
+    """It knows captions that lack a part and nothing else; edits and reports must not take it for one of pictures."""
+    config = noisy(**{"loss.paired_noises": 0, "augment.partial_captions": 0.5})
+    with config.unlocked():
+        config.generator.update(kind="mlp", channels=(8,))
+        config.discriminator.update(kind="mlp", channels=(8,))
+        config.sample.update(num_captions=1, num_seeds=1)
+        config.devices = 1
+    train(config, tmp_path)
+    assert set(load_snapshot(tmp_path / "snapshot.safetensors").params) == {"generator", "text"}

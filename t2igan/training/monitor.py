@@ -22,7 +22,7 @@ from t2igan.inference.pictures import row_tops, sheet
 from t2igan.inference.pretrained.opening import snapshot_parts
 from t2igan.inference.sample import BEST_SNAPSHOT_NAME, KEPT_FOLDER, SNAPSHOT_NAME, Model, from_snapshot
 from t2igan.inference.snapshot import Snapshot, read_metrics, save_snapshot
-from t2igan.method.phases import Phase, private
+from t2igan.method.phases import PHASES, Phase, private
 from t2igan.training.guard import FEWEST_PICTURES, Collapse, Guard, may_roll_back, verdict
 from t2igan.training.logs import say
 from t2igan.training.run import Run
@@ -162,7 +162,9 @@ def draw_sheet(run: Run, model: Model, name: str, done: int) -> Path:
 
 def snapshot_of(run: Run, learned: Mapping[str, Any], done: int, phase: str) -> Snapshot:
     """Returns what sampling and editing need of the networks, as far as they have learned; no metrics yet."""
-    names = ["generator", "text", "inverter", "space", "captioner", "completer"]
+    names = ["generator", "text", "space", "captioner", "completer"]
+    if "inverter" not in PHASES["adversarial"].uses(run.config) or "inversion" in run.config.phases:
+        names.append("inverter")  # another one was taught by captions that lack a part, for the game alone
     if "captioner" in learned:  # which sees by the image tower; the heads say how a picture and a caption match
         names += ["image", "matching"]
     params = {name: learned[name] for name in names if name in learned}
