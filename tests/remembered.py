@@ -98,7 +98,9 @@ def remembered():
         (Tokenizer, "train"): lambda captions, vocab_size, max_tokens, lowercase=True: learn(
             tuple(captions), vocab_size, max_tokens, lowercase
         ),
-        (Seen, "of"): lambda captions, held_out, tokenizer: see(tuple(captions), tuple(held_out), tokenizer),
+        (Seen, "of"): lambda captions, held_out, tokenizer, shortened=(): see(
+            tuple(captions), tuple(held_out), tokenizer, tuple(shortened)
+        ),
     }
     with pytest.MonkeyPatch.context() as patch:
         for (owner, name), function in instead.items():

@@ -57,6 +57,15 @@ def test_a_word_of_a_single_caption_is_not_kept(tokenizer):
     assert seen.unseen("Anna Schmidt", tokenizer).words == ("schmidt",)
 
 
+def test_captions_that_were_shortened_count_with_their_pairs_but_not_with_their_words(tokenizer):
+    """What is left out of a caption brings words together; a word of one caption stays unknown."""
+    whole, short = [*CAPTIONS, "a cap of Anna and black hair"], ["black hair and a cap", "a cap of Anna"]
+    before, after = Seen.of(whole, [], tokenizer), Seen.of(whole, [], tokenizer, short * 3)
+    assert "hair and" in before.unseen("black hair and a cap", tokenizer).pairs
+    assert not after.unseen("black hair and a cap", tokenizer)
+    assert after.unseen("a cap of Anna", tokenizer).words == before.unseen("a cap of Anna", tokenizer).words != ()
+
+
 def test_pairs_are_kept_only_where_new_ones_are_rare(tokenizer):
     free = ["hair red a cap", "and and and"]
     seen = Seen.of(CAPTIONS, free, tokenizer)

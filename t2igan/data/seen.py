@@ -106,8 +106,13 @@ class Seen:
     held_out: Mapping[str, float]  # share of held-out captions with a "word" or a "pair" that was not seen
 
     @classmethod
-    def of(cls, captions: Iterable[str], held_out: Sequence[str], tokenizer: Tokenizer) -> Seen:
+    def of(
+        cls, captions: Iterable[str], held_out: Sequence[str], tokenizer: Tokenizer, shortened: Iterable[str] = ()
+    ) -> Seen:
         """Returns what captions have; `tokenizer` is the run's own.
+
+        Pairs of `shortened` captions, which lack a part (`t2igan.data.partial`), are seen as well. Their words are not
+        counted, or one of a single caption would be kept.
 
         Pairs are kept only where at most one in a hundred of the held-out captions has a new one: in captions that
         people wrote freely nearly every second has, and a warning that always comes is none.
@@ -117,8 +122,9 @@ class Seen:
         unique = list(dict.fromkeys(captions))
         for caption in unique:
             counts.update(set(words_of(caption)))
-        for start in range(0, len(unique), 10_000):
-            for ids in tokenizer.unpadded(unique[start : start + 10_000]):
+        told = [*unique, *dict.fromkeys(shortened)]
+        for start in range(0, len(told), 10_000):
+            for ids in tokenizer.unpadded(told[start : start + 10_000]):
                 pairs.update(itertools.pairwise(ids))
         words = [word for word, count in counts.items() if count >= MIN_CAPTIONS]
         seen = cls(Bloom.of(sorted(words)), Bloom.of(sorted(f"{a} {b}" for a, b in pairs)), {})

@@ -13,6 +13,7 @@ import numpy as np
 
 from t2igan import nets
 from t2igan.data.dataset import Dataset
+from t2igan.data.partial import PartialRows
 from t2igan.data.seen import Seen
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
@@ -68,8 +69,10 @@ class Run:
     def seen(self) -> dict[str, Any]:
         """What snapshots keep of the training captions, to warn of prompts with words that they did not have."""
         held_out = [of_one[0] for of_one in self.val_data.captions]
-        captions = (caption for of_one in self.train_data.captions for caption in of_one)
-        return Seen.of(captions, held_out, self.tokenizer.own).to_json()
+        captions = [caption for of_one in self.train_data.captions for caption in of_one]
+        share = self.config.augment.partial_captions
+        shortened = PartialRows(captions, share).captions if share else ()
+        return Seen.of(captions, held_out, self.tokenizer.own, shortened).to_json()
 
     @property
     def batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
