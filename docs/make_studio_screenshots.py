@@ -19,9 +19,9 @@ IMAGES = Path(__file__).parent / "images"
 CAPTIONS = (
     "a surprised person with black spiky hair and a twirled moustache wearing a pink shirt, light skin",
     "laughing face, long blond side-combed hair, black turtleneck, light skin",
-    "a smiling person with long brown hair in a bun wearing a blue open jacket, medium skin",
+    "a laughing person with red-brown hair",
 )
-CHANGED = CAPTIONS[-1].replace("a blue open jacket", "a red turtleneck")
+CHANGED = f"{CAPTIONS[-1]} wearing a green turtleneck"
 
 
 def opened(browser: Browser, url: str, hash_: str = "", **screen: Any) -> Page:
