@@ -7,9 +7,9 @@ The pictures are embedded: 5,000 cartoon people (Johan Melin, CC BY 4.0), captio
     t2igan train --config=toon64 --config.data.source=PATH --config.data.test_split=test --workdir=runs/mine
 
 An autoencoder learns to code a picture as 16 x 16 places of 16 numbers, the text encoder learns what captions mean, the
-generator learns, with it, to draw a caption's codes by regression, and then plays the game of base.py, on codes. The eight
+generator learns, with it, to draw a caption's codes by regression, and then plays the game of base.py, on codes. All
 drawings of a caption are one picture. docs/space.md has the method and what was measured, and, under "Short prompts",
-the four keys by which a model reads what people type and draws it differently each time, as models/toon_avatars does.
+the keys by which a model reads what people type, and draws it differently each time, as models/toon_avatars does.
 """
 
 import t2igan
