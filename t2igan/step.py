@@ -76,7 +76,7 @@ def init_state(method: Method, batch: dict, given: dict[str, Params] | None = No
     if method.reconstruction_weight:
         params["inverter"] = taken_or_fresh("inverter", 3)
     used = {"space": taken_or_fresh("space", 4)} if method.networks.judges_pictures else {}
-    used |= {"inverter": taken_or_fresh("inverter", 3)} if method.reads_noise and "inverter" not in params else {}
+    used |= {"inverter": taken_or_fresh("inverter", 3)} if method.reads_noise else {}
     kept = {name: given[name] for name in given if name not in ("inverter", "completer")}
     frozen = {"text": taken_or_fresh("text", 2)} | kept | used
     if method.tune_text:

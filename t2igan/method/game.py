@@ -137,8 +137,8 @@ class Method:
 
     @property
     def reads_noise(self) -> bool:
-        """Whether the inverter says what noise pictures are drawn from."""
-        return bool(self.paired_weight) and self.paired_noises == 0
+        """Whether an inverter that does not learn in the game says what noise pictures are drawn from."""
+        return bool(self.paired_weight) and self.paired_noises == 0 and not self.reconstruction_weight
 
     def generator_rates(self) -> dict[str, Callable]:
         """The learning rates of all that moves down the generator's loss, by network."""

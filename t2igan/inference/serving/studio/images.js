@@ -12,17 +12,15 @@ export class Images {
   }
 
   /** Puts a picture of `px` pixels into an element; small ones are shown with sharp pixels. */
-  put(element, { blob, px }, alt = "") {
+  put(element, { blob, px }, alt = "", sharp = isSharp(px)) {
     Object.assign(element, { src: this.url(blob), alt });
-    element.classList.toggle("sharp", isSharp(px));
+    element.classList.toggle("sharp", sharp);
     return element;
   }
 
   /** A small one, of which only pixel art has sharp pixels. */
   of(picture, alt) {
-    const element = this.put(make("img", { draggable: false }), picture, alt);
-    element.classList.toggle("sharp", isPixelArt(picture.px));
-    return element;
+    return this.put(make("img", { draggable: false }), picture, alt, isPixelArt(picture.px));
   }
 
   clear() {
