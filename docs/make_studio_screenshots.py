@@ -72,7 +72,7 @@ def desktop(browser: Browser, url: str) -> None:
     page.wait_for_timeout(300)
     keep(page, "studio_viewer")
     page.click("#brush")
-    page.fill("#brush-size", "9")
+    page.fill("#brush-size", "6")
     box = page.locator("#painter-canvas").bounding_box()
     assert box
     unit = box["width"] / 64
