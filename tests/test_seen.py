@@ -215,3 +215,12 @@ def test_words_to_go_on_with_are_those_that_stood_there():
     assert vocabulary.following("A Blue ") == ["cap", "hat"]
     assert vocabulary.following("") == []
     assert Vocabulary(tokenizer, 400).following("a red") == []  # it was not kept
+
+
+def test_words_come_with_frequent_ones_first():
+    animals = ["zebra"] * 7 + ["ape"] * 4 + ["yak"] * 2
+    captions = [f"a {animal} in a hat, {number}" for number, animal in enumerate(animals)]
+    tokenizer = Tokenizer.train(captions, vocab_size=400, max_tokens=16)
+    vocabulary = Vocabulary(tokenizer, 400, Seen.of(captions, [], tokenizer))
+    known = [word for word in vocabulary.words if len(word) > 2]
+    assert known == ["hat", "zebra", "ape", "yak"]

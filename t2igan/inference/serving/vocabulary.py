@@ -32,7 +32,8 @@ class Vocabulary:
         self._tokenizer, self._seen = tokenizer, seen
         self.complete = tokenizer.own.vocab_size < most_tokens  # every word that was seen is a token
         self._by_token = _words(tokenizer.own, seen)
-        self.words = sorted(set(self._by_token.values()))
+        # The most frequent first, or nearly: BPE merges the most frequent pair first, and numbers tokens as it goes.
+        self.words = list(dict.fromkeys(self._by_token[i] for i in sorted(self._by_token)))
         self._is_new = functools.lru_cache(maxsize=10_000)(self._has_parts)
         self._after = functools.lru_cache(maxsize=1_000)(self._words_after)
 
@@ -41,7 +42,7 @@ class Vocabulary:
         return [word for word in dict.fromkeys(_WORD.findall(prompt)) if self._is_new(word)]
 
     def following(self, prompt: str) -> list[str]:
-        """Returns the words that training captions had right after the end of a prompt, from a to z.
+        """Returns the words that training captions had right after the end of a prompt, frequent ones first.
 
         [] where the prompt has no token, and for a model that does not keep what stood side by side, since its
         captions were written freely. One in a hundred of the other words is among them (`t2igan.data.seen`).
@@ -56,7 +57,8 @@ class Vocabulary:
 
     def _words_after(self, token: int) -> tuple[str, ...]:
         pairs = self._seen and self._seen.pairs
-        return tuple(sorted({word for i, word in self._by_token.items() if pairs and f"{token} {i}" in pairs}))
+        after = {word for i, word in self._by_token.items() if pairs and f"{token} {i}" in pairs}
+        return tuple(word for word in self.words if word in after)
 
 
 def _words(tokenizer: Tokenizer, seen: Seen | None) -> dict[int, str]:

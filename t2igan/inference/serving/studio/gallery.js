@@ -86,7 +86,8 @@ export class Gallery {
   }
 
   card(about) {
-    const words = about.vocabulary.words.slice(0, WORDS).map((word) => this.actions.word(about.id, word));
+    const frequent = about.vocabulary.words.slice(0, WORDS).sort((a, b) => a.localeCompare(b));
+    const words = frequent.map((word) => this.actions.word(about.id, word));
     const cloud = words.length ? [make("h4", {}, say("wordsKnown")), make("div", { className: "cloud" }, ...words)] : [];
     const digest = make("p", { className: "meta" }, say("weights", { digest: about.t2igan.digest }));
     return [...(about.card ? rendered(about.card) : [make("p", {}, say("noCard"))]), ...cloud, digest];

@@ -5,6 +5,7 @@ import { button, make } from "./dom.js";
 import { listed, say } from "./strings.js";
 
 const MOST = 8;
+const FREQUENT = 64; // of the words, which come the most frequent first, that are offered unasked
 
 export class Suggestions {
   /** Offers chips that change the text of `field`; `changed` is told of the new caption. */
@@ -52,8 +53,8 @@ export class Suggestions {
     const said = new Set([...(caption.toLowerCase().match(/[\p{L}'’-]+/gu) ?? []), ...after]);
     const rest = this.about.vocabulary.words.filter((word) => word.length > 2 && !said.has(word));
     const most = others.length ? MOST - 1 : MOST;
-    const likely = spread(after, most);
-    const chips = [...likely, ...spread(rest, most - likely.length)].map((word) => this.word(word));
+    const likely = after.slice(0, most);
+    const chips = [...likely, ...spread(rest.slice(0, FREQUENT), most - likely.length)].map((word) => this.word(word));
     return others.length ? [this.another(others), ...chips] : chips;
   }
 
