@@ -65,8 +65,15 @@ def opened(config, folder: Path) -> Run:
 
 def first_batch(run: Run, phase: Phase) -> dict[str, np.ndarray]:
     """Returns a batch of a phase; where the space is learned, noise stands for the codes that a training would have."""
-    how = {"columns": phase.columns, "partial_share": run.config.augment.partial_captions}
-    host = Batches(run.train_data, run.tokenizer, seed=0, batch_images=phase.step_images, **how)[0]
+    host = Batches(
+        run.train_data,
+        run.tokenizer,
+        seed=0,
+        batch_images=phase.step_images,
+        columns=phase.columns,
+        partial_share=run.config.augment.partial_captions,
+        tell_shared=run.config.loss.paired_noises != 1,
+    )[0]
     codes = run.batch_shapes["images"]
     learns_space = "space" in PHASES[phase.name].trains(run.config)
     if "images" in host and codes.shape[1:] != host["images"].shape[1:] and not learns_space:

@@ -177,8 +177,9 @@ def get_config() -> ConfigDict:
 
     # Noises that are tried for each picture, there and in regression: the nearest drawing is held to it, so that those
     # of one caption may differ (conditional IMLE, Li et al. 2020, arXiv:2004.03590); 1 = any. 0 = none is tried: the
-    # inverter learns along, and says which (a conditional variational autoencoder; inverter.prior_weight). With
-    # augment.partial_captions that is done for those, and every noise draws a whole caption's picture.
+    # inverter learns along, and says which (a conditional variational autoencoder; inverter.prior_weight). That is
+    # done where a caption is true of several pictures, or a part of another's (augment.partial_captions); of other
+    # captions every noise draws the one picture.
     loss.paired_noises = 1
 
     loss.paired_pixel_weight = 0.0  # of mean |x - what the space decodes of G(z, c)|, where that is judged

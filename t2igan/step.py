@@ -5,7 +5,7 @@ donation and devices are added by `t2igan.training.distributed.parallel`. A batc
 
     images  uint8 [N, H, W, C], pictures; or float16 [N, h, w, c], codes, where the game is played on those
     tokens  int32 [N, T], 0 = padding; or vectors of a frozen language model, float16 [N, 1 + T, W]
-    partial bool [N], which captions are but a part of a picture's; only with config.augment.partial_captions
+    shared  bool [N], which captions are true of other pictures too; only where config.loss.paired_noises is not 1
 
 with N = method.batch_images * method.discriminator_steps.
 """
@@ -139,7 +139,7 @@ def _play(method: Method, state: State, batch: dict[str, jax.Array]) -> tuple[St
         state, d_metrics = update_discriminator(method, state, part(judged, i), part(tokens, i), key)
     key = stream(method.seed, "generator", state.step)
     others = {"judged": judged} if networks.judges_pictures else {}
-    others |= {"partial": batch["partial"]} if "partial" in batch else {}
+    others |= {"shared": batch["shared"]} if "shared" in batch else {}
     others = {name: part(x, 0) for name, x in others.items()}
     state, g_metrics = update_generator(method, state, part(images, 0), part(tokens, 0), key, **others)
     return advance(method, state, d_metrics), d_metrics | g_metrics
@@ -221,7 +221,7 @@ def discriminator_loss(
 
 
 def generator_loss(
-    method: Method, params: dict[str, Params], step, real, tokens, key, z=None, control=None, judged=None, partial=None
+    method: Method, params: dict[str, Params], step, real, tokens, key, z=None, control=None, judged=None, shared=None
 ) -> tuple[jax.Array, Metrics]:
     """adversarial(real, fake) [+ weight * (matching, inversion, variety, mean (real - fake)^2)]; and metrics."""
     networks = method.networks
@@ -231,7 +231,7 @@ def generator_loss(
     redraw = lambda z: networks.generator.apply(params["generator"], z, blurred)
     if method.paired_weight:
         told = (redraw, real, text.sentence, z, jax.random.fold_in(key, 3))
-        z, _ = paired_noise(networks, params, *told, method.paired_noises, partial)
+        z, _ = paired_noise(networks, params, *told, method.paired_noises, shared)
     fake = redraw(z)
     critic = make_critic(method, params["discriminator"], step, key, len(real), control)
     # Only relativistic losses look at the real logits; for the others XLA drops that pass.

@@ -78,7 +78,9 @@ def test_batches_have_their_share_of_partial_captions():
     images = np.arange(12, dtype=np.uint8)[:, None, None, None] * np.ones((12, 8, 8, 3), np.uint8)
     data = Dataset("small", "train", images, captions)
     tokenizer = Tokenizer.train([one for of_one in captions for one in of_one], VOCAB, 16)
-    batches = lambda share, **more: Batches(data, tokenizer, seed=3, batch_images=12, partial_share=share, **more)
+    batches = lambda share, **more: Batches(
+        data, tokenizer, seed=3, batch_images=12, partial_share=share, tell_shared=True, **more
+    )
     plain, none, some, whole = (batches(share) for share in (0.0, 0.0, 0.5, 1.0))
     texts = lambda of, number: [tokenizer.decode(row) for row in of[number]["tokens"]]
     np.testing.assert_array_equal(plain[4]["tokens"], none[4]["tokens"])
@@ -88,7 +90,7 @@ def test_batches_have_their_share_of_partial_captions():
         parted = [text not in full for text in texts(some, number)]
         shares.append(np.mean(parted) / 0.5)  # a half of the pictures has a caption of one part
         assert sum(text in ("a thing", "another") for text in texts(whole, number)) == 6
-        assert whole[number]["partial"].sum() == 6 and (np.array(parted) == some[number]["partial"]).all()
+        assert whole[number]["shared"].sum() == 6 and (np.array(parted) == some[number]["shared"]).all()
         assert [
             a == b or b in ("a thing", "another")
             for a, b in zip(texts(plain, number), texts(some, number), strict=True)
@@ -98,16 +100,19 @@ def test_batches_have_their_share_of_partial_captions():
     np.testing.assert_array_equal(np.concatenate(parts_of_processes), some[7]["tokens"])
 
 
-def test_a_whole_caption_that_is_a_part_of_another_counts_as_one():
-    captions = (("a man",), ("a man: dark",), ("a house",), ("a house, red",))
-    data = Dataset("small", "train", np.zeros((4, 8, 8, 3), np.uint8), captions)
-    tokenizer = Tokenizer.train([one for (one,) in captions], VOCAB, 16)
-    batches = Batches(data, tokenizer, seed=0, batch_images=4, partial_share=1e-9)
-    batch = batches[0]
+@pytest.mark.parametrize("share", [1e-9, 0.0])
+def test_captions_that_are_true_of_other_pictures_are_told(share):
+    """Parts of others, where captions lose parts, and those of several pictures, capitals aside."""
+    captions = (("a man",), ("a man: dark",), ("a house",), ("a house, red",), ("A dog",), ("a dog",))
+    data = Dataset("small", "train", np.zeros((6, 8, 8, 3), np.uint8), captions)
+    tokenizer = Tokenizer.train([one for (one,) in captions], VOCAB, 16, lowercase=False)
+    batch = Batches(data, tokenizer, seed=0, batch_images=6, partial_share=share, tell_shared=True)[0]
     texts = [tokenizer.decode(row) for row in batch["tokens"]]
-    assert dict(zip(texts, batch["partial"].tolist(), strict=True)) == {
-        "a man": True, "a man: dark": False, "a house": True, "a house, red": False,
+    assert dict(zip(texts, batch["shared"].tolist(), strict=True)) == {
+        "a man": share > 0, "a man: dark": False, "a house": share > 0, "a house, red": False, "A dog": True,
+        "a dog": True,
     }  # fmt: skip
+    assert "shared" not in Batches(data, tokenizer, seed=0, batch_images=6, partial_share=share)[0]
 
 
 @pytest.mark.parametrize(("others", "is_used"), [(24, True), (25, False)])
@@ -186,7 +191,7 @@ def test_the_game_holds_the_nearest_drawing_to_the_picture():
 
 def partial_batch():
     """A batch of which every second caption is a part of its picture's."""
-    return random_batch(VOCAB) | {"partial": jnp.arange(8) % 2 == 0}
+    return random_batch(VOCAB) | {"shared": jnp.arange(8) % 2 == 0}
 
 
 def test_a_whole_caption_keeps_its_first_noise():
@@ -196,9 +201,9 @@ def test_a_whole_caption_keeps_its_first_noise():
     arguments = (method, state.params | state.frozen, 0)
     x = method.networks.to_network(state.params, batch["images"])
     loss = jax.jit(functools.partial(step.generator_loss, *arguments))
-    error = lambda partial: np.asarray(loss(x, batch["tokens"], key, partial=partial)[1]["loss/paired"])
-    mixed, whole, parts_only = error(batch["partial"]), error(jnp.zeros(8, bool)), error(None)
-    np.testing.assert_allclose(mixed, np.where(batch["partial"], parts_only, whole), rtol=1e-5)
+    error = lambda shared: np.asarray(loss(x, batch["tokens"], key, shared=shared)[1]["loss/paired"])
+    mixed, whole, parts_only = error(batch["shared"]), error(jnp.zeros(8, bool)), error(None)
+    np.testing.assert_allclose(mixed, np.where(batch["shared"], parts_only, whole), rtol=1e-5)
     one = Method.create(noisy(**{"loss.paired_noises": 1}), method.networks, 100)
     loss = jax.jit(functools.partial(step.generator_loss, one, *arguments[1:]))
     np.testing.assert_allclose(whole, loss(x, batch["tokens"], key)[1]["loss/paired"], rtol=1e-5)
@@ -225,7 +230,7 @@ def test_the_joint_step_and_the_plan_know_partial_captions():
     assert int(after.step) == 1 and np.isfinite(float(metrics["loss/paired"]))
     run, given = plan.without_data(config, parallel.make_mesh(1))
     _, shapes = plan.abstract(run, phases.build("text", run, given), given)
-    assert shapes["partial"].dtype == bool
+    assert shapes["shared"].dtype == bool
 
 
 def test_regression_with_several_noises_learns_two_pictures_of_one_caption():

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from t2igan.data.dataset import Dataset
-from t2igan.data.partial import PARTIAL, PartialRows
+from t2igan.data.partial import SHARED, PartialRows
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 
@@ -33,6 +33,7 @@ class Batches:
         process_count: int = 1,
         columns: Mapping[str, np.ndarray] | None = None,
         partial_share: float = 0.0,
+        tell_shared: bool = False,
     ):
         """Reads the captions; opens no picture.
 
@@ -45,6 +46,7 @@ class Batches:
           process_count: how many there are.
           columns: what batches have besides, by name: an array [N, ...] with a row for each picture of the dataset.
           partial_share: of the pictures come with a part of their caption (`t2igan.data.partial`), from 0 to 1.
+          tell_shared: whether batches have the column `SHARED`.
 
         Raises:
           UserError: data without pictures, or a batch that the processes cannot share evenly.
@@ -71,7 +73,8 @@ class Batches:
         self._num_captions = np.array([len(captions) for captions in dataset.captions], np.int64)
         self._first_caption = np.cumsum(self._num_captions) - self._num_captions
         captions = [caption for captions in dataset.captions for caption in captions]
-        self._partial = PartialRows(captions, partial_share) if partial_share else None
+        self._partial = PartialRows(captions, partial_share) if partial_share or tell_shared else None
+        self._tell_shared = tell_shared
         self._tokens = tokenizer.table([*captions, *(self._partial.captions if self._partial else ())])
         self._one_caption_each = bool((self._num_captions == 1).all())
         repeats = 1 if dataset.repeats is None else dataset.repeats
@@ -87,7 +90,7 @@ class Batches:
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         """Returns columns, `images` uint8 [B / process_count, H, W, C] and `tokens`, rows of `Tokenizer.table`.
 
-        With a `partial_share` also `PARTIAL`, bool [B / process_count]: which captions are parts of whole ones.
+        Where it is to be told also `SHARED`, bool [B / process_count]: which captions are true of other pictures too.
         """
         indices = self._drawn[self._indices[step][self._slice]]
         captions = self._first_caption[indices]
@@ -100,7 +103,8 @@ class Batches:
         if self._partial:
             random = np.random.Generator(np.random.Philox(key=[self._seed % 2**64, step], counter=[0, 0, 0, 1]))
             uniform = random.random((2, self._batch_images))[:, self._slice]
-            captions, columns[PARTIAL] = self._partial.replaced(captions, *uniform)
+            captions, shared = self._partial.replaced(captions, *uniform)
+            columns |= {SHARED: shared} if self._tell_shared else {}
         return {"images": self.dataset.images[indices], "tokens": self._tokens[captions]} | columns
 
 

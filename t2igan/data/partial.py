@@ -23,7 +23,7 @@ WORDS = (
 ).split()
 # "and" opens a part where an article follows: "a man and a dog", but "black and white".
 OPENS = re.compile(rf"\s+(?=(?:{'|'.join(WORDS)})\s|and\s+(?:an?|the|his|her|its|their)\s)", re.IGNORECASE)
-PARTIAL = "partial"  # the column of batches with such captions: whether a picture's is one
+SHARED = "shared"  # the column of batches that says which captions are true of other pictures too
 MOST_PARTIAL = 8  # partial captions that are kept of each
 MOST_OF_A_NAME = 24  # whole captions that a whole caption may be a part of, and still be used as one
 MOST_PARTS = 8  # of a longer caption the last ones stay together
@@ -81,8 +81,8 @@ class PartialRows:
     """Which captions of a table are replaced by parts of them: the parts follow the whole ones in the table."""
 
     def __init__(self, captions: Sequence[str], share: float):
-        """`share` of the captions that are asked about are replaced, of those that have parts."""
-        of_each = [partial_captions(caption, MOST_PARTIAL) for caption in captions]
+        """`share` of the captions that are asked about are replaced, of those that have parts; 0 = none."""
+        of_each = [partial_captions(caption, MOST_PARTIAL) if share else () for caption in captions]
         # "man" is a part of a hundred captions, all of other pictures than its own, which it should go on to mean.
         counts = Counter(itertools.chain.from_iterable(of_each))
         names = {caption for caption in captions if counts[caption] > MOST_OF_A_NAME}
@@ -91,14 +91,17 @@ class PartialRows:
         self._share = share
         self._num = np.array([len(of_one) for of_one in of_each], np.int64)
         self._first = len(captions) + np.cumsum(self._num) - self._num
-        others = set(self.captions)
-        self._of_several = np.array([caption in others for caption in captions])  # whole, and a part of another
+        parts_of_others, pictures = set(self.captions), Counter(map(str.casefold, captions))
+        self._shared = np.array([one in parts_of_others or pictures[one.casefold()] > 1 for one in captions])
 
     def replaced(self, rows: np.ndarray, shortens: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns rows of the table in place of those of whole captions, and which of these are parts of any.
+        """Returns rows of the table in place of those of whole captions, and which of these are shared.
+
+        Shared is a caption that is true of other pictures too: one with a part left out, a whole one that is a part of
+        another, or that of several pictures, capitals aside.
 
         `shortens` and `which` are uniform random numbers in [0, 1), one each for every row.
         """
         is_partial = (shortens < self._share) & (self._num[rows] > 0)
         partial = self._first[rows] + (which * self._num[rows]).astype(np.int64)
-        return np.where(is_partial, partial, rows), is_partial | self._of_several[rows]
+        return np.where(is_partial, partial, rows), is_partial | self._shared[rows]

@@ -175,6 +175,7 @@ def _batch_of(run: Run, phase: Phase, data: Dataset) -> Callable[[int], dict[str
         process_count=processes.count(),
         columns=columns,
         partial_share=run.config.augment.partial_captions,
+        tell_shared=run.config.loss.paired_noises != 1,
     )
     return batches.__getitem__
 

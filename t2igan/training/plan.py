@@ -21,7 +21,7 @@ import numpy as np
 
 from t2igan import nets
 from t2igan.data import Dataset
-from t2igan.data.partial import PARTIAL
+from t2igan.data.partial import SHARED
 from t2igan.data.tokenizer import MIN_VOCAB_SIZE, Tokenizer
 from t2igan.data.unlabelled import CAPTIONED
 from t2igan.errors import UserError
@@ -139,8 +139,8 @@ def abstract(run: Run, phase: Phase, given: Mapping[str, Any]) -> tuple[Any, Any
     columns = rows(phase.columns)
     if phase.unlabelled and run.config.data.unlabelled_source:
         columns[CAPTIONED] = jax.ShapeDtypeStruct((phase.step_images,), np.int32)
-    if run.config.augment.partial_captions:
-        columns[PARTIAL] = jax.ShapeDtypeStruct((phase.step_images,), np.bool_)
+    if run.config.loss.paired_noises != 1:
+        columns[SHARED] = jax.ShapeDtypeStruct((phase.step_images,), np.bool_)
     shapes = phase.own_batches.shapes if phase.own_batches is not None else rows(likes) | columns
     batch = {n: jax.ShapeDtypeStruct(like.shape, like.dtype, sharding=split) for n, like in shapes.items()}
     return parallel.abstract_on(run.mesh, phase.init, dict(given)), batch

@@ -25,7 +25,7 @@ def paired_noise(
     z: Float[Array, "B Z"],
     key: jax.Array,
     num: int,
-    partial: Bool[Array, " B"] | None = None,
+    shared: Bool[Array, " B"] | None = None,
 ) -> tuple[Float[Array, "B Z"], Float[Array, " B"]]:
     """Returns the noise of the drawing that is held to each picture, and what it costs to tell it.
 
@@ -36,18 +36,18 @@ def paired_noise(
     Args:
       networks: of which the inverter is used, with `num` = 0.
       params: by network.
-      draw, real, z, key, num, partial: as in `nearest_noise`; whole captions keep `z`, at no cost.
+      draw, real, z, key, num, shared: as in `nearest_noise`; captions that are not shared keep `z`, at no cost.
       sentence: of the captions, for inverters that read it.
     """
     if num:
-        return nearest_noise(draw, real, z, key, num, partial), jnp.zeros(len(z))
+        return nearest_noise(draw, real, z, key, num, shared), jnp.zeros(len(z))
     inverted = invert(networks.inverter, params["inverter"], real, jnp.ones_like(real[..., :1]), sentence)
     own = inverted.mean + jnp.exp(inverted.log_std) * jax.random.normal(key, z.shape)
     own = jnp.clip(own, -_FAR, _FAR)  # the cost leads back from there
     cost = divergence_from_normal(inverted)
-    if partial is None:
+    if shared is None:
         return own, cost
-    return jnp.where(partial[:, None], own, z), jnp.where(partial, cost, 0.0)
+    return jnp.where(shared[:, None], own, z), jnp.where(shared, cost, 0.0)
 
 
 def nearest_noise(
@@ -56,7 +56,7 @@ def nearest_noise(
     z: Float[Array, "B Z"],
     key: jax.Array,
     num: int,
-    partial: Bool[Array, " B"] | None = None,
+    shared: Bool[Array, " B"] | None = None,
 ) -> Float[Array, "B Z"]:
     """Returns for each picture that of `num` noises whose drawing has the least squared error.
 
@@ -71,7 +71,7 @@ def nearest_noise(
       z: the first noise of each; with `num` = 1 the answer.
       key: of the others.
       num: how many noises are tried.
-      partial: which captions are true of other pictures too; the others keep their first noise. None: all are.
+      shared: which captions are true of other pictures too; the others keep their first noise. None: all are.
     """
     if num == 1:
         return z
@@ -79,5 +79,5 @@ def nearest_noise(
     # One after the other: a loop of the compiler's would run convolutions slowly on a CPU.
     errors = jnp.stack([((real - draw(one)) ** 2).mean((1, 2, 3)) for one in tried])
     nearest = jax.lax.stop_gradient(errors).argmin(0)
-    nearest = nearest if partial is None else jnp.where(partial, nearest, 0)
+    nearest = nearest if shared is None else jnp.where(shared, nearest, 0)
     return jnp.take_along_axis(tried, nearest[None, :, None], 0)[0]

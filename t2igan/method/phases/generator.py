@@ -133,7 +133,7 @@ def _regression_step(
         text = drop_captions(jax.random.fold_in(key, 1), text, method.caption_dropout)
         draw = lambda z: networks.generator.apply(everyone["generator"], z, text)
         told = (draw, images, text.sentence, first, jax.random.fold_in(key, 0))
-        z, cost = paired_noise(networks, everyone, *told, method.paired_noises, batch.get("partial"))
+        z, cost = paired_noise(networks, everyone, *told, method.paired_noises, batch.get("shared"))
         error = ((images - draw(z)) ** 2).mean((1, 2, 3))
         metrics = {"loss/regression": error} | ({} if method.paired_noises else {"loss/prior": cost})
         return (error + method.inversion.prior * cost).mean(), metrics

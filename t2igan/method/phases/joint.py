@@ -66,7 +66,7 @@ def joint_step(
     game, everyone = dataclasses.replace(method.game, penalty_due=penalty_due), state.frozen | state.params
     networks, images = game.networks, batch["images"]
     real = networks.to_network(everyone, images)
-    others = {"partial": batch["partial"]} if "partial" in batch else {}
+    others = {"shared": batch["shared"]} if "shared" in batch else {}
     batch = {"real": real, "tokens": batch["tokens"], "judged": networks.judged(everyone, real, images)} | others
 
     def gradients(loss, names, key_name):
@@ -75,14 +75,14 @@ def joint_step(
         key = stream(game.seed, key_name, state.step)
         return optimizers.gradients(loss_fn, {n: state.params[n] for n in names}, batch, key, game.microbatches)
 
-    def discriminator_loss(params, real, tokens, judged, key, partial=None):  # noqa: ARG001
+    def discriminator_loss(params, real, tokens, judged, key, shared=None):  # noqa: ARG001
         return step.discriminator_loss(game, params, state.step, judged, tokens, key, control=state.control)
 
-    def generator_loss(params, real, tokens, judged, key, partial=None):
-        others = {"control": state.control, "judged": judged, "partial": partial}
+    def generator_loss(params, real, tokens, judged, key, shared=None):
+        others = {"control": state.control, "judged": judged, "shared": shared}
         return step.generator_loss(game, params, state.step, real, tokens, key, **others)
 
-    def anchor_loss(params, real, tokens, judged, key, partial=None):  # noqa: ARG001
+    def anchor_loss(params, real, tokens, judged, key, shared=None):  # noqa: ARG001
         features = game.networks.image_encoder.apply(params["image"], real)
         sentence = step.encode(game, params, tokens).sentence
         anchor = losses.contrastive(*game.networks.matching.apply(params["matching"], features, sentence))
