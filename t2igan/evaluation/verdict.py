@@ -258,11 +258,11 @@ def _healthy(figures: Mapping, found: list[Finding], num_real: int | None, compl
     name, share = followed
     start = "No grave fault" if found else "Healthy"
     how_far = f"{share:.0%} of the way to real pictures" if share <= 1 else "as far as real pictures, or farther"
-    text = f"{start}: captions are followed ({how_far}), drawings vary and are not copies."
+    text = f"{start}: captions are followed ({how_far}), drawings of different ones differ and are not copies."
     if any(finding["finding"] in ("weak_ruler", "words_never_told") for finding in found):
         text = (
-            f"Undecided: no grave fault can be seen by these figures (captions {how_far}; drawings vary and are not "
-            "copies), and they see little. Look at the sheets."
+            f"Undecided: no grave fault can be seen by these figures (captions {how_far}; drawings of different "
+            "ones differ and are not copies), and they see little. Look at the sheets."
         )
         return _finding("unsure", "note", text, name, *needed)
     return _finding("healthy", "good", text, name, *needed)
