@@ -160,6 +160,14 @@ def test_what_is_taken_from_a_preset_is_what_that_preset_has():
     assert all(get(t2igan.get_config("emoji64"), key) == value for key, value in SHORT.items())
 
 
+def test_several_noises_are_tried_where_captions_have_several_pictures():
+    several = dataclasses.replace(DRAWINGS, pictures_a_caption=1.22, distinct=700)
+    values, whys = decided(several)
+    assert values["loss.paired_noises"] == 4 and "one of them where it has several, then plays" in whys["method"]
+    assert "loss.paired_noises" not in decided(DRAWINGS)[0]
+    assert "loss.paired_noises" not in decided(several, shape=BY_SIZE["folder", 32])[0]
+
+
 def test_captions_with_parts_in_common_are_learned_from_parts_too():
     parts = dataclasses.replace(DRAWINGS, parts_share=0.6, captions_a_part=17.0)
     values, whys = decided(parts)

@@ -38,8 +38,10 @@ JUDGED = {
     "discriminator.sees": "pictures", "train.tune_decoder": True, "train.generator_learning_rate": 5e-4,
     "loss.paired_pixel_weight": 20.0,
 }  # fmt: skip
+SEVERAL_FROM = 1.05  # pictures a caption, from which on it matters that those of one caption stay apart
+NOISES = {"loss.paired_noises": 4}  # of emoji64.py
 # Of emoji64.py, where captions have parts in common: what a part alone means, drawn differently by seed.
-SHORT = {"augment.partial_captions": 0.15, "loss.paired_noises": 4}
+SHORT = {"augment.partial_captions": 0.15} | NOISES
 PARTS_SHARE, CAPTIONS_A_PART = 0.5, 4.0  # the least; emoji have .58 and 17, toon avatars 1 and 70, stamps .15 and 1.4
 BUSY = 1.5  # processes that want a core, from which it is said that the machine was busy
 
@@ -180,6 +182,8 @@ def _method(shape: Shape, data: DataFacts) -> Decision:
     if data.pictures_a_caption < OWN_PICTURE_BELOW:
         why = f"{data.pictures_a_caption:.2f} pictures a caption: the generator first learns its caption's picture"
         values = {"phases": (*before, "generator", "adversarial"), "pretrain_generator.task": "regress"} | weights
+        if shape.on_codes and data.pictures_a_caption >= SEVERAL_FROM:
+            why, values = f"{why}, one of them where it has several", values | NOISES
         if shape.on_codes and data.distinct >= FEW_TO_LEARN_FROM:
             judged = JUDGED | {"discriminator.patch_px": shape.config().space.factor}
             return Decision("method", f"{why}, then plays on decoded pictures, with the decoder", values | judged)
