@@ -18,7 +18,16 @@ from t2igan.method import phases
 from t2igan.training import auto, plan
 from t2igan.training.auto import machine as machine_lib
 from t2igan.training.auto import written
-from t2igan.training.auto.choose import JUDGED, LEAST_PICTURES, SHORT, Decision, choose, choose_shape, configured, risks
+from t2igan.training.auto.choose import (
+    JUDGED,
+    LEAST_PICTURES,
+    NOISES,
+    Decision,
+    choose,
+    choose_shape,
+    configured,
+    risks,
+)
 from t2igan.training.auto.facts import DataFacts, MachineFacts, Rates
 from t2igan.training.auto.lengths import lengths, overhead_s, phase_images
 from t2igan.training.auto.shapes import SHAPES, predicted_images_s
@@ -103,8 +112,8 @@ def test_every_shape_is_a_valid_configuration_for_all_kinds_of_data(shape):
         DRAWINGS, style="photographs", cut_share=0.5, alpha_share=0.2, visible_level=250.0
     )
     icons = dataclasses.replace(DRAWINGS, alpha_share=0.9, visible_level=100.0, distinct=500)
-    made_of_parts = dataclasses.replace(DRAWINGS, parts_share=1.0, captions_a_part=70.0)
-    for data in (DRAWINGS, many, photographs, icons, made_of_parts):
+    several = dataclasses.replace(DRAWINGS, pictures_a_caption=1.22)
+    for data in (DRAWINGS, many, photographs, icons, several):
         for machine in (LAPTOP, GPU, OLD_GPU, dataclasses.replace(GPU, devices=3)):
             config = configured(shape, choose(shape, data, machine))
             assert config.data.image_size_px == shape.size_px
@@ -157,7 +166,7 @@ def test_what_is_taken_from_a_preset_is_what_that_preset_has():
     assert config.image_encoder.patch_px == preset.image_encoder.patch_px
     for key in (*JUDGED, "discriminator.patch_px"):
         assert values[key] == get(preset, key), key
-    assert all(get(t2igan.get_config("emoji64"), key) == value for key, value in SHORT.items())
+    assert all(get(t2igan.get_config("emoji64"), key) == value for key, value in NOISES.items())
 
 
 def test_several_noises_are_tried_where_captions_have_several_pictures():
@@ -166,17 +175,6 @@ def test_several_noises_are_tried_where_captions_have_several_pictures():
     assert values["loss.paired_noises"] == 4 and "one of them where it has several, then plays" in whys["method"]
     assert "loss.paired_noises" not in decided(DRAWINGS)[0]
     assert "loss.paired_noises" not in decided(several, shape=BY_SIZE["folder", 32])[0]
-
-
-def test_captions_with_parts_in_common_are_learned_from_parts_too():
-    parts = dataclasses.replace(DRAWINGS, parts_share=0.6, captions_a_part=17.0)
-    values, whys = decided(parts)
-    assert SHORT.items() <= values.items() and "60% of the captions have parts" in whys["prompts"]
-    for changes in (
-        {"parts_share": 0.4}, {"captions_a_part": 1.4}, {"distinct": 1_999}, {"pictures_a_caption": 2.0, "captions": 9},
-    ):  # fmt: skip
-        assert not SHORT.keys() & decided(dataclasses.replace(parts, **changes))[0].keys(), changes
-    assert not SHORT.keys() & decided(parts, shape=BY_SIZE["folder", 32])[0].keys()
 
 
 def test_small_data_is_augmented_and_the_risk_is_said():

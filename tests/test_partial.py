@@ -13,7 +13,7 @@ from configs import base
 from t2igan import nets, step
 from t2igan.config.checks import check
 from t2igan.data import Batches, Dataset
-from t2igan.data.partial import PartialRows, partial_captions, parts, told_by_parts
+from t2igan.data.partial import PartialRows, partial_captions, parts
 from t2igan.data.tokenizer import Tokenizer
 from t2igan.errors import UserError
 from t2igan.inference.snapshot import load_snapshot
@@ -48,14 +48,6 @@ def test_parts(caption, expected):
     assert parts(caption) == expected
     if caption.strip(" ,") == caption:
         assert "".join(parts(caption)) == caption
-
-
-def test_what_captions_have_in_common_by_their_parts():
-    assert told_by_parts([]) == (0.0, 0.0)
-    assert told_by_parts(["a cat", "a dog"]) == (0.0, 0.0)
-    # "a cat" is a part of three, "a dog" of one: (9 + 1) / 4. "An ape" has no parts.
-    captions = ["a cat, red", "a cat, blue", "a cat in a hat", "a dog, red", "an ape"]
-    assert told_by_parts(captions) == (0.8, 2.5)
 
 
 def test_a_part_or_more_is_left_out_and_the_first_stays():

@@ -66,17 +66,6 @@ def partial_captions(caption: str, most: int) -> tuple[str, ...]:
     return tuple(found)
 
 
-def told_by_parts(captions: Sequence[str]) -> tuple[float, float]:
-    """Returns the share of captions that have parts, and how many captions a partial one is a part of, on average.
-
-    Captions that partial ones are made of, such as of a template, have many in common; names have none.
-    """
-    of_each = [partial_captions(caption, MOST_PARTIAL) for caption in captions]
-    counts = Counter(itertools.chain.from_iterable(of_each))
-    share = sum(map(bool, of_each)) / max(len(of_each), 1)
-    return share, sum(count**2 for count in counts.values()) / max(counts.total(), 1)
-
-
 class PartialRows:
     """Which captions of a table are replaced by parts of them: the parts follow the whole ones in the table."""
 

@@ -40,9 +40,6 @@ JUDGED = {
 }  # fmt: skip
 SEVERAL_FROM = 1.05  # pictures a caption, from which on it matters that those of one caption stay apart
 NOISES = {"loss.paired_noises": 4}  # of emoji64.py
-# Of emoji64.py, where captions have parts in common: what a part alone means, drawn differently by seed.
-SHORT = {"augment.partial_captions": 0.15} | NOISES
-PARTS_SHARE, CAPTIONS_A_PART = 0.5, 4.0  # the least; emoji have .58 and 17, toon avatars 1 and 70, stamps .15 and 1.4
 BUSY = 1.5  # processes that want a core, from which it is said that the machine was busy
 
 
@@ -125,7 +122,7 @@ def choose(shape: Shape, data: DataFacts, machine: MachineFacts) -> list[Decisio
             f"least, some hundred are few, and some thousand are good"
         )
     decisions = [_space(shape, data), _squares(data), _colours(data), _method(shape, data), _text(shape, data, machine)]
-    decisions += [_prompts(shape, data), _augmentation(shape, data), _batches(shape, data, machine), _monitoring(data)]
+    decisions += [_augmentation(shape, data), _batches(shape, data, machine), _monitoring(data)]
     return [decision for decision in decisions if decision is not None]
 
 
@@ -190,16 +187,6 @@ def _method(shape: Shape, data: DataFacts) -> Decision:
         return Decision("method", f"{why}, then plays", values | ({} if shape.on_codes else REGRESSION))
     why = f"{data.pictures_a_caption:.1f} pictures a caption: to learn one of them would take their variety away"
     return Decision("method", f"{why}, so the game alone", {"phases": (*before, "adversarial")} | weights)
-
-
-def _prompts(shape: Shape, data: DataFacts) -> Decision | None:
-    few = data.distinct < FEW_TO_LEARN_FROM or data.pictures_a_caption >= OWN_PICTURE_BELOW
-    if not shape.on_codes or few or data.parts_share < PARTS_SHARE or data.captions_a_part < CAPTIONS_A_PART:
-        return None
-    why = f"{data.parts_share:.0%} of the captions have parts, and what is left of one is a part of"
-    many = f"{data.captions_a_part:.0f} (mean)"
-    share = f"{SHORT['augment.partial_captions']:.0%}"
-    return Decision("prompts", f"{share} are learned from a part alone, since prompts are short: {why} {many}", SHORT)
 
 
 def _text(shape: Shape, data: DataFacts, machine: MachineFacts) -> Decision:

@@ -12,7 +12,6 @@ import numpy as np
 
 from t2igan.data import Dataset, different
 from t2igan.data.dataset import pictures_a_caption
-from t2igan.data.partial import told_by_parts
 from t2igan.data.peek import Peek
 from t2igan.data.summary import different_pictures
 from t2igan.data.tokenizer import Tokenizer
@@ -49,8 +48,6 @@ class DataFacts:
       unseen_share: share of the held-out captions with a word that no training caption has.
       english: whether they seem to be in English.
       sides_share: share of captions that tell left from right.
-      parts_share: share of captions of which a part can be left out; `captions_a_part`: those that have what is left in
-        common, on average.
     """
 
     pictures: int
@@ -73,8 +70,6 @@ class DataFacts:
     unseen_share: float
     english: bool
     sides_share: float
-    parts_share: float = 0.0
-    captions_a_part: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +123,6 @@ def data_facts(seen: Peek, datasets: Sequence[Dataset], tokenizer_config: Any) -
     held = [one for one in different(datasets) if one.split != train.split]
     known = {word for of_one in words for word in of_one}
     unknown = [not of_one <= known for one in held for of_one in _words(one.captions)]
-    parts_share, captions_a_part = told_by_parts(counted)
     return DataFacts(
         pictures=len(train),
         distinct=different_pictures(train),
@@ -150,8 +144,6 @@ def data_facts(seen: Peek, datasets: Sequence[Dataset], tokenizer_config: Any) -
         unseen_share=float(np.mean(unknown)) if unknown else 0.0,
         english=_is_english(counted),
         sides_share=float(np.mean([bool(of_one & SIDES) for of_one in words])),
-        parts_share=parts_share,
-        captions_a_part=captions_a_part,
     )
 
 
