@@ -71,7 +71,7 @@ def test_a_model_that_names_no_caption_waits_for_one_and_helps_with_it(chromium,
         visitor.page.fill("#caption", "a person with a ")
         chips = "[...document.querySelectorAll('#suggestions button')].map((chip) => chip.innerText)"
         offers = f"() => {chips}.join().startsWith("
-        visitor.page.wait_for_function(f"{offers}'blue,person,red,')")  # what captions had after "a"
+        visitor.page.wait_for_function(f"{offers}'person,red,blue,')")  # what captions had after "a"
         visitor.page.click("#suggestions button:has-text('red')")
         visitor.page.wait_for_function(f"{offers}'cap,top,')")
         visitor.write(CAPTION)

@@ -46,6 +46,7 @@ class _Group:
 
 
 _group: _Group | None = None
+_ending = threading.Lock()  # never let go: heartbeats and a message may say at once that a process is lost
 
 
 def start(place: Place | None, time_limit_s: float = START_TIMEOUT_S) -> None:
@@ -218,6 +219,7 @@ def _watch(group: _Group) -> None:
 
 def _end(message: str) -> None:
     """Ends this process at once: its main thread may wait in a collective for one that will never come."""
+    _ending.acquire()
     goes_on = "" if " stopped: " in message else "; the same command goes on from the last checkpoint"
     os.write(2, f"{program()}: {message}, so process {index()} ends too{goes_on}\n".encode())
     os._exit(LOST)
