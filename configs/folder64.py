@@ -8,7 +8,8 @@ pictures and the machine (docs/auto.md), and ends within the minutes that it is 
 
 The method and the networks are those of toon64.py. Augmentation adapts itself (ADA, Karras et al. 2020,
 arXiv:2006.06676), because a folder is often small: its probability rises where the discriminator tells training
-pictures from drawings too surely, and stays near 0 where it does not. What it takes, before it runs:
+pictures from drawings too surely, and stays near 0 where it does not. Where several pictures have one caption,
+`--config.loss.paired_noises=4` keeps them from being mixed (docs/auto.md shows it). What it takes, before it runs:
 
     t2igan train --config=folder64 --dry_run
 
