@@ -298,10 +298,15 @@ def _rows_of(images: np.ndarray, rows: np.ndarray) -> Any:
     return Mapped(images, rows)
 
 
+def as_compared(caption: str) -> str:
+    """Returns a caption without what makes no difference: capitals, and how much white space there is."""
+    return " ".join(caption.lower().split())
+
+
 def pictures_a_caption(captions: Sequence[Sequence[str]]) -> float:
     """Returns how many pictures there are to a caption on average: pictures with captions by different captions.
 
     Each picture counts with its first caption; capitals and white space make no difference.
     """
-    first = [" ".join(of_one[0].lower().split()) for of_one in captions if of_one and of_one[0].strip()]
+    first = [as_compared(of_one[0]) for of_one in captions if of_one and of_one[0].strip()]
     return len(first) / max(len(set(first)), 1)

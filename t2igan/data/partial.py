@@ -14,6 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from t2igan.data.dataset import as_compared
+
 # A part begins after one of these signs (not after "Mrs."), or with one of these words; languages without such words
 # have the signs.
 SIGNS = re.compile(r"\s*[,;:|]\s+|(?<=\w{4})\.\s+|,(?=[^\x00-\x7f])|\s*[、，；：。]\s*")
@@ -80,14 +82,17 @@ class PartialRows:
         self._share = share
         self._num = np.array([len(of_one) for of_one in of_each], np.int64)
         self._first = len(captions) + np.cumsum(self._num) - self._num
-        parts_of_others, pictures = set(self.captions), Counter(map(str.casefold, captions))
-        self._shared = np.array([one in parts_of_others or pictures[one.casefold()] > 1 for one in captions])
+        compared = [as_compared(caption) for caption in captions]
+        parts_of_others, pictures = set(self.captions), Counter(compared)
+        self._shared = np.array(
+            [a in parts_of_others or pictures[b] > 1 for a, b in zip(captions, compared, strict=True)]
+        )
 
     def replaced(self, rows: np.ndarray, shortens: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns rows of the table in place of those of whole captions, and which of these are shared.
 
         Shared is a caption that is true of other pictures too: one with a part left out, a whole one that is a part of
-        another, or that of several pictures, capitals aside.
+        another, or that of several pictures, as `as_compared` compares them.
 
         `shortens` and `which` are uniform random numbers in [0, 1), one each for every row.
         """

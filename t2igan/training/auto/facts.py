@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from t2igan.data import Dataset, different
-from t2igan.data.dataset import pictures_a_caption
+from t2igan.data.dataset import as_compared, pictures_a_caption
 from t2igan.data.peek import Peek
 from t2igan.data.summary import different_pictures
 from t2igan.data.tokenizer import Tokenizer
@@ -136,7 +136,7 @@ def data_facts(seen: Peek, datasets: Sequence[Dataset], tokenizer_config: Any) -
         alpha_share=seen.alpha_share,
         visible_level=seen.visible_level,
         grey_share=seen.grey_share,
-        captions=len({_same(caption) for caption in captions}),
+        captions=len({as_compared(caption) for caption in captions}),
         pictures_a_caption=pictures_a_caption(train.captions),
         caption_words=int(np.median([len(caption.split()) for caption in counted])),
         longest_tokens=int(tokens.max()),
@@ -154,10 +154,6 @@ def installed_text_models(packages: Mapping[str, Any] = PACKAGES) -> tuple[str, 
 
 def _words(captions: Sequence[Sequence[str]]) -> list[set[str]]:
     return [{word for caption in of_one for word in WORD.findall(caption.lower())} for of_one in captions]
-
-
-def _same(caption: str) -> str:
-    return " ".join(caption.lower().split())
 
 
 def _is_english(captions: Sequence[str]) -> bool:
