@@ -20,13 +20,23 @@ from t2igan.method.techniques.regularize import no_caption
 
 # Compiled once each, when first needed: a call is cut into pieces of these sizes, the last one padded.
 BATCH_SIZES = tuple(2**i for i in range(7))
+ENCODED_SIZES = (1, 8, 64)  # of captions, likewise: mostly all pictures of a call have the same one
 MOST_THREADS = 4  # that draw by themselves: each call has XLA's own threads besides, which share the cores
 Piece = TypeVar("Piece")
+Rows = TypeVar("Rows")
+
+
+def encode(networks: nets.Networks, params, tokens) -> nets.Text:
+    """Returns what the generator reads of captions, of tokens [N, T]."""
+    return networks.text_encoder.apply(params["text"], tokens)
 
 
 def pictures(networks: nets.Networks, params, tokens, z, guidance=None) -> Float[Array, "N H W C"]:
     """Returns pictures in [-1, 1] or a little beyond, of tokens [N, T] and noise [N, Z]."""
-    text = networks.text_encoder.apply(params["text"], tokens)
+    return _pictures_of(networks, params, encode(networks, params, tokens), z, guidance)
+
+
+def _pictures_of(networks: nets.Networks, params, text: nets.Text, z, guidance) -> Float[Array, "N H W C"]:
     how = () if guidance is None else (guidance,)  # a generator of one's own need not know it
     images = networks.generator.apply(params["generator"], z, _guided(text, guidance), *how)
     return networks.to_pixels(params, images)
@@ -34,7 +44,14 @@ def pictures(networks: nets.Networks, params, tokens, z, guidance=None) -> Float
 
 def draw(networks: nets.Networks, params, tokens, seeds, truncation, guidance=None) -> UInt8[Array, "N H W C"]:
     """Returns pictures as bytes, of tokens [N, T] and seeds [N]."""
-    return to_bytes(pictures(networks, params, tokens, truncation * noise(seeds, networks.z_dim), guidance))
+    return draw_encoded(networks, params, encode(networks, params, tokens), seeds, truncation, guidance)
+
+
+def draw_encoded(
+    networks: nets.Networks, params, text: nets.Text, seeds, truncation, guidance=None
+) -> UInt8[Array, "N H W C"]:
+    """Returns pictures as bytes, of encoded captions and seeds [N]; `draw` in one."""
+    return to_bytes(_pictures_of(networks, params, text, truncation * noise(seeds, networks.z_dim), guidance))
 
 
 def _guided(text: nets.Text, guidance) -> nets.Text:
@@ -118,16 +135,16 @@ def several_at_once(draw: Callable[[Piece], np.ndarray], pieces: Sequence[Piece]
             yield waiting.popleft().result()
 
 
-def padded_size(images: int) -> int:
-    """Returns the least of `BATCH_SIZES`, for which programs are compiled, that holds so many pictures."""
-    return min(size for size in BATCH_SIZES if size >= images)
+def padded_size(rows: int, sizes: Sequence[int] = BATCH_SIZES) -> int:
+    """Returns the least of `sizes`, for which programs are compiled, that holds so many rows."""
+    return min(size for size in sizes if size >= rows)
 
 
-def padded(arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """Returns rows repeated up to one of `BATCH_SIZES`."""
-    filled = len(arrays[0])
-    size = padded_size(filled)
-    return tuple(np.pad(x, ((0, size - filled), *[(0, 0)] * (x.ndim - 1)), mode="edge") for x in arrays)
+def padded(arrays: Rows, sizes: Sequence[int] = BATCH_SIZES) -> Rows:
+    """Returns arrays, in tuples and the like, whose rows are repeated up to one of `sizes`."""
+    filled = len(jax.tree.leaves(arrays)[0])
+    extra = padded_size(filled, sizes) - filled
+    return jax.tree.map(lambda x: np.pad(x, ((0, extra), *[(0, 0)] * (x.ndim - 1)), mode="edge"), arrays)
 
 
 def noise(seeds: UInt32[Array, " N"], z_dim: int) -> Float[Array, "N {z_dim}"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +19,16 @@ from t2igan.errors import UserError, command
 from t2igan.inference import shipped
 from t2igan.inference.arguments import as_prompts, as_seeds, check_number
 from t2igan.inference.checkpoint import said_of, saved_steps
-from t2igan.inference.drawing import BATCH_SIZES, draw, draw_composed, encode_composed, padded, several_at_once
+from t2igan.inference.drawing import (
+    BATCH_SIZES,
+    ENCODED_SIZES,
+    draw_composed,
+    draw_encoded,
+    encode,
+    encode_composed,
+    padded,
+    several_at_once,
+)
 from t2igan.inference.fitting import check_kinds, networks_of_stranger
 from t2igan.inference.forked import check_not_forked
 from t2igan.inference.pretrained.opening import WEIGHTS, reader_of_snapshot
@@ -48,7 +58,8 @@ class Model:
         self.info = snapshot.info
         self.digest = snapshot.digest
         self.seen = Seen.from_json(snapshot.seen)  # of the training captions; None where the snapshot does not say
-        self._draw = jax.jit(draw, static_argnums=0)
+        self._encode = jax.jit(encode, static_argnums=0)
+        self._draw = jax.jit(draw_encoded, static_argnums=0)
         self._draw_composed = jax.jit(draw_composed, static_argnums=0)
 
     def sample(
@@ -88,8 +99,36 @@ class Model:
           images: one of `t2igan.inference.drawing.BATCH_SIZES`.
           guidance: as in `sample`; only whether it is 1 counts.
         """
-        arguments = (self.tokenizer.encode(["a"] * images), np.zeros(images, np.uint32), *_how(1.0, guidance))
-        self._draw.lower(self.networks, self.params, *arguments).compile()
+        tokens = self.tokenizer.encode(["a"] * images)
+        if images in ENCODED_SIZES:
+            self._encode.lower(self.networks, self.params, tokens).compile()
+        text = jax.eval_shape(functools.partial(encode, self.networks), self.params, tokens)
+        arguments = (np.zeros(images, np.uint32), *_how(1.0, guidance))
+        self._draw.lower(self.networks, self.params, text, *arguments).compile()
+
+    def encoded(self, captions: Sequence[str]) -> nets.Text:
+        """Returns captions as the generator reads them, for `sample_encoded`: NumPy arrays, a row a caption.
+
+        Args:
+          captions: at most 64; those that are too long are cut.
+        """
+        tokens = padded(self.tokenizer.encode(captions), ENCODED_SIZES)
+        text = self._encode(self.networks, self.params, tokens)
+        return jax.tree.map(lambda x: np.asarray(x)[: len(captions)], text)
+
+    def sample_encoded(
+        self, text: nets.Text, seeds: np.ndarray, truncation: float = 1.0, guidance: float = 1.0
+    ) -> np.ndarray:
+        """Returns the pictures of `sample`, uint8 [N, H, W, C], of captions that `encoded` has read.
+
+        Args:
+          text: at most 64 rows.
+          seeds: uint32 [N].
+          truncation, guidance: as in `sample`, and not checked.
+        """
+        arguments = padded((text, seeds))
+        images = self._draw(self.networks, self.params, *arguments, *_how(truncation, guidance))
+        return np.asarray(images)[: len(seeds)]
 
     def unseen(self, prompts: str | Iterable[str]) -> list[Unseen]:
         """Returns, of each prompt with words or neighbours that no training caption had, which these are.
@@ -152,18 +191,19 @@ class Model:
 
     def _drawn(self, meant: list[Prompt], seeds: np.ndarray, truncation: float, guidance: float) -> np.ndarray:
         """The pictures of at most 64 prompts; those that are plain captions go the short way, as ever."""
-        how = _how(truncation, guidance)
         plain = [i for i, prompt in enumerate(meant) if prompt.caption is not None]
         composed = [i for i, prompt in enumerate(meant) if prompt.caption is None]
         drawn: dict[int, np.ndarray] = {}
         if plain:
-            tokens = self.tokenizer.encode([str(meant[i].caption) for i in plain])
-            arguments = padded((tokens, seeds[plain]))
-            drawn |= zip(plain, np.asarray(self._draw(self.networks, self.params, *arguments, *how)), strict=False)
+            captions = [str(meant[i].caption) for i in plain]
+            rows = {caption: row for row, caption in enumerate(dict.fromkeys(captions))}  # each is encoded once
+            text = self.encoded(list(rows))
+            text = jax.tree.map(lambda x: x[[rows[caption] for caption in captions]], text)
+            drawn |= zip(plain, self.sample_encoded(text, seeds[plain], truncation, guidance), strict=True)
         if composed:
             self.check_styled("a prompt with weights, AND or a negative")
             arguments = padded((*encode_composed(self.tokenizer, [meant[i] for i in composed]), seeds[composed]))
-            images = self._draw_composed(self.networks, self.params, *arguments, *how)
+            images = self._draw_composed(self.networks, self.params, *arguments, *_how(truncation, guidance))
             drawn |= zip(composed, np.asarray(images), strict=False)
         return np.stack([drawn[i] for i in range(len(meant))])
 

@@ -218,7 +218,7 @@ def filled(
       noises: number of pictures -> noise for each.
     """
     size = padded_size(len(images))
-    fill = lambda x: jnp.asarray(padded((x,))[0])
+    fill = lambda x: jnp.asarray(padded(x))
     text = encode_text(model, [*captions, *[captions[-1]] * (size - len(captions))])
     drawn = _filled(model.networks, model.params, fill(images), fill(visible), noises(size), text)
     return np.asarray(drawn)[: len(images)]

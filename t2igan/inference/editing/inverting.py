@@ -163,7 +163,7 @@ def look(
     """
     filled = len(images)
     size = padded_size(filled)
-    fill = lambda x: jnp.asarray(padded((x,))[0])
+    fill = lambda x: jnp.asarray(padded(x))
     text = encode_text(model, [*captions, *[captions[-1]] * (size - filled)])
     target = Target(to_unit(fill(images)), fill(visible), text)
     networks, params = model.networks, model.params

@@ -5,6 +5,9 @@ padded to powers of two; where that costs more than two calls would, as on a CPU
 An accelerator has one thread. A CPU has several, since one call leaves cores idle (docs/serving.md): what waits is
 divided among those that have nothing to do. One of them at a time does long work, so that the others go on drawing.
 
+Clients whose pictures were drawn together ask again together, one after the other. So a thread that has drawn takes a
+few that wait no sooner than the event loop has answered and read what came meanwhile; on an idle server that is at once.
+
 At the start each size is compiled, the small ones first, and drawn once by the first thread; until then the largest of
 these is the largest batch, so that nobody waits for a compilation. Two threads compile: while one size is traced, which
 is work of Python, the other one is compiled or read from the cache. A size that the device has no memory for is left
@@ -25,13 +28,13 @@ from typing import Any
 import numpy as np
 
 from t2igan.errors import UserError
-from t2igan.inference.drawing import BATCH_SIZES, padded_size
+from t2igan.inference.drawing import BATCH_SIZES
+from t2igan.inference.serving.batch_sizes import Durations, part
 from t2igan.inference.serving.queueing import FairQueue, Full, Group, Job, Picture
 
 FAILURES_UNTIL_UNREADY = 3  # draws in a row
-_RISE = 1.1  # by which the least time of a size may grow with each batch, since machines have other work
-_CALL_S = 0.0005  # what a further call takes besides drawing
-_WORTH_A_CALL = 0.9  # of the time of one call, that two of smaller batches may take
+_GATHERED_IMAGES = 16  # of so many a batch takes hardly longer a picture than the largest one
+_GATHERING_TURNS = 3  # of the event loop: answers are sent, requests that follow are read, and are submitted
 _COMPILING_THREADS = 2  # tracing holds Python's lock, so that more gain nothing
 
 
@@ -41,39 +44,6 @@ Draw = Callable[[Group, Sequence[str], Sequence[int]], np.ndarray]
 OnBatch = Callable[[Group, int, float, bool], None]
 # Compiles what draws so many pictures of a group, on a thread of its own.
 Compile = Callable[[Group, int], None]
-
-
-class Durations:
-    """How long batches took of late, by model and size; what padding costs follows from it."""
-
-    def __init__(self) -> None:
-        self._least_s: dict[tuple[str, int], float] = {}
-
-    def note(self, group: Group, images: int, seconds: float) -> None:
-        """Takes note of a batch; the least time of late counts."""
-        key = group.model, padded_size(images)
-        self._least_s[key] = min(seconds, _RISE * self._least_s.get(key, seconds))
-
-    def worth(self, group: Group, images: int) -> int:
-        """Returns how many of so many pictures to draw now: all of them, or as many as fill a smaller batch.
-
-        The latter where that batch and the rest take less time than a padded one of all; so far as is known. Of the
-        rest's batch only what it fills counts: while the first is drawn others come and fill it.
-        """
-        size = padded_size(images)
-        smaller = size // 2
-        if size == images or smaller == 0:
-            return images
-        sizes = (size, smaller, padded_size(images - smaller))
-        whole_s, first_s, rest_s = (self._least_s.get((group.model, each), 0.0) for each in sizes)
-        known = whole_s and first_s and rest_s
-        in_two_s = first_s + rest_s * (images - smaller) / sizes[2] + _CALL_S
-        return smaller if known and in_two_s < _WORTH_A_CALL * whole_s else images
-
-
-def part(images: int, idle: int) -> int:
-    """Returns how many of so many pictures one of several idle threads draws: all for one, else a power of two."""
-    return images if idle <= 1 else 1 << max(images // idle, 1).bit_length() - 1
 
 
 class NobodyWaits(Exception):
@@ -120,6 +90,8 @@ class Batcher:
         self._images_per_s = 0.0  # of recent batches, a thread
         self._durations = Durations()
         self._failures = 0
+        self._gathering = False  # whether a few pictures are left to wait for more
+        self._waking = False  # whether the event loop is about to end that
         self._drawing = 0  # threads that have a batch
         self._at_work = False  # whether one of these is a long work
         self._threads = [
@@ -184,8 +156,23 @@ class Batcher:
             if self._closing:
                 raise Full(whole=True)
             self._queue.put(job)
-            self._condition.notify(1 if self.warm else len(self._threads))  # until then the first one alone may draw
+        self._wake_soon(1)
         return job
+
+    def _wake_soon(self, turns: int) -> None:
+        """Wakes a thread after so many turns of the event loop, once for all that comes; called on the event loop."""
+        if not self._waking:
+            self._waking = True
+            asyncio.get_running_loop().call_soon(self._wake, turns)
+
+    def _wake(self, turns: int) -> None:
+        if turns > 1:
+            asyncio.get_running_loop().call_soon(self._wake, turns - 1)
+            return
+        self._waking = False
+        with self._condition:
+            self._gathering = False
+            self._condition.notify(1 if self.warm else len(self._threads))  # until then the first one alone may draw
 
     def _run(self, first: bool) -> None:
         """Draws until the end; the first thread compiles and times sizes besides."""
@@ -214,6 +201,8 @@ class Batcher:
 
     def _may_take(self, first: bool) -> bool:
         """Whether something waits that a thread may draw: all but the first have to wait until all is compiled."""
+        if self._gathering and self.warm and not self._closing and self._queue.images < _GATHERED_IMAGES:
+            return False
         return (first or self.warm) and self._queue.any(works=not self._at_work)
 
     def _may_time(self) -> bool:
@@ -306,7 +295,12 @@ class Batcher:
             self._images_per_s = 0.8 * (self._images_per_s or pace) + 0.2 * pace
         if not isinstance(error, UserError | NobodyWaits):
             self._on_batch(group, len(batch), seconds, error is not None)
-        self._call(lambda: _deliver(batch, images, error))
+        self._gathering = True
+        self._call(lambda: self._hand_over(batch, images, error))
+
+    def _hand_over(self, batch: list[Picture], images: Sequence[Any] | np.ndarray | None, error: Exception | None):
+        _deliver(batch, images, error)
+        self._wake_soon(_GATHERING_TURNS)
 
     def _call(self, function: Callable[[], None]) -> None:
         assert self._loop is not None

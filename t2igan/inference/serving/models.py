@@ -20,6 +20,7 @@ from t2igan.inference.pictures import read_facts
 from t2igan.inference.prompts import Prompt, parse
 from t2igan.inference.sample import WHICH, Model, load, snapshot_path
 from t2igan.inference.serving.answers import ApiError
+from t2igan.inference.serving.encoded import LONGEST_REMEMBERED, EncodedCaptions
 from t2igan.inference.serving.encoding import shown_px
 from t2igan.inference.serving.queueing import Group
 from t2igan.inference.serving.vocabulary import Vocabulary
@@ -29,7 +30,6 @@ from t2igan.inference.snapshot import Snapshot, load_snapshot
 _ALIAS = re.compile(r"(gpt-image|chatgpt-image|dall-e)[\w.-]*")
 _MOST_EXAMPLES = 12
 _REMEMBERED = 1024  # prompts: a client mostly draws the same one again, with other seeds
-_LONGEST_REMEMBERED = 2_000  # characters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +49,17 @@ class ServedModel:
         return functools.lru_cache(_REMEMBERED)(lambda prompt, negative: self.model.understood([prompt], negative)[0])
 
     @functools.cached_property
+    def encoded(self) -> EncodedCaptions:
+        """What the model's text encoder makes of captions; the last ones are remembered."""
+        return EncodedCaptions(self.model.encoded)
+
+    @functools.cached_property
     def tokens(self) -> Callable[[str], int]:
         """How many tokens the model reads of a prompt; the last ones are remembered."""
         tokenizer = self.model.tokenizer
         count = lambda prompt: min(int(tokenizer.lengths([prompt])[0]), tokenizer.max_tokens)
         remembered = functools.lru_cache(_REMEMBERED)(count)
-        return lambda prompt: remembered(prompt) if len(prompt) <= _LONGEST_REMEMBERED else count(prompt)
+        return lambda prompt: remembered(prompt) if len(prompt) <= LONGEST_REMEMBERED else count(prompt)
 
     @functools.cached_property
     def _unseen(self) -> Callable[[str], Unseen | None]:
@@ -169,9 +174,11 @@ class Catalogue(Mapping[str, ServedModel]):
 
     def draw(self, group: Group, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """Draws pictures of one group, uint8 [N, H, W, C]; prompts have been checked before."""
-        model = self._models[group.model].model
-        how: dict[str, Any] = {"cut_long": group.as_caption, "guidance": group.guidance, "negative": group.negative}
-        return model.sample(prompts, seeds, group.truncation, **how)
+        served = self._models[group.model]
+        if group.as_caption:
+            seeds = np.asarray(seeds, np.uint32)
+            return served.model.sample_encoded(served.encoded.of(prompts), seeds, group.truncation, group.guidance)
+        return served.model.sample(prompts, seeds, group.truncation, guidance=group.guidance, negative=group.negative)
 
     def compile(self, group: Group, images: int) -> None:
         """Compiles what draws so many pictures of one of `groups_to_warm` at once; on any thread."""
