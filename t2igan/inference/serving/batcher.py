@@ -6,7 +6,7 @@ An accelerator has one thread. A CPU has several, since one call leaves cores id
 divided among those that have nothing to do. One of them at a time does long work, so that the others go on drawing.
 
 Clients whose pictures were drawn together ask again together, one after the other. So a thread that has drawn takes a
-few that wait no sooner than the event loop has answered and read what came meanwhile; on an idle server that is at once.
+few that wait no sooner than the event loop has answered and read what came meanwhile.
 
 At the start each size is compiled, the small ones first, and drawn once by the first thread; until then the largest of
 these is the largest batch, so that nobody waits for a compilation. Two threads compile: while one size is traced, which
@@ -92,7 +92,7 @@ class Batcher:
         self._failures = 0
         self._gathering = False  # whether a few pictures are left to wait for more
         self._waking = False  # whether the event loop is about to end that
-        self._drawing = 0  # threads that have a batch
+        self._under_way: list[list[Picture]] = []  # batches that threads have
         self._at_work = False  # whether one of these is a long work
         self._threads = [
             threading.Thread(target=self._run, args=(i == 0,), name=f"t2igan-device-{i}", daemon=True)
@@ -207,15 +207,15 @@ class Batcher:
 
     def _may_time(self) -> bool:
         """Whether a size is to be timed, and nothing else goes on."""
-        return self.warm and bool(self._to_time) and not self._queue.images and not self._drawing
+        return self.warm and bool(self._to_time) and not self._queue.images and not self._under_way
 
     def _take(self) -> list[Picture]:
         """What the thread that asks draws next: a part of what waits, if others could draw another one."""
-        idle = len(self._threads) - self._drawing if self.warm else 1  # this one, too
+        idle = len(self._threads) - len(self._under_way) if self.warm else 1  # this one, too
         worth = lambda group, images: self._durations.worth(group, part(images, idle))
         batch = self._queue.take(self._largest_compiled(), worth, works=not self._at_work)
         if batch:
-            self._drawing += 1
+            self._under_way.append(batch)
             self._at_work |= batch[0].job.group.work is not None
             if self._queue.images or self._closing:  # for others to draw, or the end
                 self._condition.notify_all()
@@ -223,7 +223,7 @@ class Batcher:
 
     def _end(self, batch: list[Picture]) -> None:
         with self._condition:
-            self._drawing -= 1
+            self._under_way.remove(batch)
             self._at_work &= batch[0].job.group.work is None
             if self._to_time or self._queue.images:
                 self._condition.notify_all()
@@ -295,12 +295,22 @@ class Batcher:
             self._images_per_s = 0.8 * (self._images_per_s or pace) + 0.2 * pace
         if not isinstance(error, UserError | NobodyWaits):
             self._on_batch(group, len(batch), seconds, error is not None)
-        self._gathering = True
-        self._call(lambda: self._hand_over(batch, images, error))
+        gathers = self._others_ask(batch[0].job)
+        self._gathering |= gathers
+        self._call(lambda: self._hand_over(batch, images, error, gathers))
 
-    def _hand_over(self, batch: list[Picture], images: Sequence[Any] | np.ndarray | None, error: Exception | None):
+    def _others_ask(self, job: Job) -> bool:
+        """Whether there are other jobs than this one: only these have clients that may ask again."""
+        with self._condition:
+            drawn = (picture.job for batch in self._under_way for picture in batch)
+            return any(other is not job for jobs in (drawn, self._queue.jobs()) for other in jobs)
+
+    def _hand_over(
+        self, batch: list[Picture], images: Sequence[Any] | np.ndarray | None, error: Exception | None, gathers: bool
+    ) -> None:
         _deliver(batch, images, error)
-        self._wake_soon(_GATHERING_TURNS)
+        if gathers:
+            self._wake_soon(_GATHERING_TURNS)
 
     def _call(self, function: Callable[[], None]) -> None:
         assert self._loop is not None

@@ -75,6 +75,7 @@ class Guard:
             await exchange.answer(exchange.fault())
         finally:
             self._note(exchange)
+            scope.pop("t2igan", None)  # or the answer's memory waits for the garbage collector: each has the other
 
     def _check(self, exchange: Exchange) -> None:
         """Raises `ApiError` for a host, an origin or a key that is none of ours."""

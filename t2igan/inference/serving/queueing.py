@@ -82,9 +82,11 @@ class FairQueue:
         """Adds a job. Raises `Full` where there is no room for it, or it would be above its client's share."""
         if self.images + job.waiting > self._most:
             self._forget_those_that_left()
-        own = sum(other.waiting for other in self._jobs.get(job.client, ()) if not other.future.done())
         if self.images + job.waiting > self._most:
             raise Full(whole=True)
+        own = 0
+        if self.images + job.waiting > self._share:  # or nobody can be above it
+            own = sum(other.waiting for other in self._jobs.get(job.client, ()) if not other.future.done())
         if own and own + job.waiting > self._share:
             raise Full(whole=False)
         if job.client not in self._jobs:
