@@ -7,7 +7,8 @@ The server runs in a process of its own.
 
 cpu: the server says in /metrics how much CPU time it has used. That is compared with the CPU time of `Model.sample` for
 as many pictures at once in this process, in turns. CPU time, unlike seconds, says something on a busy machine too; both
-include the threads of XLA.
+include the threads of XLA. Each client has a caption of its own, and asks for it with ever other seeds; `new` is with a
+caption that the server has not seen before in each request.
 throughput: pictures a second by the clock, and those of `Model.sample`, in turns. It wants an idle machine; the clients
 have a share of its cores, too.
 besides: the CPU time of a server that draws the first batch of each size and hands those pictures out ever after, which
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -45,6 +47,7 @@ from t2igan.inference import shipped
 from t2igan.inference.drawing import BATCH_SIZES
 
 WHAT = ("cpu", "throughput", "besides", "latency", "start", "memory")
+_NEVER_SEEN = itertools.count(1_000)
 CASES = ((1, 1, 400), (1, 10, 80), (64, 1, 1600))  # clients, pictures a request, requests
 
 
@@ -73,27 +76,40 @@ def counted(text: str, name: str) -> float:
     return float(re.search(rf"^{name} (\S+)$", text, re.MULTILINE)[1])  # type: ignore[index]
 
 
-async def load(port: int, clients: int, num: int, requests: int) -> None:
-    """Sends so many requests, each client one after the other on a connection of its own."""
+async def load(port: int, clients: int, num: int, requests: int, new: bool = False) -> None:
+    """Sends so many requests, each client one after the other on a connection of its own; `new`: captions, each."""
 
-    async def client() -> None:
+    async def client(captions: Iterator[str]) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(requests // clients):
-            status, body = await answered(reader, writer, request_of(n=num))
+            status, body = await answered(reader, writer, request_of(n=num, prompt=next(captions)))
             if status != 200:
                 raise SystemExit(body.decode())
         writer.close()
 
-    await asyncio.gather(*(client() for _ in range(clients)))
+    own = [itertools.repeat(numbered(number)) for number in range(clients)]
+    await asyncio.gather(*map(client, [map(numbered, _NEVER_SEEN)] * clients if new else own))
 
 
-def bare_ms(model, images: int, calls: int) -> float:
-    """Returns CPU milliseconds of `Model.sample` for so many pictures at once."""
+def numbered(number: int) -> str:
+    """Returns one of many captions."""
+    return f"{PROMPT} {number}"
+
+
+def bare(model: Any, clients: int, num: int) -> None:
+    """Draws what so many clients ask for, as many pictures as go into a batch; the captions are not checked."""
+    together = min(clients * num, BATCH_SIZES[-1])
+    captions = [numbered(number) for number in range(clients) for _ in range(num)]
+    model.sample(captions[:together], seed=list(range(together)), cut_long=True)
+
+
+def bare_ms(model: Any, clients: int, num: int, calls: int) -> float:
+    """Returns the CPU milliseconds of a call of `bare`."""
     begun = 0.0
     for call in range(calls + 3):
         if call == 3:  # the first ones compile
             begun = time.process_time()
-        model.sample([PROMPT] * images, seed=list(range(images)))
+        bare(model, clients, num)
     return 1000 * (time.process_time() - begun) / calls
 
 
@@ -112,19 +128,19 @@ def cpu(workdir: Path, model: Any, turns: int = 5) -> str:
     """Returns what the server takes of the CPU and what `Model.sample` does, in turns: a row for each case."""
     rows = []
     with served(workdir) as port:
-        for clients, num, requests in CASES:
-            asyncio.run(load(port, clients, num, min(requests, 4 * clients)))  # connections, caches
+        for (clients, num, requests), new in [*((case, False) for case in CASES), (CASES[-1], True)]:
+            asyncio.run(load(port, clients, num, min(requests, 4 * clients), new))  # connections, caches
             together = min(clients * num, BATCH_SIZES[-1])  # what the sampler is given at once
             each, found = max(requests // turns, 4 * clients), []
             for _ in range(turns):
                 before = metrics(port)
-                asyncio.run(load(port, clients, num, each))
+                asyncio.run(load(port, clients, num, each, new))
                 after = metrics(port)
                 used, batches, images = (
                     counted(after, name) - counted(before, name)
                     for name in ("process_cpu_seconds_total", "t2igan_batch_images_count", "t2igan_batch_images_sum")
                 )
-                found.append((images / batches, 1000 * used / each, bare_ms(model, together, 10) * num / together))
+                found.append((images / batches, 1000 * used / each, bare_ms(model, clients, num, 10) * num / together))
             a_batch, cpu_ms, drawing_ms = np.median(found, axis=0)
             share = np.median([bare / used for _, used, bare in found])
             figures = (
@@ -134,8 +150,17 @@ def cpu(workdir: Path, model: Any, turns: int = 5) -> str:
                 f"{cpu_ms - drawing_ms:.2f}",
                 f"{share:.0%}",
             )
-            rows.append((str(clients), str(num), *figures))
-    columns = ("clients", "n", "pictures a batch", "CPU ms a request", "drawing", "besides", "of the bare sampler")
+            rows.append((str(clients), str(num), "new" if new else "own", *figures))
+    columns = (
+        "clients",
+        "n",
+        "captions",
+        "pictures a batch",
+        "CPU ms a request",
+        "drawing",
+        "besides",
+        "of the bare sampler",
+    )
     return table(columns, rows)
 
 
@@ -146,7 +171,7 @@ def throughput(workdir: Path, model: Any, turns: int = 5, images: int = 1000) ->
         for clients, num, _ in CASES:
             together = min(clients * num, BATCH_SIZES[-1])
             asyncio.run(load(port, clients, num, 4 * clients))
-            model.sample([PROMPT] * together)
+            bare(model, clients, num)
             found = []
             for _ in range(turns):
                 requests = images // num // clients * clients
@@ -155,7 +180,7 @@ def throughput(workdir: Path, model: Any, turns: int = 5, images: int = 1000) ->
                 served_s = (time.perf_counter() - begun) / (requests * num)
                 calls, begun = images // together, time.perf_counter()
                 for _ in range(calls):
-                    model.sample([PROMPT] * together, seed=list(range(together)))
+                    bare(model, clients, num)
                 found.append((served_s, (time.perf_counter() - begun) / (calls * together)))
             served_s, bare_s = np.median(found, axis=0)
             share = np.median([bare / asked for asked, bare in found])

@@ -9,6 +9,7 @@ guesses a word can still ask for it, so words of a single caption are left out.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import itertools
 import math
@@ -27,6 +28,7 @@ FALSE_POSITIVES = 0.01
 MIN_CAPTIONS = 2  # that have a word, for the filter to know it
 MIN_BITS, MAX_BITS = 1_024, 2**25
 MAX_HASHES = 16
+_REMEMBERED = 10_000  # answers
 MAX_HELD_OUT = 0.01  # share of held-out captions with a pair that was not seen, up to which pairs are worth a warning
 # A Chinese or Japanese character counts as a word: there are no spaces to go by.
 WORD = re.compile(r"[぀-ヿ㐀-䶿一-鿿]|[^\W_]+(?:['’-][^\W_]+)*")
@@ -38,6 +40,7 @@ class Bloom:
     def __init__(self, bits: np.ndarray, hashes: int):
         """`bits` is uint8 [n], 8 bits each; `hashes` is how many of them a text sets."""
         self._bits, self._hashes = bits, hashes
+        self._asked = functools.lru_cache(_REMEMBERED)(self._has)  # prompts have the same words again and again
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Bloom:
@@ -51,6 +54,9 @@ class Bloom:
         return made
 
     def __contains__(self, text: str) -> bool:
+        return self._asked(text)
+
+    def _has(self, text: str) -> bool:
         return all(self._bits[place >> 3] & (1 << (place & 7)) for place in self._places(text))
 
     def to_json(self) -> dict[str, Any]:
@@ -138,13 +144,15 @@ class Seen:
         words = tuple(dict.fromkeys(word for word in words_of(prompt) if word not in self.words))
         if self.pairs is None:
             return Unseen(prompt, words, ())
-        pairs, before = [], None
         ids = tokenizer.unpadded([prompt])[0]
+        new = [f"{a} {b}" not in self.pairs for a, b in itertools.pairwise(ids)]
+        if not any(new):
+            return Unseen(prompt, words, ())
+        pairs, before = [], None
         of_token = {place: word.text for word in tokenizer.own.words(prompt) for place in word.positions}
-        for place, (a, b) in enumerate(itertools.pairwise(ids), start=1):  # 0 is the mark of begin
+        for place in (place for place, is_new in enumerate(new, start=1) if is_new):  # 0 is the mark of begin
             ends = of_token.get(place, ""), of_token.get(place + 1, "")
-            new = f"{a} {b}" not in self.pairs and not any(word in words for end in ends for word in words_of(end))
-            if new and ends != before and all(ends):
+            if ends != before and all(ends) and not any(word in words for end in ends for word in words_of(end)):
                 pairs.append(" ".join(dict.fromkeys(ends)))
                 before = ends
         return Unseen(prompt, words, tuple(dict.fromkeys(pairs)))

@@ -139,17 +139,15 @@ class Tokenizer:
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """Raises UserError for a prompt that is blank or does not fit."""
         prompts = encodable(prompts)
-        for number, (prompt, encoding) in enumerate(
-            zip(prompts, self._unbounded.encode_batch(prompts), strict=True), start=1
-        ):
-            if len(encoding.ids) <= self._num_marks:
+        for number, (prompt, length) in enumerate(zip(prompts, self.lengths(prompts), strict=True), start=1):
+            if length <= self._num_marks:
                 raise UserError(f"prompt {number} of {len(prompts)} is empty: {prompt!r}. Say in words what to draw.")
-            if len(encoding.ids) > self.max_tokens:
-                first_cut = encoding.offsets[self.max_tokens - 1][0]
+            if length > self.max_tokens:
+                first_cut = self._unbounded.encode(prompt).offsets[self.max_tokens - 1][0]
                 # Cut back to the start of the word: the user edits words, not tokens.
                 first_cut = max(prompt.rfind(" ", 0, first_cut + 1) + 1, 0)
                 raise UserError(
-                    f"prompt {number} of {len(prompts)} has {len(encoding.ids) - self._num_marks} tokens, and "
+                    f"prompt {number} of {len(prompts)} has {length - self._num_marks} tokens, and "
                     f"this model takes {self.max_tokens - self._num_marks}: {_shortened(prompt)!r}.\n"
                     f"Shorten it; what does not fit is {_shortened(prompt[first_cut:])!r}."
                 )
@@ -169,12 +167,18 @@ class Tokenizer:
 
     def unpadded(self, captions: Sequence[str]) -> list[list[int]]:
         """Returns the ids of each caption, whole, by the run's own tokenizer, without begin, end and padding."""
-        return [e.ids[1:-1] for e in self.own._unbounded.encode_batch_fast(encodable(captions))]
+        return [list(ids[1:-1]) for ids in self.own._whole(captions)]
 
     def lengths(self, captions: Sequence[str]) -> np.ndarray:
         """Returns int32 [len(captions)], begin and end included; what is above `max_tokens` is cut by `encode`."""
-        encodings = self._unbounded.encode_batch_fast(encodable(captions))
-        return np.array([len(e.ids) for e in encodings], np.int32)
+        return np.array([len(ids) for ids in self._whole(captions)], np.int32)
+
+    def _whole(self, captions: Sequence[str]) -> list[Sequence[int]]:
+        """The ids of captions that are not cut, with begin and end."""
+        texts = encodable(captions)
+        if len(texts) == 1:  # a prompt: how long it is and what is new in it is asked one after the other
+            return [_ids_of(self, texts[0])]
+        return [encoding.ids for encoding in self._unbounded.encode_batch_fast(texts)]
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """Returns the normalised text of one row of ids, without the special tokens."""
@@ -226,6 +230,11 @@ class PretrainedTokenizer:
         for row, encoding in zip(ids, self._tokenizer.encode_batch(encodable(captions)), strict=True):
             row[: len(encoding.ids)] = encoding.ids
         return ids
+
+
+@functools.lru_cache(maxsize=256)
+def _ids_of(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
+    return tuple(tokenizer._unbounded.encode(text).ids)
 
 
 def row_length(longest: int, max_tokens: int) -> int:

@@ -63,7 +63,6 @@ class Prompt:
         return cls((caption,), (1.0,), (caption,))
 
 
-@functools.lru_cache(maxsize=1024)
 def parse(prompt: str, negative: str = "", unite: bool = True) -> Prompt:
     """Returns what a prompt means.
 
@@ -75,6 +74,11 @@ def parse(prompt: str, negative: str = "", unite: bool = True) -> Prompt:
     Raises:
       UserError: a bracket with a weight is not closed or not opened, a weight is no number, or nothing is left.
     """
+    return _parsed(prompt, negative, unite)
+
+
+@functools.lru_cache(maxsize=1024)  # which takes `parse(prompt)` and `parse(prompt, "")` for different calls
+def _parsed(prompt: str, negative: str, unite: bool) -> Prompt:
     text = prompt
     for written, mark in _ESCAPED.items():
         text = text.replace(written, mark)

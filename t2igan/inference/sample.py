@@ -109,12 +109,16 @@ class Model:
     def encoded(self, captions: Sequence[str]) -> nets.Text:
         """Returns captions as the generator reads them, for `sample_encoded`: NumPy arrays, a row a caption.
 
-        Args:
-          captions: at most 64; those that are too long are cut.
+        Those that are too long are cut.
         """
-        tokens = padded(self.tokenizer.encode(captions), ENCODED_SIZES)
-        text = self._encode(self.networks, self.params, tokens)
-        return jax.tree.map(lambda x: np.asarray(x)[: len(captions)], text)
+        tokens, parts = self.tokenizer.encode(captions), []
+        while len(tokens):
+            filled = max(size for size in ENCODED_SIZES if size <= len(tokens))
+            num = filled if filled > 1 else len(tokens)  # a few that are left are padded
+            text = self._encode(self.networks, self.params, padded(tokens[:num], ENCODED_SIZES))
+            parts.append(jax.tree.map(lambda x, num=num: np.asarray(x)[:num], text))
+            tokens = tokens[num:]
+        return jax.tree.map(lambda *of_parts: np.concatenate(of_parts), *parts)
 
     def sample_encoded(
         self, text: nets.Text, seeds: np.ndarray, truncation: float = 1.0, guidance: float = 1.0
