@@ -48,7 +48,7 @@ from t2igan.inference.drawing import BATCH_SIZES
 
 WHAT = ("cpu", "throughput", "besides", "latency", "start", "memory")
 _NEVER_SEEN = itertools.count(1_000)
-CASES = ((1, 1, 400), (1, 10, 80), (64, 1, 1600))  # clients, pictures a request, requests
+CASES = ((1, 1, 1_000), (1, 10, 200), (64, 1, 8_000))  # clients, pictures a request, requests
 
 
 def start(workdir: Path, *flags: str, **environ: str) -> tuple[subprocess.Popen, int]:

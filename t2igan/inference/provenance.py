@@ -32,6 +32,7 @@ FORMS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 MAX_RECIPE = 1_000_000  # characters that are read of a recipe
 MAX_JPEG_PACKET = 65_000  # bytes of XMP that a JPEG can hold in one segment
 MAX_PIXELS = 100_000_000  # of a picture that is opened
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 _NAMESPACES = {
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
     "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
@@ -98,7 +99,7 @@ def png_texts(facts: Mapping[str, Any] | None, source_type: str | None = None) -
 
 
 def _recipe(facts: Mapping[str, Any] | None) -> str:
-    return json.dumps(facts, ensure_ascii=False).encode("utf-8", "replace").decode() if facts else ""
+    return _ENCODER.encode(facts).encode("utf-8", "replace").decode() if facts else ""
 
 
 def xmp_packet(source_type: str, recipe: str, version: str) -> str:

@@ -7,6 +7,7 @@ the old picture is wanted: what is hidden is drawn anew.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,7 +73,7 @@ class Result(NamedTuple):
     wanted: Wanted
     prompt: str
     files: list[bytes]
-    warnings: list[dict[str, Any]]
+    warnings: Sequence[dict[str, Any]]
 
 
 async def edited(request: Request, service: Service, body: EditBody, files: dict[str, list[bytes]]) -> Result:
@@ -124,7 +125,7 @@ async def varied(request: Request, service: Service, body: VariationBody, files:
 
     facts = {"verb": "vary", "strength": strength, "caption": caption}
     done = await _worked(request, service, wanted, work, facts | source.facts)
-    return Result(wanted, caption, done, served.warnings(caption) if caption else [])
+    return Result(wanted, caption, done, served.warnings(caption) if caption else ())
 
 
 def editable(service: Service, name: str | None) -> ServedModel:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from t2igan.data.seen import Unseen
 from t2igan.errors import UserError, nearest
 from t2igan.inference.editing import has_captioner
 from t2igan.inference.examples import captions_of
@@ -61,10 +60,6 @@ class ServedModel:
         remembered = functools.lru_cache(_REMEMBERED)(count)
         return lambda prompt: remembered(prompt) if len(prompt) <= LONGEST_REMEMBERED else count(prompt)
 
-    @functools.cached_property
-    def _unseen(self) -> Callable[[str], Unseen | None]:
-        return functools.lru_cache(_REMEMBERED)(lambda prompt: next(iter(self.model.unseen([prompt])), None))
-
     @property
     def native_px(self) -> int:
         """The size in which it draws."""
@@ -110,8 +105,15 @@ class ServedModel:
             found = []
         return {"unseen": [word for one in found for word in one.words], "certain": False}
 
-    def warnings(self, prompt: str, negative: str = "") -> list[dict[str, Any]]:
+    def warnings(self, prompt: str, negative: str = "") -> tuple[dict[str, Any], ...]:
         """Returns what there is to say of a prompt that has been checked: words that were never seen, and changes."""
+        return self._warnings(prompt, negative)
+
+    @functools.cached_property
+    def _warnings(self) -> Callable[[str, str], tuple[dict[str, Any], ...]]:
+        return functools.lru_cache(_REMEMBERED)(self._said_of)
+
+    def _said_of(self, prompt: str, negative: str) -> tuple[dict[str, Any], ...]:
         found: list[dict[str, Any]] = []
         words: tuple[str, ...]
         pairs: tuple[str, ...]
@@ -119,7 +121,7 @@ class ServedModel:
             words, pairs = tuple(self.vocabulary.unseen(prompt)), ()
             message = f"{', '.join(words[:5])}: hardly in a training caption, if at all"
         else:
-            unseen = self._unseen(prompt)
+            unseen = next(iter(self.model.unseen([prompt])), None)
             words, pairs = (unseen.words, unseen.pairs) if unseen else ((), ())
             message = unseen.text if unseen else ""
         if words or pairs:
@@ -128,7 +130,7 @@ class ServedModel:
             found.append({"code": "unseen_words", "message": message, "prompt": prompt} | of_words)
         notes = parse(prompt, negative).notes
         found += [{"code": "prompt_changed", "message": note, "prompt": prompt} for note in notes]
-        return found
+        return tuple(found)
 
     def description(self) -> dict[str, Any]:
         """Returns what the page wants to know besides: words, example captions, the card."""
@@ -176,8 +178,8 @@ class Catalogue(Mapping[str, ServedModel]):
         """Draws pictures of one group, uint8 [N, H, W, C]; prompts have been checked before."""
         served = self._models[group.model]
         if group.as_caption:
-            seeds = np.asarray(seeds, np.uint32)
-            return served.model.sample_encoded(served.encoded.of(prompts), seeds, group.truncation, group.guidance)
+            numbers = np.asarray(seeds, np.uint32)
+            return served.model.sample_encoded(served.encoded.of(prompts), numbers, group.truncation, group.guidance)
         return served.model.sample(prompts, seeds, group.truncation, guidance=group.guidance, negative=group.negative)
 
     def compile(self, group: Group, images: int) -> None:

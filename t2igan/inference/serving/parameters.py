@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 import re
-import secrets
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -106,7 +107,7 @@ class Generation:
     negative: str
     as_caption: bool  # whether the prompt was to be cut where it is too long
     group: Group  # with which other pictures these are drawn
-    warnings: list[dict[str, Any]]  # as `ServedModel.warnings` returns them
+    warnings: Sequence[dict[str, Any]]  # as `ServedModel.warnings` returns them
 
     def recipe(self, seed: int) -> Recipe:
         """Returns all that the picture of a seed depends on."""
@@ -172,7 +173,7 @@ def checked(fields: dict[str, Any], catalogue: Catalogue, settings: Settings) ->
     group = group_of(served, truncation, guidance, negative, caption)
     wanted = wanted_of(body, served, _seeds(body, settings), settings)
     drawn = body.prompt if caption is None else caption
-    warnings = [] if as_caption else served.warnings(body.prompt, negative)
+    warnings = () if as_caption else served.warnings(body.prompt, negative)
     return Generation(wanted, body.prompt, drawn, negative, as_caption, group, warnings)
 
 
@@ -249,7 +250,7 @@ def seeds_from(body: PictureBody, settings: Settings) -> tuple[int, ...]:
     if num > settings.request_images:
         most = settings.request_images
         raise ApiError(400, f"n={num} must lie between 1 and {most}; send several requests for more.", "n")
-    first = secrets.randbelow(2**32 - num) if body.seed is None else body.seed
+    first = random.randrange(2**32 - num) if body.seed is None else body.seed
     if first + num - 1 > LARGEST_SEED:
         raise ApiError(400, f"seed={first} is too large for n={num}: the last would be above {LARGEST_SEED}.", "seed")
     return tuple(range(first, first + num))
