@@ -11,7 +11,9 @@ from tiny import random_snapshot
 
 from t2igan.inference.drawing import BATCH_SIZES
 from t2igan.inference.sample import from_snapshot
-from t2igan.inference.serving.batcher import Batcher, Durations, part
+from t2igan.inference.serving.batch_sizes import Durations, part
+from t2igan.inference.serving.batcher import Batcher
+from t2igan.inference.serving.encoded import LONGEST_REMEMBERED, EncodedCaptions
 from t2igan.inference.serving.queueing import FairQueue, Full, Group, Job
 
 # ---- the queue
@@ -261,6 +263,62 @@ def test_two_threads_draw_at_the_same_time():
     assert sorted(asked_of(batcher, ask).images) == list(range(8)) and sizes == [4, 4]
 
 
+def test_who_was_answered_together_is_drawn_together_again():
+    sizes, clients, threads = [], 12, 1
+
+    def draw(_group, prompts, _seeds):
+        sizes.append(len(prompts))
+        return blank(prompts)
+
+    batcher = Batcher(draw, [Group("m")], 64, 64, lambda *_: None, threads=threads)
+
+    async def client(number):
+        for _ in range(5):
+            await batcher.submit(Group("m"), "p", [number], str(number)).future
+            for _ in range(number % 2):  # some ask a turn of the event loop later than others
+                await asyncio.sleep(0)
+
+    async def ask():
+        sizes.clear()
+        await asyncio.gather(*map(client, range(clients)))
+
+    asked_of(batcher, ask)
+    assert [size for size in sizes if size > 1] == [clients] * 5
+
+
+def test_a_client_alone_waits_for_nobody():
+    batcher, turns = Batcher(lambda _, prompts, __: blank(prompts), [Group("m")], 8, 64, lambda *_: None), []
+    wake = batcher._wake_soon
+    batcher._wake_soon = lambda number: (turns.append(number), wake(number))
+
+    async def ask():
+        for _ in range(3):
+            await batcher.submit(Group("m"), "p", range(5), "me").future
+
+    asked_of(batcher, ask)
+    assert set(turns) == {1}
+
+
+def test_captions_are_encoded_once_as_long_as_they_are_remembered():
+    asked = []
+
+    def encode(captions):
+        asked.append(list(captions))
+        return np.array([[len(caption)] for caption in captions], np.float32), np.ones((len(captions), 1), bool)
+
+    remembered = EncodedCaptions(encode, most_bytes=3 * 5)  # three rows of 5 bytes
+    lengths, mask = remembered.of(["a", "bb", "a"])
+    assert lengths[:, 0].tolist() == [1, 2, 1] and mask.shape == (3, 1)
+    assert remembered.of(["bb", "a", "ccc"])[0][:, 0].tolist() == [2, 1, 3]
+    assert asked == [["a", "bb"], ["ccc"]]
+    remembered.of(["dddd"])  # in the place of "bb", which was asked for before the others
+    remembered.of(["a", "ccc", "bb"])
+    assert asked[2:] == [["dddd"], ["bb"]]
+    for _ in range(2):
+        remembered.of(["e" * (LONGEST_REMEMBERED + 1)])
+    assert len(asked) == 6
+
+
 def test_one_long_work_at_a_time_and_pictures_beside_it():
     release, at_work, most = threading.Event(), [], []
 
@@ -332,7 +390,8 @@ def test_what_was_compiled_is_drawn_without_another_compilation():
     listen = lambda event, *_, **__: events.append(event)
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
-        model.compile(2)
+        for images in (2, 8):  # pictures, and captions that differ
+            model.compile(images)
         assert any("jaxpr_to_mlir" in event for event in events)
         events.clear()
         model.sample(["a red one", "a blue one"], cut_long=True)

@@ -24,16 +24,18 @@ ENCODED_SIZES = (1, 8, 64)  # of captions, likewise: mostly all pictures of a ca
 MOST_THREADS = 4  # that draw by themselves: each call has XLA's own threads besides, which share the cores
 Piece = TypeVar("Piece")
 Rows = TypeVar("Rows")
+Encoded = tuple[Any, ...]  # arrays, a row a caption: what a `nets.Text` has
 
 
-def encode(networks: nets.Networks, params, tokens) -> nets.Text:
-    """Returns what the generator reads of captions, of tokens [N, T]."""
-    return networks.text_encoder.apply(params["text"], tokens)
+def encode(networks: nets.Networks, params, tokens) -> Encoded:
+    """Returns what the generator reads of captions, of tokens [N, T]: sentences, words and their mask."""
+    text = networks.text_encoder.apply(params["text"], tokens)
+    return text.sentence, text.words, text.mask
 
 
 def pictures(networks: nets.Networks, params, tokens, z, guidance=None) -> Float[Array, "N H W C"]:
     """Returns pictures in [-1, 1] or a little beyond, of tokens [N, T] and noise [N, Z]."""
-    return _pictures_of(networks, params, encode(networks, params, tokens), z, guidance)
+    return _pictures_of(networks, params, nets.Text(*encode(networks, params, tokens)), z, guidance)
 
 
 def _pictures_of(networks: nets.Networks, params, text: nets.Text, z, guidance) -> Float[Array, "N H W C"]:
@@ -48,10 +50,11 @@ def draw(networks: nets.Networks, params, tokens, seeds, truncation, guidance=No
 
 
 def draw_encoded(
-    networks: nets.Networks, params, text: nets.Text, seeds, truncation, guidance=None
+    networks: nets.Networks, params, encoded: Encoded, seeds, truncation, guidance=None
 ) -> UInt8[Array, "N H W C"]:
-    """Returns pictures as bytes, of encoded captions and seeds [N]; `draw` in one."""
-    return to_bytes(_pictures_of(networks, params, text, truncation * noise(seeds, networks.z_dim), guidance))
+    """Returns pictures as bytes, of what `encode` returns of N captions, and seeds [N]."""
+    z = truncation * noise(seeds, networks.z_dim)
+    return to_bytes(_pictures_of(networks, params, nets.Text(*encoded), z, guidance))
 
 
 def _guided(text: nets.Text, guidance) -> nets.Text:

@@ -22,6 +22,7 @@ from t2igan.inference.checkpoint import said_of, saved_steps
 from t2igan.inference.drawing import (
     BATCH_SIZES,
     ENCODED_SIZES,
+    Encoded,
     draw_composed,
     draw_encoded,
     encode,
@@ -95,6 +96,8 @@ class Model:
     def compile(self, images: int, guidance: float = 1.0) -> None:
         """Compiles what `sample` draws so many plain captions with at once, and draws nothing; on any thread.
 
+        Different captions are read by a program of their own, which is compiled for `ENCODED_SIZES` of images.
+
         Args:
           images: one of `t2igan.inference.drawing.BATCH_SIZES`.
           guidance: as in `sample`; only whether it is 1 counts.
@@ -102,11 +105,11 @@ class Model:
         tokens = self.tokenizer.encode(["a"] * images)
         if images in ENCODED_SIZES:
             self._encode.lower(self.networks, self.params, tokens).compile()
-        text = jax.eval_shape(functools.partial(encode, self.networks), self.params, tokens)
+        captions = jax.eval_shape(functools.partial(encode, self.networks), self.params, tokens)
         arguments = (np.zeros(images, np.uint32), *_how(1.0, guidance))
-        self._draw.lower(self.networks, self.params, text, *arguments).compile()
+        self._draw.lower(self.networks, self.params, captions, *arguments).compile()
 
-    def encoded(self, captions: Sequence[str]) -> nets.Text:
+    def encoded(self, captions: Sequence[str]) -> Encoded:
         """Returns captions as the generator reads them, for `sample_encoded`: NumPy arrays, a row a caption.
 
         Those that are too long are cut.
@@ -115,22 +118,22 @@ class Model:
         while len(tokens):
             filled = max(size for size in ENCODED_SIZES if size <= len(tokens))
             num = filled if filled > 1 else len(tokens)  # a few that are left are padded
-            text = self._encode(self.networks, self.params, padded(tokens[:num], ENCODED_SIZES))
-            parts.append(jax.tree.map(lambda x, num=num: np.asarray(x)[:num], text))
+            encoded = self._encode(self.networks, self.params, padded(tokens[:num], ENCODED_SIZES))
+            parts.append([np.asarray(x)[:num] for x in encoded])
             tokens = tokens[num:]
-        return jax.tree.map(lambda *of_parts: np.concatenate(of_parts), *parts)
+        return tuple(np.concatenate(of_parts) for of_parts in zip(*parts, strict=True))
 
     def sample_encoded(
-        self, text: nets.Text, seeds: np.ndarray, truncation: float = 1.0, guidance: float = 1.0
+        self, captions: Encoded, seeds: np.ndarray, truncation: float = 1.0, guidance: float = 1.0
     ) -> np.ndarray:
         """Returns the pictures of `sample`, uint8 [N, H, W, C], of captions that `encoded` has read.
 
         Args:
-          text: at most 64 rows.
+          captions: at most 64 rows.
           seeds: uint32 [N].
           truncation, guidance: as in `sample`, and not checked.
         """
-        arguments = padded((text, seeds))
+        arguments = padded((captions, seeds))
         images = self._draw(self.networks, self.params, *arguments, *_how(truncation, guidance))
         return np.asarray(images)[: len(seeds)]
 
@@ -201,9 +204,8 @@ class Model:
         if plain:
             captions = [str(meant[i].caption) for i in plain]
             rows = {caption: row for row, caption in enumerate(dict.fromkeys(captions))}  # each is encoded once
-            text = self.encoded(list(rows))
-            text = jax.tree.map(lambda x: x[[rows[caption] for caption in captions]], text)
-            drawn |= zip(plain, self.sample_encoded(text, seeds[plain], truncation, guidance), strict=True)
+            encoded = tuple(x[[rows[caption] for caption in captions]] for x in self.encoded(list(rows)))
+            drawn |= zip(plain, self.sample_encoded(encoded, seeds[plain], truncation, guidance), strict=True)
         if composed:
             self.check_styled("a prompt with weights, AND or a negative")
             arguments = padded((*encode_composed(self.tokenizer, [meant[i] for i in composed]), seeds[composed]))
