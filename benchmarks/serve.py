@@ -7,8 +7,8 @@ The server runs in a process of its own.
 
 cpu: the server says in /metrics how much CPU time it has used. That is compared with the CPU time of `Model.sample` for
 as many pictures at once in this process, in turns. CPU time, unlike seconds, says something on a busy machine too; both
-include the threads of XLA. Each client has a caption of its own, and asks for it with ever other seeds; `new` is with a
-caption that the server has not seen before in each request.
+include the threads of XLA. Each client has a caption of its own, and asks for it with ever other seeds; two rows are of
+clients that have all the same, and of requests that have a new one each, with a word that no training caption had.
 throughput: pictures a second by the clock, and those of `Model.sample`, in turns. It wants an idle machine; the clients
 have a share of its cores, too.
 besides: the CPU time of a server that draws the first batch of each size and hands those pictures out ever after, which
@@ -76,8 +76,8 @@ def counted(text: str, name: str) -> float:
     return float(re.search(rf"^{name} (\S+)$", text, re.MULTILINE)[1])  # type: ignore[index]
 
 
-async def load(port: int, clients: int, num: int, requests: int, new: bool = False) -> None:
-    """Sends so many requests, each client one after the other on a connection of its own; `new`: captions, each."""
+async def load(port: int, clients: int, num: int, requests: int, kind: str = "own") -> None:
+    """Sends so many requests, each client one after the other on a connection of its own, with captions of a kind."""
 
     async def client(captions: Iterator[str]) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -87,29 +87,30 @@ async def load(port: int, clients: int, num: int, requests: int, new: bool = Fal
                 raise SystemExit(body.decode())
         writer.close()
 
-    own = [itertools.repeat(numbered(number)) for number in range(clients)]
-    await asyncio.gather(*map(client, [map(numbered, _NEVER_SEEN)] * clients if new else own))
+    await asyncio.gather(*map(client, captions_of(clients, kind)))
 
 
-def numbered(number: int) -> str:
-    """Returns one of many captions."""
-    return f"{PROMPT} {number}"
+def captions_of(clients: int, kind: str) -> list[Iterator[str]]:
+    """Returns what each client asks for, one after the other."""
+    if kind == "new":
+        return [map(f"{PROMPT} {{}}".format, _NEVER_SEEN)] * clients
+    return [itertools.repeat(f"{PROMPT} {number if kind == 'own' else 0}") for number in range(clients)]
 
 
-def bare(model: Any, clients: int, num: int) -> None:
+def bare(model: Any, clients: int, num: int, kind: str = "own") -> None:
     """Draws what so many clients ask for, as many pictures as go into a batch; the captions are not checked."""
     together = min(clients * num, BATCH_SIZES[-1])
-    captions = [numbered(number) for number in range(clients) for _ in range(num)]
+    captions = [next(of_client) for of_client in captions_of(clients, kind) for _ in range(num)]
     model.sample(captions[:together], seed=list(range(together)), cut_long=True)
 
 
-def bare_ms(model: Any, clients: int, num: int, calls: int) -> float:
+def bare_ms(model: Any, clients: int, num: int, calls: int, kind: str) -> float:
     """Returns the CPU milliseconds of a call of `bare`."""
     begun = 0.0
     for call in range(calls + 3):
         if call == 3:  # the first ones compile
             begun = time.process_time()
-        bare(model, clients, num)
+        bare(model, clients, num, kind)
     return 1000 * (time.process_time() - begun) / calls
 
 
@@ -128,19 +129,24 @@ def cpu(workdir: Path, model: Any, turns: int = 5) -> str:
     """Returns what the server takes of the CPU and what `Model.sample` does, in turns: a row for each case."""
     rows = []
     with served(workdir) as port:
-        for (clients, num, requests), new in [*((case, False) for case in CASES), (CASES[-1], True)]:
-            asyncio.run(load(port, clients, num, min(requests, 4 * clients), new))  # connections, caches
+        for (clients, num, requests), kind in [
+            *((case, "own") for case in CASES),
+            *((CASES[-1], kind) for kind in ("the same", "new")),
+        ]:
+            asyncio.run(load(port, clients, num, min(requests, 4 * clients), kind))  # connections, caches
             together = min(clients * num, BATCH_SIZES[-1])  # what the sampler is given at once
             each, found = max(requests // turns, 4 * clients), []
             for _ in range(turns):
                 before = metrics(port)
-                asyncio.run(load(port, clients, num, each, new))
+                asyncio.run(load(port, clients, num, each, kind))
                 after = metrics(port)
                 used, batches, images = (
                     counted(after, name) - counted(before, name)
                     for name in ("process_cpu_seconds_total", "t2igan_batch_images_count", "t2igan_batch_images_sum")
                 )
-                found.append((images / batches, 1000 * used / each, bare_ms(model, clients, num, 10) * num / together))
+                found.append(
+                    (images / batches, 1000 * used / each, bare_ms(model, clients, num, 10, kind) * num / together)
+                )
             a_batch, cpu_ms, drawing_ms = np.median(found, axis=0)
             share = np.median([bare / used for _, used, bare in found])
             figures = (
@@ -150,7 +156,7 @@ def cpu(workdir: Path, model: Any, turns: int = 5) -> str:
                 f"{cpu_ms - drawing_ms:.2f}",
                 f"{share:.0%}",
             )
-            rows.append((str(clients), str(num), "new" if new else "own", *figures))
+            rows.append((str(clients), str(num), kind, *figures))
     columns = (
         "clients",
         "n",

@@ -77,7 +77,7 @@ def test_a_picture_depends_on_prompt_and_seed_alone(generator):
 def test_few_pictures_cost_few(generator, num, drawn, monkeypatch):
     """Pieces are padded to the next power of two, so at most half of what is drawn is thrown away."""
     sizes, draw = [], generator._draw
-    monkeypatch.setattr(generator, "_draw", lambda *a: (sizes.append(len(a[3])), draw(*a))[1])
+    monkeypatch.setattr(generator, "_draw", lambda *a: (sizes.append(len(a[2])), draw(*a))[1])
     assert len(generator.sample([PROMPTS[0]] * num, seed=list(range(num)))) == num
     assert sizes == drawn
 

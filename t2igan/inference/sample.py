@@ -23,6 +23,7 @@ from t2igan.inference.drawing import (
     BATCH_SIZES,
     ENCODED_SIZES,
     Encoded,
+    draw,
     draw_composed,
     draw_encoded,
     encode,
@@ -60,7 +61,8 @@ class Model:
         self.digest = snapshot.digest
         self.seen = Seen.from_json(snapshot.seen)  # of the training captions; None where the snapshot does not say
         self._encode = jax.jit(encode, static_argnums=0)
-        self._draw = jax.jit(draw_encoded, static_argnums=0)
+        self._draw_encoded = jax.jit(draw_encoded, static_argnums=0)
+        self._draw = jax.jit(draw, static_argnums=0)
         self._draw_composed = jax.jit(draw_composed, static_argnums=0)
 
     def sample(
@@ -94,20 +96,24 @@ class Model:
         return np.concatenate(list(self.sample_batches(prompts, seed, truncation, cut_long, guidance, negative)))
 
     def compile(self, images: int, guidance: float = 1.0) -> None:
-        """Compiles what `sample` draws so many plain captions with at once, and draws nothing; on any thread.
+        """Compiles what `sample_encoded` draws so many pictures with at once, and draws nothing; on any thread.
 
-        Different captions are read by a program of their own, which is compiled for `ENCODED_SIZES` of images.
+        `encoded` has a program of its own, which is compiled where `images` are one of `ENCODED_SIZES`.
 
         Args:
           images: one of `t2igan.inference.drawing.BATCH_SIZES`.
           guidance: as in `sample`; only whether it is 1 counts.
         """
-        tokens = self.tokenizer.encode(["a"] * images)
-        if images in ENCODED_SIZES:
-            self._encode.lower(self.networks, self.params, tokens).compile()
-        captions = jax.eval_shape(functools.partial(encode, self.networks), self.params, tokens)
+        if images in ENCODED_SIZES and guidance == 1:
+            self._encode.lower(self.networks, self.params, self.tokenizer.encode(["a"] * images)).compile()
+        captions = tuple(jax.ShapeDtypeStruct((images, *row.shape[1:]), row.dtype) for row in self._encoded_shapes)
         arguments = (np.zeros(images, np.uint32), *_how(1.0, guidance))
-        self._draw.lower(self.networks, self.params, captions, *arguments).compile()
+        self._draw_encoded.lower(self.networks, self.params, captions, *arguments).compile()
+
+    @functools.cached_property
+    def _encoded_shapes(self) -> Encoded:
+        """The shapes and types of one caption, encoded."""
+        return jax.eval_shape(functools.partial(encode, self.networks), self.params, self.tokenizer.encode(["a"]))
 
     def encoded(self, captions: Sequence[str]) -> Encoded:
         """Returns captions as the generator reads them, for `sample_encoded`: NumPy arrays, a row a caption.
@@ -134,7 +140,7 @@ class Model:
           truncation, guidance: as in `sample`, and not checked.
         """
         arguments = padded((captions, seeds))
-        images = self._draw(self.networks, self.params, *arguments, *_how(truncation, guidance))
+        images = self._draw_encoded(self.networks, self.params, *arguments, *_how(truncation, guidance))
         return np.asarray(images)[: len(seeds)]
 
     def unseen(self, prompts: str | Iterable[str]) -> list[Unseen]:
@@ -198,18 +204,18 @@ class Model:
 
     def _drawn(self, meant: list[Prompt], seeds: np.ndarray, truncation: float, guidance: float) -> np.ndarray:
         """The pictures of at most 64 prompts; those that are plain captions go the short way, as ever."""
+        how = _how(truncation, guidance)
         plain = [i for i, prompt in enumerate(meant) if prompt.caption is not None]
         composed = [i for i, prompt in enumerate(meant) if prompt.caption is None]
         drawn: dict[int, np.ndarray] = {}
         if plain:
-            captions = [str(meant[i].caption) for i in plain]
-            rows = {caption: row for row, caption in enumerate(dict.fromkeys(captions))}  # each is encoded once
-            encoded = tuple(x[[rows[caption] for caption in captions]] for x in self.encoded(list(rows)))
-            drawn |= zip(plain, self.sample_encoded(encoded, seeds[plain], truncation, guidance), strict=True)
+            tokens = self.tokenizer.encode([str(meant[i].caption) for i in plain])
+            arguments: tuple[np.ndarray, ...] = padded((tokens, seeds[plain]))
+            drawn |= zip(plain, np.asarray(self._draw(self.networks, self.params, *arguments, *how)), strict=False)
         if composed:
             self.check_styled("a prompt with weights, AND or a negative")
             arguments = padded((*encode_composed(self.tokenizer, [meant[i] for i in composed]), seeds[composed]))
-            images = self._draw_composed(self.networks, self.params, *arguments, *_how(truncation, guidance))
+            images = self._draw_composed(self.networks, self.params, *arguments, *how)
             drawn |= zip(composed, np.asarray(images), strict=False)
         return np.stack([drawn[i] for i in range(len(meant))])
 
