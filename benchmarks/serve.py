@@ -7,8 +7,8 @@ The server runs in a process of its own.
 
 cpu: the server says in /metrics how much CPU time it has used. That is compared with the CPU time of `Model.sample` for
 as many pictures at once in this process, in turns. CPU time, unlike seconds, says something on a busy machine too; both
-include the threads of XLA. Each client has a caption of its own, and asks for it with ever other seeds; two rows are of
-clients that have all the same, and of requests that have a new one each, with a word that no training caption had.
+include the threads of XLA. Each client has a caption of its own, of the examples that the model names, and asks for it
+with ever other seeds; in the last row each request has a new caption, with a word that no training caption had.
 throughput: pictures a second by the clock, and those of `Model.sample`, in turns. It wants an idle machine; the clients
 have a share of its cores, too.
 besides: the CPU time of a server that draws the first batch of each size and hands those pictures out ever after, which
@@ -35,7 +35,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,10 @@ def counted(text: str, name: str) -> float:
     return float(re.search(rf"^{name} (\S+)$", text, re.MULTILINE)[1])  # type: ignore[index]
 
 
-async def load(port: int, clients: int, num: int, requests: int, kind: str = "own") -> None:
-    """Sends so many requests, each client one after the other on a connection of its own, with captions of a kind."""
+async def load(
+    port: int, clients: int, num: int, requests: int, examples: Sequence[str] = (PROMPT,), new: bool = False
+) -> None:
+    """Sends so many requests, each client one after the other on a connection of its own; captions as `asked` says."""
 
     async def client(captions: Iterator[str]) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -87,30 +89,29 @@ async def load(port: int, clients: int, num: int, requests: int, kind: str = "ow
                 raise SystemExit(body.decode())
         writer.close()
 
-    await asyncio.gather(*map(client, captions_of(clients, kind)))
+    await asyncio.gather(*map(client, asked(clients, examples, new)))
 
 
-def captions_of(clients: int, kind: str) -> list[Iterator[str]]:
-    """Returns what each client asks for, one after the other."""
-    if kind == "new":
-        return [map(f"{PROMPT} {{}}".format, _NEVER_SEEN)] * clients
-    return [itertools.repeat(f"{PROMPT} {number if kind == 'own' else 0}") for number in range(clients)]
+def asked(clients: int, examples: Sequence[str], new: bool) -> list[Iterator[str]]:
+    """Returns what each client asks for, one after the other: one of the examples or, `new`, ever other captions."""
+    own = [examples[number % len(examples)] for number in range(clients)]
+    return [map(f"{caption} {{}}".format, _NEVER_SEEN) if new else itertools.repeat(caption) for caption in own]
 
 
-def bare(model: Any, clients: int, num: int, kind: str = "own") -> None:
+def bare(model: Any, clients: int, num: int, examples: Sequence[str], new: bool = False) -> None:
     """Draws what so many clients ask for, as many pictures as go into a batch; the captions are not checked."""
     together = min(clients * num, BATCH_SIZES[-1])
-    captions = [next(of_client) for of_client in captions_of(clients, kind) for _ in range(num)]
+    captions = [next(of_client) for of_client in asked(clients, examples, new) for _ in range(num)]
     model.sample(captions[:together], seed=list(range(together)), cut_long=True)
 
 
-def bare_ms(model: Any, clients: int, num: int, calls: int, kind: str) -> float:
+def bare_ms(calls: int, *how: Any) -> float:
     """Returns the CPU milliseconds of a call of `bare`."""
     begun = 0.0
     for call in range(calls + 3):
         if call == 3:  # the first ones compile
             begun = time.process_time()
-        bare(model, clients, num, kind)
+        bare(*how)
     return 1000 * (time.process_time() - begun) / calls
 
 
@@ -125,28 +126,24 @@ def served(workdir: Path, *flags: str, **environ: str) -> Iterator[int]:
         process.wait(60)
 
 
-def cpu(workdir: Path, model: Any, turns: int = 5) -> str:
+def cpu(workdir: Path, model: Any, examples: Sequence[str], turns: int = 5) -> str:
     """Returns what the server takes of the CPU and what `Model.sample` does, in turns: a row for each case."""
     rows = []
     with served(workdir) as port:
-        for (clients, num, requests), kind in [
-            *((case, "own") for case in CASES),
-            *((CASES[-1], kind) for kind in ("the same", "new")),
-        ]:
-            asyncio.run(load(port, clients, num, min(requests, 4 * clients), kind))  # connections, caches
+        for (clients, num, requests), new in [*((case, False) for case in CASES), (CASES[-1], True)]:
+            asyncio.run(load(port, clients, num, 4 * clients, examples, new))  # connections, caches
             together = min(clients * num, BATCH_SIZES[-1])  # what the sampler is given at once
-            each, found = max(requests // turns, 4 * clients), []
+            each, found = requests // turns, []
             for _ in range(turns):
                 before = metrics(port)
-                asyncio.run(load(port, clients, num, each, kind))
+                asyncio.run(load(port, clients, num, each, examples, new))
                 after = metrics(port)
                 used, batches, images = (
                     counted(after, name) - counted(before, name)
                     for name in ("process_cpu_seconds_total", "t2igan_batch_images_count", "t2igan_batch_images_sum")
                 )
-                found.append(
-                    (images / batches, 1000 * used / each, bare_ms(model, clients, num, 10, kind) * num / together)
-                )
+                drawing_ms = bare_ms(10, model, clients, num, examples, new) * num / together
+                found.append((images / batches, 1000 * used / each, drawing_ms))
             a_batch, cpu_ms, drawing_ms = np.median(found, axis=0)
             share = np.median([bare / used for _, used, bare in found])
             figures = (
@@ -156,37 +153,28 @@ def cpu(workdir: Path, model: Any, turns: int = 5) -> str:
                 f"{cpu_ms - drawing_ms:.2f}",
                 f"{share:.0%}",
             )
-            rows.append((str(clients), str(num), kind, *figures))
-    columns = (
-        "clients",
-        "n",
-        "captions",
-        "pictures a batch",
-        "CPU ms a request",
-        "drawing",
-        "besides",
-        "of the bare sampler",
-    )
-    return table(columns, rows)
+            rows.append((str(clients), str(num), "new" if new else "own", *figures))
+    columns = "clients, n, captions, pictures a batch, CPU ms a request, drawing, besides, of the bare sampler"
+    return table(columns.split(", "), rows)
 
 
-def throughput(workdir: Path, model: Any, turns: int = 5, images: int = 1000) -> str:
+def throughput(workdir: Path, model: Any, examples: Sequence[str], turns: int = 5, images: int = 1000) -> str:
     """Returns the pictures a second of a server and of `Model.sample`, in turns: a row for each case."""
     rows = []
     with served(workdir) as port:
         for clients, num, _ in CASES:
             together = min(clients * num, BATCH_SIZES[-1])
-            asyncio.run(load(port, clients, num, 4 * clients))
-            bare(model, clients, num)
+            asyncio.run(load(port, clients, num, 4 * clients, examples))
+            bare(model, clients, num, examples)
             found = []
             for _ in range(turns):
                 requests = images // num // clients * clients
                 begun = time.perf_counter()
-                asyncio.run(load(port, clients, num, requests))
+                asyncio.run(load(port, clients, num, requests, examples))
                 served_s = (time.perf_counter() - begun) / (requests * num)
                 calls, begun = images // together, time.perf_counter()
                 for _ in range(calls):
-                    bare(model, clients, num)
+                    bare(model, clients, num, examples)
                 found.append((served_s, (time.perf_counter() - begun) / (calls * together)))
             served_s, bare_s = np.median(found, axis=0)
             share = np.median([bare / asked for asked, bare in found])
@@ -199,10 +187,9 @@ def besides(workdir: Path, turns: int = 5) -> str:
     rows = []
     with served(workdir, "--plugin=benchmarks/undrawn.py") as port:
         for clients, num, requests in CASES:
-            requests = max(requests, 400)  # Linux counts CPU time in steps of 10 ms
             found = []
             for _ in range(turns):
-                asyncio.run(load(port, clients, num, min(requests, 4 * clients)))
+                asyncio.run(load(port, clients, num, 4 * clients))
                 before = counted(metrics(port), "process_cpu_seconds_total")
                 asyncio.run(load(port, clients, num, requests))
                 found.append(1000 * (counted(metrics(port), "process_cpu_seconds_total") - before) / requests)
@@ -303,7 +290,7 @@ def memory(workdir: Path, requests: int, clients: int = 8, rows: int = 10) -> st
 
 def main() -> None:
     """Prints a table for each of `--cases`."""
-    import t2igan
+    from t2igan.inference.serving.models import open_models
     from t2igan.training.distributed import parallel
 
     arguments = parser(__doc__)
@@ -317,13 +304,16 @@ def main() -> None:
     if not set(cases) <= set(WHAT):
         raise SystemExit(f"--cases={given.cases} has other things than {', '.join(WHAT)}")
     parallel.start()
-    model = t2igan.load(given.workdir) if {"cpu", "throughput", "latency"} & set(cases) else None
+    model, examples = None, (PROMPT,)
+    if {"cpu", "throughput", "latency"} & set(cases):
+        found = open_models([shipped.found(given.workdir)]).default
+        model, examples = found.model, found.examples or examples
     load_before = os.getloadavg()[0]
     texts = [f"{given.workdir}, {os.cpu_count()} cores, load {load_before:.1f} before"]
     for case in cases:
         of_case: dict[str, Callable[[], str]] = {
-            "cpu": lambda: cpu(given.workdir, model),
-            "throughput": lambda: throughput(given.workdir, model),
+            "cpu": lambda: cpu(given.workdir, model, examples),
+            "throughput": lambda: throughput(given.workdir, model, examples),
             "besides": lambda: besides(given.workdir),
             "latency": lambda: latency(given.workdir, model),
             "start": lambda: starts(given.workdir),
