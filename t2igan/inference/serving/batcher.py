@@ -295,15 +295,16 @@ class Batcher:
             self._images_per_s = 0.8 * (self._images_per_s or pace) + 0.2 * pace
         if not isinstance(error, UserError | NobodyWaits):
             self._on_batch(group, len(batch), seconds, error is not None)
-        gathers = self._others_ask(batch[0].job)
-        self._gathering |= gathers
+        with self._condition:
+            gathers = self._others_ask(batch[0].job)
+            if gathers:
+                self._gathering = True  # until what is handed over wakes a thread
         self._call(lambda: self._hand_over(batch, images, error, gathers))
 
     def _others_ask(self, job: Job) -> bool:
         """Whether there are other jobs than this one: only these have clients that may ask again."""
-        with self._condition:
-            drawn = (picture.job for batch in self._under_way for picture in batch)
-            return any(other is not job for jobs in (drawn, self._queue.jobs()) for other in jobs)
+        drawn = (picture.job for batch in self._under_way for picture in batch)
+        return any(other is not job for jobs in (drawn, self._queue.jobs()) for other in jobs)
 
     def _hand_over(
         self, batch: list[Picture], images: Sequence[Any] | np.ndarray | None, error: Exception | None, gathers: bool

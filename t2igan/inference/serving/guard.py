@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import re
+import secrets
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -148,7 +148,7 @@ class Exchange:
         self.scope, self._receive, self._send, self._settings = scope, receive, send, settings
         self.headers = Headers(scope=scope)
         given = self.headers.get("x-request-id", "")
-        self.id = given if _REQUEST_ID.fullmatch(given) else f"req_{random.getrandbits(64):016x}"
+        self.id = given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(8)}"
         self.address = scope["client"][0] if scope.get("client") else "local"
         self.client = self.address  # for fair shares: who holds the key or, without keys, the address
         self.facts: dict[str, Any] = {}  # for the log
@@ -196,11 +196,10 @@ class Exchange:
         """Sends a part of the answer, with the headers that all answers have."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = message["headers"] = [*message["headers"], (b"x-request-id", self.id.encode())]
-            given = {name for name, _ in headers}
-            headers += [header for header in _HEADERS if header[0] not in given]
-            for name, value in self.more_headers.items():
-                headers += [(name.encode(), value.encode())] if name.encode() not in given else []
+            own = [(name.encode(), value.encode()) for name, value in self.more_headers.items()]
+            given = {name for name, _ in message["headers"]}
+            added = [(name, value) for name, value in (*_HEADERS, *own) if name not in given]
+            message["headers"] = [*message["headers"], (b"x-request-id", self.id.encode()), *added]
         await self._send(message)
 
     async def answer(self, error: ApiError) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import random
+import secrets
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -101,7 +101,7 @@ def _seeds(body: InterpolationBody) -> list[int]:
         raise ApiError(400, "seed and seeds exclude each other; give one of them.", "seeds")
     if body.seeds is not None:
         return body.seeds
-    return [random.randrange(2**32) for _ in range(2)] if body.seed is None else [body.seed] * 2
+    return [secrets.randbelow(2**32) for _ in range(2)] if body.seed is None else [body.seed] * 2
 
 
 def _between_prompts(

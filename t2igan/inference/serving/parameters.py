@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import random
 import re
+import secrets
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -250,7 +250,7 @@ def seeds_from(body: PictureBody, settings: Settings) -> tuple[int, ...]:
     if num > settings.request_images:
         most = settings.request_images
         raise ApiError(400, f"n={num} must lie between 1 and {most}; send several requests for more.", "n")
-    first = random.randrange(2**32 - num) if body.seed is None else body.seed
+    first = secrets.randbelow(2**32 - num) if body.seed is None else body.seed
     if first + num - 1 > LARGEST_SEED:
         raise ApiError(400, f"seed={first} is too large for n={num}: the last would be above {LARGEST_SEED}.", "seed")
     return tuple(range(first, first + num))
