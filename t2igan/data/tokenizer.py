@@ -157,8 +157,9 @@ class Tokenizer:
         (caption,) = encodable([caption])
         encoding = self._tokenizer.encode(caption)
         spans: dict[int, list] = {}  # word -> its first character, its last, its tokens
-        for position, (word, (start, end)) in enumerate(zip(encoding.word_ids, encoding.offsets, strict=True)):
-            if word is not None and not encoding.special_tokens_mask[position]:
+        of_tokens = zip(encoding.word_ids, encoding.offsets, encoding.special_tokens_mask, strict=True)
+        for position, (word, (start, end), is_mark) in enumerate(of_tokens):
+            if word is not None and not is_mark:
                 span = spans.setdefault(word, [start, end, []])
                 span[1] = end
                 span[2].append(position)
