@@ -33,7 +33,7 @@ from t2igan.inference.serving.batch_sizes import Durations, part
 from t2igan.inference.serving.queueing import FairQueue, Full, Group, Job, Picture
 
 FAILURES_UNTIL_UNREADY = 3  # draws in a row
-_GATHERED_IMAGES = 32  # so many are drawn at once: the largest batch takes as long a picture
+_GATHERED_IMAGES = 32  # wait for no others: a larger batch takes no less time a picture
 _GATHERING_TURNS = 3  # of the event loop: answers are sent, requests that follow are read, and are submitted
 _COMPILING_THREADS = 2  # tracing holds Python's lock, so that more gain nothing
 

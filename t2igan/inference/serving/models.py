@@ -105,15 +105,15 @@ class ServedModel:
             found = []
         return {"unseen": [word for one in found for word in one.words], "certain": False}
 
-    def warnings(self, prompt: str, negative: str = "") -> tuple[dict[str, Any], ...]:
-        """Returns what there is to say of a prompt that has been checked: words that were never seen, and changes."""
-        return self._warnings(prompt, negative)
-
     @functools.cached_property
-    def _warnings(self) -> Callable[[str, str], tuple[dict[str, Any], ...]]:
+    def warnings(self) -> Callable[..., tuple[dict[str, Any], ...]]:
+        """What there is to say of a prompt (and its negative) that has been checked; the last ones are remembered.
+
+        These are words that were never seen, and changes.
+        """
         return functools.lru_cache(_REMEMBERED)(self._said_of)
 
-    def _said_of(self, prompt: str, negative: str) -> tuple[dict[str, Any], ...]:
+    def _said_of(self, prompt: str, negative: str = "") -> tuple[dict[str, Any], ...]:
         found: list[dict[str, Any]] = []
         words: tuple[str, ...]
         pairs: tuple[str, ...]
